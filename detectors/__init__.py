@@ -1,0 +1,49 @@
+"""ADAPTERS: every model by name. One family per file; each entry says how to load it and which preset suits it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torchvision
+from torchvision.models import list_models
+
+from detectors.classifier import load_classifier
+from detectors.rcnn import load_rcnn
+from detectors.yolov3 import load_yolo
+from igos.types import Adapter, ConfigError
+
+
+class Family(NamedTuple):
+    """load(name, weights, device, **options) -> Adapter; preset is a name in configs/."""
+
+    load: Callable[..., Adapter]
+    preset: str
+
+
+_RCNN, _YOLO = Family(load_rcnn, "detect-rcnn"), Family(load_yolo, "detect-yolo")
+_CLASSIFIER = Family(load_classifier, "classify")
+
+ADAPTERS: dict[str, Family] = {
+    "m-rcnn": _RCNN,
+    "f-rcnn": _RCNN,
+    "yolov3spp": _YOLO,
+    "darknet": _YOLO,
+    **{n: _RCNN for n in list_models(module=torchvision.models.detection) if n.startswith(("faster", "mask"))},
+    **{n: _CLASSIFIER for n in list_models(module=torchvision.models)},
+}
+
+
+def load(
+    name: str, weights: str | Path | None = None, device: str | torch.device | None = None, **options: Any
+) -> Adapter:
+    """ADAPTERS[name] with its weights on a device; options are those of the family. Raises ConfigError."""
+    family = ADAPTERS[name]
+    known = [p.name for p in inspect.signature(family.load).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for key in options:
+        if key not in known:
+            raise ConfigError(f"--{key} is of no use to the model {name}, which takes: {', '.join(known)}")
+    return family.load(name, weights, device, **options)

@@ -1,0 +1,194 @@
+"""torchvision's classifiers behind the Adapter interface, built and fed exactly as torchvision does it.
+
+The score of a picture's class is its softmax probability or its logit.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models import get_model, get_model_weights, list_models
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as TF
+
+from detectors import labels as names_of
+from detectors.checkpoint import download, load_into, load_state_dict
+from detectors.pictures import read_rgb
+from igos.types import SCORES, ConfigError, Geometry, Image, Scorer, Target, WeightsError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # heads of GoogLeNet and Inception v3 that only training uses
+OLD_DENSENET = re.compile(
+    r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)"
+)  # names from before dots were banned
+
+
+class ClassifierAdapter:
+    """A network (N,3,H,W) normalised -> (N,classes) logits in eval mode, owned by the adapter.
+
+    A picture's short side is resized to `resize` px and the centre crop x crop px taken; mean and std are per
+    channel, in [0,1].
+    """
+
+    preset = "classify"
+    default_target = "top1"
+
+    def __init__(
+        self,
+        module: nn.Module,
+        labels: Sequence[str],
+        *,
+        name: str = "classifier",
+        crop: int = 224,
+        resize: int = 256,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        interpolation: InterpolationMode = InterpolationMode.BILINEAR,
+        antialias: bool | None = True,
+        device: str | torch.device | None = None,
+    ) -> None:
+        if resize < crop:
+            raise ConfigError(f"the short side is resized to {resize} px, less than the crop of {crop} px")
+        self.name, self.labels, self.crop, self.resize = name, list(labels), crop, resize
+        self.interpolation, self.antialias = interpolation, antialias
+        self.device = torch.device(device or "cpu")
+        module = module.eval().requires_grad_(False)
+        self.module = module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._mean = torch.tensor(mean, device=self.device)[:, None, None]
+        self._std = torch.tensor(std, device=self.device)[:, None, None]
+
+    def read(self, source: str | Path | np.ndarray | Any) -> Image:
+        """Short side resized, centre cropped, as the weights' own transforms do it. Raises ImageError."""
+        rgb, path = read_rgb(source)
+        picture = TF.resize(
+            PIL.Image.fromarray(rgb),
+            [self.resize],
+            interpolation=self.interpolation,
+            antialias=self.antialias,
+        )
+        (h0, w0), (w, h), crop = rgb.shape[:2], picture.size, self.crop
+        top, left = round((h - crop) / 2), round((w - crop) / 2)
+        pixels = TF.to_tensor(TF.crop(picture, top, left, crop, crop)).to(self.device)
+        geometry = Geometry((h0, w0), (crop, crop), (h / h0, w / w0), (float(-top), float(-left)))
+        return Image(pixels, geometry, rgb, path)
+
+    @torch.no_grad()
+    def detect(self, image: Image, threshold: float) -> list[Target]:
+        """Every class with softmax probability >= threshold, best first; a class has no box."""
+        scores = self._logits(image.pixels[None])[0].softmax(0)
+        order = scores.argsort(descending=True, stable=True)
+        best = order[scores[order] >= threshold].tolist()
+        return [Target(label=i, name=self.labels[i], score=float(scores[i])) for i in best]
+
+    def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
+        """prob: softmax probability of each target's class; logit: its logit."""
+        if score not in SCORES:
+            raise ConfigError(f"score {score!r} is not one of {', '.join(SCORES)}")
+        label = torch.tensor([t.label for t in targets], device=self.device)
+
+        def forward(pictures: Tensor, rows: Tensor) -> Tensor:
+            logits = self._logits(pictures)
+            out = logits.softmax(1) if score == "prob" else logits
+            return out.gather(1, label[rows, None])[:, 0]
+
+        return Scorer(forward, len(targets), batch or 8)
+
+    def _logits(self, pictures: Tensor) -> Tensor:
+        x = (pictures - self._mean) / self._std
+        return self.module(x.contiguous(memory_format=torch.channels_last))
+
+
+def load_classifier(
+    name: str,
+    weights: str | Path | None = None,
+    device: str | torch.device | None = None,
+    *,
+    names: str | Path | None = None,
+    dataset: str | None = None,
+    input_size: int | None = None,
+    pretrained: bool = False,
+) -> ClassifierAdapter:
+    """A torchvision classifier by its exact name.
+
+    weights: a state dict's file; pretrained: torchvision's IMAGENET1K_V1 (DEFAULT where there is none), whose
+    preprocessing is used for both. input_size (px) replaces the crop, and the resize before it keeps its
+    proportion. Another number of classes than 1000 is read from the file; names or dataset name them.
+    Raises ConfigError and WeightsError.
+    """
+    known = list_models(module=torchvision.models)
+    if name not in known:
+        raise ConfigError(f"--model {name!r} is not one of torchvision's classifiers: {', '.join(known)}")
+    if weights is not None and pretrained:
+        raise ConfigError("--model_file and --pretrained: give one of the two")
+    if weights is None and not pretrained:
+        raise WeightsError(
+            f"--model {name} needs --model_file PATH or --pretrained; random weights explain nothing"
+        )
+    asked = names_of.choose(names, dataset)
+    every = get_model_weights(name)
+    enum: Any = every.__members__.get("IMAGENET1K_V1", every.DEFAULT)  # type: ignore[attr-defined]
+    state = download(enum, name) if weights is None else load_state_dict(weights)
+    module, count = _build(name, _options(name, enum, input_size), state)
+    load_into(module, _as_built(state), weights or enum.url)
+    labels = asked or (enum.meta["categories"] if count == 1000 else [f"class {i}" for i in range(count)])
+    names_of.fit(labels, count, str(names or dataset or name))
+    preset = enum.transforms()
+    crop, resize = preset.crop_size[0], preset.resize_size[0]
+    return ClassifierAdapter(
+        module,
+        labels,
+        name=name,
+        crop=input_size or crop,
+        resize=resize if input_size is None else round(resize * input_size / crop),
+        mean=preset.mean,
+        std=preset.std,
+        interpolation=preset.interpolation,
+        antialias=preset.antialias,
+        device=device,
+    )
+
+
+def _options(name: str, enum: Any, input_size: int | None) -> dict[str, Any]:
+    """What torchvision's builder passes for trained weights beyond the number of classes."""
+    least = max(enum.meta.get("min_size", (1, 1)))
+    built_for_one_size = name.startswith(("vit_", "maxvit_"))
+    if input_size is not None and input_size < (1 if built_for_one_size else least):
+        raise ConfigError(f"--input_size {input_size}: {name} needs pictures of at least {least} px")
+    if name.startswith("vit_"):
+        return {"image_size": input_size or least}
+    if name.startswith("maxvit_"):
+        return {"input_size": (input_size or least,) * 2}
+    if name in ("googlenet", "inception_v3"):
+        return {"transform_input": True, "init_weights": False, "aux_logits": False}
+    return {"init_weights": False} if name.startswith("vgg") else {}
+
+
+def _build(name: str, options: dict[str, Any], state: dict[str, Tensor]) -> tuple[nn.Module, int]:
+    """The network with as many classes as the state's head, its last linear or convolution; that number."""
+    try:
+        module = get_model(name, weights=None, **options)
+    except (ValueError, AssertionError) as error:
+        raise ConfigError(f"--input_size: {name} cannot be built for it ({error})") from None
+    layers = module.named_modules()
+    head = [n for n, layer in layers if isinstance(layer, (nn.Linear, nn.Conv2d))][-1] + ".weight"
+    count = len(state[head]) if head in state and state[head].ndim else 1000
+    return (module if count == 1000 else get_model(name, weights=None, num_classes=count, **options)), count
+
+
+def _as_built(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state under today's names and without the heads of training."""
+    built = copy.copy(state)  # with the versions that load_into wants
+    for old in state:
+        value = built.pop(old)
+        if not old.startswith(AUXILIARY):
+            built[OLD_DENSENET.sub(r"\1\2", old)] = value
+    return built

@@ -1,0 +1,74 @@
+"""Reading pictures with Pillow: upright, RGB, 8 bits, whole; anything else is refused in one line."""
+
+from __future__ import annotations
+
+import os.path
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+
+from igos.types import ImageError
+
+MIN_SIDE, MAX_ASPECT = 16, 20
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not EPS: Pillow runs Ghostscript for it
+
+
+def read_rgb(source: str | Path | np.ndarray | PIL.Image.Image) -> tuple[np.ndarray, str | None]:
+    """A path, PIL picture or uint8 array (H,W), (H,W,3) or (H,W,4) -> (H,W,3) uint8 RGB and the path.
+
+    EXIF rotation is applied, transparency laid over white, CMYK and grey turned to RGB, 16 bits scaled by
+    1/257. Raises ImageError for a missing, cut, unreadable, tiny (side < 16 px) or very long picture.
+    """
+    path = str(source) if isinstance(source, (str, Path)) else None
+    name = path or "the picture"
+    if path is None and not isinstance(source, (np.ndarray, PIL.Image.Image)):
+        raise ImageError(f"a picture is a path, a PIL picture or a uint8 array, got {type(source).__name__}")
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8:
+            raise ImageError(f"an array must be uint8 in 0..255, got {source.dtype}; scale and cast it first")
+        if source.ndim not in (2, 3) or (source.ndim == 3 and source.shape[2] not in (3, 4)):
+            raise ImageError(f"an array must be (H,W), (H,W,3) or (H,W,4), got {source.shape}")
+    if path is not None and not os.path.isfile(path):
+        raise ImageError(f"{path}: {'is a folder, not a file' if os.path.isdir(path) else 'no such file'}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+            if path is not None:
+                with PIL.Image.open(path, formats=FORMATS) as opened:
+                    rgb = _to_rgb(opened)
+            else:
+                picture: Any = PIL.Image.fromarray(source) if isinstance(source, np.ndarray) else source
+                rgb = _to_rgb(picture)
+    except PIL.UnidentifiedImageError:
+        raise ImageError(f"{name}: not a picture in a format that is read ({', '.join(FORMATS)})") from None
+    except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError):
+        limit = PIL.Image.MAX_IMAGE_PIXELS
+        raise ImageError(f"{name}: more than {limit} pixels; make it smaller first") from None
+    except Exception as error:  # a decoder may raise anything on a damaged file
+        raise ImageError(f"{name}: damaged or cut off ({error})") from None
+    height, width = rgb.shape[:2]
+    if min(height, width) < MIN_SIDE:
+        raise ImageError(f"{name}: {width} x {height} px; every side must be at least {MIN_SIDE} px")
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise ImageError(f"{name}: {width} x {height} px; a side may be at most {MAX_ASPECT} times the other")
+    return rgb, path
+
+
+def _to_rgb(picture: PIL.Image.Image) -> np.ndarray:
+    picture.load()
+    picture = PIL.ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I"):
+        grey = np.asarray(picture).astype(np.float64)
+        grey = grey / 257 if picture.mode.startswith("I;16") or grey.max(initial=0) > 255 else grey
+        return np.repeat(np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    if picture.mode == "F":
+        raise ValueError("floating-point pixels have no agreed range")
+    if picture.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = PIL.Image.new("RGBA", picture.size, (255, 255, 255, 255))
+        picture = PIL.Image.alpha_composite(white, picture)
+    return np.array(picture.convert("RGB"))

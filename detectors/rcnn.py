@@ -1,0 +1,232 @@
+"""torchvision's Faster R-CNN and Mask R-CNN behind the Adapter interface, built on torchvision's own modules.
+
+Ren et al., Faster R-CNN, https://arxiv.org/abs/1506.01497; He et al., Mask R-CNN, https://arxiv.org/abs/1703.06870.
+The score of a detection is that of its class at its own box: backbone, box pooling, box head, box predictor,
+softmax. No proposal, threshold, NMS or matching is in the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models import detection, get_model, get_model_weights, list_models
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import maskrcnn_inference, paste_masks_in_image
+from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image
+
+from detectors import labels as names_of
+from detectors.checkpoint import download, load_into, load_state_dict
+from detectors.pictures import read_rgb
+from igos.types import SCORES, ConfigError, Geometry, Image, Scorer, Target, WeightsError
+
+ALIASES = {"m-rcnn": "maskrcnn_resnet50_fpn", "f-rcnn": "fasterrcnn_resnet50_fpn"}
+HEAD = "roi_heads.box_predictor.cls_score.weight"  # (classes with background, features)
+MIN_SIDE = 32  # px, the coarsest stride
+INSIDE = 0.5  # a pixel whose mask probability is higher belongs to the instance
+
+
+class RCNNAdapter:
+    """A Faster or Mask R-CNN of torchvision in eval mode, owned by the adapter.
+
+    labels (classes) begins with the background. A picture is resized so that its short side has the network's
+    min_size (800 px), its long side at most max_size (1333 px).
+    """
+
+    preset = "detect-rcnn"
+    default_target = "all"
+
+    def __init__(
+        self,
+        module: FasterRCNN,
+        labels: Sequence[str],
+        *,
+        name: str = "rcnn",
+        device: str | torch.device | None = None,
+    ) -> None:
+        self.name, self.labels = name, list(labels)
+        self.device = torch.device(device or "cpu")
+        module = module.eval().requires_grad_(False)
+        self.module = module.to(self.device, memory_format=torch.channels_last)
+        self._set_scales()
+
+    def read(self, source: str | Path | np.ndarray | Any) -> Image:
+        """Resized as the network's own transform does it. Raises ImageError."""
+        rgb, path = read_rgb(source)
+        picture = torch.from_numpy(rgb).permute(2, 0, 1).to(self.device).float() / 255
+        pixels = self.module.transform.resize(picture, None)[0].contiguous()
+        (h0, w0), (h, w) = rgb.shape[:2], pixels.shape[1:]
+        return Image(pixels, Geometry((h0, w0), (h, w), (h / h0, w / w0)), rgb, path)
+
+    @torch.no_grad()
+    def detect(self, image: Image, threshold: float) -> list[Target]:
+        """The network's detections with score >= threshold, best first, with masks from a Mask R-CNN.
+
+        The network itself drops scores below its box_score_thresh (0.05) and keeps at most 100 boxes: a lower
+        threshold cannot yield more. index is the proposal that became the box.
+        """
+        heads, sizes = self.module.roi_heads, [image.geometry.network]
+        batch, features = self._features(image.pixels[None])
+        proposals, _ = self.module.rpn(ImageList(batch, sizes), features)
+        logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, sizes)))
+        every = [found[0] for found in heads.postprocess_detections(logits, deltas, proposals, sizes)]
+        keep = every[1] >= threshold
+        boxes, scores, labels = (found[keep] for found in every)
+        made = clip_boxes_to_image(heads.box_coder.decode(deltas, proposals), sizes[0])
+        places = _proposals(made, logits.softmax(-1), boxes, scores, labels)
+        masks = self._masks(features, boxes, labels, sizes[0])
+        return [
+            Target(
+                label=int(labels[i]),
+                name=self.labels[int(labels[i])],
+                score=float(scores[i]),
+                box=boxes[i],
+                mask=masks[i],
+                index=places[i],
+            )
+            for i in range(len(boxes))
+        ]
+
+    def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
+        """prob: softmax probability of the target's class at the target's box; logit: its class logit."""
+        if score not in SCORES:
+            raise ConfigError(f"score {score!r} is not one of {', '.join(SCORES)}")
+        if any(t.box is None for t in targets):
+            raise ConfigError(f"{self.name} scores boxes: every target needs one")
+        heads = self.module.roi_heads
+        boxes = torch.stack([t.box for t in targets if t.box is not None]).to(self.device)
+        label = torch.tensor([t.label for t in targets], device=self.device)
+
+        def forward(pictures: Tensor, rows: Tensor) -> Tensor:
+            sizes = [(pictures.shape[-2], pictures.shape[-1])] * len(pictures)
+            _, features = self._features(pictures)
+            pooled = heads.box_roi_pool(features, list(boxes[rows, None]), sizes)
+            logits, _ = heads.box_predictor(heads.box_head(pooled))
+            out = logits.softmax(-1) if score == "prob" else logits
+            return out.gather(1, label[rows, None])[:, 0]
+
+        return Scorer(forward, len(targets), batch or 4)
+
+    def _features(self, pictures: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Pictures (N,3,H,W) in [0,1] -> normalised and padded to the stride, and the pyramid of features."""
+        transform = self.module.transform
+        right, below = (-side % transform.size_divisible for side in (pictures.shape[-1], pictures.shape[-2]))
+        batch = F.pad(transform.normalize(pictures), (0, right, 0, below))
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        return batch, self.module.backbone(batch)
+
+    def _masks(
+        self, features: dict[str, Tensor], boxes: Tensor, labels: Tensor, size: tuple[int, int]
+    ) -> list[Tensor | None]:
+        """The instances (H,W) bool of boxes (N,4); None for each from a Faster R-CNN."""
+        heads = self.module.roi_heads
+        if not heads.has_mask() or len(boxes) == 0:
+            return [None] * len(boxes)
+        logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, [boxes], [size])))
+        small = maskrcnn_inference(logits, [labels])[0]
+        pairs = zip(small.split(1), boxes.split(1), strict=True)
+        return [paste_masks_in_image(mask, box, size)[0, 0] > INSIDE for mask, box in pairs]
+
+    @torch.no_grad()
+    def _set_scales(self) -> None:
+        """Let the poolers infer the strides of the pyramid from a picture that divides evenly.
+
+        They do it once, from the first picture they see; an odd one (66 x 1333) would spoil all later ones.
+        """
+        side = 4 * self.module.transform.size_divisible
+        _, features = self._features(torch.zeros(1, 3, side, side, device=self.device))
+        box = torch.tensor([[0.0, 0.0, side, side]], device=self.device)
+        heads = self.module.roi_heads
+        for pool in (heads.box_roi_pool, heads.mask_roi_pool):
+            if pool is not None:
+                pool.scales = pool.map_levels = None
+                pool(features, [box], [(side, side)])
+
+
+def load_rcnn(
+    name: str,
+    weights: str | Path | None = None,
+    device: str | torch.device | None = None,
+    *,
+    names: str | Path | None = None,
+    dataset: str | None = None,
+    input_size: int | None = None,
+    pretrained: bool = False,
+) -> RCNNAdapter:
+    """m-rcnn, f-rcnn, or any fasterrcnn_* / maskrcnn_* of torchvision.
+
+    weights: a state dict's file; pretrained: torchvision's COCO_V1. input_size (px) is the short side; the
+    limit of the long side keeps its proportion. names or dataset name the classes without background.
+    Raises ConfigError and WeightsError.
+    """
+    full = ALIASES.get(name, name)
+    known = list_models(module=detection, include=["fasterrcnn_*", "maskrcnn_*"])
+    if full not in known:
+        raise ConfigError(f"--model {name!r} is not one of {', '.join([*ALIASES, *known])}")
+    if weights is not None and pretrained:
+        raise ConfigError("--model_file and --pretrained: give one of the two")
+    if weights is None and not pretrained:
+        raise WeightsError(
+            f"--model {name} needs --model_file PATH or --pretrained; random weights explain nothing"
+        )
+    if input_size is not None and input_size < MIN_SIDE:
+        raise ConfigError(f"--input_size {input_size}: the short side of the picture, at least {MIN_SIDE} px")
+    asked = names_of.choose(names, dataset)
+    enum: Any = get_model_weights(full).DEFAULT  # type: ignore[attr-defined]
+    state = download(enum, name) if weights is None else load_state_dict(weights)
+    trained: list[str] = enum.meta["categories"]
+    count = len(state[HEAD]) if HEAD in state and state[HEAD].ndim else len(trained)
+    module = build(full, count)
+    load_into(module, state, weights or enum.url)
+    if input_size is not None:
+        transform = module.transform
+        transform.max_size = round(input_size * transform.max_size / transform.min_size[-1])
+        transform.min_size = (input_size,)
+    if names is None and dataset in (None, "coco") and count == len(trained):
+        labels = trained  # COCO's own numbering, which has gaps
+    else:
+        labels = _with_background(asked, count, str(names or dataset or name))
+    return RCNNAdapter(module, labels, name=name, device=device)
+
+
+def build(name: str, classes: int) -> Any:
+    """The network as torchvision builds it around trained weights, but with random ones and no download.
+
+    With weights torchvision freezes the batch norms of the first versions (not _v2) and sets the eps of those
+    of ResNet-50 to 0; without, it does neither. classes counts the background.
+    """
+    module = get_model(name, weights=None, weights_backbone=None, num_classes=classes)
+    if name.endswith("_v2"):
+        return module
+    for place, layer in list(module.backbone.named_modules()):
+        if isinstance(layer, nn.BatchNorm2d):
+            eps = 0.0 if "resnet50" in name else layer.eps
+            parent, _, leaf = place.rpartition(".")
+            setattr(module.backbone.get_submodule(parent), leaf, FrozenBatchNorm2d(layer.num_features, eps))
+    return module
+
+
+def _with_background(asked: list[str] | None, count: int, what: str) -> list[str]:
+    """Names for `count` classes, the background first; a list that begins with it is taken as it is."""
+    named = asked or [f"class {i}" for i in range(1, count)]
+    if len(named) == count:
+        return named
+    names_of.fit(named, count - 1, what)
+    return [names_of.BACKGROUND, *named]
+
+
+def _proposals(
+    made: Tensor, probs: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor
+) -> list[int | None]:
+    """For N detections the proposal whose box of that class, decoded and clipped, each one is, or None.
+
+    made (P,C,4), probs (P,C), boxes (N,4), scores (N,), labels (N,).
+    """
+    equal = (made[:, labels] == boxes).all(-1) & (probs[:, labels] == scores)
+    return [int(hits.nonzero()[0]) if bool(hits.any()) else None for hits in equal.unbind(1)]

@@ -1,0 +1,151 @@
+"""YOLO behind the Adapter interface: the full YOLOv3-SPP and any Darknet pair of .cfg and .weights.
+
+The score of a detection is objectness x class at the row that made it: no threshold, no NMS, no matching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms, clip_boxes_to_image
+
+from detectors import labels as names_of
+from detectors.checkpoint import load_into, load_state_dict
+from detectors.darknet import BATCH_NORM_EPS, Darknet, parse_cfg
+from detectors.pictures import read_rgb
+from igos import resources
+from igos.types import SCORES, ConfigError, Geometry, Image, Scorer, Target, WeightsError
+
+FITS = ("stretch", "letterbox")
+NMS_IOU = 0.45
+GREY = 114 / 255  # the letterbox colour YOLOv3-SPP was trained with
+ULTRALYTICS_EPS = 1e-4
+
+
+class YOLOAdapter:
+    """A folded Darknet network in eval mode, owned by the adapter; pictures go in as RGB in [0,1]."""
+
+    preset = "detect-yolo"
+    default_target = "all"
+
+    def __init__(
+        self,
+        network: Darknet,
+        labels: Sequence[str],
+        *,
+        name: str = "darknet",
+        size: tuple[int, int] = (416, 416),
+        fit: str = "stretch",
+        device: str | torch.device | None = None,
+    ) -> None:
+        self.name, self.labels, self.size, self.fit = name, list(labels), size, fit
+        self.device = torch.device(device or "cpu")
+        module = network.eval().fold().requires_grad_(False)
+        self.module = module.to(self.device).to(memory_format=torch.channels_last)
+
+    def read(self, source: str | Path | np.ndarray | Any) -> Image:
+        """Stretch or letterbox to the network's size. Raises ImageError."""
+        rgb, path = read_rgb(source)
+        (h0, w0), (height, width) = rgb.shape[:2], self.size
+        h, w = height, width
+        if self.fit == "letterbox":
+            scale = min(height / h0, width / w0)
+            h, w = max(round(h0 * scale), 1), max(round(w0 * scale), 1)
+        top, left = (height - h) // 2, (width - w) // 2
+        picture = np.full((height, width, 3), GREY, dtype=np.float32)
+        shrunk = PIL.Image.fromarray(rgb).resize((w, h), PIL.Image.Resampling.BILINEAR)
+        picture[top : top + h, left : left + w] = np.asarray(shrunk, dtype=np.float32) / 255
+        geometry = Geometry((h0, w0), (height, width), (h / h0, w / w0), (float(top), float(left)))
+        pixels = torch.from_numpy(picture).permute(2, 0, 1).contiguous()
+        return Image(pixels.to(self.device), geometry, rgb, path)
+
+    @torch.no_grad()
+    def detect(self, image: Image, threshold: float) -> list[Target]:
+        """Every (row, class) with objectness x class >= threshold, after NMS per class at IoU 0.45."""
+        x = image.pixels[None].contiguous(memory_format=torch.channels_last)
+        rows = self.module(x)
+        boxes = clip_boxes_to_image(self.module.decode(rows, self.size)[0], self.size)
+        scores = rows[0, :, 4:5].sigmoid() * rows[0, :, 5:].sigmoid()
+        sound = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        row, label = torch.nonzero((scores >= threshold) & sound[:, None], as_tuple=True)
+        keep = batched_nms(boxes[row], scores[row, label], label, NMS_IOU)
+        return [
+            Target(
+                label=int(label[i]),
+                name=self.labels[int(label[i])],
+                score=float(scores[row[i], label[i]]),
+                box=boxes[row[i]],
+                index=int(row[i]),
+            )
+            for i in keep
+        ]
+
+    def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
+        """prob: objectness x class; logit: its log-odds, log p/(1-p). Raises ConfigError."""
+        if score not in SCORES:
+            raise ConfigError(f"score {score!r} is not one of {', '.join(SCORES)}")
+        place = torch.tensor([t.index for t in targets], device=self.device)
+        label = torch.tensor([t.label for t in targets], device=self.device)
+
+        def forward(pictures: Tensor, rows: Tensor) -> Tensor:
+            out = self.module(pictures.contiguous(memory_format=torch.channels_last))
+            row = out[torch.arange(len(out), device=out.device), place[rows]]
+            a, b = row[:, 4], row.gather(1, 5 + label[rows, None])[:, 0]
+            if score == "prob":
+                return a.sigmoid() * b.sigmoid()
+            return -torch.stack([-a, -b, -a - b]).logsumexp(dim=0)  # 1/p = (1 + exp(-a)) (1 + exp(-b))
+
+        return Scorer(forward, len(targets), batch or 8)
+
+
+def load_yolo(
+    name: str,
+    weights: str | Path | None = None,
+    device: str | torch.device | None = None,
+    *,
+    cfg: str | Path | None = None,
+    names: str | Path | None = None,
+    dataset: str | None = None,
+    input_size: int | None = None,
+    fit: str | None = None,
+) -> YOLOAdapter:
+    """A Darknet detector. weights: a .weights file, or a state dict with Ultralytics' names.
+
+    yolov3spp has its own cfg (512 px, letterbox); darknet needs cfg and stretches unless that says
+    letter_box=1. Raises ConfigError and WeightsError.
+    """
+    own = name == "yolov3spp"
+    if cfg is None and not own:
+        raise ConfigError("--model darknet needs --cfg FILE.cfg, the network's description")
+    if weights is None:
+        raise WeightsError(f"--model {name} needs --model_file FILE (.weights, .pt or .safetensors)")
+    if not Path(weights).is_file():
+        raise WeightsError(f"{weights}: no such file")
+    path = Path(cfg) if cfg is not None else resources.folder("configs") / "yolov3-spp.cfg"
+    darknet_file = Path(weights).suffix == ".weights"
+    network = Darknet(parse_cfg(path), path, BATCH_NORM_EPS if darknet_file else ULTRALYTICS_EPS)
+    fit = fit or ("letterbox" if own or network.net.get("letter_box", 0) == 1 else "stretch")
+    if fit not in FITS:
+        raise ConfigError(f"--fit {fit!r} is not one of {', '.join(FITS)}")
+    size = (network.net.get("height", 416), network.net.get("width", 416))
+    if input_size is not None:
+        size = (input_size, input_size)
+    if any(not isinstance(side, int) or side <= 0 or side % network.stride for side in size):
+        where = f"--cfg {path}: height x width" if input_size is None else "--input_size"
+        raise ConfigError(f"{where} {size[0]} x {size[1]}: a multiple of {network.stride} is needed")
+    labels = names_of.choose(names, dataset)
+    if labels is None and network.classes == 80:
+        labels = names_of.coco()
+    labels = labels or [f"class {i}" for i in range(network.classes)]
+    names_of.fit(labels, network.classes, str(names or dataset))
+    if darknet_file:
+        network.load_weights(weights)
+    else:
+        load_into(network, load_state_dict(weights), weights)
+    return YOLOAdapter(network, labels, name=name, size=size, fit=fit, device=device)

@@ -1,0 +1,228 @@
+"""The command: flags -> Plan, model, run; every IgosError is one line and exit 2, Ctrl-C is 130."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import platform
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from types import ModuleType
+from typing import Any, NoReturn, get_args
+
+import torch
+
+import igos
+from igos import resources
+from igos.baselines import BASELINES
+from igos.config import RUN_TYPES, Plan, Run, lookup, read_preset, resolve
+from igos.data import find_pictures
+from igos.methods import ALIASES, METHODS
+from igos.metrics import METRICS
+from igos.optim import OPTIMIZERS
+from igos.results import RunFolder
+from igos.run import run
+from igos.types import Adapter, ConfigError, IgosError
+
+MODEL_OPTIONS = ("cfg", "names", "dataset", "input_size", "fit", "pretrained")
+
+
+def adapters() -> ModuleType:
+    """The project's own `detectors` package. Raises ConfigError if another one is in its place."""
+    import detectors
+
+    if not hasattr(detectors, "ADAPTERS"):
+        raise ConfigError(f"a package named 'detectors' at {detectors.__path__} hides igos's own; remove it")
+    return detectors
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; answers the exit code: 0 done, 2 the user's mistake, 130 Ctrl-C."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = words.pop(0) if words and words[0] in COMMANDS else "explain"
+    try:
+        return COMMANDS[command](words)
+    except IgosError as error:
+        if "--debug" in words:
+            raise
+        print(f"igos: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("igos: interrupted", file=sys.stderr)
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line per mistake, and near names for a flag that is not known."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.match(r"unrecognized arguments: (\S+)", message)
+        if unknown:
+            near = difflib.get_close_matches(unknown[1], self._option_string_actions, n=2)
+            message = f"unknown argument {unknown[1]}" + (f"; did you mean {' or '.join(near)}?" if near else "")
+        raise ConfigError(f"{message} (see --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="igos",
+        description="Explain the detections of a detector, or the prediction of a classifier, by mask optimisation.",
+        epilog="A flag that is left out is decided by the preset: the one named by --config, else the model's own.",
+        allow_abbrev=False,
+    )
+    for f in fields(Run):
+        names = [f"--{f.name}", *f.metadata.get("aliases", ())]
+        text = f.metadata["help"].replace("%", "%%")
+        choices = f.metadata.get("choices")
+        text += f" {{{', '.join(choices)}}}" if choices else ""
+        kinds = get_args(RUN_TYPES[f.name]) or (RUN_TYPES[f.name],)
+        if RUN_TYPES[f.name] is bool:
+            parser.add_argument(*names, dest=f.name, action="store_true", default=argparse.SUPPRESS, help=text)
+        elif RUN_TYPES[f.name] == list[str] or list[str] in kinds:
+            more: dict[str, Any] = {"nargs": "+", "action": "extend", "metavar": f.name.upper()}
+            parser.add_argument(*names, dest=f.name, default=argparse.SUPPRESS, help=text, **more)
+        else:
+            parser.add_argument(*names, dest=f.name, default=argparse.SUPPRESS, help=text, metavar="X")
+    parser.add_argument("--list", action="store_true", help="list models, methods, metrics and presets")
+    parser.add_argument("--debug", action="store_true", help="show the trace of an error")
+    parser.add_argument("--version", action="version", version=f"igos {igos.__version__}")
+    return parser
+
+
+def explain(words: Sequence[str]) -> int:
+    """`python -m igos [flags]`: load the model once, explain every picture, print a table and the folder."""
+    flags = vars(_parser().parse_args(words))
+    if flags.pop("list"):
+        print(listing())
+        return 0
+    flags.pop("debug")
+    found = adapters()
+    model = flags.get("model") or (read_preset(flags["config"]).get("model") if flags.get("config") else None)
+    if model is None:
+        raise ConfigError("no model: give --model NAME and its weights (see --list)")
+    name = lookup(str(model), found.ADAPTERS, "model")
+    plan = resolve({**flags, "model": name}, found.ADAPTERS[name].preset)
+    config = plan.run
+    if not config.data:
+        raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
+    find_pictures(config.data)
+    for warning in plan.method.warnings():
+        print(f"igos: warning: {warning}", file=sys.stderr)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = pick_device(config.device)
+    folder = RunFolder(config.output or _output_name(plan))
+    try:
+        options = {k: getattr(config, k) for k in MODEL_OPTIONS if getattr(config, k) not in (None, False)}
+        adapter = found.load(name, config.model_file, device, **options)
+        folder.write_run({**plan.as_preset(), "record": _record(adapter, plan, words)})
+        begin = time.perf_counter()
+        share = run(plan, adapter, folder)
+    except KeyboardInterrupt:
+        _close(folder)
+        print(f"igos: interrupted; {len(folder.rows)} finished rows in {folder.path}", file=sys.stderr)
+        return 130
+    except BaseException:
+        if not any(r["folder"] for r in folder.rows):
+            folder.discard()
+        raise
+    folder.finish()
+    print(table(folder.rows))
+    print(f"{time.perf_counter() - begin:.1f} s, {share:.0%} of it inside the network")
+    print(folder.path)
+    return 0
+
+
+def pick_device(name: str | None) -> torch.device:
+    """The named device, else a GPU if there is one, else the CPU. Raises ConfigError if it is not there."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ConfigError(f"--device {name}: not available here ({reason})") from None
+    return device
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The closing table: a line per explanation (at most 40), and the means."""
+    lines = [f"{'image':28} {'what':20} {'score':>5} {'deletion':>8} {'insertion':>9} {'images':>6} {'s':>6}  status"]
+    for r in rows[:40]:
+        image = str(r["image"])
+        start = "" if r["start"] is None else f" #{r['start']}"
+        numbers = [_figure(r[k], w) for k, w in (("score", 5), ("deletion", 8), ("insertion", 9))]
+        pushed, seconds = _figure(r["network_images"], 6, 0), _figure(r["seconds"], 6, 1)
+        what = f"{(r['name'] or '-')[: 20 - len(start)]}{start}"
+        shown = image if len(image) <= 28 else f"...{image[-25:]}"
+        lines.append(f"{shown:28} {what:20} {' '.join(numbers)} {pushed} {seconds}  {r['status']}")
+    if len(rows) > 40:
+        lines.append(f"... and {len(rows) - 40} more in results.csv")
+    done = [r for r in rows if r["folder"]]
+    means = [_figure(_mean([r[k] for r in done]), w) for k, w in (("score", 5), ("deletion", 8), ("insertion", 9))]
+    return "\n".join([*lines, f"{'mean of ' + str(len(done)):49} {' '.join(means)}"])
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _figure(value: float | None, width: int, digits: int = 3) -> str:
+    if value is None:
+        return "-".rjust(width)
+    return f"{value:{width}.{2 if digits == 3 and width == 5 else digits}f}"
+
+
+def _close(folder: RunFolder) -> None:
+    if any(r["folder"] for r in folder.rows):
+        folder.finish()
+    else:
+        folder.discard()
+
+
+def _output_name(plan: Plan) -> str:
+    parts = [time.strftime("%Y-%m-%d_%H-%M-%S"), getattr(plan.method, "opt", None), plan.method.name]
+    return "Output/" + "-".join(str(p) for p in parts if p)
+
+
+def _record(adapter: Adapter, plan: Plan, words: Sequence[str]) -> dict[str, Any]:
+    """What run.yaml notes beside the settings; not read back."""
+    effective = getattr(plan.method, "effective", dict)
+    return {
+        "command": "igos " + " ".join(words),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "versions": {
+            "igos": igos.__version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+        "device": str(adapter.device),
+        "threads": torch.get_num_threads(),
+        **effective(),
+    }
+
+
+def listing() -> str:
+    """Everything that can be named, from the dicts that hold it."""
+    names = {v: k for k, v in ALIASES.items()}
+    lines = ["methods (--method)"]
+    for name, method in METHODS.items():
+        alias = f" (alias {names[name]})" if name in names else ""
+        lines.append(f"  {name + alias:34} {method.needs:12} {method().cost:24} {method.paper}")
+    lines += ["", f"optimisers (--opt)    {', '.join(OPTIMIZERS)}"]
+    lines += [f"metrics (--metrics)   {', '.join(METRICS)}", f"baselines             {', '.join(BASELINES)}"]
+    presets = ", ".join(sorted(p.stem for p in resources.folder("configs").glob("*.yaml")))
+    lines += [f"presets (--config)    {presets}", "", "models (--model)"]
+    by_preset: dict[str, list[str]] = {}
+    for model, family in adapters().ADAPTERS.items():
+        by_preset.setdefault(family.preset, []).append(model)
+    lines += [f"  {preset:12} {', '.join(models)}" for preset, models in by_preset.items()]
+    return "\n".join(lines)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"explain": explain}

@@ -1,0 +1,298 @@
+"""defaults < preset < flags -> Run, the whole run as plain data. Every refusal names its key.
+
+A preset is a YAML file whose keys are the flags of the command, and `methods`: settings per method, and under
+an optimiser's name those that hold for it alone. `<output>/run.yaml` is one too, and repeats its run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import yaml
+
+from igos import resources
+from igos.methods import ALIASES, METHODS
+from igos.metrics import DEFAULT_METRICS, METRICS
+from igos.optim import OPTIMIZERS
+from igos.targets import Selector
+from igos.types import PARTS, SCORES, ConfigError
+
+METHOD_FLAGS = ("opt", "form", "size", "iterations", "ig_iter", "alpha", "L1", "L2")
+IN_UNIT = ("threshold", "init_val")
+POSITIVE = ("input_size", "num_samples", "diverse_k", "threads", "batch", "iterations", "ig_iter", "size")
+
+
+def _flag(help: str, default: Any = None, **more: Any) -> Any:
+    """One flag: its default and what --help says; aliases and choices on the side."""
+    made = {"default_factory": lambda: list(default)} if isinstance(default, (list, tuple)) else {"default": default}
+    return field(**made, metadata={"help": help, **more})
+
+
+@dataclass(frozen=True)
+class Run:
+    """The run. A None is decided by the model, the method or the preset."""
+
+    model: str | None = _flag("what to explain: m-rcnn, f-rcnn, yolov3spp, darknet, vgg16, ... (see --list)")
+    model_file: str | None = _flag("the model's weights: .pth, .pt, .safetensors or Darknet .weights")
+    cfg: str | None = _flag("network description of a darknet model, a .cfg")
+    names: str | None = _flag("class names, one per line")
+    pretrained: bool = _flag("let torchvision download its weights", False)
+    fit: str | None = _flag("how YOLO pictures are brought to size", choices=("stretch", "letterbox"))
+    input_size: int | None = _flag("short side (R-CNN), side, a multiple of 32 (YOLO), crop (classifier)")
+    dataset: str | None = _flag("whose class names the model knows", choices=("imagenet", "coco", "voc"))
+    data: list[str] = _flag("pictures: files, folders (searched through) or glob patterns", ())
+    shuffle: bool = _flag("take the pictures in a random order", False)
+    num_samples: int | None = _flag("explain at most so many pictures", aliases=("--val_size",))
+    target: str | None = _flag("all | top1 | index:N | box:x1,y1,x2,y2 (source pixels) | class:NAME")
+    threshold: float | None = _flag("least score of a detection, in [0,1]; 0.4 for detectors")
+    part: str = _flag("what of the detection is explained", "class", choices=PARTS)
+    score: str = _flag("the score that is explained", "prob", choices=SCORES)
+    method: str = _flag("how to explain (see --list)", "iGOS++")
+    opt: str | None = _flag("optimiser of a mask method: LS, NAG or PG; NAG unless the preset says otherwise")
+    form: str | None = _flag("default, or published: the papers' explicit step and numbers")
+    size: int | None = _flag("the map has N x N cells over the network's picture")
+    iterations: int | None = _flag("mask steps")
+    ig_iter: int | None = _flag("path points per mask step")
+    alpha: float | None = _flag("step size")
+    L1: float | None = _flag("weight of sparsity")
+    L2: float | None = _flag("weight of smoothness")
+    diverse_k: int | None = _flag("start from each of K x K cells of the object: several explanations of one")
+    init_posi: list[str] | None = _flag("which cells start: all, or 0-based row-major numbers; all")
+    init_val: float | None = _flag("how deep the starting cell starts: its mask is 1 - init_val; 0.5")
+    metrics: list[str] = _flag("figures to compute, or none (see --list)", DEFAULT_METRICS)
+    manual_seed: int = _flag("seed of everything random", 0)
+    output: str | None = _flag("folder of the results; Output/<time>-<opt>-<method>", aliases=("--out",))
+    device: str | None = _flag("cpu, cuda, cuda:1, ...; a GPU if there is one")
+    threads: int | None = _flag("CPU threads")
+    batch: int | None = _flag("pictures per network call", aliases=("--batch_size",))
+    set: list[str] = _flag("KEY=VALUE: any setting of the method or of a metric (metric.KEY too)", ())
+    config: str | None = _flag("preset: a name in configs/, or a YAML file such as an earlier run.yaml")
+
+
+RUN_TYPES = get_type_hints(Run)
+
+
+def normalise(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
+def lookup(name: str, table: Iterable[str], what: str, aliases: Mapping[str, str] | None = None) -> str:
+    """The table's own spelling of a name; case is ignored and - equals _. Raises ConfigError with near names."""
+    own = {normalise(t): t for t in table}
+    known = {**{normalise(a): t for a, t in (aliases or {}).items()}, **own}
+    if normalise(str(name)) in known:
+        return known[normalise(str(name))]
+    near = difflib.get_close_matches(normalise(str(name)), known, n=3)
+    allowed = sorted(own.values()) if len(own) <= 12 else []
+    hint = f"did you mean {' or '.join(known[n] for n in near)}? " if near else ""
+    raise ConfigError(f"unknown {what} {name!r}: {hint}{'known: ' + ', '.join(allowed) if allowed else 'see --list'}")
+
+
+def coerce(key: str, value: Any, hint: Any) -> Any:
+    """A value from YAML or the command line as the field's type; refuses other types, nan and inf."""
+    kinds = get_args(hint) if type(None) in get_args(hint) else (hint,)
+    if value is None and type(None) in kinds:
+        return None
+    kind = next(k for k in kinds if k is not type(None))
+    try:
+        if kind is bool and isinstance(value, bool):
+            return value
+        if kind is int and not isinstance(value, bool) and int(value) == float(value):
+            return int(value)
+        if kind is float and not isinstance(value, bool) and math.isfinite(float(value)):
+            return float(value)
+        if kind is str and isinstance(value, (str, int, float)) and not isinstance(value, bool):
+            return str(value)
+        if getattr(kind, "__origin__", None) is list:
+            items = value if isinstance(value, (list, tuple)) else [value]
+            parts = [str(item) for item in items]
+            if key not in ("data", "set"):
+                parts = [p for part in parts for p in part.replace(",", " ").split()]
+            return parts
+    except (TypeError, ValueError, OverflowError):
+        pass
+    words = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a word"}
+    raise ConfigError(f"{key} must be {words.get(kind, 'a list')}, got {value!r}")
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """A preset by its name in configs/ or its path. Raises ConfigError: missing, broken or unknown keys."""
+    path = Path(name)
+    if not path.is_file():
+        known = {p.stem: p for p in sorted(resources.folder("configs").glob("*.yaml"))}
+        stem = path.stem if path.suffix in (".yaml", ".yml") else str(name)
+        if path.parent != Path() and path.parent.name != "configs":
+            raise ConfigError(f"--config {name}: no such file")
+        path = known[lookup(Path(stem).name, known, "preset")]
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"--config {path}: expected keys and values, got {type(values).__name__}")
+    for key in values:
+        if key not in RUN_TYPES and key not in ("methods", "published", "record"):
+            near = difflib.get_close_matches(str(key), RUN_TYPES, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(RUN_TYPES)}, methods"
+            raise ConfigError(f"--config {path}: unknown key {key!r}; {hint}")
+    methods = values.get("methods") or {}
+    if not isinstance(methods, dict) or not all(isinstance(m, dict) for m in methods.values()):
+        raise ConfigError(f"--config {path}: methods must map a method's name to its settings")
+    values["methods"] = {lookup(m, METHODS, f"method in {path}", ALIASES): s for m, s in methods.items()}
+    return values
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A Run that can start: the run as data, the method and metrics made from it, the targets it asks for."""
+
+    run: Run
+    method: Any
+    metrics: tuple[Any, ...]
+    selector: Selector
+
+    def as_preset(self) -> dict[str, Any]:
+        """Plain data for run.yaml: as a preset it repeats this run."""
+        from dataclasses import asdict
+
+        values = {k: v for k, v in asdict(self.run).items() if v not in (None, [])}
+        for key in (*METHOD_FLAGS, "config", "output"):
+            values.pop(key, None)
+        values["metrics"] = self.run.metrics or ["none"]
+        return {**values, "methods": {self.method.name: asdict(self.method)}}
+
+
+def resolve(flags: Mapping[str, Any], default_preset: str, settings: Mapping[str, Any] | None = None) -> Plan:
+    """Flags given by the user -> a Plan, over the preset they name or the model's own.
+
+    settings are further fields of the method, as Python callers give them.
+
+    Raises ConfigError for anything unknown, of the wrong type, out of range, or of no use to the method.
+    """
+    preset = read_preset(str(flags.get("config") or default_preset))
+    if not flags.get("config") and flags.get("form") == "published" and "published" in preset:
+        preset = read_preset(preset["published"])
+    values = {
+        key: coerce(_name(key), value, RUN_TYPES[key])
+        for source in (preset, flags)
+        for key, value in source.items()
+        if key in RUN_TYPES
+    }
+    _check(values)
+    name = lookup(values.get("method", "iGOS++"), METHODS, "method", ALIASES)
+    metric_names = [lookup(m, [*METRICS, "none"], "metric") for m in values.get("metrics", DEFAULT_METRICS)]
+    if "none" in metric_names and len(metric_names) > 1:
+        raise ConfigError("--metrics none stands alone")
+    own = _settings(METHODS[name])
+    given = {k: values[k] for k in METHOD_FLAGS if values.get(k) is not None and (k in flags or k in own)}
+    given.update((k, v) for k, v in (_key_value(s) for s in values.get("set", [])) if k in own)
+    method = build_method(name, {**given, **(settings or {})}, preset)
+    metrics, used = build_metrics([m for m in metric_names if m != "none"], values.get("set", []))
+    for item in values.get("set", []):
+        key = item.split("=")[0]
+        if key not in own and key not in used:
+            allowed = ", ".join([*own, *sorted(_metric_keys(metrics))])
+            raise ConfigError(f"--set {item}: neither {name} nor its metrics have {key!r}; settings: {allowed}")
+    _check_diverse(values, method)
+    values.update(method=name, metrics=[m for m in metric_names if m != "none"])
+    values["set"] = [s for s in values.get("set", []) if s.split("=")[0] in used]
+    if values.get("diverse_k"):
+        values.setdefault("init_val", 0.5)
+        values.setdefault("init_posi", ["all"])
+    return Plan(Run(**values), method, metrics, Selector.parse(values["target"] if values.get("target") else None))
+
+
+def build_method(name: str, given: Mapping[str, Any], preset: Mapping[str, Any]) -> Any:
+    """METHODS[name] with the preset's settings for it (and for its optimiser) under those given."""
+    name = lookup(name, METHODS, "method", ALIASES)
+    make = METHODS[name]
+    known = _settings(make)
+    unknown = [k for k in given if k not in known]
+    if unknown:
+        raise ConfigError(f"{name} has no setting {_name(unknown[0])}; its settings: {', '.join(known)}")
+    block = dict(preset.get("methods", {}).get(name, {}))
+    by_opt = {k: block.pop(k) for k in list(block) if k in OPTIMIZERS}
+    opt = given.get("opt", block.get("opt", getattr(make, "opt", None)))
+    opt = lookup(opt, OPTIMIZERS, "optimiser") if isinstance(opt, str) else opt
+    settings = {**block, **(by_opt.get(str(opt)) or {}), **given, **({"opt": opt} if opt else {})}
+    for key in settings:
+        if key not in known:
+            raise ConfigError(f"the preset's {name} has no setting {key!r}; its settings: {', '.join(known)}")
+    return make(**{k: v if callable(v) else coerce(_name(k), v, known[k]) for k, v in settings.items()})
+
+
+def _settings(make: Any) -> dict[str, Any]:
+    """Field names and types of a method's or a metric's dataclass."""
+    cls = getattr(make, "func", make)
+    hints = get_type_hints(cls)
+    return {f.name: hints[f.name] for f in fields(cls)}
+
+
+def _metric_keys(metrics: Sequence[Any]) -> set[str]:
+    return {key for m in metrics for key in _settings(type(m))}
+
+
+def build_metrics(names: Sequence[str], items: Sequence[str] = ()) -> tuple[tuple[Any, ...], set[str]]:
+    """The metrics with their --set settings, and which keys of --set they took."""
+    made, used = [], set()
+    for name in names:
+        known, settings = _settings(METRICS[name]), {}
+        for key, value in (_key_value(s) for s in items):
+            owner, _, bare = key.rpartition(".")
+            if bare in known and owner in ("", name):
+                settings[bare] = coerce(f"--set {key}", value, known[bare])
+                used.add(key)
+        made.append(METRICS[name](**settings))
+    return tuple(made), used
+
+
+def _key_value(item: str) -> tuple[str, Any]:
+    key, equals, text = item.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {item!r}: expected KEY=VALUE")
+    try:
+        return key, yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {item!r}: the value cannot be read") from None
+
+
+def _name(key: str) -> str:
+    return f"--{key}" if key in RUN_TYPES else key
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    for f in fields(Run):
+        allowed = f.metadata.get("choices")
+        if allowed and values.get(f.name) not in (None, *allowed):
+            raise ConfigError(f"--{f.name} {values[f.name]!r} is not one of {', '.join(allowed)}")
+    for key in IN_UNIT:
+        if values.get(key) is not None and not 0 <= values[key] <= 1:
+            raise ConfigError(f"--{key} must lie in [0,1], got {values[key]:g}")
+    for key in POSITIVE:
+        if values.get(key) is not None and values[key] < 1:
+            raise ConfigError(f"--{key} must be at least 1, got {values[key]}")
+    if not 0 <= values.get("manual_seed", 0) < 2**63:
+        raise ConfigError(f"--manual_seed must lie in [0, 2^63), got {values['manual_seed']}")
+
+
+def _check_diverse(values: Mapping[str, Any], method: Any) -> None:
+    k, posi = values.get("diverse_k"), values.get("init_posi") or ["all"]
+    cells = [p for p in posi if p != "all"]
+    for p in cells:
+        if not p.isdigit() or (k and int(p) >= k * k):
+            raise ConfigError(
+                f"--init_posi {p}: all, or cells from 0 to {k * k - 1 if k else 'K*K-1 of --diverse_k K'}"
+            )
+    if not k:
+        for key in ("init_posi", "init_val"):
+            if values.get(key) is not None:
+                raise ConfigError(f"--{key} needs --diverse_k K, the grid of starting cells")
+    elif not method.diverse:
+        raise ConfigError(f"--diverse_k: {method.name} has no mask to start from; a mask method has (see --list)")
+    elif k > method.size:
+        raise ConfigError(f"--diverse_k {k} is finer than the mask of {method.size} x {method.size} cells")

@@ -1,0 +1,59 @@
+"""Which pictures: a file, a folder (searched through) or a glob pattern."""
+
+from __future__ import annotations
+
+import glob
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from igos.types import ConfigError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+
+
+def find_pictures(
+    data: Sequence[str], shuffle: bool = False, seed: int = 0, limit: int | None = None
+) -> list[tuple[str, str]]:
+    """(path, name) of every picture, sorted within each place; name is unique and fit for a folder's name.
+
+    Raises ConfigError for a place that does not exist or holds no pictures.
+    """
+    found: dict[Path, Path] = {}
+    for place in data:
+        path = Path(place)
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not inside:
+                raise ConfigError(
+                    f"--data {place}: no pictures in this folder (looked for {' '.join(sorted(SUFFIXES))})"
+                )
+            found.update((p, p.relative_to(path)) for p in inside)
+        elif path.is_file():
+            found[path] = Path(path.name)
+        else:
+            matches = sorted(Path(m) for m in glob.glob(place, recursive=True) if Path(m).is_file())
+            if not matches:
+                raise ConfigError(f"--data {place}: no such file or folder, and no file matches it as a pattern")
+            found.update((p, Path(p.name)) for p in matches)
+    pictures = list(found.items())
+    if shuffle:
+        random.Random(seed).shuffle(pictures)
+    names: set[str] = set()
+    return [(str(p), unique("-".join(short.with_suffix("").parts), names)) for p, short in pictures[:limit]]
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """The name made safe for a file system, and numbered where it is taken; remembered in `taken`."""
+    base = safe_name(name)
+    made, n = base, 2
+    while made.lower() in taken:
+        made, n = f"{base}-{n}", n + 1
+    taken.add(made.lower())
+    return made
+
+
+def safe_name(name: str, longest: int = 60) -> str:
+    """Letters, digits, - _ + and inner dots only: never a path, never hidden, never empty."""
+    kept = "".join(c if c.isalnum() or c in "-_+." else "_" for c in name).strip("._")
+    return kept[:longest] or "unnamed"

@@ -1,0 +1,136 @@
+"""The path score P of a mask, its gradient, and quadrature rules.
+
+    Phi(I, B, M) = I*U(M) + B*(1 - U(M))                          M = 1 keeps the pixel
+    P(I, B, M)   = (1/S) sum_k f(Phi(I, B, t_k*M) + eps_k)        deletion: how much score survives
+    P(B, I, M)                                                    insertion: how much the hidden part scores
+    dP/dU(M)     = (1/S) sum_k t_k * sum_channels g_k*(I - B),    g_k = df/d(blended picture)
+
+The gradient needs no graph through the blend: the network is asked only for g_k, and one backward through
+the linear U ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from igos.ops import upscale, upscale_adjoint
+from igos.types import Problem
+
+
+@dataclass(frozen=True)
+class Term:
+    """weight * P over the product of the masks named by index; insert swaps picture and baseline."""
+
+    weight: float
+    masks: tuple[int, ...] = (0,)
+    insert: bool = False
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One sample of the path for every explanation: t (K,S) in [0,1]; noise_seed (K,) or None; its scale."""
+
+    t: Tensor
+    noise: float = 0.0
+    noise_seed: Tensor | None = None
+
+    @classmethod
+    def fixed(cls, problem: Problem, steps: int, jitter: bool, noise: float) -> Draw:
+        """t_k = k/S for k = 1..S, or, jittered, (k + u_k)/S for k = 0..S-1, u from each own generator."""
+        k = torch.arange(steps, dtype=torch.float64)
+        if jitter:
+            u = [torch.rand(steps, generator=g, dtype=torch.float64) for g in problem.generators]
+            t = (k + torch.stack(u)) / steps
+        else:
+            t = ((k + 1) / steps).expand(len(problem.x), steps)
+        seeds = [torch.randint(2**62, (), generator=g) for g in problem.generators] if noise else None
+        return cls(t.to(problem.x), noise, torch.stack(seeds) if seeds else None)
+
+
+def path_scores(
+    problem: Problem, terms: Sequence[Term], masks: Tensor, draw: Draw, rows: Tensor, gradient: bool
+) -> tuple[Tensor, Tensor | None]:
+    """sum of the weighted terms for the explanations `rows` (R,), and its gradient.
+
+    masks (R,n,h,w) in [0,1] -> values (R,), d values / d masks (R,n,h,w) or None.
+    """
+    size = problem.size
+    u = upscale(masks, size)
+    keep = torch.stack([u[:, list(term.masks)].prod(dim=1) for term in terms], dim=1)
+    r_count, t_count, s_count = len(rows), len(terms), draw.t.shape[1]
+    job = torch.arange(r_count * t_count * s_count, device=masks.device)
+    r, term, s = job // (t_count * s_count), job // s_count % t_count, job % s_count
+    insert = torch.tensor([t.insert for t in terms], device=masks.device)[term][:, None, None, None]
+    sign = torch.where(insert, -1.0, 1.0).to(masks)
+    weight = masks.new_tensor([t.weight for t in terms])[term] / s_count
+    t = draw.t[rows][r, s][:, None, None, None]
+    difference = problem.x - problem.x0
+
+    def pictures(part: slice) -> Tensor:
+        k = rows[r[part]]
+        ground = torch.where(insert[part], problem.x[k], problem.x0[k])
+        shown = t[part] * keep[r[part], term[part]][:, None]
+        return _add_noise(ground + sign[part] * shown * difference[k], draw, k, s[part])
+
+    values = masks.new_zeros(r_count)
+    d_keep = torch.zeros_like(keep)
+    for part, scores, g in problem.score.stream(rows[r], pictures, gradient):
+        values.index_add_(0, r[part], weight[part] * scores.to(values))
+        if g is not None:
+            pull = (g * difference[rows[r[part]]]).sum(dim=1) * (weight[part, None, None] * (sign * t)[part, 0])
+            d_keep.view(-1, *size).index_add_(0, r[part] * t_count + term[part], pull)
+    if not gradient:
+        return values, None
+    d_u = torch.zeros_like(u)
+    for i, term_ in enumerate(terms):
+        for n in term_.masks:
+            others = [m for m in term_.masks if m != n]
+            d_u[:, n] += d_keep[:, i] * (u[:, others].prod(dim=1) if others else 1)
+    return values, upscale_adjoint(d_u, (masks.shape[-2], masks.shape[-1]))
+
+
+def _add_noise(x: Tensor, draw: Draw, rows: Tensor, s: Tensor) -> Tensor:
+    """The same noise for the same (explanation, path point), however the work is cut."""
+    if draw.noise_seed is None:
+        return x
+    noise = [
+        torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(int(draw.noise_seed[k]) + int(i)))
+        for k, i in zip(rows.cpu(), s.cpu(), strict=True)
+    ]
+    return x + draw.noise * torch.stack(noise).to(x)
+
+
+def quadrature(rule: str, n: int) -> tuple[Tensor, Tensor]:
+    """Nodes and weights (n,) in float64 for the integral over [0,1]. Rules: QUADRATURE."""
+    nodes, weights = QUADRATURE[rule](n)
+    return torch.as_tensor(nodes, dtype=torch.float64), torch.as_tensor(weights, dtype=torch.float64)
+
+
+def _uniform(n: int, shift: float) -> tuple[np.ndarray, np.ndarray]:
+    return (np.arange(n) + shift) / n, np.full(n, 1 / n)
+
+
+def _trapezoid(n: int, gaps: int) -> tuple[np.ndarray, np.ndarray]:
+    weights = np.full(n, 1 / gaps)
+    weights[[0, -1]] /= 2
+    return np.linspace(0, 1, n), weights
+
+
+def _gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
+    nodes, weights = np.polynomial.legendre.leggauss(n)
+    return (1 + nodes) / 2, weights / 2
+
+
+QUADRATURE = {
+    "left": lambda n: _uniform(n, 0.0),
+    "right": lambda n: _uniform(n, 1.0),
+    "middle": lambda n: _uniform(n, 0.5),
+    "trapezoid": lambda n: _trapezoid(n, n - 1),
+    "riemann_trapezoid": lambda n: _trapezoid(n, n),  # captum's: its weights sum to (n-1)/n
+    "gausslegendre": _gauss_legendre,
+}

@@ -1,0 +1,79 @@
+"""What people look at: heat map, overlay and curves as files, and the notebook's view of an explanation."""
+
+from __future__ import annotations
+
+import base64
+import html as text
+import io
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Picture
+
+from igos.report import figures
+from igos.report.figures import starts_sheet
+from igos.types import Explanation
+
+__all__ = ["html", "starts_sheet", "write_figures", "write_starts"]
+
+
+def write_figures(folder: str | Path, explanation: Explanation) -> None:
+    """Write heatmap.png, overlay.png and, where deletion or insertion was measured, curves.png into folder.
+
+    Each is complete or absent; a curves.png of an earlier explanation does not stay behind.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, draw in (("heatmap.png", figures.heatmap), ("overlay.png", figures.overlay)):
+        with _complete(folder / name) as path:
+            path.write_bytes(_png(draw(explanation)))
+    if figures.curve_scores(explanation):
+        with _complete(folder / "curves.png") as path:
+            figures.curves(explanation, path)
+    else:
+        (folder / "curves.png").unlink(missing_ok=True)
+
+
+def write_starts(folder: str | Path, explanations: Sequence[Explanation]) -> None:
+    """Write starts.png, the sheet of one object's diverse starts, into folder."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _complete(folder / "starts.png") as path:
+        path.write_bytes(_png(starts_sheet(explanations)))
+
+
+def html(explanation: Explanation) -> str:
+    """The overlay and its figures as one piece of HTML that needs no other file."""
+    e = explanation
+    rows = {"score": f"{e.target.score:.2f}", "method": e.method if e.opt is None else f"{e.method}, {e.opt}"}
+    if e.status != "ok":
+        rows["status"] = e.status
+    rows |= {s.name: f"{s.value:.3f} ({s.better} is better)" for s in figures.curve_scores(e)}
+    label = text.escape(e.target.name)
+    picture = base64.b64encode(_png(figures.overlay(e))).decode("ascii")
+    facts = " &middot; ".join(f"{text.escape(k)} {text.escape(v)}" for k, v in rows.items())
+    return (
+        '<figure style="margin:0;max-width:720px;font-family:sans-serif">'
+        f'<img style="width:100%" alt="{label}" src="data:image/png;base64,{picture}">'
+        f'<figcaption style="overflow-wrap:anywhere"><b>{label}</b> {facts}</figcaption></figure>'
+    )
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Picture.fromarray(pixels).save(out, format="PNG")
+    return out.getvalue()
+
+
+@contextmanager
+def _complete(path: Path) -> Iterator[Path]:
+    """A temporary name beside path, which takes path's place when the block ends well."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

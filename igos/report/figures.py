@@ -1,0 +1,307 @@
+"""Pictures of explanations: heat over the photo, curves, and the sheet of diverse starts.
+
+Pictures are (H,W,3) uint8 RGB. Lines and letters grow with the picture, so they look alike on all.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image as Picture
+from PIL import ImageDraw, ImageFont
+
+from igos.ops import top_area
+from igos.types import Explanation, Geometry, Score
+
+LONG_SIDE = (720, 1600)  # drawn pixels: smaller photos are enlarged to it, larger ones reduced
+COLOURS = "inferno"  # perceptually uniform: black, purple, red, orange, yellow
+HEAT, DETAIL = 0.8, 0.3  # at full heat: how much of the photo is covered, how much of its texture returns
+GREY, DIM = 0.6, 0.78  # how grey and how dark the photo is below the map
+WHITE, INK, SKY, LIME = (255, 255, 255), (12, 12, 18), (104, 200, 255), (150, 255, 120)
+DELETION, INSERTION = "#D55E00", "#0072B2"  # Okabe and Ito's vermilion and blue: told apart by all eyes
+TILE, SHEET, GAP = (210, 420), 1600, 14  # drawn pixels: a tile's long side, all columns, between tiles
+MARGIN = 0.25  # of the box's sides, shown round it on a tile
+LONGEST = 48  # letters of a name
+
+Window = tuple[int, int, int, int]
+Colour = tuple[int, int, int]
+
+
+def heatmap(e: Explanation) -> np.ndarray:
+    """The map alone, colour-mapped, at source size (H0,W0,3)."""
+    return _coloured(_heat(e, e.geometry)).round().astype(np.uint8)
+
+
+def overlay(e: Explanation) -> np.ndarray:
+    """The photo with heat, the contour of the top area, box and label; long side 720 to 1600 (H,W,3)."""
+    view = _view(e, _whole(e), _size(e, *LONG_SIDE))
+    return _tag(_draw(view), e.target.name, f"{e.target.score:.2f}", view.box)
+
+
+def curve_scores(e: Explanation) -> list[Score]:
+    """The scores that `curves` draws."""
+    return [s for s in e.scores if s.name in ("deletion", "insertion") and s.curve is not None]
+
+
+def curves(e: Explanation, path: str | Path) -> None:
+    """The deletion and insertion curves in one plot, written to path as PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    low, high = 0.0, 1.0
+    for score in curve_scores(e):
+        x, y = np.asarray(score.curve)
+        finite = y[np.isfinite(y)].tolist()
+        low, high = min([low, *finite]), max([high, *finite])
+        colour = DELETION if score.name == "deletion" else INSERTION
+        label = f"{score.name}  {score.value:.3f}  ({score.better} is better)"
+        axes.plot(x, y, color=colour, linewidth=2.2, label=label, clip_on=False, zorder=3)
+        axes.fill_between(x, y, color=colour, alpha=0.1, linewidth=0)
+    slack = 0.04 * (high - low) if (low, high) != (0, 1) else 0.0
+    axes.set(xlim=(0, 1), ylim=(low - slack, high + slack))
+    axes.set_xlabel("share of the map's cells, most important first")
+    axes.set_ylabel("score")
+    axes.grid(color="#dddddd", linewidth=0.7)
+    axes.spines[["top", "right"]].set_visible(False)
+    title = f"{_short(e.target.name, LONGEST)} {e.target.score:.2f}, {e.method}"
+    axes.set_title(title, loc="left", fontsize=11, parse_math=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a name in letters that the font lacks
+        figure.savefig(path, format="png")
+
+
+def starts_sheet(explanations: Sequence[Explanation]) -> np.ndarray:
+    """The diverse starts of one object, row by row as given (H,W,3): overlay, start cell (green), caption."""
+    columns = math.ceil(math.sqrt(len(explanations)))
+    long_side = int(np.clip(SHEET // columns, *TILE))
+    tiles = [_tile(e, long_side) for e in explanations]
+    height, width = (max(t.shape[i] for t in tiles) for i in (0, 1))
+    rows = math.ceil(len(tiles) / columns)
+    sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), 255, np.uint8)
+    for i, tile in enumerate(tiles):
+        y, x = GAP + i // columns * (height + GAP), GAP + i % columns * (width + GAP)
+        sheet[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
+    return sheet
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """A window of the photo as drawn: photo (h,w,3) uint8, heat (h,w) in [0,1], box (4,) in drawn pixels.
+
+    level is the least heat of the whole picture's top area, or None where the map shows nothing.
+    """
+
+    photo: np.ndarray
+    heat: np.ndarray
+    level: float | None
+    box: np.ndarray | None
+
+
+def _view(e: Explanation, window: Window, size: tuple[int, int]) -> _View:
+    x1, y1, x2, y2 = window
+    photo = e.image.source[y1:y2, x1:x2]
+    way = cv2.INTER_AREA if math.prod(size) < (y2 - y1) * (x2 - x1) else cv2.INTER_CUBIC
+    geometry = _drawn(e.geometry, window, size)
+    return _View(
+        photo=cv2.resize(photo, size[::-1], interpolation=way),
+        heat=_heat(e, geometry),
+        level=_level(e),
+        box=_box(e, geometry),
+    )
+
+
+def _whole(e: Explanation) -> Window:
+    return 0, 0, e.geometry.source[1], e.geometry.source[0]
+
+
+def _round_box(e: Explanation) -> Window:
+    """The box with a margin, in whole source pixels, or the whole picture."""
+    height, width = e.geometry.source
+    box = e.box_on_source()
+    if box is None:
+        return _whole(e)
+    x, y = MARGIN * (box[2] - box[0]), MARGIN * (box[3] - box[1])
+    x1 = int(np.clip(box[0] - x, 0, width - 1))
+    y1 = int(np.clip(box[1] - y, 0, height - 1))
+    x2 = int(np.clip(math.ceil(box[2] + x), x1 + 1, width))
+    y2 = int(np.clip(math.ceil(box[3] + y), y1 + 1, height))
+    return x1, y1, x2, y2
+
+
+def _size(e: Explanation, shortest: int, longest: int) -> tuple[int, int]:
+    """(h,w) of the picture, its long side brought between shortest and longest."""
+    height, width = e.geometry.source
+    zoom = float(np.clip(max(height, width), shortest, longest)) / max(height, width)
+    return max(round(height * zoom), 1), max(round(width * zoom), 1)
+
+
+def _drawn(g: Geometry, window: Window, size: tuple[int, int]) -> Geometry:
+    """The geometry of a window of the source drawn at size (h,w), so that maps and boxes are sharp there."""
+    x1, y1, x2, y2 = window
+    (sy, sx), (oy, ox) = g.scale, g.offset
+    scale = sy * (y2 - y1) / size[0], sx * (x2 - x1) / size[1]
+    return Geometry(size, g.network, scale, (oy + y1 * sy, ox + x1 * sx))
+
+
+def _box(e: Explanation, geometry: Geometry) -> np.ndarray | None:
+    return None if e.target.box is None else geometry.to_source(e.target.box.float().cpu()).numpy()
+
+
+def _heat(e: Explanation, geometry: Geometry) -> np.ndarray:
+    """The map for display (H,W) in [0,1]: negative parts are 0, the least value is 0, a flat map is 0.
+
+    Mask methods reach 0 by themselves; RISE adds the mean score to every cell.
+    """
+    saliency = e.saliency.float().cpu().nan_to_num(0, 0, 0).clamp(min=0)
+    low, high = float(saliency.min()), float(saliency.max())
+    if high - low <= 1e-6 * high:
+        return np.zeros(geometry.source, np.float32)
+    return geometry.map_to_source((saliency - low) / (high - low)).clamp(0, 1).numpy()
+
+
+def _level(e: Explanation) -> float | None:
+    """The least heat of the top area, or None where the map shows nothing."""
+    geometry = _drawn(e.geometry, _whole(e), _size(e, LONG_SIDE[0], LONG_SIDE[0]))
+    heat = _heat(e, geometry)
+    return max(float(heat[top_area(heat, _box(e, geometry))].min()), 1e-3) if heat.any() else None
+
+
+@lru_cache(maxsize=1)
+def _table() -> np.ndarray:
+    from matplotlib import colormaps
+
+    return (colormaps[COLOURS](np.arange(256))[:, :3] * 255).astype(np.float32)
+
+
+def _coloured(heat: np.ndarray) -> np.ndarray:
+    """(H,W) in [0,1] -> (H,W,3) float32 in [0,255]."""
+    return _table()[(heat * 255).round().astype(np.uint8)]
+
+
+def _mix(picture: np.ndarray, over: np.ndarray | Colour, alpha: np.ndarray) -> np.ndarray:
+    return picture + alpha[..., None] * (np.asarray(over, np.float32) - picture)
+
+
+def _draw(view: _View, start: np.ndarray | None = None) -> np.ndarray:
+    """Heat, contour, start cell and box on the photo."""
+    picture: np.ndarray = view.photo.astype(np.float32)
+    unit = _unit(picture)
+    if view.level is not None:
+        grey = cv2.cvtColor(view.photo, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        texture = grey - cv2.GaussianBlur(grey, (0, 0), 8 * unit)
+        picture = DIM * (picture + GREY * (grey[..., None] - picture))
+        picture = _mix(picture, _coloured(view.heat), HEAT * view.heat)
+        picture += (DETAIL * view.heat * texture)[..., None]
+        picture = _line(picture, _distance(view.heat >= view.level, unit), 1.5 * unit, WHITE)
+    if start is not None:
+        picture = _line(picture, _distance(start, unit), 2.5 * unit, LIME)
+    if view.box is not None:
+        picture = _line(picture, _distance_to_box(view.box, view.heat.shape, unit), 2 * unit, SKY)
+    return picture.round().clip(0, 255).astype(np.uint8)
+
+
+def _distance(inside: np.ndarray, unit: float) -> np.ndarray:
+    """Pixels (H,W) to the smoothed edge of `inside` (H,W) bool, right near it; specks have no edge.
+
+    A blurred straight edge rises by 1 / (sigma sqrt(2 pi)) per pixel.
+    """
+    sigma = 2.2 * unit
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8))
+    large = inside & (stats[:, cv2.CC_STAT_AREA] > 150 * unit**2)[labels]
+    smooth = cv2.medianBlur(large.astype(np.uint8), 2 * round(4 * unit) + 1).astype(np.float32)
+    soft = cv2.GaussianBlur(smooth, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return np.abs(soft - 0.5) * sigma * math.sqrt(2 * math.pi)
+
+
+def _distance_to_box(box: np.ndarray, size: tuple[int, ...], unit: float) -> np.ndarray:
+    """Pixels (H,W) to the box's line, which stays a line's width within the picture."""
+    height, width = size
+    x1, x2 = np.clip(box[[0, 2]], min(unit, width / 2), max(width - unit, width / 2))
+    y1, y2 = np.clip(box[[1, 3]], min(unit, height / 2), max(height - unit, height / 2))
+    x = np.abs(np.arange(width) + 0.5 - (x1 + x2) / 2) - (x2 - x1) / 2
+    y = np.abs(np.arange(height) + 0.5 - (y1 + y2) / 2) - (y2 - y1) / 2
+    return np.abs(np.maximum(y[:, None], x[None])).astype(np.float32)
+
+
+def _line(picture: np.ndarray, distance: np.ndarray, width: float, colour: Colour) -> np.ndarray:
+    """A line with a dark edge, to be seen on any ground."""
+    half = max(width / 2, 0.8)
+    picture = _mix(picture, INK, 0.6 * np.clip(half + _unit(picture) + 0.5 - distance, 0, 1))
+    return _mix(picture, colour, np.clip(half + 0.5 - distance, 0, 1))
+
+
+def _unit(picture: np.ndarray) -> float:
+    """The width of a thin line in pixels."""
+    return max(max(picture.shape[:2]) / LONG_SIDE[0], 0.6)
+
+
+@lru_cache(maxsize=16)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    from matplotlib import get_data_path
+
+    return ImageFont.truetype(str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
+
+
+def _short(text: str, length: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: max(length - 1, 0)].rstrip() + "…"
+
+
+def _tag(picture: np.ndarray, name: str, score: str, box: np.ndarray | None) -> np.ndarray:
+    """The label in a filled tag: above the box, inside it where there is no room, else in the corner.
+
+    The letters shrink, then the name is cut, until the tag lies within the picture.
+    """
+    height, width = picture.shape[:2]
+    full = round(17 * _unit(picture))
+    small = round(0.8 * full)
+    for size, length in [(full, LONGEST), *((small, n) for n in range(LONGEST, 0, -1))]:
+        font, pad = _font(size), round(0.3 * size)
+        text = f"{_short(name, length)} {score}"
+        w, h = math.ceil(font.getlength(text)) + 2 * pad, sum(font.getmetrics()) + pad
+        if w <= width and h <= height:
+            break
+    else:
+        return picture  # no room for any label
+    x, y = (0, 0) if box is None else (box[0], box[1] - h if box[1] >= h else box[1])
+    x, y = int(np.clip(x, 0, width - w)), int(np.clip(y, 0, height - h))
+    image = Picture.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((x, y, x + w - 1, y + h - 1), fill=SKY)
+    draw.text((x + pad, y + pad / 2), text, fill=INK, font=font)
+    return np.asarray(image)
+
+
+def _tile(e: Explanation, long_side: int) -> np.ndarray:
+    window = _round_box(e)
+    w, h = window[2] - window[0], window[3] - window[1]
+    zoom = long_side / max(w, h)
+    view = _view(e, window, (max(round(h * zoom), 1), max(round(w * zoom), 1)))
+    geometry = _drawn(e.geometry, window, view.heat.shape)
+    start = None
+    if "start_mask" in e.arrays:
+        freed = 1 - torch.from_numpy(e.arrays["start_mask"]).float()
+        start = geometry.map_to_source(freed).numpy() > 0.5 * float(freed.max())
+    figures = [f"{s.name[:3]} {f'{s.value:.2f}'.removeprefix('0')}" for s in curve_scores(e)]
+    return _captioned(_draw(view, start), "  ".join([f"start {e.start}", *figures]))
+
+
+def _captioned(picture: np.ndarray, text: str) -> np.ndarray:
+    """The picture, centred over a line of text."""
+    font = _font(15)
+    line = sum(font.getmetrics()) + 6
+    width = max(picture.shape[1], math.ceil(font.getlength(text)))
+    tile = Picture.new("RGB", (width, picture.shape[0] + line), WHITE)
+    tile.paste(Picture.fromarray(picture), ((width - picture.shape[1]) // 2, 0))
+    ImageDraw.Draw(tile).text((width / 2, picture.shape[0] + 4), text, fill=INK, font=font, anchor="ma")
+    return np.asarray(tile)

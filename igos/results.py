@@ -1,0 +1,195 @@
+"""The only reader and writer of a run's folder.
+
+    run.yaml        the run as a preset: --config run.yaml repeats it
+    results.jsonl   a row per explanation, written as soon as it is known; results.csv, the same at the end
+    <folder>/       per explanation: explanation.npz (write_arrays) and its pictures (igos.report)
+
+Files are written under a temporary name and renamed; rows are appended whole, and a torn last line is cut off.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from igos.types import ConfigError, Explanation
+
+ROW_KEYS = [
+    "image",
+    "label",
+    "name",
+    "label_index",
+    "part",
+    "score",
+    "score_original",
+    "score_blurred",
+    "box",
+    "method",
+    "opt",
+    "form",
+    "start",
+    "deletion",
+    "insertion",
+    "pointing",
+    "evidence_share",
+    "tie_fraction",
+    "status",
+    "error",
+    "seconds",
+    "network_images",
+    "backward_images",
+    "seed",
+    "folder",
+]
+
+
+class RunFolder:
+    """One run's folder, open for writing. Raises ConfigError if it cannot be written or holds another run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.rows: list[dict[str, Any]] = []
+        self._made = [p for p in (self.path, *self.path.parents) if not p.exists()]
+        if (self.path / "results.jsonl").exists():
+            raise ConfigError(f"--output {self.path}: holds the results of another run; choose a new folder")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / f".{uuid.uuid4().hex}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            reason = error.strerror or error
+            raise ConfigError(f"--output {self.path}: this folder cannot be written ({reason})") from None
+
+    def write_run(self, values: Mapping[str, Any]) -> None:
+        text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
+        write_bytes(self.path / "run.yaml", text.encode())
+
+    def write_json(self, name: str, values: Any) -> None:
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(target, (json.dumps(values, indent=1) + "\n").encode())
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Append one row to results.jsonl; NaN and inf become null."""
+        full = {key: _plain(row.get(key)) for key in (*ROW_KEYS, *(k for k in row if k not in ROW_KEYS))}
+        self.rows.append(full)
+        with open(self.path / "results.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(full, ensure_ascii=False, allow_nan=False) + "\n")
+            file.flush()
+
+    def finish(self) -> None:
+        """Write results.csv from the rows so far; boxes as four numbers between spaces."""
+        keys = list(dict.fromkeys(k for row in self.rows for k in row)) or list(ROW_KEYS)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, keys, lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            box = row.get("box")
+            writer.writerow({**row, "box": " ".join(f"{v:g}" for v in box) if box else ""})
+        write_bytes(self.path / "results.csv", text.getvalue().encode())
+
+    def discard(self) -> None:
+        """Take back an empty run: the files written so far and the folders made for it."""
+        for name in ("run.yaml", "results.jsonl", "results.csv"):
+            (self.path / name).unlink(missing_ok=True)
+        for folder in self._made:
+            try:
+                folder.rmdir()
+            except OSError:
+                return
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """All of the file or nothing of it."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_arrays(folder: str | Path, e: Explanation) -> None:
+    """explanation.npz: saliency (h,w), saliency_source (H0,W0), and where known attribution (C,H,W),
+    masks (n,h,w), box (4,) xyxy in source pixels, <metric>_curve (2,n), trace_<name> (T,), further arrays.
+    """
+    arrays: dict[str, np.ndarray] = {
+        "saliency": e.saliency.float().cpu().numpy(),
+        "saliency_source": e.on_source().astype(np.float32),
+        **{name: np.asarray(a) for name, a in e.arrays.items()},
+        **{f"trace_{name}": np.asarray(a) for name, a in e.trace.items()},
+        **{f"{s.name}_curve": s.curve for s in e.scores if s.curve is not None},
+    }
+    box = e.box_on_source()
+    for name, value in (("attribution", e.attribution), ("masks", e.masks), ("box", box)):
+        if value is not None:
+            arrays[name] = np.asarray(value, dtype=np.float32)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    data = io.BytesIO()
+    np.savez_compressed(data, **arrays)  # type: ignore[arg-type]
+    write_bytes(folder / "explanation.npz", data.getvalue())
+
+
+def row(e: Explanation, folder: str) -> dict[str, Any]:
+    """The row of one explanation; folder is relative to the run's."""
+    box = e.box_on_source()
+    values = {s.name: s.value for s in e.scores}
+    ties = [s.detail["tie_fraction"] for s in e.scores if "tie_fraction" in s.detail]
+    return {
+        "image": e.image.path,
+        "label": e.target.name,
+        "name": e.target.name,
+        "label_index": e.target.label,
+        "part": e.target.part,
+        "score": e.target.score,
+        "score_original": e.score_original,
+        "score_blurred": e.score_blurred,
+        "box": None if box is None else [round(float(v), 2) for v in box],
+        "method": e.method,
+        "opt": e.opt,
+        "form": e.form,
+        "start": e.start,
+        **values,
+        "tie_fraction": ties[0] if ties else None,
+        "status": e.status,
+        "seconds": e.seconds,
+        "network_images": e.network_images,
+        "backward_images": e.backward_images,
+        "seed": e.seed,
+        "folder": folder,
+    }
+
+
+def read_rows(folder: str | Path) -> list[dict[str, Any]]:
+    """The rows of a run's folder; a last line that was torn is left out. Raises ConfigError without any."""
+    path = Path(folder) / "results.jsonl"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        raise ConfigError(f"{folder}: holds no results.jsonl; is it the folder of a run?") from None
+    rows = []
+    for n, line in enumerate(lines):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            if n < len(lines) - 1:
+                raise ConfigError(f"{path}, line {n + 1}: damaged") from None
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value

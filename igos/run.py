@@ -1,0 +1,229 @@
+"""The whole tool in one line:
+
+file -> read -> Image -> detect -> [Target] -> select -> Problem -> method -> [Explanation] -> metrics -> results
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from igos import diverse, report, results
+from igos.baselines import baseline
+from igos.config import RUN_TYPES, Plan, Run, build_metrics, resolve
+from igos.data import find_pictures, unique
+from igos.metrics import DEFAULT_METRICS
+from igos.results import RunFolder
+from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Target
+
+
+def make_problem(
+    adapter: Adapter,
+    image: Image,
+    targets: Sequence[Target],
+    *,
+    score: str = "prob",
+    seed: int = 0,
+    batch: int | None = None,
+    starts: Sequence[int | None] | None = None,
+    start_masks: Tensor | None = None,
+) -> Problem:
+    """One image and K targets (a target may stand several times, once per start) as a Problem."""
+    k = len(targets)
+    x = image.pixels.expand(k, -1, -1, -1)
+    picture = hashlib.sha256(image.pixels.cpu().numpy().tobytes()).hexdigest()
+    generators = []
+    for target, start in zip(targets, starts or [None] * k, strict=True):
+        key = f"{seed}|{picture}|{target.label}|{target.index}|{target.part}|{start}"
+        digest = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
+        generators.append(torch.Generator().manual_seed(digest))
+    return Problem(
+        x=x,
+        x0=baseline("blur", x),
+        score=adapter.scorer(targets, score, batch),
+        targets=targets,
+        generators=generators,
+        images=[image] * k,
+        start=start_masks,
+        starts=starts,
+    )
+
+
+def explain_problem(problem: Problem, method: Any, metrics: Sequence[Any] = ()) -> list[Explanation]:
+    """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends."""
+    scorer = problem.score
+    before = scorer.forward_images.copy(), scorer.backward_images.copy()
+    explanations = method(problem)
+    forward, backward = scorer.forward_images - before[0], scorer.backward_images - before[1]
+    with torch.no_grad():
+        ends = scorer(torch.stack([problem.x, problem.x0], dim=1)).double().cpu()
+    scores = [metric(problem, explanations) for metric in metrics]
+    return [
+        replace(
+            e,
+            network_images=int(forward[i]),
+            backward_images=int(backward[i]),
+            score_original=float(ends[i, 0]),
+            score_blurred=float(ends[i, 1]),
+            scores=tuple(s[i] for s in scores),
+            start=problem.starts[i] if problem.starts else None,
+            status=e.status if ends[i].isfinite().all() else "not-finite",
+        )
+        for i, e in enumerate(explanations)
+    ]
+
+
+def explain(
+    adapter: Adapter,
+    image: Image,
+    targets: Sequence[Target],
+    method: Any = "iGOS++",
+    opt: str | None = None,
+    *,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    score: str = "prob",
+    seed: int = 0,
+    batch: int | None = None,
+    config: str | None = None,
+    **settings: Any,
+) -> list[Explanation]:
+    """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS).
+
+    method is a name of METHODS or a callable Problem -> [Explanation]; config names a preset, by default the
+    model's. Raises ConfigError for what the method does not know.
+    """
+    if not targets:
+        return []
+    if isinstance(method, str):
+        flags = {
+            "method": method,
+            "opt": opt,
+            "config": config,
+            "metrics": list(metrics) or ["none"],
+            **settings,
+        }
+        given = {k: v for k, v in flags.items() if v is not None}
+        plan = resolve(
+            {k: v for k, v in given.items() if k in RUN_TYPES},
+            adapter.preset,
+            {k: v for k, v in given.items() if k not in RUN_TYPES},
+        )
+        call, made = plan.method, plan.metrics
+    else:
+        call, made = method, build_metrics(metrics)[0]
+    problem = make_problem(adapter, image, targets, score=score, seed=seed, batch=batch)
+    return explain_problem(problem, call, made)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One explanation to make: what, from which start cell (None: from ones), and into which folder."""
+
+    target: Target
+    start: int | None
+    folder: str
+
+
+def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None = None) -> float:
+    """Explain every picture of the plan into the folder; answers the share of time spent in the network.
+
+    A picture that cannot be read, or in which the target is not seen, becomes a row and the run goes on.
+    Raises ImageError or ConfigError when that is so of every picture.
+    """
+    config = plan.run
+    pictures = find_pictures(config.data, config.shuffle, config.manual_seed, config.num_samples)
+    plan.selector.check(adapter)
+    begin, network = time.perf_counter(), 0.0
+    failures: list[IgosError] = []
+    with tqdm(total=0, unit="object", disable=None if progress is None else not progress, leave=False) as bar:
+        for path, name in pictures:
+            row = {"image": path, "method": plan.method.name, "opt": getattr(plan.method, "opt", None)}
+            try:
+                image = adapter.read(path)
+            except ImageError as error:
+                failures.append(error)
+                folder.add({**row, "status": "unreadable", "error": str(error)})
+                continue
+            entry = time.perf_counter()
+            targets, seen = plan.selector.select(adapter, image, config.threshold)
+            network += time.perf_counter() - entry
+            if not targets:
+                why = f"{path}: nothing to explain among {seen}"
+                if plan.selector.kind not in ("", "all"):
+                    failures.append(ConfigError(f"--target {config.target}: {why}"))
+                folder.add({**row, "status": "skipped", "error": why})
+                continue
+            groups = _jobs(config, targets, name)
+            bar.total = (bar.total or 0) + sum(len(group) for group in groups)
+            for group in groups:
+                network += _explain_group(plan, adapter, image, group, folder, bar)
+    if len(failures) == len(pictures):
+        more = f" (and so in all {len(failures)} pictures)" if len(failures) > 1 else ""
+        raise type(failures[0])(f"{failures[0]}{more}")
+    return network / (time.perf_counter() - begin)
+
+
+def _jobs(config: Run, targets: Sequence[Target], name: str) -> list[list[Job]]:
+    """What goes through the network together: all objects of a picture, or all starts of one object."""
+    taken: set[str] = set()
+    places = [f"{name}/{unique(f'{i}-{t.name}', taken)}" for i, t in enumerate(targets)]
+    if config.diverse_k is None:
+        return [[Job(t, None, place) for t, place in zip(targets, places, strict=True)]]
+    starts = diverse.positions(config.diverse_k, config.init_posi or ["all"])
+    return [
+        [Job(t, start, f"{place}/start-{start}") for start in starts] for t, place in zip(targets, places, strict=True)
+    ]
+
+
+def _explain_group(
+    plan: Plan, adapter: Adapter, image: Image, jobs: Sequence[Job], folder: RunFolder, bar: tqdm
+) -> float:
+    """Explain the jobs in one batch, write them, and answer the seconds spent inside the network."""
+    config, starts = plan.run, None
+    if config.diverse_k is not None:
+        size = image.geometry.network
+        starts = torch.stack(
+            [
+                diverse.start_mask(
+                    j.target, size, plan.method.size, config.diverse_k, j.start or 0, config.init_val or 0
+                )
+                for j in jobs
+            ]
+        )
+    problem = make_problem(
+        adapter,
+        image,
+        [j.target for j in jobs],
+        score=config.score,
+        seed=config.manual_seed,
+        batch=config.batch,
+        starts=[j.start for j in jobs],
+        start_masks=starts,
+    )
+    explanations = explain_problem(problem, plan.method, plan.metrics)
+    for job, e in zip(jobs, explanations, strict=True):
+        results.write_arrays(folder.path / job.folder, e)
+        report.write_figures(folder.path / job.folder, e)
+        folder.add(results.row(e, job.folder))
+        bar.update()
+    if config.diverse_k is not None:
+        place = jobs[0].folder.rpartition("/")[0]
+        folder.write_json(f"{place}/diversity.json", diverse.diversity(explanations))
+        report.write_starts(folder.path / place, explanations)
+    bar.set_postfix_str(_averages(folder.rows))
+    return problem.score.seconds
+
+
+def _averages(rows: Sequence[dict[str, Any]]) -> str:
+    means = []
+    for key in ("deletion", "insertion"):
+        values = [r[key] for r in rows if r[key] is not None]
+        means += [f"{key} {sum(values) / len(values):.3f}"] if values else []
+    return ", ".join(means)

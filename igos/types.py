@@ -1,0 +1,337 @@
+"""The shared vocabulary: what flows from a picture to an explanation. Imports torch and numpy only.
+
+file -> Adapter.read -> Image -> Adapter.detect -> [Target] -> Adapter.scorer -> Problem
+     -> method(problem) -> [Explanation] -> metrics -> report
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PARTS = ("class",)
+SCORES = ("prob", "logit")
+STATUSES = ("ok", "stalled", "saturated", "no-effect", "not-finite", "skipped", "unreadable")
+
+
+class IgosError(Exception):
+    """A mistake of the user's, told in one line: what was wrong, where, and what is allowed."""
+
+
+class ConfigError(IgosError):
+    """A flag, a preset or an argument that cannot be used."""
+
+
+class WeightsError(IgosError):
+    """A checkpoint or network description that is missing, damaged or does not fit."""
+
+
+class ImageError(IgosError):
+    """A picture that cannot be read or used."""
+
+
+class NumericsError(IgosError):
+    """A computation that left the finite numbers."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How source pixels became network pixels: x_network = x_source * scale + offset, per axis.
+
+    `source` and `network` are (height, width); `scale` and `offset` are (y, x). A positive offset is
+    padding (letterbox), a negative one a crop.
+    """
+
+    source: tuple[int, int]
+    network: tuple[int, int]
+    scale: tuple[float, float] = (1.0, 1.0)
+    offset: tuple[float, float] = (0.0, 0.0)
+
+    def to_network(self, boxes: Tensor) -> Tensor:
+        """Boxes (..., 4) xyxy, source pixels -> network pixels."""
+        (sy, sx), (oy, ox) = self.scale, self.offset
+        return boxes * boxes.new_tensor([sx, sy, sx, sy]) + boxes.new_tensor([ox, oy, ox, oy])
+
+    def to_source(self, boxes: Tensor) -> Tensor:
+        """Boxes (..., 4) xyxy, network pixels -> source pixels, clipped to the picture."""
+        (sy, sx), (oy, ox) = self.scale, self.offset
+        out = (boxes - boxes.new_tensor([ox, oy, ox, oy])) / boxes.new_tensor([sx, sy, sx, sy])
+        height, width = self.source
+        return torch.minimum(out.clamp(min=0), out.new_tensor([width, height, width, height]))
+
+    def map_to_source(self, saliency: Tensor) -> Tensor:
+        """A map (h, w) on the mask grid -> (H0, W0) on source pixels; 0 where the network saw nothing.
+
+        The grid's corner nodes lie on the centres of the network picture's corner pixels
+        (the align_corners upsampling that the masks use).
+        """
+        axes = []
+        for n, n0, size, scale, offset in zip(
+            saliency.shape, self.source, self.network, self.scale, self.offset, strict=True
+        ):
+            pixel = (torch.arange(n0, dtype=torch.float64) + 0.5) * scale + offset - 0.5
+            node = 2 * pixel.clamp(0, size - 1) / max(size - 1, 1) - 1
+            axes.append((node if n > 1 else node * 0, (pixel >= -0.5) & (pixel <= size - 0.5)))
+        (y, in_y), (x, in_x) = axes
+        grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None].to(saliency)
+        out = F.grid_sample(saliency[None, None], grid, mode="bilinear", padding_mode="border", align_corners=True)[0, 0]
+        return out * (in_y[:, None] & in_x[None, :]).to(out)
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A picture as the network sees it.
+
+    pixels (3,H,W) float32 RGB in [0,1] at the network's input resolution; source (H0,W0,3) uint8 RGB,
+    the picture as it was read (upright, colours over white), for drawing; path, where it came from.
+    """
+
+    pixels: Tensor
+    geometry: Geometry
+    source: np.ndarray
+    path: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 3 or self.pixels.shape[0] != 3:
+            raise ImageError(f"pixels must be (3,H,W), got {tuple(self.pixels.shape)}")
+        if tuple(self.pixels.shape[1:]) != tuple(self.geometry.network):
+            raise ImageError(f"pixels are {tuple(self.pixels.shape[1:])} but the geometry says {self.geometry.network}")
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What is explained: one detection, or one class of a picture.
+
+    label is the class index, name its word, score the model's own score in [0,1]; box (4,) xyxy in network
+    pixels or None (classifier); mask (H,W) bool or None; index the row, query or proposal or None.
+    """
+
+    label: int
+    name: str
+    score: float
+    box: Tensor | None = None
+    mask: Tensor | None = None
+    index: int | None = None
+    part: str = "class"
+
+    def __post_init__(self) -> None:
+        if self.box is not None and tuple(self.box.shape) != (4,):
+            raise ConfigError(f"a target's box must be (4,) xyxy, got shape {tuple(self.box.shape)}")
+        if self.part not in PARTS:
+            raise ConfigError(f"part {self.part!r} is not one of {', '.join(PARTS)}")
+
+
+class Scorer:
+    """K pinned targets as a differentiable function of pictures: (K,S,3,H,W) in [0,1] -> (K,S).
+
+    `forward(pictures (N,3,H,W), rows (N,)) -> (N,)` is what an adapter gives: picture n is scored for target
+    rows[n], normalisation inside. The scorer cuts the work into chunks of `batch` pictures, counts the
+    pictures that every target pushed, and takes the time spent inside the network.
+    """
+
+    def __init__(self, forward: Callable[[Tensor, Tensor], Tensor], targets: int, batch: int = 8) -> None:
+        self.forward = forward
+        self.targets = targets
+        self.batch = batch
+        self.forward_images = np.zeros(targets, dtype=np.int64)
+        self.backward_images = np.zeros(targets, dtype=np.int64)
+        self.seconds = 0.0
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        k, s = pictures.shape[:2]
+        rows = torch.arange(k, device=pictures.device).repeat_interleave(s)
+        flat = pictures.flatten(0, 1)
+        chunks = zip(flat.split(self.batch), rows.split(self.batch), strict=True)
+        return torch.cat([self._timed(self.forward, p, r) for p, r in chunks]).view(k, s)
+
+    def stream(
+        self, rows: Tensor, pictures: Callable[[slice], Tensor], gradient: bool = False
+    ) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
+        """Score N pictures made chunk by chunk, so that no more than a chunk of them ever exists.
+
+        rows (N,) names each picture's target; pictures(slice) makes those pictures (n,3,H,W). Yields
+        (slice, scores (n,), d scores / d pictures (n,3,H,W) or None).
+        """
+        for start in range(0, len(rows), self.batch):
+            part = slice(start, min(start + self.batch, len(rows)))
+            x, r = pictures(part), rows[part]
+            if gradient:
+                yield part, *self._timed(self._with_gradient, x, r)
+            else:
+                with torch.no_grad():
+                    yield part, self._timed(self.forward, x, r), None
+            hits = np.bincount(r.cpu().numpy(), minlength=self.targets)
+            self.forward_images += hits
+            self.backward_images += hits * gradient
+
+    def _with_gradient(self, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_(True)
+            scores = self.forward(x, rows)
+            (g,) = torch.autograd.grad(scores.sum(), x)
+        return scores.detach(), g
+
+    def _timed(self, work: Callable[[Tensor, Tensor], Any], pictures: Tensor, rows: Tensor) -> Any:
+        start = time.perf_counter()
+        out = work(pictures, rows)
+        self.seconds += time.perf_counter() - start
+        return out
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """One model behind one interface; below it nobody asks which model it is."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def labels(self) -> Sequence[str]: ...
+
+    @property
+    def module(self) -> nn.Module: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def preset(self) -> str:
+        """The preset in configs/ that suits this model."""
+        ...
+
+    @property
+    def default_target(self) -> str:
+        """all (a detector) or top1 (a classifier)."""
+        ...
+
+    def read(self, source: str | Path | np.ndarray | Any) -> Image:
+        """A path, PIL picture or (H,W,3) uint8 array -> Image. Raises ImageError."""
+        ...
+
+    def detect(self, image: Image, threshold: float) -> list[Target]:
+        """What the model sees with a score >= threshold in [0,1], best first."""
+        ...
+
+    def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
+        """The fixed targets as a differentiable function; score in {prob, logit}."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """K explanations asked for at once: x, x0 (K,3,H,W) in [0,1], the picture and its baseline.
+
+    start (K,h,w) in [0,1] is the mask to start from, or None for ones, and starts (K) says which start cell that
+    is. The generators make each explanation independent of its batch. `images` (K) carry geometry and the source
+    picture.
+    """
+
+    x: Tensor
+    x0: Tensor
+    score: Scorer
+    targets: Sequence[Target]
+    generators: Sequence[torch.Generator]
+    images: Sequence[Image]
+    start: Tensor | None = None
+    starts: Sequence[int | None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.x.ndim != 4 or self.x.shape[1] != 3 or self.x.shape != self.x0.shape:
+            raise ConfigError(f"x and x0 must both be (K,3,H,W), got {tuple(self.x.shape)} and {tuple(self.x0.shape)}")
+        k = len(self.x)
+        if not (len(self.targets) == len(self.generators) == len(self.images) == self.score.targets == k):
+            raise ConfigError(f"{k} pictures need {k} targets, generators, images and pinned scores")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the network's picture."""
+        return self.x.shape[-2], self.x.shape[-1]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One figure about one explanation; better is 'higher' or 'lower'; curve (2,n) is x over y, or None."""
+
+    name: str
+    value: float
+    better: str
+    curve: np.ndarray | None = None
+    detail: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why: saliency (h,w) float32 on the mask grid, **higher = more important**.
+
+    attribution (C,H,W) float32 is raw and signed where the method has one; masks (n,h,w) in [0,1], 1 = keep,
+    where the method learns masks; arrays holds further named maps; trace the course of the optimisation, one
+    array of T values per name; network_images / backward_images count the pictures pushed for this map.
+    """
+
+    saliency: Tensor
+    target: Target
+    image: Image
+    method: str
+    seed: int = 0
+    status: str = "ok"
+    attribution: Tensor | None = None
+    masks: Tensor | None = None
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    trace: dict[str, np.ndarray] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    opt: str | None = None
+    form: str | None = None
+    start: int | None = None
+    seconds: float = 0.0
+    network_images: int = 0
+    backward_images: int = 0
+    score_original: float | None = None
+    score_blurred: float | None = None
+    scores: tuple[Score, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.saliency.ndim != 2:
+            raise ConfigError(f"saliency must be (h,w), got {tuple(self.saliency.shape)}")
+        if self.status not in STATUSES:
+            raise ConfigError(f"status {self.status!r} is not one of {', '.join(STATUSES)}")
+
+    @property
+    def geometry(self) -> Geometry:
+        return self.image.geometry
+
+    def on_source(self) -> np.ndarray:
+        """The saliency on source pixels, (H0,W0) float32."""
+        return self.geometry.map_to_source(self.saliency.float().cpu()).numpy()
+
+    def box_on_source(self) -> np.ndarray | None:
+        """The target's box in source pixels, (4,) xyxy float32, or None."""
+        box = self.target.box
+        return None if box is None else self.geometry.to_source(box.float().cpu()).numpy()
+
+    def overlay(self) -> np.ndarray:
+        """The picture with heat, box, label and the contour of the top area, (H,W,3) uint8."""
+        from igos.report import figures
+
+        return figures.overlay(self)
+
+    def save(self, folder: str | Path) -> None:
+        """Write explanation.npz, heatmap.png, overlay.png and curves.png into folder."""
+        from igos import report, results
+
+        results.write_arrays(folder, self)
+        report.write_figures(folder, self)
+
+    def _repr_html_(self) -> str:
+        from igos import report
+
+        return report.html(self)

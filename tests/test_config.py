@@ -1,0 +1,152 @@
+"""defaults < preset < flags; every flag changes the run; every refusal names its key."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from igos import resources
+from igos.config import Run, coerce, lookup, read_preset, resolve
+from igos.methods import METHODS
+from igos.types import ConfigError
+
+PRESET = "detect-yolo"
+
+
+def refusal(flags: dict[str, Any], preset: str = PRESET) -> str:
+    with pytest.raises(ConfigError) as caught:
+        resolve(flags, preset)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+CHANGES: dict[str, Any] = {
+    "model": "darknet", "model_file": "w", "cfg": "c", "names": "n", "pretrained": True, "fit": "letterbox",
+    "input_size": 320, "dataset": "voc", "data": ["x"], "shuffle": True, "num_samples": 3, "target": "top1",
+    "threshold": 0.7, "score": "logit", "method": "I-GOS", "opt": "LS", "form": "published", "size": 14,
+    "iterations": 3, "ig_iter": 4, "alpha": 7.0, "L1": 0.3, "L2": 0.7, "diverse_k": 2, "metrics": ["none"],
+    "manual_seed": 5, "output": "o", "device": "cpu", "threads": 1, "batch": 2, "set": ["reg=BTV"],
+    "config": "quick",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_each_flag_changes_the_resolved_run(key: str) -> None:  # defect 1
+    plain, changed = resolve({}, PRESET), resolve({key: CHANGES[key]}, PRESET)
+    assert plain != changed
+
+
+@pytest.mark.parametrize(("key", "value"), [("init_posi", ["1"]), ("init_val", 0.9)])
+def test_each_flag_of_diverse_starts_changes_the_run(key: str, value: Any) -> None:
+    assert resolve({"diverse_k": 2}, PRESET) != resolve({"diverse_k": 2, key: value}, PRESET)
+
+
+def test_every_flag_is_in_that_table() -> None:
+    assert {f.name for f in fields(Run)} == {*CHANGES, "init_posi", "init_val", "part"}
+
+
+def test_without_flags_it_is_igos_pp_with_nag() -> None:
+    plan = resolve({}, PRESET)
+    assert (plan.method.name, plan.method.opt, plan.method.form) == ("iGOS++", "NAG", "default")
+
+
+def test_flags_beat_the_preset_and_the_preset_beats_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("threshold: 0.7\nmethods:\n  igos++: {iterations: 5, LS: {alpha: 9}, NAG: {alpha: 8}}\n")
+    plan = resolve({"config": str(path)}, PRESET)
+    assert (plan.run.threshold, plan.method.iterations, plan.method.alpha) == (0.7, 5, 8)
+    plan = resolve({"config": str(path), "opt": "ls", "iterations": 6, "threshold": 0.1}, PRESET)
+    assert (plan.run.threshold, plan.method.iterations, plan.method.alpha, plan.method.opt) == (0.1, 6, 9, "LS")
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in resources.folder("configs").glob("*.yaml")))
+@pytest.mark.parametrize("method", METHODS)
+def test_every_shipped_preset_makes_every_method(name: str, method: str) -> None:
+    flags = {"config": name, "method": method}
+    if read_preset(name).get("diverse_k") and not METHODS[method].diverse:
+        assert "diverse_k" in refusal(flags)
+    else:
+        assert resolve(flags, PRESET).method.name == method
+
+
+@pytest.mark.parametrize("preset", ["classify", "detect-rcnn", "detect-yolo"])
+def test_published_form_takes_the_published_numbers(preset: str) -> None:
+    method = resolve({"form": "published"}, preset).method
+    assert method.form == "published" and method.L2 == 20
+    assert resolve({"form": "published", "L2": 3.0}, preset).method.L2 == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        ({"iterations": -1}, "--iterations"), ({"ig_iter": 0}, "--ig_iter"), ({"size": 0}, "--size"),
+        ({"alpha": float("nan")}, "--alpha"), ({"L1": float("inf")}, "--L1"), ({"L2": "x"}, "--L2"),
+        ({"alpha": -1}, "alpha"), ({"threshold": 1.5}, "--threshold"), ({"threshold": -0.1}, "--threshold"),
+        ({"diverse_k": 2, "init_val": 1.1}, "--init_val"), ({"init_val": 2.0}, "--init_val"),
+        ({"diverse_k": 2, "init_posi": ["4"]}, "--init_posi"), ({"init_posi": ["99"]}, "--init_posi"),
+        ({"init_posi": ["-1"]}, "--init_posi"), ({"diverse_k": 99}, "--diverse_k"),
+        ({"method": "IG", "opt": "LS"}, "--opt"), ({"method": "IG", "alpha": 3}, "--alpha"),
+        ({"method": "IG", "iterations": 3}, "--iterations"), ({"method": "rise", "diverse_k": 2}, "--diverse_k"),
+        ({"method": "iGOSS"}, "iGOS"), ({"opt": "SGD"}, "LS"), ({"config": "detect-yollo"}, "detect-yolo"),
+        ({"metrics": ["deletoin"]}, "deletion"), ({"metrics": ["none", "deletion"]}, "none"),
+        ({"fit": "crop"}, "letterbox"), ({"score": "odds"}, "prob"), ({"part": "box"}, "--part"),
+        ({"target": "best"}, "top1"), ({"target": "box:1,2,3"}, "box"), ({"target": "box:5,5,1,9"}, "x1 < x2"),
+        ({"set": ["gamma=1"]}, "iterations"), ({"set": ["steps"]}, "KEY=VALUE"), ({"set": ["steps=0"]}, "steps"),
+        ({"set": ["noise=lots"]}, "noise"), ({"num_samples": 0}, "--num_samples"), ({"batch": 0}, "--batch"),
+        ({"threads": 0}, "--threads"), ({"manual_seed": -1}, "--manual_seed"), ({"input_size": 0}, "--input_size"),
+        ({"iterations": 2.5}, "--iterations"), ({"iterations": "ten"}, "--iterations"),
+        ({"shuffle": "perhaps"}, "--shuffle"),
+    ],
+)  # fmt: skip
+def test_refusals_name_the_key(flags: dict[str, Any], word: str) -> None:
+    assert word in refusal(flags)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("iterations: ten", "iterations"), ("thresold: 0.5", "threshold"), ("a: [1", "YAML"), ("- a\n- b", "keys"),
+        ("methods: {iGOS+: {beta: 1}}\nmethod: iGOS+", "beta"), ("methods: {iGOS+: 3}", "settings"),
+        ("methods: {nothing: {}}", "nothing"), ("threshold: [0.1, 0.2]", "threshold"), ("data: {a: b}\nsize: x", "size"),
+        ("alpha: .nan", "alpha"),
+    ],
+)  # fmt: skip
+def test_a_wrong_preset_is_refused_by_name(tmp_path: Path, text: str, word: str) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    assert word in refusal({"config": str(path)})
+
+
+def test_a_run_written_as_yaml_repeats_itself(tmp_path: Path) -> None:
+    flags = {
+        "model": "darknet", "data": ["a", "b"], "method": "igos+", "opt": "PG", "alpha": 3.5, "target": "class:dog",
+        "metrics": "deletion,pointing", "set": ["noise=0.1", "deletion.substrate=mean"], "diverse_k": 2,
+    }  # fmt: skip
+    first = resolve(flags, PRESET)
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump({**first.as_preset(), "record": {"anything": 1}}))
+    second = resolve({"config": str(path)}, PRESET)
+    assert second.method == first.method and second.metrics == first.metrics and second.selector == first.selector
+    same = {k: v for k, v in asdict(first.run).items() if k in ("data", "metrics", "target", "diverse_k", "model", "set")}
+    assert {k: asdict(second.run)[k] for k in same} | {"set": 0} == same | {"set": 0}
+
+
+def test_settings_of_methods_and_metrics_by_set() -> None:
+    plan = resolve({"set": ["noise=1e-2", "substrate=mean", "insertion.steps=10"]}, PRESET)
+    assert plan.method.noise == 0.01
+    assert [(m.substrate, m.steps) for m in plan.metrics[:2]] == [("mean", 50), ("mean", 10)]
+
+
+def test_names_ignore_case_and_dashes() -> None:
+    for spelling, name in (("IGOS++", "iGOS++"), ("i_gos", "I-GOS"), ("ig", "integrated_gradients"), ("Rise", "rise")):
+        assert resolve({"method": spelling}, PRESET).method.name == name
+    assert lookup("M_RCNN", ["m-rcnn"], "model") == "m-rcnn"
+
+
+def test_lists_split_at_spaces_and_commas() -> None:
+    assert coerce("--metrics", ["deletion,insertion", "pointing"], list[str]) == ["deletion", "insertion", "pointing"]
+    assert coerce("data", ["a b.jpg", "c,d.jpg"], list[str]) == ["a b.jpg", "c,d.jpg"]

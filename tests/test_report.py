@@ -1,0 +1,430 @@
+"""What is drawn: sizes, places, and that nothing a user can name or show breaks a picture."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import io
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from PIL import Image as Picture
+
+from igos import report
+from igos.report import figures
+from igos.types import Explanation, Geometry, Image, Score, Target
+
+NAMES = ("dog", "", "a\nb\tc", "W" * 300, "犬 " * 90, r"$\frac{", "<script>alert(1)</script>", "café ­ß")
+
+
+def blob(h: int = 14, w: int = 14, at: tuple[float, float] = (0.5, 0.5)) -> torch.Tensor:
+    """(h,w): a Gaussian hill at (y, x), fractions of the picture."""
+    y, x = torch.linspace(0, 1, h)[:, None], torch.linspace(0, 1, w)
+    return torch.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / 0.02)
+
+
+def explanation(
+    height: int = 240,
+    width: int = 320,
+    *,
+    saliency: torch.Tensor | None = None,
+    box: tuple[float, float, float, float] | None = None,
+    name: str = "dog",
+    photo: np.ndarray | None = None,
+    network: tuple[int, int] = (64, 64),
+    **fields: Any,
+) -> Explanation:
+    """A picture stretched to the network's size; box in source pixels."""
+    if photo is None:
+        few = np.random.default_rng(0).integers(60, 200, (6, 8, 3), dtype=np.uint8)
+        photo = cv2.resize(few, (width, height))
+    geometry = Geometry((height, width), network, (network[0] / height, network[1] / width))
+    at = None if box is None else geometry.to_network(torch.tensor(box, dtype=torch.float32))
+    image = Image(torch.zeros(3, *network), geometry, photo)
+    saliency = blob() if saliency is None else saliency
+    target = Target(1, name, 0.894, at)
+    return Explanation(saliency=saliency, target=target, image=image, method="iGOS+", opt="NAG", **fields)
+
+
+def measured(scale: float = 1.0) -> tuple[Score, ...]:
+    x = np.linspace(0, 1, 11)
+    return (
+        Score("deletion", 0.031 * scale, "lower", np.stack([x, scale * (1 - x) ** 9])),
+        Score("insertion", 0.842 * scale, "higher", np.stack([x, scale * x**0.2])),
+        Score("pointing", 1.0, "higher"),
+    )
+
+
+def close(picture: np.ndarray, colour: tuple[int, int, int], within: int = 40) -> np.ndarray:
+    return np.asarray((np.abs(picture.astype(int) - colour) <= within).all(axis=2))
+
+
+def extent(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """xyxy of the true pixels."""
+    y, x = np.nonzero(mask)
+    return int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1
+
+
+@pytest.fixture
+def untagged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "_tag", lambda picture, *_: picture)
+
+
+# Files
+
+
+def test_the_files_are_whole_pictures_of_the_right_size(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    report.write_figures(folder, explanation(scores=measured()))
+    assert sorted(p.name for p in folder.iterdir()) == ["curves.png", "heatmap.png", "overlay.png"]
+    for file, size in (("heatmap.png", (320, 240)), ("overlay.png", (720, 540)), ("curves.png", None)):
+        with Picture.open(folder / file) as picture:
+            picture.load()
+            assert picture.format == "PNG"
+            assert size is None or (picture.size == size and picture.mode == "RGB")
+
+
+def test_without_measured_curves_no_plot_and_no_old_one(tmp_path: Path) -> None:
+    report.write_figures(tmp_path, explanation(scores=measured()))
+    report.write_figures(tmp_path, explanation(scores=(Score("deletion", 0.1, "lower"), measured()[2])))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["heatmap.png", "overlay.png"]
+
+
+def test_a_failure_leaves_the_finished_file_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    e = explanation(scores=measured())
+    report.write_figures(tmp_path, e)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+
+    def broken(self: Figure, path: Path, **_: Any) -> None:
+        Path(path).write_bytes(b"half a pic")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Figure, "savefig", broken)
+    with pytest.raises(OSError, match="disk full"):
+        report.write_figures(tmp_path, e)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_starts_are_written_as_one_sheet(tmp_path: Path) -> None:
+    starts = [explanation(start=i) for i in range(4)]
+    report.write_starts(tmp_path, starts)
+    assert [p.name for p in tmp_path.iterdir()] == ["starts.png"]
+    with Picture.open(tmp_path / "starts.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), report.starts_sheet(starts))
+
+
+def test_matplotlib_is_not_needed_to_import_figures() -> None:
+    tree = ast.parse(Path(figures.__file__).read_text())
+    named = [n for node in tree.body for n in ast.walk(node) if not isinstance(node, ast.FunctionDef)]
+    imports = [n.module or "" for n in named if isinstance(n, ast.ImportFrom)]
+    imports += [a.name for n in named if isinstance(n, ast.Import) for a in n.names]
+    assert "cv2" in imports and not any(name.startswith("matplotlib") for name in imports)
+
+
+# The top area
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.lists(st.integers(-2, 3), min_size=1, max_size=60),
+    columns=st.integers(1, 8),
+    shares=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_top_area_is_exact_monotone_and_the_best(
+    values: list[int], columns: int, shares: tuple[float, float]
+) -> None:
+    rows = -(-len(values) // columns)
+    saliency = np.resize(np.array(values, dtype=np.float32), (rows, columns))
+    small, large = (figures.top_area(saliency, None, s) for s in sorted(shares))
+    for share, top in zip(sorted(shares), (small, large), strict=True):
+        assert top.shape == saliency.shape and top.dtype == bool
+        assert top.sum() == max(round(share * saliency.size), 1)
+        if not top.all():
+            worst, best_left = saliency[top].min(), saliency[~top].max()
+            assert worst >= best_left
+            if worst == best_left:  # ties go to the lower index
+                tied = saliency.ravel() == worst
+                assert np.flatnonzero(top.ravel() & tied).max() < np.flatnonzero(~top.ravel() & tied).min()
+    assert (large | ~small).all()
+
+
+def test_top_area_counts_by_the_box_but_lies_anywhere() -> None:
+    saliency = np.zeros((40, 60), np.float32)
+    saliency[30:, 50:] = 1
+    top = figures.top_area(saliency, np.array([0, 0, 20, 30], np.float32))
+    assert top.sum() == 60 and saliency[top].min() == 1
+
+
+# The map
+
+
+def test_heatmap_is_at_source_size_and_brightest_where_the_map_is_highest() -> None:
+    picture = figures.heatmap(explanation(100, 200, saliency=blob(9, 9, (0.25, 0.75))))
+    assert picture.shape == (100, 200, 3) and picture.dtype == np.uint8
+    light = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    y, x = np.unravel_index(light.argmax(), light.shape)
+    assert abs(y - 25) <= 3 and abs(x - 150) <= 3
+    assert light[-10:, :50].max() < 10
+
+
+def test_heat_grows_with_saliency_alone() -> None:
+    ramp = torch.linspace(0, 1, 64).repeat(64, 1)
+    for saliency in (ramp, 17 * ramp, ramp + 5):
+        picture = figures.heatmap(explanation(64, 64, saliency=saliency))
+        light = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)[5, :, 0].astype(int)
+        assert (np.diff(light) >= -1).all() and light[0] < 5 and light[-1] > 240
+    signed = figures.heatmap(explanation(64, 64, saliency=2 * ramp - 1))
+    assert (signed[:, :31] == signed[0, 0]).all() and (signed[:, -1] != signed[0, 0]).any()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.7, -3.0, float("nan")])
+@pytest.mark.parametrize("size", [(240, 320), (900, 1200)])
+def test_a_flat_map_leaves_the_photo_as_it_is(untagged: None, value: float, size: tuple[int, int]) -> None:
+    e = explanation(*size, saliency=torch.full((14, 14), value))
+    drawn = figures.overlay(e)
+    np.testing.assert_array_equal(
+        drawn, cv2.resize(e.image.source, drawn.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    )
+    assert not (figures.heatmap(e) != figures.heatmap(e)[0, 0]).any()
+
+
+def test_heat_covers_the_object_and_the_rest_stays_a_quiet_photo(untagged: None) -> None:
+    photo = np.full((240, 320, 3), (40, 160, 60), np.uint8)
+    drawn = figures.overlay(explanation(photo=photo, saliency=blob(at=(0.25, 0.25)))).astype(int)
+    hot, cold = drawn[135, 180], drawn[-10, -10]
+    assert hot[0] > 180 and hot[0] - hot[2] > 60  # yellow
+    assert np.argmax(cold) == 1 and np.ptp(cold) < np.ptp(photo[0, 0]) and cold.max() < 160  # greyer, darker
+
+
+@pytest.mark.parametrize("ground", [0, 255])
+def test_contour_shows_on_any_ground(untagged: None, ground: int) -> None:
+    photo = np.full((600, 800, 3), ground, np.uint8)
+    e = explanation(600, 800, photo=photo, saliency=blob(28, 28), network=(600, 800))
+    level = figures._level(e)
+    assert level is not None
+    heat = figures._heat(e, e.geometry)
+    row = cv2.cvtColor(figures.overlay(e), cv2.COLOR_RGB2GRAY)[300].astype(int)
+    edge = int(np.argmax(heat[300] >= level))
+    near = row[edge - 6 : edge + 7]
+    assert near.max() > 200 and near.max() - near.min() > 90
+
+
+def test_drawing_changes_nothing_it_was_given() -> None:
+    e = explanation(box=(40, 40, 200, 200))
+    photo, saliency = e.image.source.copy(), e.saliency.clone()
+    e.image.source.flags.writeable = False
+    figures.overlay(e), figures.heatmap(e), figures.starts_sheet([e])
+    assert (e.image.source == photo).all() and torch.equal(e.saliency, saliency)
+
+
+# Sizes
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "drawn"),
+    [
+        (17, 300, (41, 720)),
+        (300, 17, (720, 41)),
+        (1, 1, (720, 720)),
+        (1, 2500, (1, 1600)),
+        (2500, 1, (1600, 1)),
+        (720, 500, (720, 500)),
+        (1600, 901, (1600, 901)),
+        (1000, 2000, (800, 1600)),
+    ],
+)
+def test_any_photo_is_drawn_at_a_readable_size(height: int, width: int, drawn: tuple[int, int]) -> None:
+    e = explanation(height, width, box=(0.1 * width, 0, width, 0.6 * height), start=0)
+    assert figures.overlay(replace(e, target=Target(1, "dog", 0.5))).shape == (*drawn, 3)
+    picture = figures.overlay(e)
+    assert picture.shape == (*drawn, 3) and picture.dtype == np.uint8
+    assert figures.heatmap(e).shape == (height, width, 3)
+    assert figures.starts_sheet([e]).shape[2] == 3
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (1, 7), (2, 2), (64, 64)])
+def test_any_mask_grid(grid: tuple[int, int]) -> None:
+    saliency = torch.rand(grid, generator=torch.Generator().manual_seed(0))
+    assert figures.overlay(explanation(saliency=saliency, box=(40, 40, 200, 200))).shape == (540, 720, 3)
+
+
+# The box
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(0.5, (0.0, 0.0)), (0.25, (30.0, 12.0)), (0.7, (-20.0, -9.0))])
+def test_the_box_lies_where_the_target_is(untagged: None, scale: float, offset: tuple[float, float]) -> None:
+    geometry = Geometry((600, 800), (300, 400), (scale, scale), offset)
+    e = explanation(600, 800, saliency=torch.zeros(7, 7))
+    box = geometry.to_network(torch.tensor([200.0, 100.0, 520.0, 400.0]))
+    with_box = replace(
+        e,
+        image=Image(torch.zeros(3, 300, 400), geometry, e.image.source),
+        target=replace(e.target, box=box),
+    )
+    changed = (figures.overlay(with_box) != figures.overlay(e)).any(axis=2)
+    x1, y1, x2, y2 = extent(changed)
+    assert np.abs(np.array([x1 - 200, y1 - 100, x2 - 520, y2 - 400])).max() <= 4
+    assert not changed[108:392, 208:512].any()
+    drawn = figures.overlay(with_box)
+    for y, x in ((100, 360), (400, 360), (250, 200), (250, 520)):
+        assert close(drawn[y - 1 : y + 1, x - 1 : x + 1], figures.SKY).all()
+
+
+def test_a_box_as_large_as_the_picture_is_still_seen(untagged: None) -> None:
+    drawn = figures.overlay(explanation(600, 800, box=(-5, -5, 900, 900), saliency=torch.zeros(7, 7)))
+    for edge in (drawn[:3, 100:-100], drawn[-3:, 100:-100], drawn[100:-100, :3], drawn[100:-100, -3:]):
+        assert close(edge, figures.SKY).any()
+
+
+def test_without_a_box_nothing_but_the_label_is_added() -> None:
+    e = explanation(600, 800, saliency=torch.zeros(7, 7))
+    x1, y1, x2, y2 = extent((figures.overlay(e) != e.image.source).any(axis=2))
+    assert (x1, y1) == (0, 0) and x2 < 200 and y2 < 60
+
+
+# The label
+
+
+def label_of(e: Explanation) -> tuple[int, int, int, int]:
+    """xyxy of the tag on a grey picture of the overlay's size."""
+    size = figures._size(e, *figures.LONG_SIDE)
+    box = figures._box(e, figures._drawn(e.geometry, figures._whole(e), size))
+    plain = np.full((*size, 3), 127, np.uint8)
+    drawn = figures._tag(plain, e.target.name, f"{e.target.score:.2f}", box)
+    assert drawn.shape == plain.shape
+    return extent((drawn != plain).any(axis=2))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    corners=st.tuples(*[st.floats(-0.5, 1.5)] * 4),
+    size=st.sampled_from([(240, 320), (300, 200), (1800, 1200), (90, 300)]),
+)
+def test_the_label_is_whole_wherever_the_box_is(corners: tuple, size: tuple[int, int]) -> None:
+    (ya, yb), (xa, xb) = sorted(corners[:2]), sorted(corners[2:])
+    height, width = size
+    box = (xa * width, ya * height, xb * width, yb * height)
+    x1, y1, x2, y2 = label_of(explanation(height, width, box=box))
+    u1, v1, u2, v2 = label_of(explanation(height, width))
+    assert (x2 - x1, y2 - y1) == (u2 - u1, v2 - v1)  # not cut at any edge
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size", [(240, 320), (320, 90)])
+def test_any_name_fits(name: str, size: tuple[int, int], tmp_path: Path) -> None:
+    e = explanation(*size, name=name, box=(60, 50, 88, 200), scores=measured())
+    x1, y1, x2, y2 = label_of(e)
+    height, width = figures.overlay(e).shape[:2]
+    assert 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height and 15 < y2 - y1 < 40
+    figures.curves(e, tmp_path / "c.png")
+
+
+def test_a_label_sits_on_its_box_and_grows_with_the_picture() -> None:
+    x1, y1, x2, y2 = label_of(explanation(600, 800, box=(200, 300, 500, 500)))
+    assert (x1, y2) == (200, 300)
+    u1, v1, u2, v2 = label_of(explanation(1200, 1600, box=(400, 0, 1000, 1000)))
+    assert (u1, v1) == (400, 0) and 1.8 < (u2 - u1) / (x2 - x1) < 2.2
+
+
+def test_where_no_label_fits_there_is_none() -> None:
+    plain = np.zeros((720, 12, 3), np.uint8)
+    assert (figures._tag(plain, "dog", "0.89", None) == plain).all()
+
+
+# The curves
+
+
+def drawn_figure(e: Explanation, path: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
+    seen: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: seen.append(self))
+    figures.curves(e, path)
+    return seen[0]
+
+
+def test_curves_say_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = drawn_figure(explanation(scores=measured()), tmp_path / "c.png", monkeypatch)
+    axes = figure.axes[0]
+    assert axes.get_ylim() == axes.get_xlim() == (0, 1)
+    assert axes.get_xlabel() and axes.get_ylabel() == "score"
+    for line, score in zip(axes.lines, measured(), strict=False):
+        assert score.curve is not None
+        np.testing.assert_array_equal(line.get_xydata(), score.curve.T)
+        assert score.name in str(line.get_label()) and f"{score.value:.3f}" in str(line.get_label())
+
+
+def test_curves_of_logits_are_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for scale in (12.0, -7.0):
+        figure = drawn_figure(explanation(scores=measured(scale)), tmp_path / "c.png", monkeypatch)
+        low, high = figure.axes[0].get_ylim()
+        assert low < min(scale, 0.01) and high > max(scale, 0.99)
+
+
+# The notebook
+
+
+def test_html_is_escaped_and_carries_its_picture() -> None:
+    e = explanation(name='<script>alert("1")</script>', scores=measured(), status="stalled")
+    page = e._repr_html_()
+    assert "<script" not in page and "&lt;script&gt;" in page
+    assert re.findall(r"<(\w+)", page).count("img") == 1 and 'alt="&lt;script' in page
+    for said in ("0.89", "iGOS+", "NAG", "0.031", "0.842", "stalled"):
+        assert said in page
+    (data,) = re.findall(r"data:image/png;base64,([^\"]+)", page)
+    with Picture.open(io.BytesIO(base64.b64decode(data))) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), figures.overlay(e))
+
+
+# The sheet of starts
+
+
+def start_of(cell: int, k: int, size: int = 14) -> np.ndarray:
+    mask = np.ones((size, size), np.float32)
+    step = size // k
+    y, x = cell // k * step, cell % k * step
+    mask[y : y + step, x : x + step] = 0.1
+    return mask
+
+
+def test_each_tile_marks_its_own_start_in_reading_order() -> None:
+    starts = [
+        explanation(400, 400, start=i, saliency=torch.zeros(14, 14), arrays={"start_mask": start_of(i, 2)})
+        for i in range(4)
+    ]
+    sheet = figures.starts_sheet(starts)
+    h, w = sheet.shape[0] // 2, sheet.shape[1] // 2
+    for i in range(4):
+        y, x = i // 2 * h, i % 2 * w
+        u1, v1, u2, v2 = extent(close(sheet[y : y + h, x : x + w], figures.LIME))
+        assert ((v1 + v2) / 2 > h / 2) == (i // 2 == 1)
+        assert ((u1 + u2) / 2 > w / 2) == (i % 2 == 1)
+        assert u2 - u1 > w / 4 or v2 - v1 > h / 4
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 9, 36])
+def test_the_sheet_has_a_tile_per_start_and_stays_of_a_size(n: int) -> None:
+    grey = np.full((400, 400, 3), 90, np.uint8)
+    starts = [explanation(400, 400, photo=grey, start=i, saliency=torch.zeros(3, 3)) for i in range(n)]
+    sheet = figures.starts_sheet(starts)
+    _, _, parts, _ = cv2.connectedComponentsWithStats(close(sheet, (90, 90, 90), 0).astype(np.uint8))
+    assert (parts[1:, cv2.CC_STAT_AREA] > 200 * 200).sum() == n
+    assert sheet.shape[1] < 2000
+
+
+def test_a_tile_shows_the_object_and_a_margin() -> None:
+    photo = np.zeros((1000, 1000, 3), np.uint8)
+    photo[400:600, 400:600] = 255
+    e = explanation(1000, 1000, photo=photo, box=(400, 400, 600, 600), start=3, saliency=torch.zeros(7, 7))
+    tile = figures.starts_sheet([e])
+    x1, y1, x2, y2 = extent(close(tile, figures.SKY))
+    assert x2 - x1 == pytest.approx(figures.TILE[1] / 1.5, abs=5) == pytest.approx(y2 - y1, abs=5)

@@ -1,0 +1,125 @@
+"""The run's folder: whole files, rows that stay valid, arrays before pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from igos import results
+from igos.data import find_pictures, safe_name, unique
+from igos.methods import IGOSPlusPlus
+from igos.metrics import Deletion, Insertion
+from igos.results import RunFolder, read_rows
+from igos.run import explain_problem
+from igos.types import ConfigError, Explanation
+from tests.conftest import net_score, toy_problem
+
+
+def explanation() -> Explanation:
+    problem = toy_problem(net_score())
+    return explain_problem(problem, IGOSPlusPlus(size=6, iterations=3), (Deletion(), Insertion()))[0]
+
+
+def test_an_explanation_is_saved_as_arrays_and_pictures(tmp_path: Path) -> None:  # defect 16
+    e = explanation()
+    e.save(tmp_path / "deep" / "er")
+    folder = tmp_path / "deep" / "er"
+    assert {p.name for p in folder.iterdir()} == {"explanation.npz", "heatmap.png", "overlay.png", "curves.png"}
+    arrays = np.load(folder / "explanation.npz")
+    assert arrays["saliency"].shape == (6, 6) and arrays["saliency"].dtype == np.float32
+    assert arrays["saliency_source"].shape == (24, 32) and arrays["saliency_source"].dtype == np.float32
+    assert arrays["masks"].shape == (2, 6, 6) and arrays["box"].tolist() == [8, 6, 20, 18]
+    assert arrays["deletion_curve"].shape == arrays["insertion_curve"].shape == (2, 51)
+    assert np.isfinite(arrays["trace_objective"]).all() and len(arrays["trace_objective"]) == 3
+
+
+def test_the_row_says_what_ran() -> None:
+    row = results.row(explanation(), "a/b")
+    assert set(row) <= set(results.ROW_KEYS)
+    assert (row["method"], row["opt"], row["form"], row["status"]) == ("iGOS++", "NAG", "default", "ok")
+    assert row["network_images"] == row["backward_images"] == 4 * 2 * 3, "metrics excluded"
+    assert 0 < row["score_blurred"] < 1 and 0 < row["deletion"] < 1 and row["seconds"] > 0
+
+
+def test_rows_survive_a_torn_last_line_and_hold_no_nan(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.add({"image": "a", "deletion": float("nan"), "insertion": np.float32(0.5), "label_index": np.int64(3)})
+    folder.add({"image": "b", "extra": [1, 2], "box": [1.0, 2.0, 3.0, 4.0]})
+    with open(tmp_path / "run" / "results.jsonl", "a") as file:
+        file.write('{"image": "c", "dele')
+    rows = read_rows(tmp_path / "run")
+    assert [r["image"] for r in rows] == ["a", "b"] and rows[0]["deletion"] is None and rows[0]["insertion"] == 0.5
+    for line in (tmp_path / "run" / "results.jsonl").read_text().splitlines()[:2]:
+        json.loads(line, parse_constant=lambda c: pytest.fail(c))
+    folder.finish()
+    table = list(csv.DictReader(open(tmp_path / "run" / "results.csv")))
+    assert table[1]["box"] == "1 2 3 4" and table[0]["deletion"] == ""
+
+
+def test_a_folder_with_results_or_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "run").add({"image": "a"})
+    with pytest.raises(ConfigError, match="another run"):
+        RunFolder(tmp_path / "run")
+    (tmp_path / "file").write_text("x")
+    for place in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/igos")):
+        with pytest.raises(ConfigError, match="cannot be written"):
+            RunFolder(place)
+    with pytest.raises(ConfigError, match=r"results\.jsonl"):
+        read_rows(tmp_path)
+
+
+def test_an_empty_run_takes_its_folders_back_but_no_one_else_s(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "new" / "run")
+    folder.write_run({"a": 1})
+    folder.discard()
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "note.txt").write_text("keep")
+    folder = RunFolder(tmp_path / "mine")
+    folder.write_run({"a": 1})
+    folder.discard()
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["note.txt"]
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        results.write_bytes(tmp_path / "x", None)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_are_safe_and_unique() -> None:
+    assert safe_name("../../etc/passwd") == "etc_passwd" or "/" not in safe_name("../../etc/passwd")
+    for name in ("<script>", "a/b", "..", "", "C:\\x", ".hidden", "é" * 300):
+        made = safe_name(name)
+        assert made and "/" not in made and "\\" not in made and not made.startswith(".") and len(made) <= 60
+    taken: set[str] = set()
+    assert [unique("a", taken), unique("A", taken), unique("a", taken)] == ["a", "A-2", "a-3"]
+
+
+def test_pictures_from_files_folders_and_patterns(tmp_path: Path) -> None:
+    for name in ("b/1.jpg", "a/1.PNG", "a/note.txt", "2.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_pictures([str(tmp_path)])
+    assert [n for _, n in found] == ["2", "a-1", "b-1"]
+    assert [n for _, n in find_pictures([str(tmp_path / "*" / "*.jpg"), str(tmp_path / "2.jpg")])] == ["1", "2"]
+    assert len(find_pictures([str(tmp_path)], limit=2)) == 2
+    orders = {tuple(find_pictures([str(tmp_path)], shuffle=True, seed=s)) for s in range(8)}
+    assert len(orders) > 1
+    assert find_pictures([str(tmp_path)], True, 3) == find_pictures([str(tmp_path)], True, 3)
+    (tmp_path / "empty").mkdir()
+    for place in ("missing.jpg", "empty", "*.tif"):
+        with pytest.raises(ConfigError, match="--data"):
+            find_pictures([str(tmp_path / place)])
+
+
+def test_the_python_interface_draws_and_shows() -> None:
+    e = explanation()
+    assert e.overlay().dtype == np.uint8 and e.overlay().shape[2] == 3
+    assert "<img" in e._repr_html_() and "toy" in e._repr_html_()
+    assert e.on_source().shape == (24, 32) and torch.is_tensor(e.saliency)

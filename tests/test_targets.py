@@ -1,0 +1,90 @@
+"""Selecting targets, and where diverse starts begin."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from igos import diverse
+from igos.targets import Selector
+from igos.types import ConfigError, Explanation, Image, Target
+from tests.conftest import toy_image
+
+BOXES = [[2.0, 2, 12, 12], [4.0, 2, 14, 12], [16.0, 10, 30, 22]]
+
+
+class Detector:
+    """Three fixed detections; or, as a classifier, three classes."""
+
+    name, labels = "fake", ["dog, hound", "cat", "bird"]
+
+    def __init__(self, classifier: bool = False) -> None:
+        self.default_target = "top1" if classifier else "all"
+
+    def detect(self, image: Image, threshold: float) -> list[Target]:
+        boxes = [None] * 3 if self.default_target == "top1" else [torch.tensor(b) for b in BOXES]
+        made = zip((0, 0, 2), (0.9, 0.6, 0.3), boxes, self.labels, strict=True)
+        return [Target(c, self.labels[c], s, b) for c, s, b, _ in made if s >= threshold]
+
+
+def select(text: str | None, threshold: float | None = None, classifier: bool = False) -> list[float]:
+    selector = Selector.parse(text)
+    detector = Detector(classifier)
+    selector.check(detector)  # type: ignore[arg-type]
+    return [t.score for t in selector.select(detector, toy_image(), threshold)[0]]  # type: ignore[arg-type]
+
+
+def test_forms_of_target() -> None:
+    assert select(None) == [0.9, 0.6] and select(None, classifier=True) == [0.9]
+    assert select("all", 0.1) == [0.9, 0.6, 0.3] and select("top1") == [0.9]
+    assert select("index:1") == [0.6] and select("index:7") == []
+    assert select("class:hound") == [0.9, 0.6] and select("class:Dog, Hound") == [0.9, 0.6]
+    assert select("class:bird", 0.2) == [0.3] and select("class:bird") == []
+    assert select("class:bird", classifier=True) == [0.3], "also when it is not the top class"
+    assert select("index:2", classifier=True) == [0.3], "a classifier's index is the class"
+    assert select("box:5,2,14,12") == [0.6] and select("box:20,2,30,8") == []
+
+
+def test_what_matches_in_no_picture_is_refused() -> None:
+    for text, classifier in (("class:horse", False), ("box:1,1,5,5", True), ("index:3", True)):
+        with pytest.raises(ConfigError):
+            select(text, classifier=classifier)
+
+
+@pytest.mark.parametrize("box", [[0.0, 0, 32, 24], [3.0, 5, 29, 12], [10.0, 2, 13, 23], [30.0, 20, 32, 24]])
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_every_start_cell_is_filled_and_in_place(box: list[float], k: int) -> None:  # defect 3
+    target = Target(0, "a", 1.0, torch.tensor(box))
+    for cell in range(k * k):
+        mask = diverse.start_mask(target, (24, 32), 28, k, cell, 0.7)
+        rows, columns = torch.nonzero(mask < 1).unbind(1)
+        assert len(rows) and torch.allclose(mask[mask < 1], torch.tensor(0.3, dtype=mask.dtype))
+        assert len(rows) == len(rows.unique()) * len(columns.unique()), "a rectangle, not a band"
+        row, column = divmod(cell, k)
+        x = box[0] + (box[2] - box[0]) * (column + 0.5) / k
+        y = box[1] + (box[3] - box[1]) * (row + 0.5) / k
+        assert abs(float(rows.double().mean() + 0.5) / 28 * 24 - y) <= 24 / 28
+        assert abs(float(columns.double().mean() + 0.5) / 28 * 32 - x) <= 32 / 28
+
+
+def test_an_instance_mask_narrows_its_cell_and_a_missed_cell_is_used_whole() -> None:
+    instance = torch.zeros(24, 32, dtype=torch.bool)
+    instance[:12, :8] = True
+    target = Target(0, "a", 1.0, torch.tensor([0.0, 0, 32, 24]), instance)
+    first, last = (diverse.start_mask(target, (24, 32), 28, 2, n, 1.0) for n in (0, 3))
+    assert (first < 1).sum() == 14 * 7 and (last < 1).sum() == 14 * 14
+
+
+def test_positions() -> None:
+    assert diverse.positions(2, ["all"]) == [0, 1, 2, 3] and diverse.positions(3, ["5", "1"]) == [5, 1]
+
+
+def test_diversity_of_equal_and_of_disjoint_maps() -> None:
+    image = toy_image()
+    left, right = torch.zeros(24, 32), torch.zeros(24, 32)
+    left[:, :8], right[:, 24:] = torch.rand(24, 8), torch.rand(24, 8)
+    made = [Explanation(m, Target(0, "a", 1.0), image, "m", start=i) for i, m in enumerate((left, left, right))]
+    figures = diverse.diversity(made)
+    assert figures["correlation"][0][1] == pytest.approx(1) and figures["top_area_overlap"][0][1] == pytest.approx(1)
+    assert figures["correlation"][0][2] < 0 and figures["top_area_overlap"][0][2] == 0
+    assert figures["starts"] == [0, 1, 2] and 0 < figures["mean_top_area_overlap"] < 1

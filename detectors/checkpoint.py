@@ -42,9 +42,7 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
             found = found[key]
             break
     if not _is_tensor_dict(found):
-        raise WeightsError(
-            f"{path}: not a dict of tensors; save the weights with torch.save(model.state_dict(), ...)"
-        )
+        raise WeightsError(f"{path}: not a dict of tensors; save the weights with torch.save(model.state_dict(), ...)")
     return _tidy(found)
 
 
@@ -58,18 +56,14 @@ def load_into(module: nn.Module, state: dict[str, Tensor], path: str | Path) -> 
         first = str(error)
     own = module.state_dict()
     shapes = [k for k, v in state.items() if k in own and own[k].shape != v.shape]
-    rest = _with_versions(
-        OrderedDict((k, v) for k, v in state.items() if k not in shapes), module, like=state
-    )
+    rest = _with_versions(OrderedDict((k, v) for k, v in state.items() if k not in shapes), module, like=state)
     missing, unexpected = module.load_state_dict(rest, strict=False)
     faults = {
         "missing": [k for k in missing if k not in shapes],
         "unexpected": list(unexpected),
         "of another shape": [f"{k} {_size(state[k])} for {_size(own[k])}" for k in shapes],
     }
-    told = [
-        f"{len(keys)} {kind} ({keys[0]}{', ...' * (len(keys) > 1)})" for kind, keys in faults.items() if keys
-    ]
+    told = [f"{len(keys)} {kind} ({keys[0]}{', ...' * (len(keys) > 1)})" for kind, keys in faults.items() if keys]
     where = f"{path}: does not fit {type(module).__name__}"
     raise WeightsError(f"{where}: {'; '.join(told) or _one_line(first)}")
 

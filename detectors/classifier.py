@@ -27,9 +27,7 @@ from igos.types import SCORES, ConfigError, Geometry, Image, Scorer, Target, Wei
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # heads of GoogLeNet and Inception v3 that only training uses
-OLD_DENSENET = re.compile(
-    r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)"
-)  # names from before dots were banned
+OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")  # names from before dots were banned
 
 
 class ClassifierAdapter:
@@ -130,9 +128,7 @@ def load_classifier(
     if weights is not None and pretrained:
         raise ConfigError("--model_file and --pretrained: give one of the two")
     if weights is None and not pretrained:
-        raise WeightsError(
-            f"--model {name} needs --model_file PATH or --pretrained; random weights explain nothing"
-        )
+        raise WeightsError(f"--model {name} needs --model_file PATH or --pretrained; random weights explain nothing")
     asked = names_of.choose(names, dataset)
     every = get_model_weights(name)
     enum: Any = every.__members__.get("IMAGENET1K_V1", every.DEFAULT)  # type: ignore[attr-defined]

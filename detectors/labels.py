@@ -51,9 +51,7 @@ def read_names(path: str | Path) -> list[str]:
     if lines == [""]:
         raise ConfigError(f"--names {path}: empty; one class name per line is needed")
     if "" in lines:
-        raise ConfigError(
-            f"--names {path}: line {lines.index('') + 1} is empty; one class name per line is needed"
-        )
+        raise ConfigError(f"--names {path}: line {lines.index('') + 1} is empty; one class name per line is needed")
     if all(SYNSET.match(line) for line in lines):
         lines = [SYNSET.sub("", line, count=1) for line in lines]
     return lines

@@ -172,9 +172,7 @@ def load_rcnn(
     if weights is not None and pretrained:
         raise ConfigError("--model_file and --pretrained: give one of the two")
     if weights is None and not pretrained:
-        raise WeightsError(
-            f"--model {name} needs --model_file PATH or --pretrained; random weights explain nothing"
-        )
+        raise WeightsError(f"--model {name} needs --model_file PATH or --pretrained; random weights explain nothing")
     if input_size is not None and input_size < MIN_SIDE:
         raise ConfigError(f"--input_size {input_size}: the short side of the picture, at least {MIN_SIDE} px")
     asked = names_of.choose(names, dataset)
@@ -221,9 +219,7 @@ def _with_background(asked: list[str] | None, count: int, what: str) -> list[str
     return [names_of.BACKGROUND, *named]
 
 
-def _proposals(
-    made: Tensor, probs: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor
-) -> list[int | None]:
+def _proposals(made: Tensor, probs: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor) -> list[int | None]:
     """For N detections the proposal whose box of that class, decoded and clipped, each one is, or None.
 
     made (P,C,4), probs (P,C), boxes (N,4), scores (N,), labels (N,).

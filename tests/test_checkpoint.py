@@ -40,9 +40,7 @@ def refused(path: Path) -> str:
 @pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_reads(tmp_path: Path, suffix: str, wrapper: str | None, prefix: str, dtype: torch.dtype) -> None:
-    state = {
-        prefix + k: v.to(dtype) if v.is_floating_point() else v for k, v in network().state_dict().items()
-    }
+    state = {prefix + k: v.to(dtype) if v.is_floating_point() else v for k, v in network().state_dict().items()}
     path = tmp_path / f"a{suffix}"
     if suffix == ".safetensors":
         save_file(state, path)
@@ -114,9 +112,7 @@ def test_other_things_are_refused(tmp_path: Path, held: Any) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-@pytest.mark.parametrize(
-    "content", [b"", b"hello, I am no checkpoint\n", bytes(100), b"PK\x03\x04" + bytes(60)]
-)
+@pytest.mark.parametrize("content", [b"", b"hello, I am no checkpoint\n", bytes(100), b"PK\x03\x04" + bytes(60)])
 def test_damaged_files_are_refused(tmp_path: Path, content: bytes, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)
@@ -209,17 +205,13 @@ def test_without_versions_the_network_counts_as_up_to_date(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("weights", [ResNet18_Weights.IMAGENET1K_V1, FasterRCNN_ResNet50_FPN_Weights.COCO_V1])
 def test_download(weights: Any) -> None:
-    with mock.patch.object(
-        type(weights), "get_state_dict", return_value={"module.a": torch.ones(1).half()}
-    ) as get:
+    with mock.patch.object(type(weights), "get_state_dict", return_value={"module.a": torch.ones(1).half()}) as get:
         found = download(weights, "resnet18")
     assert found["a"].dtype == torch.float32
     assert get.call_args.kwargs == {"progress": True, "check_hash": True, "weights_only": True}
 
 
-@pytest.mark.parametrize(
-    "error", [URLError("no route\nto host"), OSError("disk full"), RuntimeError("invalid hash")]
-)
+@pytest.mark.parametrize("error", [URLError("no route\nto host"), OSError("disk full"), RuntimeError("invalid hash")])
 def test_download_says_what_to_do_instead(error: Exception) -> None:
     with (
         mock.patch.object(ResNet18_Weights, "get_state_dict", side_effect=error),

@@ -203,9 +203,7 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
-    assert "'resnet19' is not one of torchvision's classifiers: alexnet" in told(
-        ConfigError, "resnet19", path
-    )
+    assert "'resnet19' is not one of torchvision's classifiers: alexnet" in told(ConfigError, "resnet19", path)
     assert "'ResNet18' is not one of" in told(ConfigError, "ResNet18", path)
     assert "needs --model_file PATH or --pretrained" in told(WeightsError, "resnet18")
     assert "give one of the two" in told(ConfigError, "resnet18", path, pretrained=True)
@@ -240,9 +238,7 @@ def test_each_row_gets_its_own_class(score: str) -> None:
     pictures = torch.rand(6, 3, 20, 20, generator=torch.Generator().manual_seed(0))
     logits = adapter.module((pictures - adapter._mean) / adapter._std)
     expected = logits.softmax(1) if score == "prob" else logits
-    scorer = adapter.scorer(
-        [Target(3, "c3", 0.1), Target(0, "c0", 0.1), Target(3, "c3", 0.1)], score, batch=4
-    )
+    scorer = adapter.scorer([Target(3, "c3", 0.1), Target(0, "c0", 0.1), Target(3, "c3", 0.1)], score, batch=4)
     rows = torch.tensor([2, 1, 0, 0, 1, 2])
     assert torch.allclose(scorer.forward(pictures, rows), expected[range(6), [3, 0, 3, 3, 0, 3]], atol=1e-6)
     assert torch.allclose(
@@ -316,9 +312,7 @@ def squeezenet() -> ClassifierAdapter:
         ("captum_elephant.jpg", "African elephant, Loxodonta africana", 0.56),
     ],
 )
-def test_squeezenet_knows_the_photos(
-    squeezenet: ClassifierAdapter, photo: str, word: str, score: float
-) -> None:
+def test_squeezenet_knows_the_photos(squeezenet: ClassifierAdapter, photo: str, word: str, score: float) -> None:
     """The known scores are those of a crop of 227 px; torchvision's preset crops 224."""
     published_crop = squeezenet.detect(squeezenet.read(shared_data("photos", photo)), 0.05)[0]
     assert published_crop.name == word

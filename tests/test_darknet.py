@@ -637,10 +637,8 @@ def saved(state: dict[str, Tensor], path: Path, how: str) -> Path:
     if path.suffix == ".safetensors":
         save_file({name: value.clone() for name, value in state.items()}, path)
         return path
-    beside = {"epoch": -1, "best_fitness": None, "training_results": "", "optimizer": None}
-    content: dict[str, Any] = {"wrapped": {"model": state}, "training": beside | {"model": state}}.get(
-        how, state
-    )
+    beside: dict[str, Any] = {"epoch": -1, "best_fitness": None, "training_results": "", "optimizer": None}
+    content = {"wrapped": {"model": state}, "training": {**beside, "model": state}}.get(how, state)
     torch.save(content, path, _use_new_zipfile_serialization=how != "before torch 1.6")
     return path
 

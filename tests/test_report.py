@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from PIL import Image as Picture
@@ -23,7 +23,7 @@ from igos import report
 from igos.report import figures
 from igos.types import Explanation, Geometry, Image, Score, Target
 
-NAMES = ("dog", "", "a\nb\tc", "W" * 300, "犬 " * 90, r"$\frac{", "<script>alert(1)</script>", "café ­ß")
+NAMES = ("dog", "", "a\nb\tc", "W" * 300, "犬 " * 90, r"$\frac{$", "<script>alert(1)</script>", "café ­ß")
 
 
 def blob(h: int = 14, w: int = 14, at: tuple[float, float] = (0.5, 0.5)) -> torch.Tensor:
@@ -188,8 +188,9 @@ def test_heat_grows_with_saliency_alone() -> None:
     assert (signed[:, :31] == signed[0, 0]).all() and (signed[:, -1] != signed[0, 0]).any()
 
 
-@pytest.mark.parametrize("value", [0.0, 0.7, -3.0, float("nan")])
-@pytest.mark.parametrize("size", [(240, 320), (900, 1200)])
+@pytest.mark.parametrize(
+    ("value", "size"), [(0.0, (240, 320)), (0.7, (900, 1200)), (-3.0, (72, 72)), (float("nan"), (72, 72))]
+)
 def test_a_flat_map_leaves_the_photo_as_it_is(untagged: None, value: float, size: tuple[int, int]) -> None:
     e = explanation(*size, saliency=torch.full((14, 14), value))
     drawn = figures.overlay(e)
@@ -204,7 +205,9 @@ def test_heat_covers_the_object_and_the_rest_stays_a_quiet_photo(untagged: None)
     drawn = figures.overlay(explanation(photo=photo, saliency=blob(at=(0.25, 0.25)))).astype(int)
     hot, cold = drawn[135, 180], drawn[-10, -10]
     assert hot[0] > 180 and hot[0] - hot[2] > 60  # yellow
-    assert np.argmax(cold) == 1 and np.ptp(cold) < np.ptp(photo[0, 0]) and cold.max() < 160  # greyer, darker
+    assert np.argmax(cold) == 1
+    assert np.ptp(cold) < 0.6 * np.ptp(photo[0, 0])  # greyer
+    assert cold.mean() < 0.9 * cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[0, 0]  # darker
 
 
 @pytest.mark.parametrize("ground", [0, 255])
@@ -240,7 +243,6 @@ def test_drawing_changes_nothing_it_was_given() -> None:
         (1, 2500, (1, 1600)),
         (2500, 1, (1600, 1)),
         (720, 500, (720, 500)),
-        (1600, 901, (1600, 901)),
         (1000, 2000, (800, 1600)),
     ],
 )
@@ -257,6 +259,13 @@ def test_any_photo_is_drawn_at_a_readable_size(height: int, width: int, drawn: t
 def test_any_mask_grid(grid: tuple[int, int]) -> None:
     saliency = torch.rand(grid, generator=torch.Generator().manual_seed(0))
     assert figures.overlay(explanation(saliency=saliency, box=(40, 40, 200, 200))).shape == (540, 720, 3)
+
+
+def test_a_large_photo_is_reduced_without_moire(untagged: None) -> None:
+    stripes = np.zeros((400, 4000, 3), np.uint8)
+    stripes[:, ::2] = 254
+    drawn = figures.overlay(explanation(400, 4000, photo=stripes, saliency=torch.zeros(7, 7)))
+    assert np.abs(drawn.astype(int) - 127).max() < 45
 
 
 # The box
@@ -283,8 +292,8 @@ def test_the_box_lies_where_the_target_is(untagged: None, scale: float, offset: 
 
 def test_a_box_as_large_as_the_picture_is_still_seen(untagged: None) -> None:
     drawn = figures.overlay(explanation(600, 800, box=(-5, -5, 900, 900), saliency=torch.zeros(7, 7)))
-    for edge in (drawn[:3, 100:-100], drawn[-3:, 100:-100], drawn[100:-100, :3], drawn[100:-100, -3:]):
-        assert close(edge, figures.SKY).any()
+    for edge in (drawn[1, 200:-100], drawn[-2, 100:-100], drawn[100:-100, 1], drawn[100:-100, -2]):
+        assert close(edge[None], figures.SKY).all()
 
 
 def test_without_a_box_nothing_but_the_label_is_added() -> None:
@@ -309,8 +318,9 @@ def label_of(e: Explanation) -> tuple[int, int, int, int]:
 @settings(max_examples=40, deadline=None)
 @given(
     corners=st.tuples(*[st.floats(-0.5, 1.5)] * 4),
-    size=st.sampled_from([(240, 320), (300, 200), (1800, 1200), (90, 300)]),
+    size=st.sampled_from([(240, 320), (300, 200), (1800, 1200), (17, 300)]),
 )
+@example(corners=(0.5, 1.0, 0.2, 0.9), size=(17, 300))
 def test_the_label_is_whole_wherever_the_box_is(corners: tuple, size: tuple[int, int]) -> None:
     (ya, yb), (xa, xb) = sorted(corners[:2]), sorted(corners[2:])
     height, width = size
@@ -397,9 +407,11 @@ def start_of(cell: int, k: int, size: int = 14) -> np.ndarray:
 
 
 def test_each_tile_marks_its_own_start_in_reading_order() -> None:
+    grey, flat = np.full((400, 400, 3), 90, np.uint8), torch.zeros(14, 14)
+    masks = [start_of(i, 2) for i in range(4)]
     starts = [
-        explanation(400, 400, start=i, saliency=torch.zeros(14, 14), arrays={"start_mask": start_of(i, 2)})
-        for i in range(4)
+        explanation(photo=grey, height=400, width=400, start=i, saliency=flat, arrays={"start_mask": m})
+        for i, m in enumerate(masks)
     ]
     sheet = figures.starts_sheet(starts)
     h, w = sheet.shape[0] // 2, sheet.shape[1] // 2
@@ -409,9 +421,11 @@ def test_each_tile_marks_its_own_start_in_reading_order() -> None:
         assert ((v1 + v2) / 2 > h / 2) == (i // 2 == 1)
         assert ((u1 + u2) / 2 > w / 2) == (i % 2 == 1)
         assert u2 - u1 > w / 4 or v2 - v1 > h / 4
+        for part in (0.3, 0.7):  # away from the line the photo is as it was
+            assert (sheet[y + int(part * h), x + int(part * w)] == 90).all()
 
 
-@pytest.mark.parametrize("n", [1, 2, 5, 9, 36])
+@pytest.mark.parametrize("n", [1, 2, 5, 36])
 def test_the_sheet_has_a_tile_per_start_and_stays_of_a_size(n: int) -> None:
     grey = np.full((400, 400, 3), 90, np.uint8)
     starts = [explanation(400, 400, photo=grey, start=i, saliency=torch.zeros(3, 3)) for i in range(n)]

@@ -23,7 +23,7 @@ from igos.types import Explanation, Geometry, Score
 
 LONG_SIDE = (720, 1600)  # drawn pixels: smaller photos are enlarged to it, larger ones reduced
 COLOURS = "inferno"  # perceptually uniform: black, purple, red, orange, yellow
-HEAT, DETAIL = 0.8, 0.3  # at full heat: how much of the photo is covered, how much of its texture returns
+HEAT, DETAIL = 0.88, 0.35  # at full heat: how much of the photo is covered, how much of its texture returns
 GREY, DIM = 0.6, 0.78  # how grey and how dark the photo is below the map
 WHITE, INK, SKY, LIME = (255, 255, 255), (12, 12, 18), (104, 200, 255), (150, 255, 120)
 DELETION, INSERTION = "#D55E00", "#0072B2"  # Okabe and Ito's vermilion and blue: told apart by all eyes
@@ -204,7 +204,7 @@ def _draw(view: _View, start: np.ndarray | None = None) -> np.ndarray:
         picture += (DETAIL * view.heat * texture)[..., None]
         picture = _line(picture, _distance(view.heat >= view.level, unit), 1.5 * unit, WHITE)
     if start is not None:
-        picture = _line(picture, _distance(start, unit), 2.5 * unit, LIME)
+        picture = _line(picture, _distance(start, unit), 3 * unit, LIME)
     if view.box is not None:
         picture = _line(picture, _distance_to_box(view.box, view.heat.shape, unit), 2 * unit, SKY)
     return picture.round().clip(0, 255).astype(np.uint8)
@@ -213,11 +213,11 @@ def _draw(view: _View, start: np.ndarray | None = None) -> np.ndarray:
 def _distance(inside: np.ndarray, unit: float) -> np.ndarray:
     """Pixels (H,W) to the smoothed edge of `inside` (H,W) bool, right near it; specks have no edge.
 
-    A blurred straight edge rises by 1 / (sigma sqrt(2 pi)) per pixel.
+    A blurred straight edge rises by 1 / (sigma sqrt(2 pi)) per pixel; far off, the distance is 1.25 sigma.
     """
-    sigma = 2.2 * unit
+    sigma = 3 * unit
     _, labels, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8))
-    large = inside & (stats[:, cv2.CC_STAT_AREA] > 150 * unit**2)[labels]
+    large = inside & (stats[:, cv2.CC_STAT_AREA] > 220 * unit**2)[labels]
     smooth = cv2.medianBlur(large.astype(np.uint8), 2 * round(4 * unit) + 1).astype(np.float32)
     soft = cv2.GaussianBlur(smooth, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
     return np.abs(soft - 0.5) * sigma * math.sqrt(2 * math.pi)

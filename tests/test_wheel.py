@@ -1,0 +1,66 @@
+"""The built wheel works elsewhere: build, install into an environment that has the dependencies, run the command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import DATA
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(words: list[str], cwd: Path, code: int = 0) -> str:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The python of an environment that holds the wheel alone and sees this environment's libraries."""
+    place = tmp_path_factory.mktemp("wheel")
+    source = place / "source"
+    run(["git", "clone", "-q", str(ROOT), str(source)], place)
+    changed = run(["git", "ls-files", "-mo", "--exclude-standard"], ROOT).split("\n")
+    for name in filter(None, changed):
+        target = source / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).exists():
+            target.write_bytes((ROOT / name).read_bytes())
+    run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(place / "dist"), str(source)], place)
+    venv.create(place / "env", with_pip=True)
+    python = place / "env" / "bin" / "python"
+    (wheel,) = (place / "dist").glob("*.whl")
+    run([str(python), "-m", "pip", "install", "-q", "--no-deps", "--no-index", str(wheel)], place)
+    site = run([str(python), "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"], place).strip()
+    Path(site, "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    return python
+
+
+def test_the_wheel_runs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
+    where = run([str(installed), "-c", "import igos, detectors; print(igos.__file__, detectors.__file__)"], tmp_path)
+    assert str(ROOT) not in where and "site-packages" in where
+    listing = run([str(installed), "-m", "igos", "--list"], tmp_path)
+    assert "iGOS++" in listing and "detect-yolo" in listing and "published-detect" in listing
+    assert "iGOS++" in run([str(installed.parent / "igos"), "--list"], tmp_path), "the console script"
+    assert "no model" in run([str(installed), "-m", "igos"], tmp_path, code=2)
+    cfg = "from igos.resources import folder; print((folder('configs') / 'yolov3-spp.cfg').stat().st_size)"
+    assert int(run([str(installed), "-c", cfg], tmp_path)) > 3000
+
+
+def test_the_wheel_explains_a_photo(installed: Path, tmp_path: Path) -> None:
+    net, photo = DATA / "yolo-fastest", DATA / "photos" / "darknet_eagle.jpg"
+    if not net.exists() or not photo.exists():
+        pytest.skip(f"real data missing: {net} and {photo}")
+    stem = str(net / "yolo-fastest-1.1")
+    words = [str(installed), "-m", "igos", "--model", "darknet", "--cfg", f"{stem}.cfg", "--model_file", f"{stem}.weights"]
+    run([*words, "--data", str(photo), "--iterations", "2", "--metrics", "none", "--output", "out"], tmp_path)
+    assert list((tmp_path / "out").rglob("overlay.png"))

@@ -61,9 +61,7 @@ def parse_cfg(path: str | Path) -> list[Section]:
         elif line:
             key, equals, value = line.partition("=")
             if not equals or not key.strip() or not sections:
-                raise ConfigError(
-                    f"--cfg {path}, line {number}: expected [section] or key=value, got {line[:60]!r}"
-                )
+                raise ConfigError(f"--cfg {path}, line {number}: expected [section] or key=value, got {line[:60]!r}")
             sections[-1].setdefault(key.strip(), _value(value.strip()))
     if not sections or sections[0]["type"] not in ("net", "network"):
         raise ConfigError(f"--cfg {path}: a network description begins with [net]")
@@ -95,9 +93,7 @@ def _as_list(value: Any) -> list[Any]:
 class Darknet(nn.Module):
     """(N,3,H,W) in [0,1], sides a multiple of `stride` -> raw rows (N, R, 5 + classes)."""
 
-    def __init__(
-        self, sections: list[Section], path: str | Path = "cfg", eps: float = BATCH_NORM_EPS
-    ) -> None:
+    def __init__(self, sections: list[Section], path: str | Path = "cfg", eps: float = BATCH_NORM_EPS) -> None:
         super().__init__()
         self.path = str(path)
         self.net, self.layers = sections[0], sections[1:]
@@ -278,9 +274,7 @@ class Darknet(nn.Module):
         slots = list(self._slots())
         wanted = sum(slot.numel() for slot in slots)
         if wanted != len(floats):
-            raise WeightsError(
-                f"{path} holds {len(floats)} floats but {self.path} needs {wanted}: not a pair"
-            )
+            raise WeightsError(f"{path} holds {len(floats)} floats but {self.path} needs {wanted}: not a pair")
         with torch.no_grad():
             for slot, values in zip(slots, floats.split([slot.numel() for slot in slots]), strict=True):
                 slot.copy_(values.view_as(slot))

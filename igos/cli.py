@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, get_args
 
@@ -153,7 +154,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     """The closing table: a line per explanation (at most 40), and the means."""
     lines = [f"{'image':28} {'what':20} {'score':>5} {'deletion':>8} {'insertion':>9} {'images':>6} {'s':>6}  status"]
     for r in rows[:40]:
-        image = str(r["image"])
+        image = Path(r["image"]).name
         start = "" if r["start"] is None else f" #{r['start']}"
         numbers = [_figure(r[k], w) for k, w in (("score", 5), ("deletion", 8), ("insertion", 9))]
         pushed, seconds = _figure(r["network_images"], 6, 0), _figure(r["seconds"], 6, 1)

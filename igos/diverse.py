@@ -7,6 +7,7 @@ everywhere else. For a classifier the box is the whole picture.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,10 +40,15 @@ def start_mask(target: Target, picture: tuple[int, int], size: int, k: int, cell
 
 
 def _span(low: float, high: float, n: int, k: int, size: int) -> slice:
-    """Mask cells of the n-th of k parts of [low, high] (fractions of the picture), at least one."""
-    edges = [size * (low + (high - low) * (n + j) / k) for j in (0, 1)]
-    first = min(max(int(edges[0] + 0.5), 0), size - 1)
-    return slice(first, min(max(int(edges[1] + 0.5), first + 1), size))
+    """Mask nodes in the n-th of k parts of [low, high] (fractions of the picture), or the one nearest to it.
+
+    The nodes lie on the picture's corners and evenly between, as the masks are upsampled.
+    """
+    first, last = ((size - 1) * (low + (high - low) * (n + j) / k) for j in (0, 1))
+    begin, end = math.ceil(first - 1e-6), math.ceil(last - 1e-6) + (n == k - 1 and last > size - 1.000001)
+    if begin >= end:
+        begin = min(round((first + last) / 2), size - 1)
+    return slice(begin, max(end, begin + 1))
 
 
 def diversity(explanations: Sequence[Explanation]) -> dict[str, Any]:

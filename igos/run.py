@@ -74,6 +74,7 @@ def explain_problem(problem: Problem, method: Any, metrics: Sequence[Any] = ()) 
             score_blurred=float(ends[i, 1]),
             scores=tuple(s[i] for s in scores),
             start=problem.starts[i] if problem.starts else None,
+            arrays=e.arrays if problem.start is None else {**e.arrays, "start_mask": problem.start[i].cpu().numpy()},
             status=e.status if ends[i].isfinite().all() else "not-finite",
         )
         for i, e in enumerate(explanations)

@@ -16,32 +16,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from igos.errors import ConfigError as ConfigError
+from igos.errors import IgosError as IgosError
+from igos.errors import ImageError as ImageError
+from igos.errors import NumericsError as NumericsError
+from igos.errors import WeightsError as WeightsError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 PARTS = ("class",)
 SCORES = ("prob", "logit")
 STATUSES = ("ok", "stalled", "saturated", "no-effect", "not-finite", "skipped", "unreadable")
-
-
-class IgosError(Exception):
-    """A mistake of the user's, told in one line: what was wrong, where, and what is allowed."""
-
-
-class ConfigError(IgosError):
-    """A flag, a preset or an argument that cannot be used."""
-
-
-class WeightsError(IgosError):
-    """A checkpoint or network description that is missing, damaged or does not fit."""
-
-
-class ImageError(IgosError):
-    """A picture that cannot be read or used."""
-
-
-class NumericsError(IgosError):
-    """A computation that left the finite numbers."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +46,7 @@ class Geometry:
     def to_network(self, boxes: Tensor) -> Tensor:
         """Boxes (..., 4) xyxy, source pixels -> network pixels."""
         (sy, sx), (oy, ox) = self.scale, self.offset
+        boxes = boxes.to(torch.get_default_dtype()) if not boxes.is_floating_point() else boxes
         return boxes * boxes.new_tensor([sx, sy, sx, sy]) + boxes.new_tensor([ox, oy, ox, oy])
 
     def to_source(self, boxes: Tensor) -> Tensor:
@@ -84,7 +71,9 @@ class Geometry:
             axes.append((node if n > 1 else node * 0, (pixel >= -0.5) & (pixel <= size - 0.5)))
         (y, in_y), (x, in_x) = axes
         grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None].to(saliency)
-        out = F.grid_sample(saliency[None, None], grid, mode="bilinear", padding_mode="border", align_corners=True)[0, 0]
+        out = F.grid_sample(saliency[None, None], grid, mode="bilinear", padding_mode="border", align_corners=True)[
+            0, 0
+        ]
         return out * (in_y[:, None] & in_x[None, :]).to(out)
 
 

@@ -111,7 +111,8 @@ def test_refusals_name_the_key(flags: dict[str, Any], word: str) -> None:
     [
         ("iterations: ten", "iterations"), ("thresold: 0.5", "threshold"), ("a: [1", "YAML"), ("- a\n- b", "keys"),
         ("methods: {iGOS+: {beta: 1}}\nmethod: iGOS+", "beta"), ("methods: {iGOS+: 3}", "settings"),
-        ("methods: {nothing: {}}", "nothing"), ("threshold: [0.1, 0.2]", "threshold"), ("data: {a: b}\nsize: x", "size"),
+        ("methods: {nothing: {}}", "nothing"), ("threshold: [0.1, 0.2]", "threshold"), 
+        ("data: {a: b}\nsize: x", "size"),
         ("alpha: .nan", "alpha"),
     ],
 )  # fmt: skip
@@ -131,7 +132,9 @@ def test_a_run_written_as_yaml_repeats_itself(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump({**first.as_preset(), "record": {"anything": 1}}))
     second = resolve({"config": str(path)}, PRESET)
     assert second.method == first.method and second.metrics == first.metrics and second.selector == first.selector
-    same = {k: v for k, v in asdict(first.run).items() if k in ("data", "metrics", "target", "diverse_k", "model", "set")}
+    same = {
+        k: v for k, v in asdict(first.run).items() if k in ("data", "metrics", "target", "diverse_k", "model", "set")
+    }
     assert {k: asdict(second.run)[k] for k in same} | {"set": 0} == same | {"set": 0}
 
 

@@ -132,8 +132,7 @@ def outputs(network: Darknet, x: Tensor, count: int) -> list[np.ndarray]:
             y = y + numbers(conv.bias)[:, None, None]
         else:
             gamma, beta, mean, var = (
-                numbers(v)[:, None, None]
-                for v in (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+                numbers(v)[:, None, None] for v in (norm.weight, norm.bias, norm.running_mean, norm.running_var)
             )
             y = gamma * (y - mean) / np.sqrt(var + norm.eps) + beta
         y = NONLINEAR[layer.get("activation", "logistic")](y)
@@ -265,16 +264,12 @@ def test_upsampling_repeats_pixels(build: Build) -> None:
 )
 @pytest.mark.parametrize("sides", [(8, 12), (5, 7)])
 def test_max_pooling_pads_as_darknet(size: int, stride: int, padding: int, sides: tuple[int, int]) -> None:
-    x = (
-        torch.randn(2, 3, *sides, generator=torch.Generator().manual_seed(0)) - 5
-    )  # all far below a zero padding
+    x = torch.randn(2, 3, *sides, generator=torch.Generator().manual_seed(0)) - 5  # all far below a zero padding
     got = DarknetMaxPool(size, stride, padding)(x).numpy()
     np.testing.assert_array_equal(got, pool_loop(x.numpy(), size, stride, padding))
 
 
-@pytest.mark.parametrize(
-    ("options", "padding"), [("stride=2", 1), ("size=2\nstride=2\npadding=0", 0), ("size=5", 4)]
-)
+@pytest.mark.parametrize(("options", "padding"), [("stride=2", 1), ("size=2\nstride=2\npadding=0", 0), ("size=5", 4)])
 def test_max_pooling_options(build: Build, options: str, padding: int) -> None:
     pool = build(f"[maxpool]\n{options}\n{HEAD}").module_list[0]
     assert isinstance(pool, DarknetMaxPool) and pool.before + pool.after == padding
@@ -321,9 +316,7 @@ TWO_HEADS = (
 
 @pytest.mark.parametrize(("first", "second"), [(1.0, 1.0), (1.05, 1.2), (2.0, 1.0)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_decoding_against_a_loop(
-    build: Build, first: float, second: float, layout: torch.memory_format
-) -> None:
+def test_decoding_against_a_loop(build: Build, first: float, second: float, layout: torch.memory_format) -> None:
     options = [f"scale_x_y={s}" if s != 1 else "" for s in (first, second)]
     network = build(TWO_HEADS.format(first=options[0], second=options[1]))
     x, (height, width) = 4 * picture(2, (16, 24)) - 2, (16, 24)
@@ -487,9 +480,7 @@ def test_what_cannot_be_built_is_refused(build: Build, text: str, words: tuple[s
         ("[net]\n" + "x" * 10_000, ("line 2",)),
     ],
 )
-def test_broken_text_is_refused_with_its_line(
-    tmp_path: Path, text: str, words: tuple[str, ...] | None
-) -> None:
+def test_broken_text_is_refused_with_its_line(tmp_path: Path, text: str, words: tuple[str, ...] | None) -> None:
     path = tmp_path / "net.cfg"
     path.write_text(text)
     if words is None:
@@ -533,9 +524,7 @@ def test_a_damaged_cfg_builds_soundly_or_is_refused(tmp_path: Path) -> None:
             at = chance.randrange(len(lines))
             key, equals, _ = lines[at].partition("=")
             new = chance.choice(["", "0", "-1", "2", "3", "1.5", "-2,-1", "x", "5"])
-            lines[at : at + 1] = chance.choice(
-                [[], [lines[at]] * 2, [key + equals + new], [lines[at], "[maxpool]"]]
-            )
+            lines[at : at + 1] = chance.choice([[], [lines[at]] * 2, [key + equals + new], [lines[at], "[maxpool]"]])
         path.write_text("\n".join(lines))
         try:
             network = Darknet(parse_cfg(path), path).eval()
@@ -569,9 +558,7 @@ PAIR = (
 PAIR_FLOATS = (4 * 2 + 2 * 3 * 9) + (4 * 4 + 4) + (6 + 6 * 4)
 
 
-@pytest.mark.parametrize(
-    "header", [VERSION_2, VERSION_1, np.array([1, 0, 0, 9, 9], dtype=np.int32).tobytes()]
-)
+@pytest.mark.parametrize("header", [VERSION_2, VERSION_1, np.array([1, 0, 0, 9, 9], dtype=np.int32).tobytes()])
 def test_weights_fill_every_tensor_in_darknets_order(build: Build, tmp_path: Path, header: bytes) -> None:
     network = build(PAIR + HEAD).float()
     network.load_weights(weights(tmp_path / "a.weights", PAIR_FLOATS, header))
@@ -580,9 +567,7 @@ def test_weights_fill_every_tensor_in_darknets_order(build: Build, tmp_path: Pat
         block: Any = network.module_list[index]
         bn = getattr(block, "BatchNorm2d", None)
         assert (bn is not None) == norm
-        first = (
-            [bn.bias, bn.weight, bn.running_mean, bn.running_var] if bn is not None else [block.Conv2d.bias]
-        )
+        first = [bn.bias, bn.weight, bn.running_mean, bn.running_var] if bn is not None else [block.Conv2d.bias]
         for values in [*first, block.Conv2d.weight]:
             assert values.flatten().tolist() == [next(numbers) for _ in range(values.numel())]
     assert next(numbers, None) is None
@@ -590,9 +575,7 @@ def test_weights_fill_every_tensor_in_darknets_order(build: Build, tmp_path: Pat
 
 @pytest.mark.parametrize("change", [-1, 1, -PAIR_FLOATS, 1000])
 @pytest.mark.parametrize("header", [VERSION_2, VERSION_1])
-def test_weights_of_another_length_are_refused(
-    build: Build, tmp_path: Path, change: int, header: bytes
-) -> None:
+def test_weights_of_another_length_are_refused(build: Build, tmp_path: Path, change: int, header: bytes) -> None:
     network = build(PAIR + HEAD)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     path = weights(tmp_path / "a.weights", PAIR_FLOATS + change, header)
@@ -613,8 +596,7 @@ def test_weights_of_another_length_are_refused(
         VERSION_2[:19],
         VERSION_1[:15],
         VERSION_2 + b"\0" * 4 * PAIR_FLOATS + b"\0",
-        np.array([1200, 2, 0, 0, 0], dtype=np.int32).tobytes()
-        + b"\0" * 4 * PAIR_FLOATS,  # transposed, of 2016
+        np.array([1200, 2, 0, 0, 0], dtype=np.int32).tobytes() + b"\0" * 4 * PAIR_FLOATS,  # transposed, of 2016
         np.array([0, 1200, 0, 0, 0], dtype=np.int32).tobytes() + b"\0" * 4 * PAIR_FLOATS,
         np.array([0, -2, 0, 0, 0], dtype=np.int32).tobytes() + b"\0" * 4 * PAIR_FLOATS,
         np.ones(PAIR_FLOATS + 5, dtype=np.float32).tobytes(),  # no header at all

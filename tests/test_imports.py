@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 DRAWING = {"matplotlib", "PIL", "cv2", "jinja2"}
 LEVELS = [
+    {"errors"},
     {"types"},
     {"ops", "resources"},
     {"path", "baselines", "optim", "data"},

@@ -24,7 +24,9 @@ def value(metric: object, problem: Problem, saliency: torch.Tensor) -> float:
 @pytest.mark.parametrize("size", [(4, 4), (7, 7), (28, 28), (5, 9)])
 @pytest.mark.parametrize("constant", [0.0, 1.0, 0.3])
 @pytest.mark.parametrize("metric", [Deletion(), Insertion(), Deletion(budget="object"), Insertion(steps=7)])
-def test_a_constant_score_gives_exactly_itself(metric: object, constant: float, size: tuple[int, int]) -> None:  # defect 4
+def test_a_constant_score_gives_exactly_itself(
+    metric: object, constant: float, size: tuple[int, int]
+) -> None:  # defect 4
     problem = toy_problem(lambda p, r: p.mean(dim=(1, 2, 3)) * 0 + constant)
     assert value(metric, problem, torch.rand(size)) == pytest.approx(constant, abs=1e-12)
 

@@ -28,7 +28,9 @@ def test_upscale_equals_torch_and_its_adjoint_is_its_transpose(h: int, w: int, h
 
 
 @pytest.mark.parametrize(("height", "width", "kernel"), [(64, 48, 51), (320, 200, 51), (40, 300, 151), (16, 17, 201)])
-def test_blur_equals_opencv_also_where_the_kernel_is_larger_than_the_picture(height: int, width: int, kernel: int) -> None:
+def test_blur_equals_opencv_also_where_the_kernel_is_larger_than_the_picture(
+    height: int, width: int, kernel: int
+) -> None:
     x = np.random.default_rng(0).random((height, width, 3))
     expected = cv2.GaussianBlur(x, (kernel, kernel), kernel - 1, borderType=cv2.BORDER_REFLECT_101)
     ours = ops.gaussian_blur(torch.from_numpy(x).permute(2, 0, 1), kernel, kernel - 1).permute(1, 2, 0)
@@ -48,9 +50,7 @@ def test_a_baseline_of_one_expanded_picture_is_made_once_and_is_the_same() -> No
 
 def test_smoothing_solves_the_hessian_of_tv_and_leaves_constants_alone() -> None:
     h, w, strength = 5, 7, 3.7
-    hessian = torch.autograd.functional.hessian(
-        lambda m: ops.tv(m.view(h, w)), torch.rand(h * w, dtype=torch.float64)
-    )
+    hessian = torch.autograd.functional.hessian(lambda m: ops.tv(m.view(h, w)), torch.rand(h * w, dtype=torch.float64))
     g = torch.rand(h, w, dtype=torch.float64)
     expected = torch.linalg.solve(torch.eye(h * w, dtype=torch.float64) + strength * hessian, g.ravel())
     ours = ops.smooth(g, torch.tensor(strength, dtype=torch.float64))

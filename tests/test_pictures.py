@@ -25,9 +25,7 @@ def colours(height: int = 24, width: int = 40, channels: int = 3) -> np.ndarray:
 
 def smooth(height: int = 120, width: int = 200) -> np.ndarray:
     y, x = np.mgrid[:height, :width]
-    return np.stack([255 * x / width, 255 * y / height, 255 * (x + y) / (height + width)], axis=2).astype(
-        np.uint8
-    )
+    return np.stack([255 * x / width, 255 * y / height, 255 * (x + y) / (height + width)], axis=2).astype(np.uint8)
 
 
 def refusal(source: Any) -> str:
@@ -84,9 +82,7 @@ def test_grey(tmp_path: Path, form: str) -> None:
 def test_black_and_white(tmp_path: Path) -> None:
     bits = colours()[..., 0] > 127
     PIL.Image.fromarray(bits).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(
-        read_rgb(tmp_path / "a.png")[0], np.repeat(bits[..., None] * np.uint8(255), 3, 2)
-    )
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.png")[0], np.repeat(bits[..., None] * np.uint8(255), 3, 2))
 
 
 def test_grey_with_alpha_lies_over_white(tmp_path: Path) -> None:
@@ -144,9 +140,7 @@ def test_a_cmyk_jpeg(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_sixteen_bit_grey_is_scaled_by_1_257(tmp_path: Path, suffix: str) -> None:
     levels = np.arange(256, dtype=np.uint16)
-    wide = np.repeat(
-        np.concatenate([257 * levels, [65535, 0, 128, 129, 300]])[None].astype(np.uint16), 20, axis=0
-    )
+    wide = np.repeat(np.concatenate([257 * levels, [65535, 0, 128, 129, 300]])[None].astype(np.uint16), 20, axis=0)
     PIL.Image.fromarray(wide).save(tmp_path / f"a{suffix}")
     rgb = read_rgb(tmp_path / f"a{suffix}")[0]
     assert bool((rgb == rgb[:1, :, :1]).all())
@@ -178,9 +172,7 @@ def test_a_jpeg_of_several_pictures(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_rgb(tmp_path / "a.jpg")[0][16, 16], [255, 0, 0], rtol=0, atol=4)
 
 
-TURNS: dict[
-    int, Callable[[np.ndarray], np.ndarray]
-] = {  # what a viewer does to show it upright (EXIF 2.3, 4.6.4)
+TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # what a viewer does to show it upright (EXIF 2.3, 4.6.4)
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -239,9 +231,7 @@ def test_a_view_of_an_array() -> None:
 
 def encoded(suffix: str) -> bytes:
     data = io.BytesIO()
-    options: dict[str, Any] = (
-        {"format": "JPEG", "progressive": True} if suffix == "progressive" else {"format": suffix}
-    )
+    options: dict[str, Any] = {"format": "JPEG", "progressive": True} if suffix == "progressive" else {"format": suffix}
     noisy = smooth() ^ (colours(120, 200) >> 4)
     PIL.Image.fromarray(noisy).save(data, **options)
     return data.getvalue()
@@ -331,9 +321,7 @@ def test_an_array_of_another_type_is_refused(dtype: Any) -> None:
     assert np.dtype(dtype).name in message and "uint8" in message
 
 
-@pytest.mark.parametrize(
-    "shape", [(20,), (20, 20, 1), (20, 20, 2), (20, 20, 5), (3, 20, 20), (1, 20, 20, 3), ()]
-)
+@pytest.mark.parametrize("shape", [(20,), (20, 20, 1), (20, 20, 2), (20, 20, 5), (3, 20, 20), (1, 20, 20, 3), ()])
 def test_an_array_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     message = refusal(np.zeros(shape, dtype=np.uint8))
     assert str(shape) in message and "(H,W,3)" in message
@@ -385,9 +373,7 @@ def test_damaged_bytes_are_read_or_refused(tmp_path: Path, kind: str) -> None:
     for _ in range(40):
         damaged = bytearray(data)
         for _ in range(chance.choice([1, 3, 20])):
-            damaged[chance.randrange(chance.choice([64, len(data)]))] = chance.choice(
-                [0, 255, chance.randrange(256)]
-            )
+            damaged[chance.randrange(chance.choice([64, len(data)]))] = chance.choice([0, 255, chance.randrange(256)])
         path.write_bytes(damaged)
         try:
             assert read_rgb(path)[0].ndim == 3

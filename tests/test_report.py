@@ -99,9 +99,7 @@ def test_without_measured_curves_no_plot_and_no_old_one(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["heatmap.png", "overlay.png"]
 
 
-def test_a_failure_leaves_the_finished_file_and_no_litter(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_leaves_the_finished_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     e = explanation(scores=measured())
     report.write_figures(tmp_path, e)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
@@ -141,9 +139,7 @@ def test_matplotlib_is_not_needed_to_import_figures() -> None:
     columns=st.integers(1, 8),
     shares=st.tuples(st.floats(0, 1), st.floats(0, 1)),
 )
-def test_top_area_is_exact_monotone_and_the_best(
-    values: list[int], columns: int, shares: tuple[float, float]
-) -> None:
+def test_top_area_is_exact_monotone_and_the_best(values: list[int], columns: int, shares: tuple[float, float]) -> None:
     rows = -(-len(values) // columns)
     saliency = np.resize(np.array(values, dtype=np.float32), (rows, columns))
     small, large = (figures.top_area(saliency, None, s) for s in sorted(shares))
@@ -194,9 +190,7 @@ def test_heat_grows_with_saliency_alone() -> None:
 def test_a_flat_map_leaves_the_photo_as_it_is(untagged: None, value: float, size: tuple[int, int]) -> None:
     e = explanation(*size, saliency=torch.full((14, 14), value))
     drawn = figures.overlay(e)
-    np.testing.assert_array_equal(
-        drawn, cv2.resize(e.image.source, drawn.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-    )
+    np.testing.assert_array_equal(drawn, cv2.resize(e.image.source, drawn.shape[1::-1], interpolation=cv2.INTER_CUBIC))
     assert not (figures.heatmap(e) != figures.heatmap(e)[0, 0]).any()
 
 

@@ -57,7 +57,7 @@ def test_rows_survive_a_torn_last_line_and_hold_no_nan(tmp_path: Path) -> None:
     for line in (tmp_path / "run" / "results.jsonl").read_text().splitlines()[:2]:
         json.loads(line, parse_constant=lambda c: pytest.fail(c))
     folder.finish()
-    table = list(csv.DictReader(open(tmp_path / "run" / "results.csv")))
+    table = list(csv.DictReader((tmp_path / "run" / "results.csv").read_text().splitlines()))
     assert table[1]["box"] == "1 2 3 4" and table[0]["deletion"] == ""
 
 

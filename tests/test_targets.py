@@ -63,8 +63,8 @@ def test_every_start_cell_is_filled_and_in_place(box: list[float], k: int) -> No
         row, column = divmod(cell, k)
         x = box[0] + (box[2] - box[0]) * (column + 0.5) / k
         y = box[1] + (box[3] - box[1]) * (row + 0.5) / k
-        assert abs(float(rows.double().mean() + 0.5) / 28 * 24 - y) <= 24 / 28
-        assert abs(float(columns.double().mean() + 0.5) / 28 * 32 - x) <= 32 / 28
+        assert abs(float(rows.double().mean()) / 27 * 24 - y) <= 0.51 * 24 / 27
+        assert abs(float(columns.double().mean()) / 27 * 32 - x) <= 0.51 * 32 / 27
 
 
 def test_an_instance_mask_narrows_its_cell_and_a_missed_cell_is_used_whole() -> None:

@@ -35,7 +35,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).exists():
             target.write_bytes((ROOT / name).read_bytes())
-    run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(place / "dist"), str(source)], place)
+    run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(place / "dist"), str(source)],
+        place,
+    )
     venv.create(place / "env", with_pip=True)
     python = place / "env" / "bin" / "python"
     (wheel,) = (place / "dist").glob("*.whl")
@@ -61,6 +64,16 @@ def test_the_wheel_explains_a_photo(installed: Path, tmp_path: Path) -> None:
     if not net.exists() or not photo.exists():
         pytest.skip(f"real data missing: {net} and {photo}")
     stem = str(net / "yolo-fastest-1.1")
-    words = [str(installed), "-m", "igos", "--model", "darknet", "--cfg", f"{stem}.cfg", "--model_file", f"{stem}.weights"]
+    words = [
+        str(installed),
+        "-m",
+        "igos",
+        "--model",
+        "darknet",
+        "--cfg",
+        f"{stem}.cfg",
+        "--model_file",
+        f"{stem}.weights",
+    ]
     run([*words, "--data", str(photo), "--iterations", "2", "--metrics", "none", "--output", "out"], tmp_path)
     assert list((tmp_path / "out").rglob("overlay.png"))

@@ -77,9 +77,7 @@ def photo(adapter: Adapter, name: str) -> Image:
         ("darknet_person.jpg", [("person", 0.99), ("dog", 0.99), ("cow", 0.96)]),
     ],
 )
-def test_detections_are_those_of_the_readme(
-    real: YOLOAdapter, name: str, expected: list[tuple[str, float]]
-) -> None:
+def test_detections_are_those_of_the_readme(real: YOLOAdapter, name: str, expected: list[tuple[str, float]]) -> None:
     image = photo(real, name)
     found = real.detect(image, 0.5)
     assert [t.name for t in found] == [label for label, _ in expected]
@@ -123,9 +121,7 @@ def test_the_score_is_that_of_the_detection(real: YOLOAdapter) -> None:
         assert torch.allclose(scores, expected, rtol=0, atol=1e-5)
         assert torch.allclose(logits.sigmoid(), expected, rtol=0, atol=1e-5)
         double = copy.deepcopy(real.module).double()(image.pixels[None].double())[0]
-        p = torch.stack(
-            [double[t.index, 4].sigmoid() * double[t.index, 5 + t.label].sigmoid() for t in found]
-        )
+        p = torch.stack([double[t.index, 4].sigmoid() * double[t.index, 5 + t.label].sigmoid() for t in found])
         assert torch.allclose(logits.double(), torch.log(p / (1 - p)), rtol=0, atol=1e-4)
 
 
@@ -152,9 +148,7 @@ def test_the_model_is_as_it_was_after_scoring(real: YOLOAdapter) -> None:
     image = photo(real, "darknet_dog.jpg")
     found = real.detect(image, 0.5)
     rows = torch.arange(len(found)).repeat_interleave(2)
-    for _, scores, g in real.scorer(found).stream(
-        rows, lambda p: image.pixels.expand(len(rows[p]), -1, -1, -1), True
-    ):
+    for _, scores, g in real.scorer(found).stream(rows, lambda p: image.pixels.expand(len(rows[p]), -1, -1, -1), True):
         assert not scores.requires_grad and g is not None and not g.requires_grad
     assert all(p.grad is None and not p.requires_grad for p in real.module.parameters())
     assert not any(module.training for module in real.module.modules())
@@ -361,9 +355,7 @@ SIZES = [(30, 45), (60, 20), (33, 47), (100, 100), (200, 31)]
 @pytest.mark.parametrize("source", SIZES)
 @pytest.mark.parametrize("size", [(32, 48), (96, 32), (64, 64)])
 @pytest.mark.parametrize("fit", ["stretch", "letterbox"])
-def test_geometry_there_and_back(
-    tmp_path: Path, source: tuple[int, int], size: tuple[int, int], fit: str
-) -> None:
+def test_geometry_there_and_back(tmp_path: Path, source: tuple[int, int], size: tuple[int, int], fit: str) -> None:
     adapter = YOLOAdapter(tiny_network(tmp_path), ["a", "b", "c"], size=size, fit=fit)
     image = adapter.read(noise(*source))
     assert image.pixels.shape == (3, *size) and image.geometry.source == source
@@ -482,9 +474,7 @@ def test_the_norm_is_that_of_who_trained(
         ("yolov3spp", "", "stretch", "stretch"),
     ],
 )
-def test_fit(
-    pair: Callable[..., dict[str, Any]], model: str, net: str, fit: str | None, expected: str
-) -> None:
+def test_fit(pair: Callable[..., dict[str, Any]], model: str, net: str, fit: str | None, expected: str) -> None:
     adapter = load_yolo(model, **pair(("[net]\n", "[net]\n" + net)), fit=fit)
     offset = adapter.read(noise(40, 40)).geometry.offset
     assert adapter.fit == expected and offset == ((0, 8) if expected == "letterbox" else (0, 0))
@@ -520,9 +510,7 @@ def test_an_input_size_off_the_stride_is_refused(pair: Callable[..., dict[str, A
         load_yolo("darknet", **pair(), input_size=side)
 
 
-@pytest.mark.parametrize(
-    "change", [("width=48", "width=50"), ("height=32", "height=0"), ("width=48", "width=wide")]
-)
+@pytest.mark.parametrize("change", [("width=48", "width=50"), ("height=32", "height=0"), ("width=48", "width=wide")])
 def test_a_cfg_with_sides_off_the_stride_is_refused(
     pair: Callable[..., dict[str, Any]], change: tuple[str, str]
 ) -> None:

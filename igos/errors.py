@@ -1,0 +1,23 @@
+"""What a person did wrong, told in one line; the command prints it and exits 2. Imported by way of igos.types."""
+
+from __future__ import annotations
+
+
+class IgosError(Exception):
+    """A mistake of the user's, told in one line: what was wrong, where, and what is allowed."""
+
+
+class ConfigError(IgosError):
+    """A flag, a preset or an argument that cannot be used."""
+
+
+class WeightsError(IgosError):
+    """A checkpoint or network description that is missing, damaged or does not fit."""
+
+
+class ImageError(IgosError):
+    """A picture that cannot be read or used."""
+
+
+class NumericsError(IgosError):
+    """A computation that left the finite numbers."""

@@ -36,7 +36,7 @@ from igos.types import Adapter, Explanation, Image, Problem, Target  # noqa: E40
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 WIDTHS = {
-    "method": 20, "opt": 4, "preset": 12, "seed": 4, "images": 6, "deletion": 8, "insertion": 9, "difference": 10,
+    "method": 20, "opt": 4, "preset": 12, "images": 6, "deletion": 8, "insertion": 9, "difference": 10, "se": 5,
     "other": 6, "share": 6, "pointing": 8, "seconds": 7, "objects": 7,
 }  # fmt: skip
 OPTIMISED = [(m, o, p) for p in ("detect-yolo", "quick", "thorough") for m in ("iGOS++", "iGOS+", "I-GOS")
@@ -144,9 +144,17 @@ def measure(call: Any, own: Adapter, other: Adapter, data: Sequence[Case], seed:
     means = np.nanmean(np.array(figures), axis=0).tolist()
     return {
         "deletion": means[0], "insertion": means[1], "difference": means[1] - means[0], "other": means[2],
-        "share": means[3], "pointing": means[4], "images": round(means[5]), "seconds": means[6],
+        "share": means[3], "pointing": means[4], "images": means[5], "seconds": means[6],
         "objects": len(figures),
     }  # fmt: skip
+
+
+def over_seeds(figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means over the seeds, and `se`, the standard error of the difference (none for one seed)."""
+    mean = {k: float(np.mean([f[k] for f in figures])) for k in figures[0]}
+    spread = np.std([f["difference"] for f in figures], ddof=1) if len(figures) > 1 else None
+    se = None if spread is None else float(spread / np.sqrt(len(figures)))
+    return {**mean, "se": se, "images": round(mean["images"]), "objects": round(mean["objects"])}
 
 
 def _share(e: Explanation, size: tuple[int, int]) -> float:
@@ -176,17 +184,16 @@ def main() -> None:
     for method, opt, preset, call in plans():
         if flags.only and method not in flags.only and f"{method}/{opt}" not in flags.only:
             continue
-        for seed in flags.seeds:
-            row: dict[str, Any] = {"method": method, "opt": opt or "", "preset": preset or "", "seed": seed}
-            if time.monotonic() + longest > end:
-                print(table.line(row, dict(list(WIDTHS.items())[:4])), "not run (time)")
-                rows.append({**row, "status": "not run (time)"})
-                continue
-            begin = time.monotonic()
-            row.update(measure(call, own, other, data, seed), split=flags.split)
-            longest = max(longest, time.monotonic() - begin)
-            rows.append(row)
-            print(table.line(row, WIDTHS), flush=True)
+        row: dict[str, Any] = {"method": method, "opt": opt or "", "preset": preset or "", "split": flags.split}
+        if time.monotonic() + longest > end:
+            print(table.line(row, dict(list(WIDTHS.items())[:3])), "not run (time)", flush=True)
+            rows.append({**row, "status": "not run (time)"})
+            continue
+        begin = time.monotonic()
+        row.update(over_seeds([measure(call, own, other, data, seed) for seed in flags.seeds]))
+        longest = max(longest, time.monotonic() - begin)
+        rows.append(row)
+        print(table.line(row, WIDTHS), flush=True)
     table.write_json(flags.json, table.header(flags.seeds), rows)
 
 

@@ -23,7 +23,7 @@ from torchvision.transforms import functional as TF
 from detectors import labels as names_of
 from detectors.checkpoint import download, load_into, load_state_dict
 from detectors.pictures import read_rgb
-from igos.types import SCORES, ConfigError, Geometry, Image, Scorer, Target, WeightsError
+from igos.types import CLASS_THRESHOLD, SCORES, ConfigError, Geometry, Image, Scorer, Target, WeightsError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # heads of GoogLeNet and Inception v3 that only training uses
@@ -80,7 +80,7 @@ class ClassifierAdapter:
         return Image(pixels, geometry, rgb, path)
 
     @torch.no_grad()
-    def detect(self, image: Image, threshold: float) -> list[Target]:
+    def detect(self, image: Image, threshold: float = CLASS_THRESHOLD) -> list[Target]:
         """Every class with softmax probability >= threshold, best first; a class has no box."""
         scores = self._logits(image.pixels[None])[0].softmax(0)
         order = scores.argsort(descending=True, stable=True)

@@ -24,7 +24,7 @@ from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image
 from detectors import labels as names_of
 from detectors.checkpoint import download, load_into, load_state_dict
 from detectors.pictures import read_rgb
-from igos.types import SCORES, ConfigError, Geometry, Image, Scorer, Target, WeightsError
+from igos.types import DETECTION_THRESHOLD, SCORES, ConfigError, Geometry, Image, Scorer, Target, WeightsError
 
 ALIASES = {"m-rcnn": "maskrcnn_resnet50_fpn", "f-rcnn": "fasterrcnn_resnet50_fpn"}
 HEAD = "roi_heads.box_predictor.cls_score.weight"  # (classes with background, features)
@@ -65,7 +65,7 @@ class RCNNAdapter:
         return Image(pixels, Geometry((h0, w0), (h, w), (h / h0, w / w0)), rgb, path)
 
     @torch.no_grad()
-    def detect(self, image: Image, threshold: float) -> list[Target]:
+    def detect(self, image: Image, threshold: float = DETECTION_THRESHOLD) -> list[Target]:
         """The network's detections with score >= threshold, best first, with masks from a Mask R-CNN.
 
         The network itself drops scores below its box_score_thresh (0.05) and keeps at most 100 boxes: a lower

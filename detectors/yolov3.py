@@ -20,7 +20,7 @@ from detectors.checkpoint import load_into, load_state_dict
 from detectors.darknet import BATCH_NORM_EPS, Darknet, parse_cfg
 from detectors.pictures import read_rgb
 from igos import resources
-from igos.types import SCORES, ConfigError, Geometry, Image, Scorer, Target, WeightsError
+from igos.types import DETECTION_THRESHOLD, SCORES, ConfigError, Geometry, Image, Scorer, Target, WeightsError
 
 FITS = ("stretch", "letterbox")
 NMS_IOU = 0.45
@@ -66,7 +66,7 @@ class YOLOAdapter:
         return Image(pixels.to(self.device), geometry, rgb, path)
 
     @torch.no_grad()
-    def detect(self, image: Image, threshold: float) -> list[Target]:
+    def detect(self, image: Image, threshold: float = DETECTION_THRESHOLD) -> list[Target]:
         """Every (row, class) with objectness x class >= threshold, after NMS per class at IoU 0.45."""
         x = image.pixels[None].contiguous(memory_format=torch.channels_last)
         rows = self.module(x)

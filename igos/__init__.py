@@ -3,7 +3,7 @@
 import igos
 adapter = igos.load("darknet", weights="net.weights", cfg="net.cfg")
 image = adapter.read("photo.jpg")
-for e in igos.explain(adapter, image, adapter.detect(image, 0.4)):
+for e in igos.explain(adapter, image, adapter.detect(image)):
     e.save(f"out/{e.target.name}")
 """
 

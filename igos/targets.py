@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from igos.types import Adapter, ConfigError, Image, Target
+from igos.types import CLASS_THRESHOLD, DETECTION_THRESHOLD, Adapter, ConfigError, Image, Target
 
 FORMS = "all, top1, index:N, box:x1,y1,x2,y2 or class:NAME"
-DETECTOR_THRESHOLD, CLASS_THRESHOLD = 0.4, 0.05
 LEAST_IOU = 0.5
 
 
@@ -65,7 +64,7 @@ class Selector:
         """The targets, and why there are none."""
         kind = self.kind or adapter.default_target
         classes = adapter.default_target == "top1"
-        usual = CLASS_THRESHOLD if classes and kind == "all" else 0.0 if classes else DETECTOR_THRESHOLD
+        usual = CLASS_THRESHOLD if classes and kind == "all" else 0.0 if classes else DETECTION_THRESHOLD
         least = usual if threshold is None else threshold
         seen = adapter.detect(image, least)
         if kind == "all":

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PARTS = ("class",)
 SCORES = ("prob", "logit")
+DETECTION_THRESHOLD, CLASS_THRESHOLD = 0.4, 0.05  # least scores that are shown unless the user says otherwise
 STATUSES = ("ok", "stalled", "saturated", "no-effect", "not-finite", "skipped", "unreadable")
 
 
@@ -207,7 +208,7 @@ class Adapter(Protocol):
         """A path, PIL picture or (H,W,3) uint8 array -> Image. Raises ImageError."""
         ...
 
-    def detect(self, image: Image, threshold: float) -> list[Target]:
+    def detect(self, image: Image, threshold: float = DETECTION_THRESHOLD) -> list[Target]:
         """What the model sees with a score >= threshold in [0,1], best first."""
         ...
 

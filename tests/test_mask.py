@@ -253,3 +253,21 @@ def test_settings_that_cannot_be_are_refused() -> None:
 
 def test_names_are_the_field_s() -> None:
     assert {"I-GOS", "iGOS+", "iGOS++", "integrated_gradients", "rise"} <= set(METHODS)
+
+
+def test_device_and_dtype_follow_the_input_and_seconds_are_of_the_whole_call() -> None:  # defects 11 and 15
+    import time
+
+    for dtype in (torch.float32, torch.float64):
+        problem = toy_problem(
+            net_score() if dtype is torch.float64 else patch_score(slice(0, 9), slice(0, 9)), dtype=dtype
+        )
+        objective = next(toy(IGOSPlusPlus)._objectives(problem))
+        masks = torch.ones(1, 2, 8, 8, dtype=dtype)
+        value, g = objective.gradient(masks, torch.arange(1))
+        assert value.dtype == g.dtype == dtype
+    problem = toy_problem(lambda p, r: time.sleep(0.02) or p.mean(dim=(1, 2, 3)), 2, batch=100)  # type: ignore[func-returns-value]
+    begin = time.perf_counter()
+    made = toy(IGOSPlusPlus)(problem)
+    wall = time.perf_counter() - begin
+    assert 0.8 * wall < sum(e.seconds for e in made) <= wall

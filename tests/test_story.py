@@ -264,3 +264,14 @@ def test_another_package_named_detectors_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "detectors", stranger)
     with pytest.raises(ConfigError, match="/elsewhere/detectors"):
         cli.adapters()
+
+
+def test_the_sample_runs(tmp_path: Path) -> None:
+    options = darknet_options(small=True)
+    words = [sys.executable, str(ROOT / "samples" / "explain_photo.py"), options["cfg"], options["weights"]]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*words, photo("darknet_eagle.jpg")], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "bird" in done.stdout, done.stderr
+    assert list((tmp_path / "out").rglob("overlay.png"))

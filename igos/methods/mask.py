@@ -45,10 +45,10 @@ class MaskMethod:
     form: str = "default"
     size: int = 28
     iterations: int = 12
-    ig_iter: int = 2
-    alpha: float = 50.0
-    L1: float = 0.1
-    L2: float = 1.0
+    ig_iter: int = 1
+    alpha: float = 20.0
+    L1: float = 0.0
+    L2: float = 0.5
     reg: str = "TV"
     noise: float = 0.0
     decay: bool = False

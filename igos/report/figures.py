@@ -77,7 +77,7 @@ def curves(e: Explanation, path: str | Path) -> None:
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a name in letters that the font lacks
-        figure.savefig(path, format="png")
+        figure.savefig(path, format="png", pil_kwargs={"compress_level": 1})
 
 
 def starts_sheet(explanations: Sequence[Explanation]) -> np.ndarray:

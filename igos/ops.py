@@ -65,6 +65,27 @@ def gaussian_blur(x: Tensor, kernel: int, sigma: float) -> Tensor:
     return _separable(_blur_matrix(height, kernel, sigma), x, _blur_matrix(width, kernel, sigma))
 
 
+class Blend:
+    """a + v*(b - a) of pictures a, b (K,3,H,W), for the rows and weights v (n,H,W) asked for.
+
+    K views of one picture are kept as one; the layout is the one convolutions like best.
+    """
+
+    def __init__(self, a: Tensor, b: Tensor) -> None:
+        self._one = a.stride(0) == 0 and b.stride(0) == 0
+        a, b = (a[:1], b[:1]) if self._one else (a, b)
+        self._a = a.contiguous(memory_format=torch.channels_last)
+        self._difference = (b - a).contiguous(memory_format=torch.channels_last)
+
+    def __call__(self, rows: Tensor, v: Tensor) -> Tensor:
+        a = self._a if self._one else self._a[rows]
+        return torch.addcmul(a, v[:, None], self.difference(rows))
+
+    def difference(self, rows: Tensor) -> Tensor:
+        """b - a of those rows (n or 1,3,H,W)."""
+        return self._difference if self._one else self._difference[rows]
+
+
 def pool(x: Tensor, size: tuple[int, int]) -> Tensor:
     """(..., H, W) -> (..., h, w) by area means (or repetition, where the grid is the finer one)."""
     return F.adaptive_avg_pool2d(x.flatten(0, -3) if x.ndim > 4 else x, size).reshape(*x.shape[:-2], *size)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from igos.ops import upscale, upscale_adjoint
+from igos.ops import Blend, upscale, upscale_adjoint
 from igos.types import Problem
 
 
@@ -65,24 +65,23 @@ def path_scores(
     r_count, t_count, s_count = len(rows), len(terms), draw.t.shape[1]
     job = torch.arange(r_count * t_count * s_count, device=masks.device)
     r, term, s = job // (t_count * s_count), job // s_count % t_count, job % s_count
-    insert = torch.tensor([t.insert for t in terms], device=masks.device)[term][:, None, None, None]
-    sign = torch.where(insert, -1.0, 1.0).to(masks)
     weight = masks.new_tensor([t.weight for t in terms])[term] / s_count
-    t = draw.t[rows][r, s][:, None, None, None]
-    difference = problem.x - problem.x0
+    # P(B,I,M) shows I*(1 - t*U) + B*t*U: both directions are x0 + v*(x - x0), v = t*U or 1 - t*U
+    turned = masks.new_tensor([t.insert for t in terms])[term]
+    slope = (1 - 2 * turned) * draw.t[rows][r, s]
+    blend = Blend(problem.x0, problem.x)
 
     def pictures(part: slice) -> Tensor:
+        v = torch.addcmul(turned[part, None, None], slope[part, None, None], keep[r[part], term[part]])
         k = rows[r[part]]
-        ground = torch.where(insert[part], problem.x[k], problem.x0[k])
-        shown = t[part] * keep[r[part], term[part]][:, None]
-        return _add_noise(ground + sign[part] * shown * difference[k], draw, k, s[part])
+        return _add_noise(blend(k, v), draw, k, s[part])
 
     values = masks.new_zeros(r_count)
     d_keep = torch.zeros_like(keep)
     for part, scores, g in problem.score.stream(rows[r], pictures, gradient):
         values.index_add_(0, r[part], weight[part] * scores.to(values))
         if g is not None:
-            pull = (g * difference[rows[r[part]]]).sum(dim=1) * (weight[part, None, None] * (sign * t)[part, 0])
+            pull = (g * blend.difference(rows[r[part]])).sum(dim=1) * (weight * slope)[part, None, None]
             d_keep.view(-1, *size).index_add_(0, r[part] * t_count + term[part], pull)
     if not gradient:
         return values, None

@@ -15,6 +15,7 @@ import json
 import math
 import os
 import uuid
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,10 @@ def write_arrays(folder: str | Path, e: Explanation) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     data = io.BytesIO()
-    np.savez_compressed(data, **arrays)  # type: ignore[arg-type]
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:  # 5 x faster than savez's 6
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
     write_bytes(folder / "explanation.npz", data.getvalue())
 
 

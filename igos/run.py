@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -143,7 +144,8 @@ def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None =
     plan.selector.check(adapter)
     begin, network = time.perf_counter(), 0.0
     failures: list[IgosError] = []
-    with tqdm(total=0, unit="object", disable=None if progress is None else not progress, leave=False) as bar:
+    bar = tqdm(total=0, unit="object", disable=None if progress is None else not progress, leave=False)
+    with bar:
         for path, name in pictures:
             row = {"image": path, "method": plan.method.name, "opt": getattr(plan.method, "opt", None)}
             try:
@@ -164,7 +166,11 @@ def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None =
             groups = _jobs(config, targets, name)
             bar.total = (bar.total or 0) + sum(len(group) for group in groups)
             for group in groups:
-                network += _explain_group(plan, adapter, image, group, folder, bar)
+                explanations, seconds = _explain_group(plan, adapter, image, group)
+                network += seconds
+                _write(folder, group, explanations)
+                bar.update(len(group))
+                bar.set_postfix_str(_averages(folder.rows))
     if len(failures) == len(pictures):
         more = f" (and so in all {len(failures)} pictures)" if len(failures) > 1 else ""
         raise type(failures[0])(f"{failures[0]}{more}")
@@ -183,10 +189,8 @@ def _jobs(config: Run, targets: Sequence[Target], name: str) -> list[list[Job]]:
     ]
 
 
-def _explain_group(
-    plan: Plan, adapter: Adapter, image: Image, jobs: Sequence[Job], folder: RunFolder, bar: tqdm
-) -> float:
-    """Explain the jobs in one batch, write them, and answer the seconds spent inside the network."""
+def _explain_group(plan: Plan, adapter: Adapter, image: Image, jobs: Sequence[Job]) -> tuple[list[Explanation], float]:
+    """The jobs' explanations, made in one batch, and the seconds spent inside the network."""
     config, starts = plan.run, None
     if config.diverse_k is not None:
         size = image.geometry.network
@@ -208,18 +212,28 @@ def _explain_group(
         starts=[j.start for j in jobs],
         start_masks=starts,
     )
-    explanations = explain_problem(problem, plan.method, plan.metrics)
-    for job, e in zip(jobs, explanations, strict=True):
-        results.write_arrays(folder.path / job.folder, e)
-        report.write_figures(folder.path / job.folder, e)
-        folder.add(results.row(e, job.folder))
-        bar.update()
-    if config.diverse_k is not None:
-        place = jobs[0].folder.rpartition("/")[0]
-        folder.write_json(f"{place}/diversity.json", diverse.diversity(explanations))
-        report.write_starts(folder.path / place, explanations)
-    bar.set_postfix_str(_averages(folder.rows))
-    return problem.score.seconds
+    return explain_problem(problem, plan.method, plan.metrics), problem.score.seconds
+
+
+def _write(folder: RunFolder, jobs: Sequence[Job], explanations: Sequence[Explanation]) -> None:
+    """Arrays and pictures, drawn on all cores at once; a row is added when its files are whole."""
+    writers = (results.write_arrays, *report.WRITERS)
+    try:
+        with ThreadPoolExecutor() as pool:
+            made = [
+                [pool.submit(write, folder.path / job.folder, e) for write in writers]
+                for job, e in zip(jobs, explanations, strict=True)
+            ]
+            for job, e, files in zip(jobs, explanations, made, strict=True):
+                for file in files:
+                    file.result()
+                folder.add(results.row(e, job.folder))
+        if jobs[0].start is not None:
+            place = jobs[0].folder.rpartition("/")[0]
+            folder.write_json(f"{place}/diversity.json", diverse.diversity(explanations))
+            report.write_starts(folder.path / place, explanations)
+    except OSError as error:
+        raise ConfigError(f"--output {folder.path}: cannot be written ({error.strerror or error})") from error
 
 
 def _averages(rows: Sequence[dict[str, Any]]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import base64
 import io
 import re
@@ -120,14 +119,6 @@ def test_starts_are_written_as_one_sheet(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["starts.png"]
     with Picture.open(tmp_path / "starts.png") as picture:
         np.testing.assert_array_equal(np.asarray(picture), report.starts_sheet(starts))
-
-
-def test_matplotlib_is_not_needed_to_import_figures() -> None:
-    tree = ast.parse(Path(figures.__file__).read_text())
-    named = [n for node in tree.body for n in ast.walk(node) if not isinstance(node, ast.FunctionDef)]
-    imports = [n.module or "" for n in named if isinstance(n, ast.ImportFrom)]
-    imports += [a.name for n in named if isinstance(n, ast.Import) for a in n.names]
-    assert "cv2" in imports and not any(name.startswith("matplotlib") for name in imports)
 
 
 # The top area

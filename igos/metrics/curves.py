@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from igos.baselines import BASELINES, baseline
-from igos.ops import rank, upscale
+from igos.ops import Blend, rank, upscale
 from igos.types import ConfigError, Explanation, Problem, Score
 
 BUDGETS = ("image", "object")
@@ -58,7 +58,7 @@ class Curve:
         counts = [np.rint(np.linspace(0, _budget(self.budget, e), points)).astype(int) for e in explanations]
         job = torch.arange(len(x) * points, device=x.device)
         row, step = job // points, job % points
-        first, last = (substrate, x) if self.insert else (x, substrate)
+        blend = Blend(substrate, x) if self.insert else Blend(x, substrate)
 
         def pictures(part: slice) -> Tensor:
             changed = torch.stack(
@@ -67,8 +67,7 @@ class Curve:
                     for r, i in zip(row[part].tolist(), step[part].tolist(), strict=True)
                 ]
             ).to(x)
-            u = upscale(changed, problem.size)[:, None]
-            return first[row[part]] + u * (last[row[part]] - first[row[part]])
+            return blend(row[part], upscale(changed, problem.size))
 
         scores = x.new_zeros(len(job))
         for part, s, _ in problem.score.stream(row, pictures):

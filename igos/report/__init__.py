@@ -6,6 +6,7 @@ import base64
 import html as text
 import io
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,31 +18,46 @@ from igos.report import figures
 from igos.report.figures import starts_sheet
 from igos.types import Explanation
 
-__all__ = ["html", "starts_sheet", "write_figures", "write_starts"]
+__all__ = ["WRITERS", "html", "starts_sheet", "write_figures", "write_starts"]
+
+
+def write_heatmap(folder: str | Path, explanation: Explanation) -> None:
+    """heatmap.png: the map alone, at the size of the source picture."""
+    with _complete(Path(folder) / "heatmap.png") as path:
+        path.write_bytes(_png(figures.heatmap(explanation)))
+
+
+def write_overlay(folder: str | Path, explanation: Explanation) -> None:
+    """overlay.png: photo, heat, box, label and the contour of the top area."""
+    with _complete(Path(folder) / "overlay.png") as path:
+        path.write_bytes(_png(figures.overlay(explanation)))
+
+
+def write_curves(folder: str | Path, explanation: Explanation) -> None:
+    """curves.png, where deletion or insertion was measured; else one of an earlier explanation is removed."""
+    if not figures.curve_scores(explanation):
+        (Path(folder) / "curves.png").unlink(missing_ok=True)
+        return
+    with _MATPLOTLIB, _complete(Path(folder) / "curves.png") as path:
+        figures.curves(explanation, path)
+
+
+_MATPLOTLIB = threading.Lock()  # its font cache is not made for several threads
+WRITERS = (write_curves, write_overlay, write_heatmap)
 
 
 def write_figures(folder: str | Path, explanation: Explanation) -> None:
     """Write heatmap.png, overlay.png and, where deletion or insertion was measured, curves.png into folder.
 
-    Each is complete or absent; a curves.png of an earlier explanation does not stay behind.
+    Each is complete or absent.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, draw in (("heatmap.png", figures.heatmap), ("overlay.png", figures.overlay)):
-        with _complete(folder / name) as path:
-            path.write_bytes(_png(draw(explanation)))
-    if figures.curve_scores(explanation):
-        with _complete(folder / "curves.png") as path:
-            figures.curves(explanation, path)
-    else:
-        (folder / "curves.png").unlink(missing_ok=True)
+    for write in WRITERS:
+        write(folder, explanation)
 
 
 def write_starts(folder: str | Path, explanations: Sequence[Explanation]) -> None:
     """Write starts.png, the sheet of one object's diverse starts, into folder."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _complete(folder / "starts.png") as path:
+    with _complete(Path(folder) / "starts.png") as path:
         path.write_bytes(_png(starts_sheet(explanations)))
 
 
@@ -73,6 +89,7 @@ def _png(pixels: np.ndarray) -> bytes:
 @contextmanager
 def _complete(path: Path) -> Iterator[Path]:
     """A temporary name beside path, which takes path's place when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary

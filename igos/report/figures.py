@@ -15,6 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from matplotlib import colormaps, get_data_path
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont
 
@@ -53,10 +56,9 @@ def curve_scores(e: Explanation) -> list[Score]:
 
 def curves(e: Explanation, path: str | Path) -> None:
     """The deletion and insertion curves in one plot, written to path as PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.2), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(6.4, 4.2), dpi=150)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.1, 0.21, 0.87, 0.69))
     low, high = 0.0, 1.0
     for score in curve_scores(e):
         x, y = np.asarray(score.curve)
@@ -74,7 +76,7 @@ def curves(e: Explanation, path: str | Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     title = f"{_short(e.target.name, LONGEST)} {e.target.score:.2f}, {e.method}"
     axes.set_title(title, loc="left", fontsize=11, parse_math=False)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    figure.legend(loc="lower center", ncols=2, frameon=False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a name in letters that the font lacks
         figure.savefig(path, format="png", pil_kwargs={"compress_level": 1})
@@ -178,8 +180,6 @@ def _level(e: Explanation) -> float | None:
 
 @lru_cache(maxsize=1)
 def _table() -> np.ndarray:
-    from matplotlib import colormaps
-
     return (colormaps[COLOURS](np.arange(256))[:, :3] * 255).astype(np.float32)
 
 
@@ -247,8 +247,6 @@ def _unit(picture: np.ndarray) -> float:
 
 @lru_cache(maxsize=16)
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    from matplotlib import get_data_path
-
     return ImageFont.truetype(str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
+import os
 import platform
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -36,20 +39,33 @@ def adapters() -> ModuleType:
     import detectors
 
     if not hasattr(detectors, "ADAPTERS"):
-        raise ConfigError(f"a package named 'detectors' at {detectors.__path__} hides igos's own; remove it")
+        place = getattr(detectors, "__file__", None) or list(detectors.__path__)
+        raise ConfigError(f"a package named 'detectors' at {place} hides igos's own; remove it")
     return detectors
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; answers the exit code: 0 done, 2 the user's mistake, 130 Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     command = words.pop(0) if words and words[0] in COMMANDS else "explain"
     try:
-        return COMMANDS[command](words)
+        code = COMMANDS[command](words)
+        sys.stdout.flush()
+        return code
     except IgosError as error:
         if "--debug" in words:
             raise
         print(f"igos: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if "--debug" in words:
+            raise
+        print(f"igos: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("igos: interrupted", file=sys.stderr)
@@ -123,11 +139,16 @@ def explain(words: Sequence[str]) -> int:
         begin = time.perf_counter()
         share = run(plan, adapter, folder)
     except KeyboardInterrupt:
-        _close(folder)
+        if not folder.rows:
+            folder.discard()
+            raise
+        folder.finish()
         print(f"igos: interrupted; {len(folder.rows)} finished rows in {folder.path}", file=sys.stderr)
         return 130
     except BaseException:
-        if not any(r["folder"] for r in folder.rows):
+        if any(r["folder"] for r in folder.rows):
+            folder.finish()
+        else:
             folder.discard()
         raise
     folder.finish()
@@ -143,8 +164,8 @@ def pick_device(name: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.zeros(1, device=device).cpu()
+    except Exception as error:  # each backend refuses in its own way
         reason = str(error).strip().split("\n")[0]
         raise ConfigError(f"--device {name}: not available here ({reason})") from None
     return device
@@ -179,13 +200,6 @@ def _figure(value: float | None, width: int, digits: int = 3) -> str:
     return f"{value:{width}.{2 if digits == 3 and width == 5 else digits}f}"
 
 
-def _close(folder: RunFolder) -> None:
-    if any(r["folder"] for r in folder.rows):
-        folder.finish()
-    else:
-        folder.discard()
-
-
 def _output_name(plan: Plan) -> str:
     parts = [time.strftime("%Y-%m-%d_%H-%M-%S"), getattr(plan.method, "opt", None), plan.method.name]
     return "Output/" + "-".join(str(p) for p in parts if p)
@@ -195,7 +209,7 @@ def _record(adapter: Adapter, plan: Plan, words: Sequence[str]) -> dict[str, Any
     """What run.yaml notes beside the settings; not read back."""
     effective = getattr(plan.method, "effective", dict)
     return {
-        "command": "igos " + " ".join(words),
+        "command": "igos " + shlex.join(words),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": {
             "igos": igos.__version__,

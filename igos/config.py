@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -102,7 +103,9 @@ def coerce(key: str, value: Any, hint: Any) -> Any:
     try:
         if kind is bool and isinstance(value, bool):
             return value
-        if kind is int and not isinstance(value, bool) and int(value) == float(value):
+        if kind is int and not isinstance(value, (bool, float)):
+            return int(value)
+        if kind is int and isinstance(value, float) and value.is_integer():
             return int(value)
         if kind is float and not isinstance(value, bool) and math.isfinite(float(value)):
             return float(value)
@@ -130,21 +133,61 @@ def read_preset(name: str) -> dict[str, Any]:
             raise ConfigError(f"--config {name}: no such file")
         path = known[lookup(Path(stem).name, known, "preset")]
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"--config {path}: expected keys and values, got {type(values).__name__}")
     for key in values:
-        if key not in RUN_TYPES and key not in ("methods", "published", "record"):
+        if key == "config" or (key not in RUN_TYPES and key not in ("methods", "published", "record")):
             near = difflib.get_close_matches(str(key), RUN_TYPES, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(RUN_TYPES)}, methods"
             raise ConfigError(f"--config {path}: unknown key {key!r}; {hint}")
     methods = values.get("methods") or {}
-    if not isinstance(methods, dict) or not all(isinstance(m, dict) for m in methods.values()):
+    if not isinstance(methods, dict):
         raise ConfigError(f"--config {path}: methods must map a method's name to its settings")
-    values["methods"] = {lookup(m, METHODS, f"method in {path}", ALIASES): s for m, s in methods.items()}
+    values["methods"] = {}
+    for name, block in methods.items():
+        method = lookup(str(name), METHODS, f"method in {path}", ALIASES)
+        values["methods"][method] = _checked(block, method, f"--config {path}: {method}")
     return values
+
+
+def _checked(block: Any, method: str, where: str) -> dict[str, Any]:
+    """A method's block of a preset, its keys known and its optimisers in the table's spelling."""
+    known = _settings(METHODS[method])
+    if not isinstance(block, dict):
+        raise ConfigError(f"{where} needs settings by name, got {block!r}")
+    made: dict[str, Any] = {}
+    for key, value in block.items():
+        if key in known:
+            made[key] = value
+        elif "opt" in known and normalise(str(key)) in map(normalise, OPTIMIZERS):
+            made[lookup(key, OPTIMIZERS, "optimiser")] = _checked(value, method, f"{where} under {key}")
+        else:
+            raise ConfigError(f"{where} has no setting {key!r}; its settings: {', '.join(known)}")
+    return made
+
+
+def pick_preset(config: str | None, usual: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The preset named, else the usual one; under `form: published` the one it names for that (and for the size).
+
+    Raises ConfigError where published numbers are asked for and the preset holds none.
+    """
+    preset = read_preset(str(config or usual))
+    if given.get("form") != "published" or preset.get("form") == "published":
+        return preset
+    if any(block.get("form") == "published" for block in preset["methods"].values()):
+        return preset
+    published = preset.get("published")
+    if isinstance(published, dict):
+        published = published.get(given.get("size"), next(iter(published.values())))
+    if published is None:
+        raise ConfigError(
+            f"--form published with --config {config}: that preset holds numbers of the default form; "
+            "take --config published-detect, published-classify-28 or published-classify-224"
+        )
+    return {**preset, **read_preset(str(published))}
 
 
 @dataclass(frozen=True)
@@ -174,36 +217,37 @@ def resolve(flags: Mapping[str, Any], default_preset: str, settings: Mapping[str
 
     Raises ConfigError for anything unknown, of the wrong type, out of range, or of no use to the method.
     """
-    preset = read_preset(str(flags.get("config") or default_preset))
-    if not flags.get("config") and flags.get("form") == "published" and "published" in preset:
-        preset = read_preset(preset["published"])
+    preset = pick_preset(flags.get("config"), default_preset, flags)
     values = {
         key: coerce(_name(key), value, RUN_TYPES[key])
         for source in (preset, flags)
         for key, value in source.items()
         if key in RUN_TYPES
     }
+    usual = coerce("set", preset.get("set") or [], list[str])
+    asked = coerce("set", flags.get("set") or [], list[str])
+    values["set"] = [*usual, *asked]
     _check(values)
     name = lookup(values.get("method", "iGOS++"), METHODS, "method", ALIASES)
-    metric_names = [lookup(m, [*METRICS, "none"], "metric") for m in values.get("metrics", DEFAULT_METRICS)]
+    metric_names = [lookup(m, [*METRICS, "none"], "metric") for m in values.get("metrics") or DEFAULT_METRICS]
     if "none" in metric_names and len(metric_names) > 1:
         raise ConfigError("--metrics none stands alone")
     own = _settings(METHODS[name])
     given = {k: values[k] for k in METHOD_FLAGS if values.get(k) is not None and (k in flags or k in own)}
-    given.update((k, v) for k, v in (_key_value(s) for s in values.get("set", [])) if k in own)
+    given.update((k, v) for k, v in (_key_value(s) for s in values["set"]) if k in own)
     method = build_method(name, {**given, **(settings or {})}, preset)
-    metrics, used = build_metrics([m for m in metric_names if m != "none"], values.get("set", []))
-    for item in values.get("set", []):
+    metrics, used = build_metrics([m for m in metric_names if m != "none"], values["set"])
+    for item in asked:
         key = item.split("=")[0]
         if key not in own and key not in used:
             allowed = ", ".join([*own, *sorted(_metric_keys(metrics))])
             raise ConfigError(f"--set {item}: neither {name} nor its metrics have {key!r}; settings: {allowed}")
     _check_diverse(values, method)
     values.update(method=name, metrics=[m for m in metric_names if m != "none"])
-    values["set"] = [s for s in values.get("set", []) if s.split("=")[0] in used]
+    values["set"] = [s for s in values["set"] if s.split("=")[0] in used]
     if values.get("diverse_k"):
-        values.setdefault("init_val", 0.5)
-        values.setdefault("init_posi", ["all"])
+        values["init_val"] = 0.5 if values.get("init_val") is None else values["init_val"]
+        values["init_posi"] = values.get("init_posi") or ["all"]
     return Plan(Run(**values), method, metrics, Selector.parse(values["target"] if values.get("target") else None))
 
 
@@ -220,9 +264,6 @@ def build_method(name: str, given: Mapping[str, Any], preset: Mapping[str, Any])
     opt = given.get("opt", block.get("opt", getattr(make, "opt", None)))
     opt = lookup(opt, OPTIMIZERS, "optimiser") if isinstance(opt, str) else opt
     settings = {**block, **(by_opt.get(str(opt)) or {}), **given, **({"opt": opt} if opt else {})}
-    for key in settings:
-        if key not in known:
-            raise ConfigError(f"the preset's {name} has no setting {key!r}; its settings: {', '.join(known)}")
     return make(**{k: v if callable(v) else coerce(_name(k), v, known[k]) for k, v in settings.items()})
 
 
@@ -240,7 +281,7 @@ def _metric_keys(metrics: Sequence[Any]) -> set[str]:
 def build_metrics(names: Sequence[str], items: Sequence[str] = ()) -> tuple[tuple[Any, ...], set[str]]:
     """The metrics with their --set settings, and which keys of --set they took."""
     made, used = [], set()
-    for name in names:
+    for name in (lookup(n, METRICS, "metric") for n in names):
         known, settings = _settings(METRICS[name]), {}
         for key, value in (_key_value(s) for s in items):
             owner, _, bare = key.rpartition(".")
@@ -284,7 +325,7 @@ def _check_diverse(values: Mapping[str, Any], method: Any) -> None:
     k, posi = values.get("diverse_k"), values.get("init_posi") or ["all"]
     cells = [p for p in posi if p != "all"]
     for p in cells:
-        if not p.isdigit() or (k and int(p) >= k * k):
+        if not re.fullmatch("[0-9]{1,9}", p) or (k and int(p) >= k * k):
             raise ConfigError(
                 f"--init_posi {p}: all, or cells from 0 to {k * k - 1 if k else 'K*K-1 of --diverse_k K'}"
             )

@@ -39,7 +39,7 @@ def find_pictures(
     pictures = list(found.items())
     if shuffle:
         random.Random(seed).shuffle(pictures)
-    names: set[str] = set()
+    names = {"run.yaml", "results.jsonl", "results.csv"}  # the run's own
     return [(str(p), unique("-".join(short.with_suffix("").parts), names)) for p, short in pictures[:limit]]
 
 

@@ -21,7 +21,7 @@ from igos.types import Explanation, Target
 
 def positions(k: int, init_posi: Sequence[str]) -> list[int]:
     """The chosen cells, in order: all K*K, or those named."""
-    return list(range(k * k)) if "all" in init_posi else [int(p) for p in init_posi]
+    return list(range(k * k)) if "all" in init_posi else list(dict.fromkeys(int(p) for p in init_posi))
 
 
 def start_mask(target: Target, picture: tuple[int, int], size: int, k: int, cell: int, value: float) -> Tensor:

@@ -22,7 +22,7 @@ def _upscale_matrix(n: int, size: int) -> Tensor:
     return (1 - (node - torch.arange(n, dtype=torch.float64)).abs()).clamp(min=0)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def _blur_matrix(n: int, kernel: int, sigma: float) -> Tensor:
     """(n, n): a Gaussian of `kernel` taps over a border reflected without its edge; rows sum to 1."""
     offsets = torch.arange(kernel) - kernel // 2
@@ -89,6 +89,17 @@ class Blend:
 def pool(x: Tensor, size: tuple[int, int]) -> Tensor:
     """(..., H, W) -> (..., h, w) by area means (or repetition, where the grid is the finer one)."""
     return F.adaptive_avg_pool2d(x.flatten(0, -3) if x.ndim > 4 else x, size).reshape(*x.shape[:-2], *size)
+
+
+def to_grid(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """(..., H, W) -> (..., h, w): means weighted by each mask node's own bilinear footprint.
+
+    So a pixel map comes to lie on the nodes that `upscale` spreads out again; on a finer grid it is repeated.
+    """
+    if size[0] > x.shape[-2] or size[1] > x.shape[-1]:
+        return pool(x, size)
+    ones = torch.ones(x.shape[-2:], dtype=x.dtype, device=x.device)
+    return upscale_adjoint(x, size) / upscale_adjoint(ones, size)
 
 
 def tv(mask: Tensor) -> Tensor:

@@ -39,11 +39,12 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """masks (K,n,h,w) after the step; value (K,) of the objective before it; accepted (K,) bool."""
+    """masks (K,n,h,w) after the step; value (K,) of the objective before it; accepted and finite (K,) bool."""
 
     masks: Tensor
     value: Tensor
     accepted: Tensor
+    finite: Tensor
 
 
 Optimizer = Callable[[Iterable[Objective], Tensor], Iterator[Step]]
@@ -56,7 +57,7 @@ def projected_gradient(objectives: Iterable[Objective], x: Tensor) -> Iterator[S
         value, g = f.gradient(x, rows)
         finite = _finite(value, g)
         x = _where(finite, f.move(x, g, f.alpha), x)
-        yield Step(x, value, finite)
+        yield Step(x, value, finite, finite)
 
 
 def nesterov(objectives: Iterable[Objective], x: Tensor) -> Iterator[Step]:
@@ -68,7 +69,7 @@ def nesterov(objectives: Iterable[Objective], x: Tensor) -> Iterator[Step]:
         finite = _finite(value, g)
         x, last = _where(finite, f.move(y, g, f.alpha), x), x
         y = (x + i / (i + 3) * (x - last)).clamp(0, 1)
-        yield Step(x, value, finite)
+        yield Step(x, value, finite, finite)
 
 
 def line_search(objectives: Iterable[Objective], x: Tensor) -> Iterator[Step]:
@@ -87,7 +88,9 @@ def line_search(objectives: Iterable[Objective], x: Tensor) -> Iterator[Step]:
         x, value = x.clone(), value.clone()
         value[active], g = f.gradient(x[active], active)
         accepted = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        pending = torch.nonzero(_finite(value[active], g))[:, 0]
+        finite = ~accepted
+        finite[active] = _finite(value[active], g)
+        pending = torch.nonzero(finite[active])[:, 0]
         a = f.alpha
         while len(pending) and a >= SMALLEST_STEP:
             rows = active[pending]
@@ -97,7 +100,7 @@ def line_search(objectives: Iterable[Objective], x: Tensor) -> Iterator[Step]:
             x[rows[good]] = trial[good]
             accepted[rows[good]] = True
             pending, a = pending[~good], a * DECAY
-        yield Step(x, value, accepted)
+        yield Step(x, value, accepted, finite)
         if not f.fresh:
             active = active[accepted[active]]
 

@@ -40,7 +40,7 @@ class Draw:
     noise_seed: Tensor | None = None
 
     @classmethod
-    def fixed(cls, problem: Problem, steps: int, jitter: bool, noise: float) -> Draw:
+    def sample(cls, problem: Problem, steps: int, jitter: bool, noise: float) -> Draw:
         """t_k = k/S for k = 1..S, or, jittered, (k + u_k)/S for k = 0..S-1, u from each own generator."""
         k = torch.arange(steps, dtype=torch.float64)
         if jitter:

@@ -13,8 +13,7 @@ import csv
 import io
 import json
 import math
-import os
-import uuid
+import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,8 +22,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from igos.files import write_bytes
 from igos.types import ConfigError, Explanation
 
+RUN_FILES = ("run.yaml", "results.jsonl", "results.csv")
 ROW_KEYS = [
     "image",
     "label",
@@ -60,14 +61,14 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.rows: list[dict[str, Any]] = []
-        self._made = [p for p in (self.path, *self.path.parents) if not p.exists()]
-        if (self.path / "results.jsonl").exists():
-            raise ConfigError(f"--output {self.path}: holds the results of another run; choose a new folder")
         try:
+            self._made = [p for p in (self.path, *self.path.parents) if not p.exists()]
+            if any((self.path / name).exists() for name in RUN_FILES):
+                raise ConfigError(f"--output {self.path}: holds the results of another run; choose a new folder")
             self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / f".{uuid.uuid4().hex}"
-            probe.touch()
-            probe.unlink()
+            (self.path / "results.jsonl").open("x").close()
+        except FileExistsError:
+            raise ConfigError(f"--output {self.path}: cannot be written (another run or a file is there)") from None
         except OSError as error:
             reason = error.strerror or error
             raise ConfigError(f"--output {self.path}: this folder cannot be written ({reason})") from None
@@ -77,17 +78,22 @@ class RunFolder:
         write_bytes(self.path / "run.yaml", text.encode())
 
     def write_json(self, name: str, values: Any) -> None:
-        target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(target, (json.dumps(values, indent=1) + "\n").encode())
+        write_bytes(self.path / name, (json.dumps(values, indent=1) + "\n").encode())
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one row to results.jsonl; NaN and inf become null."""
         full = {key: _plain(row.get(key)) for key in (*ROW_KEYS, *(k for k in row if k not in ROW_KEYS))}
-        self.rows.append(full)
+        line = json.dumps(full, allow_nan=False) + "\n"
         with open(self.path / "results.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(full, ensure_ascii=False, allow_nan=False) + "\n")
-            file.flush()
+            file.write(line)
+        self.rows.append(full)
+
+    def remove(self, name: str) -> None:
+        """Take back an explanation's folder that got no row, and the folders that it leaves empty."""
+        shutil.rmtree(self.path / name, ignore_errors=True)
+        for parent in list((self.path / name).parents)[: len(Path(name).parts) - 1]:
+            if not any(parent.iterdir()):
+                parent.rmdir()
 
     def finish(self) -> None:
         """Write results.csv from the rows so far; boxes as four numbers between spaces."""
@@ -98,27 +104,17 @@ class RunFolder:
         for row in self.rows:
             box = row.get("box")
             writer.writerow({**row, "box": " ".join(f"{v:g}" for v in box) if box else ""})
-        write_bytes(self.path / "results.csv", text.getvalue().encode())
+        write_bytes(self.path / "results.csv", text.getvalue().encode(errors="backslashreplace"))
 
     def discard(self) -> None:
         """Take back an empty run: the files written so far and the folders made for it."""
-        for name in ("run.yaml", "results.jsonl", "results.csv"):
+        for name in RUN_FILES:
             (self.path / name).unlink(missing_ok=True)
         for folder in self._made:
             try:
                 folder.rmdir()
             except OSError:
                 return
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """All of the file or nothing of it."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_arrays(folder: str | Path, e: Explanation) -> None:
@@ -136,14 +132,12 @@ def write_arrays(folder: str | Path, e: Explanation) -> None:
     for name, value in (("attribution", e.attribution), ("masks", e.masks), ("box", box)):
         if value is not None:
             arrays[name] = np.asarray(value, dtype=np.float32)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:  # 5 x faster than savez's 6
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
-    write_bytes(folder / "explanation.npz", data.getvalue())
+    write_bytes(Path(folder) / "explanation.npz", data.getvalue())
 
 
 def row(e: Explanation, folder: str) -> dict[str, Any]:
@@ -180,11 +174,11 @@ def read_rows(folder: str | Path) -> list[dict[str, Any]]:
     """The rows of a run's folder; a last line that was torn is left out. Raises ConfigError without any."""
     path = Path(folder) / "results.jsonl"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").rstrip("\n").split("\n")
     except OSError:
         raise ConfigError(f"{folder}: holds no results.jsonl; is it the folder of a run?") from None
     rows = []
-    for n, line in enumerate(lines):
+    for n, line in enumerate(lines if lines != [""] else []):
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:

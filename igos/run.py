@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from igos import diverse, report, results
 from igos.baselines import baseline
-from igos.config import RUN_TYPES, Plan, Run, build_metrics, resolve
+from igos.config import Plan, Run, build_method, build_metrics, pick_preset
 from igos.data import find_pictures, unique
 from igos.metrics import DEFAULT_METRICS
+from igos.ops import Blend
 from igos.results import RunFolder
 from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Target
 
@@ -61,14 +62,17 @@ def explain_problem(problem: Problem, method: Any, metrics: Sequence[Any] = ()) 
     """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends."""
     scorer = problem.score
     before = scorer.forward_images.copy(), scorer.backward_images.copy()
+    begin = time.perf_counter()
     explanations = method(problem)
+    seconds = (time.perf_counter() - begin) / len(explanations)
     forward, backward = scorer.forward_images - before[0], scorer.backward_images - before[1]
-    with torch.no_grad():
-        ends = scorer(torch.stack([problem.x, problem.x0], dim=1)).double().cpu()
+    ends = _ends(problem)
     scores = [metric(problem, explanations) for metric in metrics]
     return [
         replace(
             e,
+            seed=problem.generators[i].initial_seed(),
+            seconds=seconds,
             network_images=int(forward[i]),
             backward_images=int(backward[i]),
             score_original=float(ends[i, 0]),
@@ -82,6 +86,16 @@ def explain_problem(problem: Problem, method: Any, metrics: Sequence[Any] = ()) 
     ]
 
 
+def _ends(problem: Problem) -> Tensor:
+    """Scores (K,2) of the picture and of its baseline."""
+    job = torch.arange(2 * len(problem.x), device=problem.x.device)
+    row, shown = job // 2, (1 - job % 2).to(problem.x)
+    blend, scores = Blend(problem.x0, problem.x), problem.x.new_zeros(len(job))
+    for part, s, _ in problem.score.stream(row, lambda p: blend(row[p], shown[p, None, None])):
+        scores[part] = s.to(scores)
+    return scores.view(-1, 2).double().cpu()
+
+
 def explain(
     adapter: Adapter,
     image: Image,
@@ -89,7 +103,7 @@ def explain(
     method: Any = "iGOS++",
     opt: str | None = None,
     *,
-    metrics: Sequence[str] = DEFAULT_METRICS,
+    metrics: Sequence[Any] = DEFAULT_METRICS,
     score: str = "prob",
     seed: int = 0,
     batch: int | None = None,
@@ -98,30 +112,25 @@ def explain(
 ) -> list[Explanation]:
     """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS).
 
-    method is a name of METHODS or a callable Problem -> [Explanation]; config names a preset, by default the
-    model's. Raises ConfigError for what the method does not know.
+    method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables;
+    config names a preset, by default the model's, for the method's settings. Raises ConfigError for what the
+    method does not know.
     """
     if not targets:
         return []
     if isinstance(method, str):
-        flags = {
-            "method": method,
-            "opt": opt,
-            "config": config,
-            "metrics": list(metrics) or ["none"],
-            **settings,
-        }
-        given = {k: v for k, v in flags.items() if v is not None}
-        plan = resolve(
-            {k: v for k, v in given.items() if k in RUN_TYPES},
-            adapter.preset,
-            {k: v for k, v in given.items() if k not in RUN_TYPES},
-        )
-        call, made = plan.method, plan.metrics
+        given = {k: v for k, v in {"opt": opt, **settings}.items() if v is not None}
+        call = build_method(method, given, pick_preset(config, adapter.preset, given))
+    elif opt is not None or config is not None or settings:
+        raise ConfigError("a method that is an object has its settings already; give opt and the like to it")
     else:
-        call, made = method, build_metrics(metrics)[0]
+        call = method
+    made = [m for name in metrics for m in ([name] if callable(name) else build_metrics([name])[0])]
     problem = make_problem(adapter, image, targets, score=score, seed=seed, batch=batch)
     return explain_problem(problem, call, made)
+
+
+LARGEST_GROUP = 16  # objects in one batch: memory grows with them, the maps do not depend on it
 
 
 @dataclass(frozen=True)
@@ -182,7 +191,8 @@ def _jobs(config: Run, targets: Sequence[Target], name: str) -> list[list[Job]]:
     taken: set[str] = set()
     places = [f"{name}/{unique(f'{i}-{t.name}', taken)}" for i, t in enumerate(targets)]
     if config.diverse_k is None:
-        return [[Job(t, None, place) for t, place in zip(targets, places, strict=True)]]
+        jobs = [Job(t, None, place) for t, place in zip(targets, places, strict=True)]
+        return [jobs[i : i + LARGEST_GROUP] for i in range(0, len(jobs), LARGEST_GROUP)]
     starts = diverse.positions(config.diverse_k, config.init_posi or ["all"])
     return [
         [Job(t, start, f"{place}/start-{start}") for start in starts] for t, place in zip(targets, places, strict=True)
@@ -218,22 +228,27 @@ def _explain_group(plan: Plan, adapter: Adapter, image: Image, jobs: Sequence[Jo
 def _write(folder: RunFolder, jobs: Sequence[Job], explanations: Sequence[Explanation]) -> None:
     """Arrays and pictures, drawn on all cores at once; a row is added when its files are whole."""
     writers = (results.write_arrays, *report.WRITERS)
+    pool, whole = ThreadPoolExecutor(), 0
     try:
-        with ThreadPoolExecutor() as pool:
-            made = [
-                [pool.submit(write, folder.path / job.folder, e) for write in writers]
-                for job, e in zip(jobs, explanations, strict=True)
-            ]
-            for job, e, files in zip(jobs, explanations, made, strict=True):
-                for file in files:
-                    file.result()
-                folder.add(results.row(e, job.folder))
+        made = [
+            [pool.submit(write, folder.path / job.folder, e) for write in writers]
+            for job, e in zip(jobs, explanations, strict=True)
+        ]
+        for job, e, files in zip(jobs, explanations, made, strict=True):
+            for file in files:
+                file.result()
+            folder.add(results.row(e, job.folder))
+            whole += 1
         if jobs[0].start is not None:
             place = jobs[0].folder.rpartition("/")[0]
             folder.write_json(f"{place}/diversity.json", diverse.diversity(explanations))
             report.write_starts(folder.path / place, explanations)
     except OSError as error:
         raise ConfigError(f"--output {folder.path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for job in jobs[whole:]:
+            folder.remove(job.folder)
 
 
 def _averages(rows: Sequence[dict[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ class Selector:
         kind, _, value = text.partition(":")
         if text in ("all", "top1"):
             return cls(text)
-        if kind == "index" and value.isdigit():
+        if kind == "index" and re.fullmatch("[0-9]{1,9}", value):
             return cls(kind, index=int(value))
         if kind == "class" and value.strip():
             return cls(kind, name=value.strip())

@@ -174,6 +174,8 @@ class Scorer:
     def _timed(self, work: Callable[[Tensor, Tensor], Any], pictures: Tensor, rows: Tensor) -> Any:
         start = time.perf_counter()
         out = work(pictures, rows)
+        if pictures.device.type != "cpu":
+            torch.accelerator.synchronize()
         self.seconds += time.perf_counter() - start
         return out
 

@@ -7,7 +7,7 @@ import torch
 
 from igos.baselines import BASELINES
 from igos.methods import RISE, IntegratedGradients
-from igos.ops import pool
+from igos.ops import to_grid
 from igos.path import QUADRATURE, quadrature
 from igos.types import ConfigError
 from tests.conftest import TinyNet, net_score, toy_problem
@@ -35,7 +35,7 @@ def test_equals_captum_in_double_precision(rule: str, baseline: str) -> None:
     for e, expected in zip(ours, theirs, strict=True):
         assert e.attribution is not None
         assert torch.allclose(e.attribution.double(), expected, atol=1e-6 * float(expected.abs().max()) + 1e-9)
-        assert torch.allclose(e.saliency, pool(e.attribution.sum(dim=0)[None, None], (6, 6))[0, 0], atol=1e-6)
+        assert torch.allclose(e.saliency, to_grid(e.attribution.sum(dim=0)[None, None], (6, 6))[0, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize("rule", QUADRATURE)

@@ -13,6 +13,7 @@ from igos.methods.mask import MaskMethod
 from igos.ops import upscale
 from igos.optim import ARMIJO, OPTIMIZERS
 from igos.path import Draw, Term, path_scores
+from igos.run import explain_problem
 from igos.types import ConfigError
 from tests.conftest import net_score, patch_score, toy_problem
 
@@ -46,7 +47,7 @@ def test_the_gradient_is_that_of_the_value(cls: type[MaskMethod], form: str, reg
 @pytest.mark.parametrize("insert", [False, True])
 def test_the_path_gradient_equals_autograd_through_the_blend(insert: bool) -> None:
     problem = toy_problem(net_score(2), 2, batch=3)
-    draw = Draw.fixed(problem, 4, jitter=True, noise=0.0)
+    draw = Draw.sample(problem, 4, jitter=True, noise=0.0)
     masks = torch.rand(2, 2, 5, 6, dtype=torch.float64, requires_grad=True)
     u = upscale(masks, problem.size).prod(dim=1, keepdim=True)
     blends = []
@@ -64,10 +65,10 @@ def test_the_path_gradient_equals_autograd_through_the_blend(insert: bool) -> No
 
 def test_path_points_fixed_and_jittered() -> None:
     problem = toy_problem(net_score(), 2)
-    assert torch.allclose(Draw.fixed(problem, 4, False, 0).t[0], torch.tensor([0.25, 0.5, 0.75, 1.0]).double())
-    t = Draw.fixed(problem, 4, True, 0).t
+    assert torch.allclose(Draw.sample(problem, 4, False, 0).t[0], torch.tensor([0.25, 0.5, 0.75, 1.0]).double())
+    t = Draw.sample(problem, 4, True, 0).t
     assert ((t * 4).floor() == torch.arange(4)).all(), "one point per stratum"
-    assert not torch.equal(t, Draw.fixed(problem, 4, True, 0).t), "a fresh draw each time"
+    assert not torch.equal(t, Draw.sample(problem, 4, True, 0).t), "a fresh draw each time"
 
 
 @pytest.mark.parametrize("form", ["default", "published"])
@@ -268,6 +269,6 @@ def test_device_and_dtype_follow_the_input_and_seconds_are_of_the_whole_call() -
         assert value.dtype == g.dtype == dtype
     problem = toy_problem(lambda p, r: time.sleep(0.02) or p.mean(dim=(1, 2, 3)), 2, batch=100)  # type: ignore[func-returns-value]
     begin = time.perf_counter()
-    made = toy(IGOSPlusPlus)(problem)
+    made = explain_problem(problem, toy(IGOSPlusPlus))
     wall = time.perf_counter() - begin
     assert 0.8 * wall < sum(e.seconds for e in made) <= wall

@@ -234,7 +234,14 @@ def test_ctrl_c_leaves_finished_rows_valid_and_exits_130(tmp_path: Path) -> None
     out = tmp_path / "o"
     words = [sys.executable, "-m", "igos", *model_flags(), "--data", str(shared_data("photos")), "--output", str(out)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        words,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    )
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline and process.poll() is None:
         if (out / "results.jsonl").exists() and len((out / "results.jsonl").read_text().splitlines()) >= 2:

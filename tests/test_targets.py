@@ -76,7 +76,7 @@ def test_an_instance_mask_narrows_its_cell_and_a_missed_cell_is_used_whole() -> 
 
 
 def test_positions() -> None:
-    assert diverse.positions(2, ["all"]) == [0, 1, 2, 3] and diverse.positions(3, ["5", "1"]) == [5, 1]
+    assert diverse.positions(2, ["all"]) == [0, 1, 2, 3] and diverse.positions(3, ["5", "1", "5"]) == [5, 1]
 
 
 def test_diversity_of_equal_and_of_disjoint_maps() -> None:

@@ -18,4 +18,5 @@ from igos.path import Term
 class IGOS(MaskMethod):
     name = "I-GOS"
     paper = "Qi, Khorram, Li 2020 (AAAI)"
+    paper_reg = "TV"
     terms = (Term(1.0),)

@@ -8,7 +8,6 @@ with nodes a_k and weights w_k of a quadrature rule over [0,1]. Complete: the su
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from igos.baselines import BASELINES, baseline
-from igos.ops import pool
+from igos.ops import to_grid
 from igos.path import QUADRATURE, quadrature
 from igos.types import ConfigError, Explanation, Problem
 
@@ -53,8 +52,8 @@ class IntegratedGradients:
         least = 2 if "trapezoid" in self.rule else 1
         if self.n_steps < least:
             raise ConfigError(f"n_steps must be at least {least}, got {self.n_steps}")
-        if self.size < 1:
-            raise ConfigError(f"size must be at least 1, got {self.size}")
+        if not 1 <= self.size <= 1024:
+            raise ConfigError(f"size must lie in 1..1024, got {self.size}")
 
     @property
     def cost(self) -> str:
@@ -65,7 +64,6 @@ class IntegratedGradients:
 
     def __call__(self, problem: Problem) -> list[Explanation]:
         """K explanations; attribution (3,H,W) signed, saliency its aggregate as area means on the grid."""
-        begin = time.perf_counter()
         k, n = len(problem.x), self.n_steps
         x0 = baseline(self.baseline, problem.x)
         d = problem.x - x0
@@ -81,19 +79,16 @@ class IntegratedGradients:
             assert g is not None
             g_mean.index_add_(0, row[part], w[step[part], None, None, None] * g)
         attribution = d * g_mean
-        saliency = pool(AGGREGATES[self.aggregate](attribution)[:, None], (self.size, self.size))[:, 0]
-        seconds = (time.perf_counter() - begin) / k
+        saliency = to_grid(AGGREGATES[self.aggregate](attribution)[:, None], (self.size, self.size))[:, 0]
         return [
             Explanation(
                 saliency=torch.nan_to_num(saliency[i]).float().cpu(),
                 target=problem.targets[i],
                 image=problem.images[i],
                 method=self.name,
-                seed=problem.generators[i].initial_seed(),
                 status=_status(attribution[i]),
                 attribution=torch.nan_to_num(attribution[i]).float().cpu(),
                 settings=asdict(self),
-                seconds=seconds,
             )
             for i in range(k)
         ]

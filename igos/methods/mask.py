@@ -11,7 +11,6 @@ A low mask means important; the explanation reports 1 - prod M, turned round her
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar
@@ -27,6 +26,7 @@ from igos.types import ConfigError, Explanation, Problem
 
 FORMS = ("default", "published")
 REFERENCE_CELLS = 28 * 28
+LARGEST = 1024
 FLAT, FULL = 1e-3, 0.02  # a map that rises less than FLAT shows nothing; a mean mask below FULL hides all
 
 
@@ -36,9 +36,10 @@ class MaskMethod:
 
     opt {LS, NAG, PG} or a callable of igos.optim's form; form {default, published}; size: N x N mask cells;
     iterations: mask steps T; ig_iter: path points S per step; alpha: step; L1, L2: weights of sparsity and
-    smoothness, in the form's units; reg {TV, BTV}; noise: standard deviation in [0,1] pixels, added to every
-    blended picture; decay: alpha falls linearly to 0 over the iterations.
-    Cost: len(terms) * S * T network images forward and backward; LS adds len(terms) * S forwards per trial.
+    smoothness, in the form's units; reg {TV, BTV}: by default the paper's in the published form, TV in the other;
+    noise: standard deviation in [0,1] pixels, added to every blended picture; decay: alpha falls linearly to 0
+    over the iterations. Cost: len(terms) * S * T network images forward and backward; LS adds len(terms) * S
+    forwards per trial.
     """
 
     opt: str = "NAG"
@@ -49,13 +50,14 @@ class MaskMethod:
     alpha: float = 20.0
     L1: float = 0.0
     L2: float = 0.5
-    reg: str = "TV"
+    reg: str | None = None
     noise: float = 0.0
     decay: bool = False
 
     name: ClassVar[str]
     terms: ClassVar[tuple[Term, ...]]
     mask_count: ClassVar[int] = 1
+    paper_reg: ClassVar[str] = "BTV"
     paper: ClassVar[str]
     needs: ClassVar[str] = "gradients"
     diverse: ClassVar[bool] = True
@@ -65,8 +67,12 @@ class MaskMethod:
             raise ConfigError(f"opt {self.opt!r} is not one of {', '.join(OPTIMIZERS)}")
         if self.form not in FORMS:
             raise ConfigError(f"form {self.form!r} is not one of {', '.join(FORMS)}")
+        if self.reg is None:
+            object.__setattr__(self, "reg", self.paper_reg if self.form == "published" else "TV")
         if self.reg not in ("TV", "BTV"):
             raise ConfigError(f"reg {self.reg!r} is not one of TV, BTV")
+        if self.size > LARGEST:
+            raise ConfigError(f"size must be at most {LARGEST}, got {self.size}")
         for key in ("size", "iterations", "ig_iter"):
             if getattr(self, key) < (2 if key == "size" else 1):
                 raise ConfigError(f"{key} must be at least {2 if key == 'size' else 1}, got {getattr(self, key)}")
@@ -94,7 +100,6 @@ class MaskMethod:
 
     def __call__(self, problem: Problem) -> list[Explanation]:
         """K explanations; saliency (size, size) in [0,1], masks (n, size, size), 1 = keep."""
-        begin = time.perf_counter()
         k = len(problem.x)
         masks = self._start(problem)
         first = masks.prod(dim=1)
@@ -102,29 +107,34 @@ class MaskMethod:
         accepted = torch.zeros(k, dtype=torch.bool, device=masks.device)
         finite = torch.ones_like(accepted)
         values: list[Tensor] = []
+        lowest: list[Tensor] = []
+        highest: list[Tensor] = []
         for step in optimizer(self._objectives(problem), masks):
             masks = step.masks
             accepted |= step.accepted
-            finite &= step.value.isfinite()
+            finite &= step.finite
             values.append(step.value)
+            lowest.append(masks.flatten(1).amin(dim=1))
+            highest.append(masks.flatten(1).amax(dim=1))
         saliency = (1 - masks.prod(dim=1)).float()
         moved = (masks.prod(dim=1) - first).abs().flatten(1).amax(dim=1)
         keep = masks.prod(dim=1).flatten(1).mean(dim=1)
-        seconds = (time.perf_counter() - begin) / k
         return [
             Explanation(
                 saliency=saliency[i].cpu(),
                 target=problem.targets[i],
                 image=problem.images[i],
                 method=self.name,
-                seed=problem.generators[i].initial_seed(),
                 status=_status(bool(finite[i]), bool(accepted[i]), float(moved[i]), float(keep[i])),
                 masks=masks[i].float().cpu(),
-                trace={"objective": np.array([float(v[i]) for v in values])},
+                trace={
+                    "objective": np.array([float(v[i]) for v in values]),
+                    "mask_min": np.array([float(m[i]) for m in lowest]),
+                    "mask_max": np.array([float(m[i]) for m in highest]),
+                },
                 settings={**asdict(self), **self.effective()},
                 opt=self.opt if isinstance(self.opt, str) else getattr(self.opt, "__name__", "custom"),
                 form=self.form,
-                seconds=seconds,
             )
             for i in range(k)
         ]
@@ -141,7 +151,7 @@ class MaskMethod:
         guide = pool(problem.x, (self.size, self.size)) if self.reg == "BTV" else None
         effective = self.effective()
         for i in range(self.iterations):
-            draw = Draw.fixed(problem, self.ig_iter, jitter=not published, noise=self.noise)
+            draw = Draw.sample(problem, self.ig_iter, jitter=not published, noise=self.noise)
             yield MaskObjective(
                 problem=problem,
                 terms=self.terms,

@@ -8,14 +8,13 @@ The score of the fixed detection replaces the classifier's probability; true D-R
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from igos.ops import pool, upscale
+from igos.ops import to_grid, upscale
 from igos.types import ConfigError, Explanation, Problem
 
 
@@ -34,8 +33,8 @@ class RISE:
     diverse: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.n_masks < 1 or self.grid < 1 or self.size < 1:
-            raise ConfigError("n_masks, grid and size must be at least 1")
+        if self.n_masks < 1 or self.grid < 1 or not 1 <= self.size <= 1024:
+            raise ConfigError("n_masks and grid must be at least 1, and size lie in 1..1024")
         if not 0 < self.p < 1:
             raise ConfigError(f"p must lie between 0 and 1, got {self.p}")
 
@@ -48,7 +47,6 @@ class RISE:
 
     def __call__(self, problem: Problem) -> list[Explanation]:
         """K explanations; saliency is the score-weighted mean mask, arrays nothing."""
-        begin = time.perf_counter()
         k, n = len(problem.x), self.n_masks
         height, width = problem.size
         seeds = [torch.randint(2**62, (), generator=g) for g in problem.generators]
@@ -67,18 +65,15 @@ class RISE:
         for part, scores, _ in problem.score.stream(row.to(problem.x.device), pictures):
             weighted = scores.to(total)[:, None, None] * made.pop(part.start)
             total.index_add_(0, row[part].to(total.device), weighted)
-        saliency = pool(total[:, None] / (n * self.p), (self.size, self.size))[:, 0]
-        seconds = (time.perf_counter() - begin) / k
+        saliency = to_grid(total[:, None] / (n * self.p), (self.size, self.size))[:, 0]
         return [
             Explanation(
                 saliency=torch.nan_to_num(saliency[i]).float().cpu(),
                 target=problem.targets[i],
                 image=problem.images[i],
                 method=self.name,
-                seed=problem.generators[i].initial_seed(),
                 status="ok" if saliency[i].isfinite().all() else "not-finite",
                 settings=asdict(self),
-                seconds=seconds,
             )
             for i in range(k)
         ]

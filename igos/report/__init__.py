@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import html as text
 import io
-import os
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as Picture
 
+from igos.files import whole
 from igos.report import figures
 from igos.report.figures import starts_sheet
 from igos.types import Explanation
@@ -23,13 +22,13 @@ __all__ = ["WRITERS", "html", "starts_sheet", "write_figures", "write_starts"]
 
 def write_heatmap(folder: str | Path, explanation: Explanation) -> None:
     """heatmap.png: the map alone, at the size of the source picture."""
-    with _complete(Path(folder) / "heatmap.png") as path:
+    with whole(Path(folder) / "heatmap.png") as path:
         path.write_bytes(_png(figures.heatmap(explanation)))
 
 
 def write_overlay(folder: str | Path, explanation: Explanation) -> None:
     """overlay.png: photo, heat, box, label and the contour of the top area."""
-    with _complete(Path(folder) / "overlay.png") as path:
+    with whole(Path(folder) / "overlay.png") as path:
         path.write_bytes(_png(figures.overlay(explanation)))
 
 
@@ -38,7 +37,7 @@ def write_curves(folder: str | Path, explanation: Explanation) -> None:
     if not figures.curve_scores(explanation):
         (Path(folder) / "curves.png").unlink(missing_ok=True)
         return
-    with _MATPLOTLIB, _complete(Path(folder) / "curves.png") as path:
+    with _MATPLOTLIB, whole(Path(folder) / "curves.png") as path:
         figures.curves(explanation, path)
 
 
@@ -57,7 +56,7 @@ def write_figures(folder: str | Path, explanation: Explanation) -> None:
 
 def write_starts(folder: str | Path, explanations: Sequence[Explanation]) -> None:
     """Write starts.png, the sheet of one object's diverse starts, into folder."""
-    with _complete(Path(folder) / "starts.png") as path:
+    with whole(Path(folder) / "starts.png") as path:
         path.write_bytes(_png(starts_sheet(explanations)))
 
 
@@ -84,15 +83,3 @@ def _png(pixels: np.ndarray) -> bytes:
         out, format="PNG", compress_level=1
     )  # a fifth of the time of the default, a little larger
     return out.getvalue()
-
-
-@contextmanager
-def _complete(path: Path) -> Iterator[Path]:
-    """A temporary name beside path, which takes path's place when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

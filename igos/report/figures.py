@@ -51,7 +51,7 @@ def overlay(e: Explanation) -> np.ndarray:
 
 def curve_scores(e: Explanation) -> list[Score]:
     """The scores that `curves` draws."""
-    return [s for s in e.scores if s.name in ("deletion", "insertion") and s.curve is not None]
+    return [s for s in e.scores if s.name.startswith(("deletion", "insertion")) and s.curve is not None]
 
 
 def curves(e: Explanation, path: str | Path) -> None:
@@ -64,9 +64,10 @@ def curves(e: Explanation, path: str | Path) -> None:
         x, y = np.asarray(score.curve)
         finite = y[np.isfinite(y)].tolist()
         low, high = min([low, *finite]), max([high, *finite])
-        colour = DELETION if score.name == "deletion" else INSERTION
+        colour = DELETION if score.name.startswith("deletion") else INSERTION
         label = f"{score.name}  {score.value:.3f}  ({score.better} is better)"
-        axes.plot(x, y, color=colour, linewidth=2.2, label=label, clip_on=False, zorder=3)
+        style = "--" if score.name.endswith("_object") else "-"
+        axes.plot(x, y, style, color=colour, linewidth=2.2, label=label, clip_on=False, zorder=3)
         axes.fill_between(x, y, color=colour, alpha=0.1, linewidth=0)
     slack = 0.04 * (high - low) if (low, high) != (0, 1) else 0.0
     axes.set(xlim=(0, 1), ylim=(low - slack, high + slack))

@@ -115,9 +115,11 @@ def plans() -> Iterator[tuple[str, str | None, str | None, Callable[[Problem], l
     """(method, opt, preset, call), the most telling rows first."""
     yield "random", None, None, random_map
     yield "box prior", None, None, box_prior
-    ig = {"baseline": "blur", "aggregate": "sum_abs", "n_steps": 60}
-    yield "integrated_gradients", None, None, build_method("IG", ig, {})
-    yield "rise", None, None, build_method("rise", {"grid": 8, "n_masks": 500}, {})
+    for n in (20, 50, 200):
+        ig = {"baseline": "blur", "aggregate": "sum_abs", "n_steps": n}
+        yield "integrated_gradients", None, None, build_method("IG", ig, {})
+    for n in (20, 50, 200, 500):
+        yield "rise", None, None, build_method("rise", {"grid": 8, "n_masks": n}, {})
     for method, opt, preset in OPTIMISED:
         yield method, opt, preset, build_method(method, {"opt": opt}, read_preset(preset))
 

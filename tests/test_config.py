@@ -153,3 +153,42 @@ def test_names_ignore_case_and_dashes() -> None:
 def test_lists_split_at_spaces_and_commas() -> None:
     assert coerce("--metrics", ["deletion,insertion", "pointing"], list[str]) == ["deletion", "insertion", "pointing"]
     assert coerce("data", ["a b.jpg", "c,d.jpg"], list[str]) == ["a b.jpg", "c,d.jpg"]
+
+
+def test_set_is_merged_over_a_run_s_own_and_dropped_with_its_metric(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("set: [deletion.steps=10, noise=0.3]\n")
+    plan = resolve({"config": str(path), "set": ["noise=0.1"]}, PRESET)
+    assert plan.method.noise == 0.1 and plan.metrics[0].steps == 10
+    assert resolve({"config": str(path), "metrics": ["none"]}, PRESET).metrics == ()
+
+
+@pytest.mark.parametrize(("size", "sparsity"), [(None, 1), (28, 1), (224, 10)])
+def test_published_numbers_follow_the_mask_size_also_under_a_named_preset(size: int | None, sparsity: float) -> None:
+    flags = {"form": "published", "config": "classify", **({"size": size} if size else {})}
+    assert sparsity == resolve(flags, PRESET).method.L1
+    assert resolve({"form": "published", "method": "iGOS+"}, PRESET).method.reg == "BTV"
+    assert "published-detect" in refusal({"form": "published", "config": "quick"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "methods: {iGOS++: {NAG: 3}}",
+        "methods: {iGOS+: {beta: 1}}",
+        "methods: {iGOS++: {LS: {bogus: 1}}}",
+        "config: quick",
+    ],
+)
+def test_every_block_of_a_preset_is_checked(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    refusal({"config": str(path)})
+
+
+def test_large_seeds_and_odd_digits() -> None:
+    assert resolve({"manual_seed": "9007199254740993"}, PRESET).run.manual_seed == 9007199254740993
+    assert "index" in refusal({"target": "index:\u00b2"}) and "--init_posi" in refusal(
+        {"diverse_k": 2, "init_posi": ["\u00b2"]}
+    )
+    assert "size" in refusal({"size": 10**9})

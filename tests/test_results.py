@@ -123,3 +123,30 @@ def test_the_python_interface_draws_and_shows() -> None:
     assert e.overlay().dtype == np.uint8 and e.overlay().shape[2] == 3
     assert "<img" in e._repr_html_() and "toy" in e._repr_html_()
     assert e.on_source().shape == (24, 32) and torch.is_tensor(e.saliency)
+
+
+def test_a_run_never_touches_files_that_it_did_not_make(tmp_path: Path) -> None:
+    (tmp_path / "results.csv").write_text("mine")
+    with pytest.raises(ConfigError, match="another run"):
+        RunFolder(tmp_path)
+    assert (tmp_path / "results.csv").read_text() == "mine"
+    first = RunFolder(tmp_path / "same")
+    with pytest.raises(ConfigError):
+        RunFolder(tmp_path / "same")
+    first.add({"image": "a"})
+    assert len(read_rows(tmp_path / "same")) == 1
+
+
+def test_rows_hold_any_name(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    names = ["caf\u00e9", "a\u2028b", "a\u0085b", "bad\udcff", "<script>", "\u732b"]
+    for name in names:
+        folder.add({"image": name})
+    folder.finish()
+    assert [r["image"] for r in read_rows(tmp_path / "run")] == names
+
+
+def test_pictures_cannot_take_the_run_s_own_names(tmp_path: Path) -> None:
+    for name in ("results.csv.jpg", "run.yaml.png"):
+        (tmp_path / name).touch()
+    assert [n for _, n in find_pictures([str(tmp_path)])] == ["results.csv-2", "run.yaml-2"]

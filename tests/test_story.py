@@ -282,3 +282,27 @@ def test_the_sample_runs(tmp_path: Path) -> None:
     )
     assert done.returncode == 0 and "bird" in done.stdout, done.stderr
     assert list((tmp_path / "out").rglob("overlay.png"))
+
+
+def test_the_python_interface_refuses_what_it_would_ignore() -> None:
+    adapter = igos.load("darknet", **darknet_options())
+    image = adapter.read(photo("darknet_eagle.jpg"))
+    targets = adapter.detect(image)[:1]
+    for wrong in ({"diverse_k": 2}, {"manual_seed": 7}, {"alpha": -1.0}, {"opt": "SGD"}, {"metrics": ("nothing",)}):
+        with pytest.raises(ConfigError):
+            igos.explain(adapter, image, targets, **wrong)  # type: ignore[arg-type]
+    method = igos.METHODS["iGOS+"](iterations=2)
+    with pytest.raises(ConfigError):
+        igos.explain(adapter, image, targets, method=method, alpha=3)
+    (e,) = igos.explain(adapter, image, targets, method=method, metrics=(igos.METRICS["pointing"](),))
+    assert e.network_images == 4 and [s.name for s in e.scores] == ["pointing"]
+    (e,) = igos.explain(adapter, image, targets, "iGOS+", igos.OPTIMIZERS["PG"], iterations=2, metrics=())  # type: ignore[arg-type]
+    assert e.opt == "projected_gradient"
+
+
+@pytest.mark.parametrize("words", [["--list"], ["--data", "x" * 5000], ["--config", "y" * 5000 + ".yaml"]])
+def test_a_closed_pipe_and_names_too_long_are_no_traceback(words: list[str]) -> None:
+    line = " ".join([sys.executable, "-m", "igos", "--model", "vgg16", *words])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(f"{line} | true", shell=True, env=environment, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr, done.stderr

@@ -3,8 +3,8 @@
 import igos
 adapter = igos.load("darknet", weights="net.weights", cfg="net.cfg")
 image = adapter.read("photo.jpg")
-for e in igos.explain(adapter, image, adapter.detect(image)):
-    e.save(f"out/{e.target.name}")
+for n, e in enumerate(igos.explain(adapter, image, adapter.detect(image))):
+    e.save(f"out/{n}-{e.target.name}")
 """
 
 from __future__ import annotations

@@ -152,6 +152,8 @@ def explain(words: Sequence[str]) -> int:
             folder.discard()
         raise
     folder.finish()
+    for row in [r for r in folder.rows if r["error"]][:5]:
+        print(f"igos: {row['status']}: {row['error']}", file=sys.stderr)
     print(table(folder.rows))
     print(f"{time.perf_counter() - begin:.1f} s, {share:.0%} of it inside the network")
     print(folder.path)

@@ -64,7 +64,7 @@ class Run:
     L2: float | None = _flag("weight of smoothness")
     diverse_k: int | None = _flag("start from each of K x K cells of the object: several explanations of one")
     init_posi: list[str] | None = _flag("which cells start: all, or 0-based row-major numbers; all")
-    init_val: float | None = _flag("how deep the starting cell starts: its mask is 1 - init_val; 0.5")
+    init_val: float | None = _flag("how deep the starting cell starts: its mask is 1 - init_val; 0.9")
     metrics: list[str] = _flag("figures to compute, or none (see --list)", DEFAULT_METRICS)
     manual_seed: int = _flag("seed of everything random", 0)
     output: str | None = _flag("folder of the results; Output/<time>-<opt>-<method>", aliases=("--out",))
@@ -246,7 +246,7 @@ def resolve(flags: Mapping[str, Any], default_preset: str, settings: Mapping[str
     values.update(method=name, metrics=[m for m in metric_names if m != "none"])
     values["set"] = [s for s in values["set"] if s.split("=")[0] in used]
     if values.get("diverse_k"):
-        values["init_val"] = 0.5 if values.get("init_val") is None else values["init_val"]
+        values["init_val"] = 0.9 if values.get("init_val") is None else values["init_val"]
         values["init_posi"] = values.get("init_posi") or ["all"]
     return Plan(Run(**values), method, metrics, Selector.parse(values["target"] if values.get("target") else None))
 
@@ -315,8 +315,9 @@ def _check(values: Mapping[str, Any]) -> None:
         if values.get(key) is not None and not 0 <= values[key] <= 1:
             raise ConfigError(f"--{key} must lie in [0,1], got {values[key]:g}")
     for key in POSITIVE:
-        if values.get(key) is not None and values[key] < 1:
-            raise ConfigError(f"--{key} must be at least 1, got {values[key]}")
+        least = 2 if key == "size" else 1
+        if values.get(key) is not None and values[key] < least:
+            raise ConfigError(f"--{key} must be at least {least}, got {values[key]}")
     if not 0 <= values.get("manual_seed", 0) < 2**63:
         raise ConfigError(f"--manual_seed must lie in [0, 2^63), got {values['manual_seed']}")
 

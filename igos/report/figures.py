@@ -56,9 +56,9 @@ def curve_scores(e: Explanation) -> list[Score]:
 
 def curves(e: Explanation, path: str | Path) -> None:
     """The deletion and insertion curves in one plot, written to path as PNG."""
-    figure = Figure(figsize=(6.4, 4.2), dpi=150)
+    figure = Figure(figsize=(6.4, 4.2), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.1, 0.21, 0.87, 0.69))
+    axes = figure.add_subplot()
     low, high = 0.0, 1.0
     for score in curve_scores(e):
         x, y = np.asarray(score.curve)
@@ -77,7 +77,7 @@ def curves(e: Explanation, path: str | Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     title = f"{_short(e.target.name, LONGEST)} {e.target.score:.2f}, {e.method}"
     axes.set_title(title, loc="left", fontsize=11, parse_math=False)
-    figure.legend(loc="lower center", ncols=2, frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a name in letters that the font lacks
         figure.savefig(path, format="png", pil_kwargs={"compress_level": 1})

@@ -40,7 +40,7 @@ def test_each_flag_changes_the_resolved_run(key: str) -> None:  # defect 1
     assert plain != changed
 
 
-@pytest.mark.parametrize(("key", "value"), [("init_posi", ["1"]), ("init_val", 0.9)])
+@pytest.mark.parametrize(("key", "value"), [("init_posi", ["1"]), ("init_val", 0.7)])
 def test_each_flag_of_diverse_starts_changes_the_run(key: str, value: Any) -> None:
     assert resolve({"diverse_k": 2}, PRESET) != resolve({"diverse_k": 2, key: value}, PRESET)
 

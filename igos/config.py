@@ -10,7 +10,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -201,8 +201,6 @@ class Plan:
 
     def as_preset(self) -> dict[str, Any]:
         """Plain data for run.yaml: as a preset it repeats this run."""
-        from dataclasses import asdict
-
         values = {k: v for k, v in asdict(self.run).items() if v not in (None, [])}
         for key in (*METHOD_FLAGS, "config", "output"):
             values.pop(key, None)
@@ -210,10 +208,8 @@ class Plan:
         return {**values, "methods": {self.method.name: asdict(self.method)}}
 
 
-def resolve(flags: Mapping[str, Any], default_preset: str, settings: Mapping[str, Any] | None = None) -> Plan:
+def resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
     """Flags given by the user -> a Plan, over the preset they name or the model's own.
-
-    settings are further fields of the method, as Python callers give them.
 
     Raises ConfigError for anything unknown, of the wrong type, out of range, or of no use to the method.
     """
@@ -235,7 +231,7 @@ def resolve(flags: Mapping[str, Any], default_preset: str, settings: Mapping[str
     own = _settings(METHODS[name])
     given = {k: values[k] for k in METHOD_FLAGS if values.get(k) is not None and (k in flags or k in own)}
     given.update((k, v) for k, v in (_key_value(s) for s in values["set"]) if k in own)
-    method = build_method(name, {**given, **(settings or {})}, preset)
+    method = build_method(name, given, preset)
     metrics, used = build_metrics([m for m in metric_names if m != "none"], values["set"])
     for item in asked:
         key = item.split("=")[0]

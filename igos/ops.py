@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+LARGEST_GRID = 1024  # cells a side: beyond it a map is finer than any network's picture
+
 
 @lru_cache(maxsize=64)
 def _upscale_matrix(n: int, size: int) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from igos.baselines import BASELINES, baseline
-from igos.ops import to_grid
+from igos.ops import LARGEST_GRID, to_grid
 from igos.path import QUADRATURE, quadrature
 from igos.types import ConfigError, Explanation, Problem
 
@@ -52,8 +52,8 @@ class IntegratedGradients:
         least = 2 if "trapezoid" in self.rule else 1
         if self.n_steps < least:
             raise ConfigError(f"n_steps must be at least {least}, got {self.n_steps}")
-        if not 1 <= self.size <= 1024:
-            raise ConfigError(f"size must lie in 1..1024, got {self.size}")
+        if not 1 <= self.size <= LARGEST_GRID:
+            raise ConfigError(f"size must lie in 1..{LARGEST_GRID}, got {self.size}")
 
     @property
     def cost(self) -> str:

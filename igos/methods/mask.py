@@ -19,14 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from igos.ops import bilateral_tv, pool, smooth, tv
+from igos.ops import LARGEST_GRID, bilateral_tv, pool, smooth, tv
 from igos.optim import OPTIMIZERS
 from igos.path import Draw, Term, path_scores
 from igos.types import ConfigError, Explanation, Problem
 
 FORMS = ("default", "published")
 REFERENCE_CELLS = 28 * 28
-LARGEST = 1024
 FLAT, FULL = 1e-3, 0.02  # a map that rises less than FLAT shows nothing; a mean mask below FULL hides all
 
 
@@ -71,8 +70,8 @@ class MaskMethod:
             object.__setattr__(self, "reg", self.paper_reg if self.form == "published" else "TV")
         if self.reg not in ("TV", "BTV"):
             raise ConfigError(f"reg {self.reg!r} is not one of TV, BTV")
-        if self.size > LARGEST:
-            raise ConfigError(f"size must be at most {LARGEST}, got {self.size}")
+        if self.size > LARGEST_GRID:
+            raise ConfigError(f"size must be at most {LARGEST_GRID}, got {self.size}")
         for key in ("size", "iterations", "ig_iter"):
             if getattr(self, key) < (2 if key == "size" else 1):
                 raise ConfigError(f"{key} must be at least {2 if key == 'size' else 1}, got {getattr(self, key)}")
@@ -104,21 +103,14 @@ class MaskMethod:
         masks = self._start(problem)
         first = masks.prod(dim=1)
         optimizer = OPTIMIZERS[self.opt] if isinstance(self.opt, str) else self.opt
-        accepted = torch.zeros(k, dtype=torch.bool, device=masks.device)
-        finite = torch.ones_like(accepted)
-        values: list[Tensor] = []
-        lowest: list[Tensor] = []
-        highest: list[Tensor] = []
-        for step in optimizer(self._objectives(problem), masks):
-            masks = step.masks
-            accepted |= step.accepted
-            finite &= step.finite
-            values.append(step.value)
-            lowest.append(masks.flatten(1).amin(dim=1))
-            highest.append(masks.flatten(1).amax(dim=1))
-        saliency = (1 - masks.prod(dim=1)).float()
-        moved = (masks.prod(dim=1) - first).abs().flatten(1).amax(dim=1)
-        keep = masks.prod(dim=1).flatten(1).mean(dim=1)
+        steps = list(optimizer(self._objectives(problem), masks))
+        masks = steps[-1].masks
+        accepted = torch.stack([s.accepted for s in steps]).any(dim=0)
+        finite = torch.stack([s.finite for s in steps]).all(dim=0)
+        product = masks.prod(dim=1)
+        saliency = (1 - product).float()
+        moved = (product - first).abs().flatten(1).amax(dim=1)
+        keep = product.flatten(1).mean(dim=1)
         return [
             Explanation(
                 saliency=saliency[i].cpu(),
@@ -128,9 +120,9 @@ class MaskMethod:
                 status=_status(bool(finite[i]), bool(accepted[i]), float(moved[i]), float(keep[i])),
                 masks=masks[i].float().cpu(),
                 trace={
-                    "objective": np.array([float(v[i]) for v in values]),
-                    "mask_min": np.array([float(m[i]) for m in lowest]),
-                    "mask_max": np.array([float(m[i]) for m in highest]),
+                    "objective": np.array([float(s.value[i]) for s in steps]),
+                    "mask_min": np.array([float(s.masks[i].min()) for s in steps]),
+                    "mask_max": np.array([float(s.masks[i].max()) for s in steps]),
                 },
                 settings={**asdict(self), **self.effective()},
                 opt=self.opt if isinstance(self.opt, str) else getattr(self.opt, "__name__", "custom"),

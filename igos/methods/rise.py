@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from igos.ops import to_grid, upscale
+from igos.ops import LARGEST_GRID, to_grid, upscale
 from igos.types import ConfigError, Explanation, Problem
 
 
@@ -33,8 +33,8 @@ class RISE:
     diverse: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.n_masks < 1 or self.grid < 1 or not 1 <= self.size <= 1024:
-            raise ConfigError("n_masks and grid must be at least 1, and size lie in 1..1024")
+        if self.n_masks < 1 or self.grid < 1 or not 1 <= self.size <= LARGEST_GRID:
+            raise ConfigError(f"n_masks and grid must be at least 1, and size lie in 1..{LARGEST_GRID}")
         if not 0 < self.p < 1:
             raise ConfigError(f"p must lie between 0 and 1, got {self.p}")
 

@@ -8,7 +8,7 @@ non-linearity; `decode` turns them into boxes. Parameter names are Ultralytics' 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -212,8 +212,14 @@ class Darknet(nn.Module):
         return block
 
     def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([rows for i, rows in self.outputs(x) if i in self.heads], dim=1)
+
+    def outputs(self, x: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """(i, output of layer i) one after the other, run only as far as they are asked for.
+
+        A [yolo] layer gives its rows (N, anchors * h * w, 5 + classes).
+        """
         kept: dict[int, Tensor] = {}
-        rows: list[Tensor] = []
         for i, (layer, module) in enumerate(zip(self.layers, self.module_list, strict=True)):
             kind = layer["type"]
             if kind == "route":
@@ -224,12 +230,13 @@ class Darknet(nn.Module):
             elif kind == "yolo":
                 n, _, h, w = x.shape
                 anchors = len(layer["mask"])
-                rows.append(x.reshape(n, anchors, -1, h * w).transpose(2, 3).flatten(1, 2))
+                yield i, x.reshape(n, anchors, -1, h * w).transpose(2, 3).flatten(1, 2)
             else:
                 x = module(x)
             if i in self._used:
                 kept[i] = x
-        return torch.cat(rows, dim=1)
+            if kind != "yolo":
+                yield i, x
 
     def decode(self, rows: Tensor, size: tuple[int, int]) -> Tensor:
         """Raw rows (N,R,5+C) of a network picture (H,W) -> boxes (N,R,4) xyxy in its pixels, not clipped."""

@@ -12,7 +12,7 @@ DRAWING = {"matplotlib", "PIL", "cv2", "jinja2"}
 LEVELS = [
     {"errors"},
     {"types"},
-    {"ops", "resources", "files"},
+    {"ops", "resources", "files", "emblems"},
     {"path", "baselines", "optim", "data"},
     {"methods", "metrics", "diverse", "targets"},
     {"results", "report", "config"},

@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -117,11 +117,14 @@ def explain(words: Sequence[str]) -> int:
         return 0
     flags.pop("debug")
     found = adapters()
-    model = flags.get("model") or (read_preset(flags["config"]).get("model") if flags.get("config") else None)
-    if model is None:
-        raise ConfigError("no model: give --model NAME and its weights (see --list)")
-    name = lookup(str(model), found.ADAPTERS, "model")
-    plan = resolve({**flags, "model": name}, found.ADAPTERS[name].preset)
+    model = flags.get("model") or _preset_value(flags, "model")
+    if model is None and any(k in flags for k in MODEL_OPTIONS + ("model_file",)):
+        raise ConfigError("no model: these flags belong to one; give --model NAME (see --list)")
+    name = lookup(str(model or found.DEFAULT), found.ADAPTERS, "model")
+    family = found.ADAPTERS[name]
+    if family.samples and "data" not in flags and not _preset_value(flags, "data"):
+        flags["data"] = [str(resources.folder("samples") / family.samples)]
+    plan = resolve({**flags, "model": name}, family.preset)
     config = plan.run
     if not config.data:
         raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
@@ -158,6 +161,11 @@ def explain(words: Sequence[str]) -> int:
     print(f"{time.perf_counter() - begin:.1f} s, {share:.0%} of it inside the network")
     print(folder.path)
     return 0
+
+
+def _preset_value(flags: Mapping[str, Any], key: str) -> Any:
+    """What the preset that the flags name says of key, or None."""
+    return read_preset(flags["config"]).get(key) if flags.get("config") else None
 
 
 def pick_device(name: str | None) -> torch.device:

@@ -38,15 +38,18 @@ def _flag(help: str, default: Any = None, **more: Any) -> Any:
 class Run:
     """The run. A None is decided by the model, the method or the preset."""
 
-    model: str | None = _flag("what to explain: m-rcnn, f-rcnn, yolov3spp, darknet, vgg16, ... (see --list)")
+    model: str | None = _flag(
+        "what to explain: emblem-m-rcnn (bundled), m-rcnn, f-rcnn, yolov3spp, darknet, vgg16, ... (see --list)"
+    )
     model_file: str | None = _flag("the model's weights: .pth, .pt, .safetensors or Darknet .weights")
     cfg: str | None = _flag("network description of a darknet model, a .cfg")
     names: str | None = _flag("class names, one per line")
     pretrained: bool = _flag("let torchvision download its weights", False)
     fit: str | None = _flag("how YOLO pictures are brought to size", choices=("stretch", "letterbox"))
     input_size: int | None = _flag("short side (R-CNN), side, a multiple of 32 (YOLO), crop (classifier)")
-    dataset: str | None = _flag("whose class names the model knows", choices=("imagenet", "coco", "voc"))
-    data: list[str] = _flag("pictures: files, folders (searched through) or glob patterns", ())
+    dataset: str | None = _flag("whose class names the model knows", choices=("imagenet", "coco", "voc", "emblems"))
+    data: list[str] = _flag("pictures: files, folders (searched through) or glob patterns; the model's samples", ())
+    annotations: str | None = _flag("COCO instances JSON with the objects' truth; instances.json beside a picture")
     shuffle: bool = _flag("take the pictures in a random order", False)
     num_samples: int | None = _flag("explain at most so many pictures", aliases=("--val_size",))
     target: str | None = _flag("all | top1 | index:N | box:x1,y1,x2,y2 (source pixels) | class:NAME")

@@ -44,6 +44,8 @@ ROW_KEYS = [
     "insertion",
     "pointing",
     "evidence_share",
+    "evidence_lift",
+    "evidence_pointing",
     "tie_fraction",
     "status",
     "error",
@@ -144,7 +146,7 @@ def row(e: Explanation, folder: str) -> dict[str, Any]:
     """The row of one explanation; folder is relative to the run's."""
     box = e.box_on_source()
     values = {s.name: s.value for s in e.scores}
-    ties = [s.detail["tie_fraction"] for s in e.scores if "tie_fraction" in s.detail]
+    details = {name: value for s in reversed(e.scores) for name, value in s.detail.items()}
     return {
         "image": e.image.path,
         "label": e.target.name,
@@ -160,7 +162,7 @@ def row(e: Explanation, folder: str) -> dict[str, Any]:
         "form": e.form,
         "start": e.start,
         **values,
-        "tie_fraction": ties[0] if ties else None,
+        **details,
         "status": e.status,
         "seconds": e.seconds,
         "network_images": e.network_images,

@@ -23,6 +23,7 @@ from igos.data import find_pictures, unique
 from igos.metrics import DEFAULT_METRICS
 from igos.ops import Blend
 from igos.results import RunFolder
+from igos.truth import Context, Truth, known, match
 from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Target
 
 
@@ -58,7 +59,9 @@ def make_problem(
     )
 
 
-def explain_problem(problem: Problem, method: Any, metrics: Sequence[Any] = ()) -> list[Explanation]:
+def explain_problem(
+    problem: Problem, method: Any, metrics: Sequence[Any] = (), context: Context | None = None
+) -> list[Explanation]:
     """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends."""
     scorer = problem.score
     before = scorer.forward_images.copy(), scorer.backward_images.copy()
@@ -67,7 +70,7 @@ def explain_problem(problem: Problem, method: Any, metrics: Sequence[Any] = ()) 
     seconds = (time.perf_counter() - begin) / len(explanations)
     forward, backward = scorer.forward_images - before[0], scorer.backward_images - before[1]
     ends = _ends(problem)
-    scores = [metric(problem, explanations) for metric in metrics]
+    scores = [metric(problem, explanations, context) for metric in metrics]
     return [
         replace(
             e,
@@ -108,12 +111,14 @@ def explain(
     seed: int = 0,
     batch: int | None = None,
     config: str | None = None,
+    context: Context | None = None,
     **settings: Any,
 ) -> list[Explanation]:
     """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS).
 
     method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables;
-    config names a preset, by default the model's, for the method's settings. Raises ConfigError for what the
+    config names a preset, by default the model's, for the method's settings; context holds what is known of the
+    targets, one Truth each, for the metrics that ask for it. Raises ConfigError for what the
     method does not know.
     """
     if not targets:
@@ -127,7 +132,7 @@ def explain(
         call = method
     made = [m for name in metrics for m in ([name] if callable(name) else build_metrics([name])[0])]
     problem = make_problem(adapter, image, targets, score=score, seed=seed, batch=batch)
-    return explain_problem(problem, call, made)
+    return explain_problem(problem, call, made, context)
 
 
 LARGEST_GROUP = 16  # objects in one batch: memory grows with them, the maps do not depend on it
@@ -172,12 +177,13 @@ def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None =
                     failures.append(ConfigError(f"--target {config.target}: {why}"))
                 folder.add({**row, "status": "skipped", "error": why})
                 continue
+            truths = known(path, config.annotations)
             groups = _jobs(config, targets, name)
             bar.total = (bar.total or 0) + sum(len(group) for group in groups)
             for group in groups:
-                explanations, seconds = _explain_group(plan, adapter, image, group)
+                explanations, seconds = _explain_group(plan, adapter, image, group, truths)
                 network += seconds
-                _write(folder, group, explanations)
+                _write(folder, group, explanations, truths)
                 bar.update(len(group))
                 bar.set_postfix_str(_averages(folder.rows))
     if len(failures) == len(pictures):
@@ -199,7 +205,9 @@ def _jobs(config: Run, targets: Sequence[Target], name: str) -> list[list[Job]]:
     ]
 
 
-def _explain_group(plan: Plan, adapter: Adapter, image: Image, jobs: Sequence[Job]) -> tuple[list[Explanation], float]:
+def _explain_group(
+    plan: Plan, adapter: Adapter, image: Image, jobs: Sequence[Job], truths: Sequence[Truth]
+) -> tuple[list[Explanation], float]:
     """The jobs' explanations, made in one batch, and the seconds spent inside the network."""
     config, starts = plan.run, None
     if config.diverse_k is not None:
@@ -222,10 +230,13 @@ def _explain_group(plan: Plan, adapter: Adapter, image: Image, jobs: Sequence[Jo
         starts=[j.start for j in jobs],
         start_masks=starts,
     )
-    return explain_problem(problem, plan.method, plan.metrics), problem.score.seconds
+    context = Context([match(j.target, image, truths) for j in jobs])
+    return explain_problem(problem, plan.method, plan.metrics, context), problem.score.seconds
 
 
-def _write(folder: RunFolder, jobs: Sequence[Job], explanations: Sequence[Explanation]) -> None:
+def _write(
+    folder: RunFolder, jobs: Sequence[Job], explanations: Sequence[Explanation], truths: Sequence[Truth]
+) -> None:
     """Arrays and pictures, drawn on all cores at once; a row is added when its files are whole."""
     writers = (results.write_arrays, *report.WRITERS)
     pool, whole = ThreadPoolExecutor(), 0
@@ -241,7 +252,8 @@ def _write(folder: RunFolder, jobs: Sequence[Job], explanations: Sequence[Explan
             whole += 1
         if jobs[0].start is not None:
             place = jobs[0].folder.rpartition("/")[0]
-            folder.write_json(f"{place}/diversity.json", diverse.diversity(explanations))
+            truth = match(jobs[0].target, explanations[0].image, truths)
+            folder.write_json(f"{place}/diversity.json", diverse.diversity(explanations, truth))
             report.write_starts(folder.path / place, explanations)
     except OSError as error:
         raise ConfigError(f"--output {folder.path}: cannot be written ({error.strerror or error})") from error

@@ -151,7 +151,7 @@ TASKS = {
 
 def train(name: str, args: argparse.Namespace) -> None:
     task = TASKS[name]
-    steps = args.steps or task.steps
+    steps, batch = args.steps or task.steps, args.batch or task.batch
     torch.manual_seed(args.seed)
     job = task.build().to(memory_format=torch.channels_last)
     if task.init:
@@ -177,8 +177,8 @@ def train(name: str, args: argparse.Namespace) -> None:
     job.train()
     mean, begin = 0.0, time.perf_counter()
     for step in range(first, steps):
-        at = step * task.batch
-        loss = job([scene(args.seed, at + i, job.side, job.single) for i in range(task.batch)])
+        at = step * batch
+        loss = job([scene(args.seed, at + i, job.side, job.single) for i in range(batch)])
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(job.parameters(), 10.0)
@@ -208,6 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("--steps", type=int, help="instead of the task's own")
+    parser.add_argument("--batch", type=int, help="instead of the task's own")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=HERE)

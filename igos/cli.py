@@ -183,11 +183,14 @@ def pick_device(name: str | None) -> torch.device:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The closing table: a line per explanation (at most 40), and the means."""
-    lines = [f"{'image':28} {'what':20} {'score':>5} {'deletion':>8} {'insertion':>9} {'images':>6} {'s':>6}  status"]
+    columns = ["score", "deletion", "insertion"]
+    columns += [key for key in ("evidence_share",) if any(r.get(key) is not None for r in rows)]
+    widths = {key: max(len(key), 5) for key in columns}
+    lines = [f"{'image':28} {'what':20} {' '.join(columns)} {'images':>6} {'s':>6}  status"]
     for r in rows[:40]:
         image = Path(r["image"]).name
         start = "" if r["start"] is None else f" #{r['start']}"
-        numbers = [_figure(r[k], w) for k, w in (("score", 5), ("deletion", 8), ("insertion", 9))]
+        numbers = [_figure(r[key], width) for key, width in widths.items()]
         pushed, seconds = _figure(r["network_images"], 6, 0), _figure(r["seconds"], 6, 1)
         what = f"{(r['name'] or '-')[: 20 - len(start)]}{start}"
         shown = image if len(image) <= 28 else f"...{image[-25:]}"
@@ -195,7 +198,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     if len(rows) > 40:
         lines.append(f"... and {len(rows) - 40} more in results.csv")
     done = [r for r in rows if r["folder"]]
-    means = [_figure(_mean([r[k] for r in done]), w) for k, w in (("score", 5), ("deletion", 8), ("insertion", 9))]
+    means = [_figure(_mean([r[key] for r in done]), width) for key, width in widths.items()]
     return "\n".join([*lines, f"{'mean of ' + str(len(done)):49} {' '.join(means)}"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 from functools import lru_cache
@@ -13,10 +14,11 @@ import pytest
 import torch
 
 import igos
-from igos import resources
+from igos import cli, resources
 from igos.baselines import baseline
 from igos.emblems import CLASSES, scene
 from igos.ops import Blend
+from igos.results import read_rows
 from igos.truth import known, match, scene_truth
 from igos.types import Adapter, ConfigError, WeightsError
 
@@ -46,7 +48,7 @@ def test_the_files_are_those_that_were_measured() -> None:
 def test_a_detector_sees_its_samples(name: str) -> None:
     """On the eight scenes: nearly every object found with its class and place, nearly nothing else."""
     objects = found = wrong = 0
-    for path in sorted(SAMPLES.glob("*.png")):
+    for path in sorted(SAMPLES.glob("scene-*.png")):
         image, truths = adapter(name).read(path), known(str(path))
         seen = adapter(name).detect(image)
         hits = {id(match(t, image, truths)) for t in seen} - {id(None)}
@@ -101,14 +103,14 @@ def test_blurring_one_objects_evidence_moves_no_other_object(name: str) -> None:
 
 def test_the_faster_network_is_the_masked_one_without_its_head() -> None:
     masked, plain = (adapter(n) for n in DETECTORS[:2])
-    image = plain.read(sorted(SAMPLES.glob("*.png"))[0])
+    image = plain.read(sorted(SAMPLES.glob("scene-*.png"))[0])
     a, b = masked.detect(image), plain.detect(image)
     assert [t.score for t in a] == [t.score for t in b]
     assert all(t.mask is not None for t in a) and all(t.mask is None for t in b)
 
 
 def test_instances_follow_the_bodies() -> None:
-    for path in sorted(SAMPLES.glob("*.png"))[:4]:
+    for path in sorted(SAMPLES.glob("scene-*.png"))[:4]:
         image, truths = adapter("emblem-m-rcnn").read(path), known(str(path))
         for target in adapter("emblem-m-rcnn").detect(image):
             truth = match(target, image, truths)
@@ -130,6 +132,39 @@ def test_other_weights_and_classes_are_refused_in_words(tmp_path: Path) -> None:
     assert list(igos.load("emblem-vgg", dataset="emblems").labels)[:-1] == list(CLASSES)
     with pytest.raises(ConfigError, match="input_size"):
         igos.load("emblem-vgg", input_size=64)
+
+
+def test_the_command_without_a_model_explains_the_samples(tmp_path: Path) -> None:
+    """The first two scenes: every object ok, its evidence known, the truth read from beside the pictures."""
+    out = tmp_path / "o"
+    assert cli.main(["--method", "iGOS++", "--opt", "NAG", "--num_samples", "2", "--output", str(out)]) == 0
+    rows = read_rows(out)
+    assert len(rows) >= 4 and {r["status"] for r in rows} == {"ok"}
+    assert all(r["evidence_share"] > 0 and r["evidence_lift"] > 0 for r in rows if r["evidence_share"] is not None)
+    assert np.mean([r["evidence_share"] is not None for r in rows]) > 0.8
+    assert np.mean([r["insertion"] - r["deletion"] for r in rows]) > 0.5
+    assert "emblem-m-rcnn" in (out / "run.yaml").read_text()
+    assert all((out / r["folder"] / "overlay.png").exists() for r in rows)
+
+
+def test_diverse_starts_say_how_much_evidence_they_covered(tmp_path: Path) -> None:
+    out, words = (
+        tmp_path / "o",
+        ["--config", "diverse", "--num_samples", "1", "--target", "class:star", "--iterations", "1"],
+    )
+    assert cli.main([*words, "--metrics", "none", "--output", str(out)]) == 0
+    (place,) = out.rglob("diversity.json")
+    figures = json.loads(place.read_text())
+    assert 1 <= figures["evidence"] <= 2 and 0 <= figures["evidence_covered"] <= figures["evidence"]
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_a_classifier_explains_its_own_samples(tmp_path: Path, name: str) -> None:
+    out = tmp_path / "o"
+    assert cli.main(["--model", name, "--num_samples", "2", "--metrics", "evidence_share", "--output", str(out)]) == 0
+    rows = read_rows(out)
+    assert [Path(r["image"]).parent.name for r in rows] == ["singles"] * 2
+    assert all(r["evidence_lift"] > 1 for r in rows)
 
 
 def test_training_starts_and_writes_what_loads(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ TASKS = {
     "vgg": Task(lambda: Singles(SlimVGG(CLASSIFIED, batch_norm=True)), 1000, 32, 2e-3, "emblem-vgg", finish=fold),
     "darknet": Task(lambda: Singles(DarknetHead(), normalised=False), 700, 32, 3e-3, "darknet"),
     "rcnn": Task(RCNN, 1800, 8, 1.5e-3, "emblem-rcnn", "emblem-resnet", ("", "backbone.body.")),
-    "yolov3spp": Task(YOLO, 4500, 8, 2e-3, "emblem-yolov3spp", "darknet", ("darknet.", "")),
+    "yolov3spp": Task(YOLO, 2600, 8, 2e-3, "emblem-yolov3spp", "darknet", ("darknet.", "")),
 }
 
 

@@ -20,10 +20,12 @@ from igos import diverse, report, results
 from igos.baselines import baseline
 from igos.config import Plan, Run, build_method, build_metrics, pick_preset
 from igos.data import find_pictures, unique
+from igos.methods import default_score, needs_references
 from igos.metrics import DEFAULT_METRICS
 from igos.ops import Blend
+from igos.references import Source, generated, source
 from igos.results import RunFolder
-from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Target
+from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Scorer, Target
 
 
 def make_problem(
@@ -36,6 +38,7 @@ def make_problem(
     batch: int | None = None,
     starts: Sequence[int | None] | None = None,
     start_masks: Tensor | None = None,
+    references: Tensor | None = None,
 ) -> Problem:
     """One image and K targets (a target may stand several times, once per start) as a Problem."""
     k = len(targets)
@@ -55,11 +58,17 @@ def make_problem(
         images=[image] * k,
         start=start_masks,
         starts=starts,
+        references=references,
     )
 
 
-def explain_problem(problem: Problem, method: Any, metrics: Sequence[Any] = ()) -> list[Explanation]:
-    """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends."""
+def explain_problem(
+    problem: Problem, method: Any, metrics: Sequence[Any] = (), judge: Scorer | None = None
+) -> list[Explanation]:
+    """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends.
+
+    judge is the score that the metrics ask, where it is not the one that is explained.
+    """
     scorer = problem.score
     before = scorer.forward_images.copy(), scorer.backward_images.copy()
     begin = time.perf_counter()
@@ -67,7 +76,8 @@ def explain_problem(problem: Problem, method: Any, metrics: Sequence[Any] = ()) 
     seconds = (time.perf_counter() - begin) / len(explanations)
     forward, backward = scorer.forward_images - before[0], scorer.backward_images - before[1]
     ends = _ends(problem)
-    scores = [metric(problem, explanations) for metric in metrics]
+    judged = problem if judge is None else replace(problem, score=judge)
+    scores = [metric(judged, explanations) for metric in metrics]
     return [
         replace(
             e,
@@ -77,7 +87,7 @@ def explain_problem(problem: Problem, method: Any, metrics: Sequence[Any] = ()) 
             backward_images=int(backward[i]),
             score_original=float(ends[i, 0]),
             score_blurred=float(ends[i, 1]),
-            scores=tuple(s[i] for s in scores),
+            scores=(*e.scores, *(s[i] for s in scores)),
             start=problem.starts[i] if problem.starts else None,
             arrays=e.arrays if problem.start is None else {**e.arrays, "start_mask": problem.start[i].cpu().numpy()},
             status=e.status if ends[i].isfinite().all() else "not-finite",
@@ -104,17 +114,19 @@ def explain(
     opt: str | None = None,
     *,
     metrics: Sequence[Any] = DEFAULT_METRICS,
-    score: str = "prob",
+    score: str | None = None,
     seed: int = 0,
     batch: int | None = None,
     config: str | None = None,
+    references: Tensor | None = None,
     **settings: Any,
 ) -> list[Explanation]:
     """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS).
 
     method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables;
-    config names a preset, by default the model's, for the method's settings. Raises ConfigError for what the
-    method does not know.
+    config names a preset, by default the model's, for the method's settings. score {prob, logit} is by default the
+    method's own; references (R,3,H,W) in [0,1] are pictures to compare with, by default generated ones, for the
+    methods that want them. Raises ConfigError for what the method does not know.
     """
     if not targets:
         return []
@@ -126,8 +138,25 @@ def explain(
     else:
         call = method
     made = [m for name in metrics for m in ([name] if callable(name) else build_metrics([name])[0])]
-    problem = make_problem(adapter, image, targets, score=score, seed=seed, batch=batch)
-    return explain_problem(problem, call, made)
+    if references is None and needs_references(call):
+        references = generated(image)
+    problem = make_problem(
+        adapter,
+        image,
+        targets,
+        score=score or default_score(call),
+        seed=seed,
+        batch=batch,
+        references=references,
+    )
+    return explain_problem(problem, call, made, _judge(adapter, targets, score, call, batch))
+
+
+def _judge(
+    adapter: Adapter, targets: Sequence[Target], score: str | None, method: Any, batch: int | None
+) -> Scorer | None:
+    """Metrics ask the probability, also of a method that by its own choice explains the logit."""
+    return adapter.scorer(targets, "prob", batch) if score is None and default_score(method) != "prob" else None
 
 
 LARGEST_GROUP = 16  # objects in one batch: memory grows with them, the maps do not depend on it
@@ -151,6 +180,7 @@ def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None =
     config = plan.run
     pictures = find_pictures(config.data, config.shuffle, config.manual_seed, config.num_samples)
     plan.selector.check(adapter)
+    compare = source(adapter, config.references, config.data)[0] if needs_references(plan.method) else None
     begin, network = time.perf_counter(), 0.0
     failures: list[IgosError] = []
     bar = tqdm(total=0, unit="object", disable=None if progress is None else not progress, leave=False)
@@ -175,7 +205,7 @@ def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None =
             groups = _jobs(config, targets, name)
             bar.total = (bar.total or 0) + sum(len(group) for group in groups)
             for group in groups:
-                explanations, seconds = _explain_group(plan, adapter, image, group)
+                explanations, seconds = _explain_group(plan, adapter, image, group, compare)
                 network += seconds
                 _write(folder, group, explanations)
                 bar.update(len(group))
@@ -199,7 +229,9 @@ def _jobs(config: Run, targets: Sequence[Target], name: str) -> list[list[Job]]:
     ]
 
 
-def _explain_group(plan: Plan, adapter: Adapter, image: Image, jobs: Sequence[Job]) -> tuple[list[Explanation], float]:
+def _explain_group(
+    plan: Plan, adapter: Adapter, image: Image, jobs: Sequence[Job], compare: Source | None
+) -> tuple[list[Explanation], float]:
     """The jobs' explanations, made in one batch, and the seconds spent inside the network."""
     config, starts = plan.run, None
     if config.diverse_k is not None:
@@ -212,17 +244,21 @@ def _explain_group(plan: Plan, adapter: Adapter, image: Image, jobs: Sequence[Jo
                 for j in jobs
             ]
         )
+    targets = [j.target for j in jobs]
     problem = make_problem(
         adapter,
         image,
-        [j.target for j in jobs],
-        score=config.score,
+        targets,
+        score=plan.score,
         seed=config.manual_seed,
         batch=config.batch,
         starts=[j.start for j in jobs],
         start_masks=starts,
+        references=compare(image) if compare else None,
     )
-    return explain_problem(problem, plan.method, plan.metrics), problem.score.seconds
+    judge = _judge(adapter, targets, config.score, plan.method, config.batch)
+    explanations = explain_problem(problem, plan.method, plan.metrics, judge)
+    return explanations, problem.score.seconds + (judge.seconds if judge else 0)
 
 
 def _write(folder: RunFolder, jobs: Sequence[Job], explanations: Sequence[Explanation]) -> None:

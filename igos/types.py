@@ -271,7 +271,8 @@ class Explanation:
 
     attribution (C,H,W) float32 is raw and signed where the method has one; masks (n,h,w) in [0,1], 1 = keep,
     where the method learns masks; arrays holds further named maps; trace the course of the optimisation, one
-    array of T values per name; warnings a line each; network_images / backward_images count the pictures pushed for this map.
+    array of T values per name; network_images / backward_images count the pictures pushed for this map; warnings
+    are for the user, a line each.
     """
 
     saliency: Tensor

@@ -149,6 +149,11 @@ def sweep(
         yield row[part], step[part], s.to(problem.x), s if g is None else g
 
 
+def each(pictures: Tensor) -> Make:
+    """Picture k of (K,3,H,W) for explanation k, at every step."""
+    return lambda row, _: pictures[row]
+
+
 def mean_score(problem: Problem, n: int, make: Make) -> Tensor:
     """The mean score (K,) of n pictures for each explanation."""
     total = problem.x.new_zeros(len(problem.x))

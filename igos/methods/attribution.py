@@ -103,6 +103,8 @@ class AttributionMethod(MapMethod):
 
     aggregate: str = "sum"
 
+    closer: ClassVar[str] = "more n_steps bring"  # what makes the sum come nearer
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.one_of("aggregate", AGGREGATES)
@@ -124,7 +126,7 @@ class AttributionMethod(MapMethod):
         d = error.detail
         return (
             f"{self.name}: the attribution sums to {d['sum']:.3g} where the score moves by {d['total']:.3g} "
-            f"(error {error.value:.0%}): more n_steps bring them together",
+            f"(error {error.value:.0%}): {self.closer} them together",
         )
 
 

@@ -35,6 +35,7 @@ class GuidedIG(AttributionMethod):
     name: ClassVar[str] = "guided_ig"
     paper: ClassVar[str] = "Kapishnikov et al. 2021 (CVPR)"
     complete: ClassVar[str] = "yes"
+    closer: ClassVar[str] = "a smaller max_dist brings"  # with rectifiers many steps alone do not
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -91,8 +91,9 @@ def test_smoothing_equals_captum_fed_the_same_noise(
 
     n, problem = 5, toy_problem(net_score(2), 2, batch=3)
     stdev = 0.15 * float(problem.x[0].max() - problem.x[0].min())
+    captum = NoiseTunnel(Saliency(TinyNet(2)))
     torch.manual_seed(3)
-    theirs = NoiseTunnel(Saliency(TinyNet(2))).attribute(
+    theirs = captum.attribute(
         problem.x.clone(), nt_type=kind, nt_samples=n, stdevs=stdev, target=torch.arange(2), abs=False
     )
     torch.manual_seed(3)
@@ -199,7 +200,6 @@ def test_expected_gradients_take_every_reference_once_and_are_exact_on_a_linear_
 def test_places_on_the_path_are_each_explanation_s_own_and_spread_evenly() -> None:
     which, a = ExpGrad(n_samples=20).draw(7, torch.Generator().manual_seed(0))
     assert sorted((a * 20).int().tolist()) == list(range(20)), "one in each twentieth"
-    assert torch.bincount(which, minlength=7).tolist() in [sorted([3] * 6 + [2])[::-1], torch.bincount(which).tolist()]
     assert set(torch.bincount(which, minlength=7).tolist()) == {2, 3}
     _, other = ExpGrad(n_samples=20).draw(7, torch.Generator().manual_seed(1))
     assert not torch.equal(a, other)
@@ -230,12 +230,13 @@ def test_gradient_shap_agrees_with_captum_within_four_standard_errors() -> None:
     from captum.attr import GradientShap as Captum
 
     n, runs = 20, 30
-    problem = with_references(toy_problem(net_score(), runs, seeds=range(1, runs + 1)))
+    net = TinyNet()
+    problem = with_references(toy_problem(lambda p, r: net(p)[:, 0], runs, seeds=range(1, runs + 1)))
     assert problem.references is not None
     stdev = 0.15 * float(problem.x[0].max() - problem.x[0].min())
-    ours = values(GradientShap(n_samples=n), replace(problem)).sum(dim=(1, 2, 3))
+    ours = values(GradientShap(n_samples=n), problem).sum(dim=(1, 2, 3))
     torch.manual_seed(0)
-    captum = Captum(lambda x: TinyNet()(x)[:, 0])
+    captum = Captum(lambda x: net(x)[:, 0])
     theirs = torch.stack(
         [captum.attribute(problem.x[:1], problem.references, n_samples=n, stdevs=stdev).sum() for _ in range(runs)]
     )
@@ -248,8 +249,8 @@ def test_an_explanation_does_not_depend_on_its_batch(name: str) -> None:
     """Also: sums over the path are not means over the batch, the earlier fault of Inception's code."""
     method = METHODS[name](**{"size": 6, **QUICK.get(name, {})})
     together = method(with_references(toy_problem(net_score(3), 3, batch=4, seeds=[5, 6, 7])))
+    score = net_score(3)
     for k, e in enumerate(together):
-        score = net_score(3)
         alone = toy_problem(lambda p, r, k=k: score(p, torch.full_like(r, k)), batch=3, seeds=[5 + k])  # type: ignore[misc]
         (own,) = method(with_references(alone))
         assert torch.allclose(e.saliency, own.saliency, rtol=1e-5, atol=1e-5 * float(own.saliency.abs().max()))
@@ -312,8 +313,8 @@ def test_noise_comes_from_its_own_seed_alone() -> None:
         ("guided_backprop", {"activations": "some"}),
         ("guided_integrated_gradients", {"pool_rule": "max"}),
         ("guided_integrated_gradients", {"activations": "none"}),
-        ("integrated_gradients", {"rule": "trapezoid", "n_steps": 1}),
-        ("integrated_gradients", {"baseline": "noise", "draws": 0}),
+        ("integrated_gradients", {"n_steps": 1, "rule": "trapezoid"}),
+        ("integrated_gradients", {"draws": 0, "baseline": "noise"}),
         ("guided_ig", {"fraction": 0}),
         ("guided_ig", {"max_dist": 1.5}),
         ("guided_ig", {"n_steps": 0}),

@@ -118,7 +118,7 @@ def test_idgi_follows_its_formula_and_survives_a_gradient_of_zero() -> None:
     g = [torch.autograd.grad(v, p)[0][0] for v, p in zip(f, points, strict=True)]
     expected = sum((f[j + 1] - f[j]) * g[j] ** 2 / (g[j] ** 2).sum() for j in range(3))
     assert isinstance(expected, Tensor)
-    assert close(values(IDGI(n_steps=4), problem)[1], expected.detach(), 1e-9)
+    assert close(values(IDGI(n_steps=4), problem)[1], expected.detach(), 1e-12)
     assert not shares(torch.zeros(3, 2, 2)).any()
     tiny = torch.full((3, 2, 2), 1e-30)
     assert float(shares(tiny).sum()) == pytest.approx(1), "its square alone would vanish in float32"

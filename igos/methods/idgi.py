@@ -46,7 +46,7 @@ class IDGI(AttributionMethod):
         first, before = x.new_zeros(len(x)), x.new_zeros(len(x))
 
         def pictures(row: Tensor, j: Tensor) -> Tensor:
-            return torch.lerp(x0[row], x[row], (j / last).to(x)[:, None, None, None])
+            return torch.lerp(x0[row], x[row], (j.to(x) / last)[:, None, None, None])
 
         for row, step, f, g in sweep(problem, self.n_steps, pictures):
             for k, j, f_j, g_j in zip(row.tolist(), step.tolist(), f, g.to(x), strict=True):

@@ -1,7 +1,7 @@
 """igos: why a detector saw what it saw, by mask optimisation.
 
 import igos
-adapter = igos.load("darknet", weights="net.weights", cfg="net.cfg")
+adapter = igos.load("emblem-m-rcnn")
 image = adapter.read("photo.jpg")
 for n, e in enumerate(igos.explain(adapter, image, adapter.detect(image))):
     e.save(f"out/{n}-{e.target.name}")

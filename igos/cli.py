@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -118,11 +118,14 @@ def explain(words: Sequence[str]) -> int:
         return 0
     flags.pop("debug")
     found = adapters()
-    model = flags.get("model") or (read_preset(flags["config"]).get("model") if flags.get("config") else None)
-    if model is None:
-        raise ConfigError("no model: give --model NAME and its weights (see --list)")
-    name = lookup(str(model), found.ADAPTERS, "model")
-    plan = resolve({**flags, "model": name}, found.ADAPTERS[name].preset)
+    model = flags.get("model") or _preset_value(flags, "model")
+    if model is None and any(k in flags for k in MODEL_OPTIONS + ("model_file",)):
+        raise ConfigError("no model: these flags belong to one; give --model NAME (see --list)")
+    name = lookup(str(model or found.DEFAULT), found.ADAPTERS, "model")
+    family = found.ADAPTERS[name]
+    if family.samples and "data" not in flags and not _preset_value(flags, "data"):
+        flags["data"] = [str(resources.folder("samples") / family.samples)]
+    plan = resolve({**flags, "model": name}, family.preset)
     config = plan.run
     if not config.data:
         raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
@@ -163,6 +166,11 @@ def explain(words: Sequence[str]) -> int:
     return 0
 
 
+def _preset_value(flags: Mapping[str, Any], key: str) -> Any:
+    """What the preset that the flags name says of key, or None."""
+    return read_preset(flags["config"]).get(key) if flags.get("config") else None
+
+
 def pick_device(name: str | None) -> torch.device:
     """The named device, else a GPU if there is one, else the CPU. Raises ConfigError if it is not there."""
     if name is None:
@@ -178,11 +186,14 @@ def pick_device(name: str | None) -> torch.device:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The closing table: a line per explanation (at most 40), and the means."""
-    lines = [f"{'image':28} {'what':20} {'score':>5} {'deletion':>8} {'insertion':>9} {'images':>6} {'s':>6}  status"]
+    columns = ["score", "deletion", "insertion"]
+    columns += [key for key in ("evidence_share",) if any(r.get(key) is not None for r in rows)]
+    widths = {key: max(len(key), 5) for key in columns}
+    lines = [f"{'image':28} {'what':20} {' '.join(columns)} {'images':>6} {'s':>6}  status"]
     for r in rows[:40]:
         image = Path(r["image"]).name
         start = "" if r["start"] is None else f" #{r['start']}"
-        numbers = [_figure(r[k], w) for k, w in (("score", 5), ("deletion", 8), ("insertion", 9))]
+        numbers = [_figure(r[key], width) for key, width in widths.items()]
         pushed, seconds = _figure(r["network_images"], 6, 0), _figure(r["seconds"], 6, 1)
         what = f"{(r['name'] or '-')[: 20 - len(start)]}{start}"
         shown = image if len(image) <= 28 else f"...{image[-25:]}"
@@ -190,7 +201,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     if len(rows) > 40:
         lines.append(f"... and {len(rows) - 40} more in results.csv")
     done = [r for r in rows if r["folder"]]
-    means = [_figure(_mean([r[k] for r in done]), w) for k, w in (("score", 5), ("deletion", 8), ("insertion", 9))]
+    means = [_figure(_mean([r[key] for r in done]), width) for key, width in widths.items()]
     return "\n".join([*lines, f"{'mean of ' + str(len(done)):49} {' '.join(means)}"])
 
 

@@ -38,15 +38,18 @@ def _flag(help: str, default: Any = None, **more: Any) -> Any:
 class Run:
     """The run. A None is decided by the model, the method or the preset."""
 
-    model: str | None = _flag("what to explain: m-rcnn, f-rcnn, yolov3spp, darknet, vgg16, ... (see --list)")
+    model: str | None = _flag(
+        "what to explain: emblem-m-rcnn (bundled), m-rcnn, f-rcnn, yolov3spp, darknet, vgg16, ... (see --list)"
+    )
     model_file: str | None = _flag("the model's weights: .pth, .pt, .safetensors or Darknet .weights")
     cfg: str | None = _flag("network description of a darknet model, a .cfg")
     names: str | None = _flag("class names, one per line")
     pretrained: bool = _flag("let torchvision download its weights", False)
     fit: str | None = _flag("how YOLO pictures are brought to size", choices=("stretch", "letterbox"))
     input_size: int | None = _flag("short side (R-CNN), side, a multiple of 32 (YOLO), crop (classifier)")
-    dataset: str | None = _flag("whose class names the model knows", choices=("imagenet", "coco", "voc"))
-    data: list[str] = _flag("pictures: files, folders (searched through) or glob patterns", ())
+    dataset: str | None = _flag("whose class names the model knows", choices=("imagenet", "coco", "voc", "emblems"))
+    data: list[str] = _flag("pictures: files, folders (searched through) or glob patterns; the model's samples", ())
+    annotations: str | None = _flag("COCO instances JSON with the objects' truth; instances.json beside a picture")
     shuffle: bool = _flag("take the pictures in a random order", False)
     num_samples: int | None = _flag("explain at most so many pictures", aliases=("--val_size",))
     target: str | None = _flag("all | top1 | index:N | box:x1,y1,x2,y2 (source pixels) | class:NAME")
@@ -193,7 +196,7 @@ def pick_preset(config: str | None, usual: str, given: Mapping[str, Any]) -> dic
 
 @dataclass(frozen=True)
 class Plan:
-    """A Run that can start: the run as data, the method and metrics made from it, the targets it asks for."""
+    """A Run that can start: the run as data; method, metrics and targets made from it; the score it explains."""
 
     run: Run
     method: Any
@@ -202,7 +205,6 @@ class Plan:
 
     @property
     def score(self) -> str:
-        """The score that is explained: the user's, else the method's own."""
         return self.run.score or default_score(self.method)
 
     def as_preset(self) -> dict[str, Any]:
@@ -226,9 +228,8 @@ def resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
         for key, value in source.items()
         if key in RUN_TYPES
     }
-    usual = coerce("set", preset.get("set") or [], list[str])
     asked = coerce("set", flags.get("set") or [], list[str])
-    values["set"] = [*usual, *asked]
+    values["set"] = [*coerce("set", preset.get("set") or [], list[str]), *asked]
     _check(values)
     name = lookup(values.get("method", "iGOS++"), METHODS, "method", ALIASES)
     metric_names = [lookup(m, [*METRICS, "none"], "metric") for m in values.get("metrics") or DEFAULT_METRICS]
@@ -246,8 +247,7 @@ def resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
             raise ConfigError(f"--set {item}: neither {name} nor its metrics have {key!r}; settings: {allowed}")
     _check_diverse(values, method)
     if flags.get("references") and not needs_references(method):
-        users = ", ".join(n for n, m in METHODS.items() if needs_references(m))
-        raise ConfigError(f"--references: {name} compares with no other pictures; {users} do")
+        raise ConfigError(f"--references: {name} compares with no other pictures; exp_grad and gradient_shap do")
     values.update(method=name, metrics=[m for m in metric_names if m != "none"])
     values["set"] = [s for s in values["set"] if s.split("=")[0] in used]
     if values.get("diverse_k"):

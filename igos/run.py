@@ -25,6 +25,7 @@ from igos.metrics import DEFAULT_METRICS
 from igos.ops import Blend
 from igos.references import Source, generated, source
 from igos.results import RunFolder
+from igos.truth import Context, Truth, known, match
 from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Scorer, Target
 
 
@@ -63,7 +64,11 @@ def make_problem(
 
 
 def explain_problem(
-    problem: Problem, method: Any, metrics: Sequence[Any] = (), judge: Scorer | None = None
+    problem: Problem,
+    method: Any,
+    metrics: Sequence[Any] = (),
+    context: Context | None = None,
+    judge: Scorer | None = None,
 ) -> list[Explanation]:
     """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends.
 
@@ -77,7 +82,7 @@ def explain_problem(
     forward, backward = scorer.forward_images - before[0], scorer.backward_images - before[1]
     ends = _ends(problem)
     judged = problem if judge is None else replace(problem, score=judge)
-    scores = [metric(judged, explanations) for metric in metrics]
+    scores = [metric(judged, explanations, context) for metric in metrics]
     return [
         replace(
             e,
@@ -118,15 +123,17 @@ def explain(
     seed: int = 0,
     batch: int | None = None,
     config: str | None = None,
+    context: Context | None = None,
     references: Tensor | None = None,
     **settings: Any,
 ) -> list[Explanation]:
     """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS).
 
     method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables;
-    config names a preset, by default the model's, for the method's settings. score {prob, logit} is by default the
-    method's own; references (R,3,H,W) in [0,1] are pictures to compare with, by default generated ones, for the
-    methods that want them. Raises ConfigError for what the method does not know.
+    config names a preset, by default the model's, for the method's settings; context holds what is known of the
+    targets, one Truth each, for the metrics that ask for it. score {prob, logit} is by default the method's own;
+    references (R,3,H,W) in [0,1] are pictures to compare with, by default generated ones, for the methods that want
+    them. Raises ConfigError for what the method does not know.
     """
     if not targets:
         return []
@@ -140,16 +147,9 @@ def explain(
     made = [m for name in metrics for m in ([name] if callable(name) else build_metrics([name])[0])]
     if references is None and needs_references(call):
         references = generated(image)
-    problem = make_problem(
-        adapter,
-        image,
-        targets,
-        score=score or default_score(call),
-        seed=seed,
-        batch=batch,
-        references=references,
-    )
-    return explain_problem(problem, call, made, _judge(adapter, targets, score, call, batch))
+    asked = score or default_score(call)
+    problem = make_problem(adapter, image, targets, score=asked, seed=seed, batch=batch, references=references)
+    return explain_problem(problem, call, made, context, _judge(adapter, targets, score, call, batch))
 
 
 def _judge(
@@ -202,12 +202,13 @@ def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None =
                     failures.append(ConfigError(f"--target {config.target}: {why}"))
                 folder.add({**row, "status": "skipped", "error": why})
                 continue
+            truths = known(path, config.annotations)
             groups = _jobs(config, targets, name)
             bar.total = (bar.total or 0) + sum(len(group) for group in groups)
             for group in groups:
-                explanations, seconds = _explain_group(plan, adapter, image, group, compare)
+                explanations, seconds = _explain_group(plan, adapter, image, group, truths, compare)
                 network += seconds
-                _write(folder, group, explanations)
+                _write(folder, group, explanations, truths)
                 bar.update(len(group))
                 bar.set_postfix_str(_averages(folder.rows))
     if len(failures) == len(pictures):
@@ -230,7 +231,12 @@ def _jobs(config: Run, targets: Sequence[Target], name: str) -> list[list[Job]]:
 
 
 def _explain_group(
-    plan: Plan, adapter: Adapter, image: Image, jobs: Sequence[Job], compare: Source | None
+    plan: Plan,
+    adapter: Adapter,
+    image: Image,
+    jobs: Sequence[Job],
+    truths: Sequence[Truth],
+    compare: Source | None,
 ) -> tuple[list[Explanation], float]:
     """The jobs' explanations, made in one batch, and the seconds spent inside the network."""
     config, starts = plan.run, None
@@ -256,12 +262,15 @@ def _explain_group(
         start_masks=starts,
         references=compare(image) if compare else None,
     )
+    context = Context([match(j.target, image, truths) for j in jobs])
     judge = _judge(adapter, targets, config.score, plan.method, config.batch)
-    explanations = explain_problem(problem, plan.method, plan.metrics, judge)
+    explanations = explain_problem(problem, plan.method, plan.metrics, context, judge)
     return explanations, problem.score.seconds + (judge.seconds if judge else 0)
 
 
-def _write(folder: RunFolder, jobs: Sequence[Job], explanations: Sequence[Explanation]) -> None:
+def _write(
+    folder: RunFolder, jobs: Sequence[Job], explanations: Sequence[Explanation], truths: Sequence[Truth]
+) -> None:
     """Arrays and pictures, drawn on all cores at once; a row is added when its files are whole."""
     writers = (results.write_arrays, *report.WRITERS)
     pool, whole = ThreadPoolExecutor(), 0
@@ -277,7 +286,8 @@ def _write(folder: RunFolder, jobs: Sequence[Job], explanations: Sequence[Explan
             whole += 1
         if jobs[0].start is not None:
             place = jobs[0].folder.rpartition("/")[0]
-            folder.write_json(f"{place}/diversity.json", diverse.diversity(explanations))
+            truth = match(jobs[0].target, explanations[0].image, truths)
+            folder.write_json(f"{place}/diversity.json", diverse.diversity(explanations, truth))
             report.write_starts(folder.path / place, explanations)
     except OSError as error:
         raise ConfigError(f"--output {folder.path}: cannot be written ({error.strerror or error})") from error

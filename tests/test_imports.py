@@ -13,7 +13,7 @@ LEVELS = [
     {"errors"},
     {"types"},
     {"ops", "resources", "files", "emblems"},
-    {"path", "baselines", "optim", "data"},
+    {"path", "baselines", "optim", "data", "truth"},
     {"methods", "metrics", "diverse", "targets", "references"},
     {"results", "report", "config"},
     {"run"},
@@ -67,11 +67,11 @@ def test_methods_and_metrics_do_not_know_detectors_config_report_or_each_other(k
             assert not module.startswith((f"igos.{other}", "igos.config", "igos.report", "detectors")), path.name
 
 
-def test_detectors_import_only_types_and_resources_of_igos() -> None:
+def test_detectors_import_only_types_resources_and_emblem_names_of_igos() -> None:
     for path in (ROOT / "detectors").glob("*.py"):
         for module, _ in imports(path):
             if module.split(".")[0] == "igos":
-                assert module in ("igos.types", "igos.resources"), f"{path.name} imports {module}"
+                assert module in ("igos.types", "igos.resources", "igos.emblems"), f"{path.name} imports {module}"
 
 
 def test_types_need_torch_and_numpy_only() -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from igos.metrics.curves import Deletion, Insertion
+from igos.metrics.evidence import EvidencePointing, EvidenceShare
 from igos.metrics.pointing import Pointing
 
 METRICS: dict[str, Callable[..., Any]] = {
@@ -15,5 +16,7 @@ METRICS: dict[str, Callable[..., Any]] = {
     "deletion_object": partial(Deletion, budget="object"),
     "insertion_object": partial(Insertion, budget="object"),
     "pointing": Pointing,
+    "evidence_share": EvidenceShare,
+    "evidence_pointing": EvidencePointing,
 }
-DEFAULT_METRICS = ("deletion", "insertion", "pointing")
+DEFAULT_METRICS = ("deletion", "insertion", "pointing", "evidence_share", "evidence_pointing")

@@ -162,8 +162,8 @@ def test_the_completeness_error_is_captum_s_delta_and_warns_above_five_percent()
     made = IntegratedGradients(n_steps=3, rule="left")(problem)
     for e, d in zip(made, delta, strict=True):
         (score,) = e.scores
-        assert score.detail["delta"] == pytest.approx(float(d), abs=1e-6)
-        assert score.value == pytest.approx(abs(score.detail["delta"] / score.detail["total"]))
+        assert score.detail["convergence_delta"] == pytest.approx(float(d), abs=1e-6)
+        assert score.value == pytest.approx(abs(score.detail["convergence_delta"] / score.detail["score_change"]))
         assert bool(e.warnings) == (score.value > 0.05)
     assert any(e.warnings for e in made) and all("\n" not in w for e in made for w in e.warnings)
     (good,) = IntegratedGradients(n_steps=40)(toy_problem(net_score()))

@@ -161,7 +161,7 @@ def test_blur_ig_follows_its_formula() -> None:
 @pytest.mark.parametrize("padding", ["constant", "reflect"])
 def test_blur_ig_is_complete(padding: str) -> None:
     (e,) = BlurIG(n_steps=80, s_max=6, padding=padding, rule="gausslegendre")(toy_problem(net_score()))
-    assert e.scores[0].value < 0.01 and e.warnings == () and abs(e.scores[0].detail["total"]) > 0.01
+    assert e.scores[0].value < 0.01 and e.warnings == () and abs(e.scores[0].detail["score_change"]) > 0.01
     assert not torch.equal(raw(e), torch.zeros(3, 24, 32))
 
 

@@ -123,17 +123,17 @@ class AttributionMethod(MapMethod):
     def _incomplete(self, error: Score) -> tuple[str, ...]:
         if self.complete != "yes" or not error.value > TOLERANCE:
             return ()
-        d = error.detail
+        made, moved = error.detail["attribution_sum"], error.detail["score_change"]
         return (
-            f"{self.name}: the attribution sums to {d['sum']:.3g} where the score moves by {d['total']:.3g} "
+            f"{self.name}: the attribution sums to {made:.3g} where the score moves by {moved:.3g} "
             f"(error {error.value:.0%}): {self.closer} them together",
         )
 
 
 def completeness(attribution: Tensor, total: Tensor) -> Score:
-    """|sum - total| / |total|, lower is better; detail: sum, total and delta = sum - total."""
+    """|sum - total| / |total|, lower is better; detail: both and convergence_delta, their difference."""
     made, wanted = float(attribution.cpu().double().sum()), float(total)
-    detail = {"sum": made, "total": wanted, "delta": made - wanted}
+    detail = {"attribution_sum": made, "score_change": wanted, "convergence_delta": made - wanted}
     return Score("completeness_error", abs(made - wanted) / max(abs(wanted), LEAST_MOVE), "lower", detail=detail)
 
 

@@ -319,6 +319,7 @@ def test_noise_comes_from_its_own_seed_alone() -> None:
         ("guided_ig", {"max_dist": 1.5}),
         ("guided_ig", {"n_steps": 0}),
         ("blur_ig", {"s_max": -1}),
+        ("blur_ig", {"power": 0.5}),
         ("blur_ig", {"padding": "wrap"}),
         ("blur_ig", {"rule": "simpson"}),
         ("idgi", {"n_steps": 1}),

@@ -165,9 +165,9 @@ def test_blur_ig_is_complete(padding: str) -> None:
     assert not torch.equal(raw(e), torch.zeros(3, 24, 32))
 
 
-def test_steps_that_lie_closer_at_small_sigmas_miss_less() -> None:
-    even, close_ = (BlurIG(n_steps=20, power=p)(toy_problem(net_score()))[0].scores[0].value for p in (1, 3))
-    assert close_ < 0.2 * even
+def test_steps_that_lie_closer_at_small_sigmas_miss_less_of_a_score_that_changes_there() -> None:
+    even, near = (BlurIG(n_steps=50, power=p)(toy_problem(net_score(seed=2)))[0].scores[0].value for p in (1, 3))
+    assert near < 0.01 and even > 0.1
 
 
 def test_blur_ig_of_a_constant_picture_or_without_blur_is_zero() -> None:

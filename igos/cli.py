@@ -24,9 +24,10 @@ from igos import resources
 from igos.baselines import BASELINES
 from igos.config import RUN_TYPES, Plan, Run, lookup, read_preset, resolve
 from igos.data import find_pictures
-from igos.methods import ALIASES, METHODS
+from igos.methods import ALIASES, METHODS, needs_references
 from igos.metrics import METRICS
 from igos.optim import OPTIMIZERS
+from igos.references import source
 from igos.results import RunFolder
 from igos.run import run
 from igos.types import Adapter, ConfigError, IgosError
@@ -157,6 +158,8 @@ def explain(words: Sequence[str]) -> int:
     folder.finish()
     for row in [r for r in folder.rows if r["error"]][:5]:
         print(f"igos: {row['status']}: {row['error']}", file=sys.stderr)
+    for warning in list(dict.fromkeys(r["warning"] for r in folder.rows if r["warning"]))[:5]:
+        print(f"igos: warning: {warning}", file=sys.stderr)
     print(table(folder.rows))
     print(f"{time.perf_counter() - begin:.1f} s, {share:.0%} of it inside the network")
     print(folder.path)
@@ -221,6 +224,9 @@ def _output_name(plan: Plan) -> str:
 def _record(adapter: Adapter, plan: Plan, words: Sequence[str]) -> dict[str, Any]:
     """What run.yaml notes beside the settings; not read back."""
     effective = getattr(plan.method, "effective", dict)
+    compared = {}
+    if needs_references(plan.method):
+        compared = {"references": source(adapter, plan.run.references, plan.run.data)[1]}
     return {
         "command": "igos " + shlex.join(words),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -231,17 +237,25 @@ def _record(adapter: Adapter, plan: Plan, words: Sequence[str]) -> dict[str, Any
         },
         "device": str(adapter.device),
         "threads": torch.get_num_threads(),
+        "score": plan.score,
+        **compared,
         **effective(),
     }
+
+
+METHOD_LINE = "{:43} {:14} {:22} {:11} {:7} {:5}  {}"
 
 
 def listing() -> str:
     """Everything that can be named, from the dicts that hold it."""
     names = {v: k for k, v in ALIASES.items()}
-    lines = ["methods (--method)"]
+    head = ("methods (--method)", "needs", "network images", "complete", "map", "score", "paper")
+    lines = [METHOD_LINE.format(*head)]
     for name, method in METHODS.items():
         alias = f" (alias {names[name]})" if name in names else ""
-        lines.append(f"  {name + alias:34} {method.needs:12} {method().cost:24} {method.paper}")
+        aggregate = getattr(method, "aggregate", "-")
+        facts = (method.needs, method().cost, method.complete, aggregate, method.score, method.paper)
+        lines.append(METHOD_LINE.format(f"  {name}{alias}", *facts))
     lines += ["", f"optimisers (--opt)    {', '.join(OPTIMIZERS)}"]
     lines += [f"metrics (--metrics)   {', '.join(METRICS)}", f"baselines             {', '.join(BASELINES)}"]
     presets = ", ".join(sorted(p.stem for p in resources.folder("configs").glob("*.yaml")))

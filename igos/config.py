@@ -17,7 +17,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 
 from igos import resources
-from igos.methods import ALIASES, METHODS
+from igos.methods import ALIASES, METHODS, default_score, needs_references
 from igos.metrics import DEFAULT_METRICS, METRICS
 from igos.optim import OPTIMIZERS
 from igos.targets import Selector
@@ -55,7 +55,7 @@ class Run:
     target: str | None = _flag("all | top1 | index:N | box:x1,y1,x2,y2 (source pixels) | class:NAME")
     threshold: float | None = _flag("least score of a detection, in [0,1]; 0.4 for detectors")
     part: str = _flag("what of the detection is explained", "class", choices=PARTS)
-    score: str = _flag("the score that is explained", "prob", choices=SCORES)
+    score: str | None = _flag("the score that is explained; prob, or what the method says in --list", choices=SCORES)
     method: str = _flag("how to explain (see --list)", "iGOS++")
     opt: str | None = _flag("optimiser of a mask method: LS, NAG or PG; NAG unless the preset says otherwise")
     form: str | None = _flag("default, or published: the papers' explicit step and numbers")
@@ -65,6 +65,7 @@ class Run:
     alpha: float | None = _flag("step size")
     L1: float | None = _flag("weight of sparsity")
     L2: float | None = _flag("weight of smoothness")
+    references: str | None = _flag("pictures to compare with (exp_grad, gradient_shap); the others of --data")
     diverse_k: int | None = _flag("start from each of K x K cells of the object: several explanations of one")
     init_posi: list[str] | None = _flag("which cells start: all, or 0-based row-major numbers; all")
     init_val: float | None = _flag("how deep the starting cell starts: its mask is 1 - init_val; 0.9")
@@ -195,12 +196,16 @@ def pick_preset(config: str | None, usual: str, given: Mapping[str, Any]) -> dic
 
 @dataclass(frozen=True)
 class Plan:
-    """A Run that can start: the run as data, the method and metrics made from it, the targets it asks for."""
+    """A Run that can start: the run as data; method, metrics and targets made from it; the score it explains."""
 
     run: Run
     method: Any
     metrics: tuple[Any, ...]
     selector: Selector
+
+    @property
+    def score(self) -> str:
+        return self.run.score or default_score(self.method)
 
     def as_preset(self) -> dict[str, Any]:
         """Plain data for run.yaml: as a preset it repeats this run."""
@@ -223,9 +228,8 @@ def resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
         for key, value in source.items()
         if key in RUN_TYPES
     }
-    usual = coerce("set", preset.get("set") or [], list[str])
     asked = coerce("set", flags.get("set") or [], list[str])
-    values["set"] = [*usual, *asked]
+    values["set"] = [*coerce("set", preset.get("set") or [], list[str]), *asked]
     _check(values)
     name = lookup(values.get("method", "iGOS++"), METHODS, "method", ALIASES)
     metric_names = [lookup(m, [*METRICS, "none"], "metric") for m in values.get("metrics") or DEFAULT_METRICS]
@@ -242,6 +246,8 @@ def resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
             allowed = ", ".join([*own, *sorted(_metric_keys(metrics))])
             raise ConfigError(f"--set {item}: neither {name} nor its metrics have {key!r}; settings: {allowed}")
     _check_diverse(values, method)
+    if flags.get("references") and not needs_references(method):
+        raise ConfigError(f"--references: {name} compares with no other pictures; exp_grad and gradient_shap do")
     values.update(method=name, metrics=[m for m in metric_names if m != "none"])
     values["set"] = [s for s in values["set"] if s.split("=")[0] in used]
     if values.get("diverse_k"):

@@ -20,11 +20,13 @@ from igos import diverse, report, results
 from igos.baselines import baseline
 from igos.config import Plan, Run, build_method, build_metrics, pick_preset
 from igos.data import find_pictures, unique
+from igos.methods import default_score, needs_references
 from igos.metrics import DEFAULT_METRICS
 from igos.ops import Blend
+from igos.references import Source, generated, source
 from igos.results import RunFolder
 from igos.truth import Context, Truth, known, match
-from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Target
+from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Scorer, Target
 
 
 def make_problem(
@@ -37,6 +39,7 @@ def make_problem(
     batch: int | None = None,
     starts: Sequence[int | None] | None = None,
     start_masks: Tensor | None = None,
+    references: Tensor | None = None,
 ) -> Problem:
     """One image and K targets (a target may stand several times, once per start) as a Problem."""
     k = len(targets)
@@ -56,13 +59,21 @@ def make_problem(
         images=[image] * k,
         start=start_masks,
         starts=starts,
+        references=references,
     )
 
 
 def explain_problem(
-    problem: Problem, method: Any, metrics: Sequence[Any] = (), context: Context | None = None
+    problem: Problem,
+    method: Any,
+    metrics: Sequence[Any] = (),
+    context: Context | None = None,
+    judge: Scorer | None = None,
 ) -> list[Explanation]:
-    """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends."""
+    """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends.
+
+    judge is the score that the metrics ask, where it is not the one that is explained.
+    """
     scorer = problem.score
     before = scorer.forward_images.copy(), scorer.backward_images.copy()
     begin = time.perf_counter()
@@ -70,7 +81,8 @@ def explain_problem(
     seconds = (time.perf_counter() - begin) / len(explanations)
     forward, backward = scorer.forward_images - before[0], scorer.backward_images - before[1]
     ends = _ends(problem)
-    scores = [metric(problem, explanations, context) for metric in metrics]
+    judged = problem if judge is None else replace(problem, score=judge)
+    scores = [metric(judged, explanations, context) for metric in metrics]
     return [
         replace(
             e,
@@ -80,7 +92,7 @@ def explain_problem(
             backward_images=int(backward[i]),
             score_original=float(ends[i, 0]),
             score_blurred=float(ends[i, 1]),
-            scores=tuple(s[i] for s in scores),
+            scores=(*e.scores, *(s[i] for s in scores)),
             start=problem.starts[i] if problem.starts else None,
             arrays=e.arrays if problem.start is None else {**e.arrays, "start_mask": problem.start[i].cpu().numpy()},
             status=e.status if ends[i].isfinite().all() else "not-finite",
@@ -107,19 +119,21 @@ def explain(
     opt: str | None = None,
     *,
     metrics: Sequence[Any] = DEFAULT_METRICS,
-    score: str = "prob",
+    score: str | None = None,
     seed: int = 0,
     batch: int | None = None,
     config: str | None = None,
     context: Context | None = None,
+    references: Tensor | None = None,
     **settings: Any,
 ) -> list[Explanation]:
     """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS).
 
     method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables;
     config names a preset, by default the model's, for the method's settings; context holds what is known of the
-    targets, one Truth each, for the metrics that ask for it. Raises ConfigError for what the
-    method does not know.
+    targets, one Truth each, for the metrics that ask for it. score {prob, logit} is by default the method's own;
+    references (R,3,H,W) in [0,1] are pictures to compare with, by default generated ones, for the methods that want
+    them. Raises ConfigError for what the method does not know.
     """
     if not targets:
         return []
@@ -131,8 +145,18 @@ def explain(
     else:
         call = method
     made = [m for name in metrics for m in ([name] if callable(name) else build_metrics([name])[0])]
-    problem = make_problem(adapter, image, targets, score=score, seed=seed, batch=batch)
-    return explain_problem(problem, call, made, context)
+    if references is None and needs_references(call):
+        references = generated(image)
+    asked = score or default_score(call)
+    problem = make_problem(adapter, image, targets, score=asked, seed=seed, batch=batch, references=references)
+    return explain_problem(problem, call, made, context, _judge(adapter, targets, score, call, batch))
+
+
+def _judge(
+    adapter: Adapter, targets: Sequence[Target], score: str | None, method: Any, batch: int | None
+) -> Scorer | None:
+    """Metrics ask the probability, also of a method that by its own choice explains the logit."""
+    return adapter.scorer(targets, "prob", batch) if score is None and default_score(method) != "prob" else None
 
 
 LARGEST_GROUP = 16  # objects in one batch: memory grows with them, the maps do not depend on it
@@ -156,6 +180,7 @@ def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None =
     config = plan.run
     pictures = find_pictures(config.data, config.shuffle, config.manual_seed, config.num_samples)
     plan.selector.check(adapter)
+    compare = source(adapter, config.references, config.data)[0] if needs_references(plan.method) else None
     begin, network = time.perf_counter(), 0.0
     failures: list[IgosError] = []
     bar = tqdm(total=0, unit="object", disable=None if progress is None else not progress, leave=False)
@@ -181,7 +206,7 @@ def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None =
             groups = _jobs(config, targets, name)
             bar.total = (bar.total or 0) + sum(len(group) for group in groups)
             for group in groups:
-                explanations, seconds = _explain_group(plan, adapter, image, group, truths)
+                explanations, seconds = _explain_group(plan, adapter, image, group, truths, compare)
                 network += seconds
                 _write(folder, group, explanations, truths)
                 bar.update(len(group))
@@ -206,7 +231,12 @@ def _jobs(config: Run, targets: Sequence[Target], name: str) -> list[list[Job]]:
 
 
 def _explain_group(
-    plan: Plan, adapter: Adapter, image: Image, jobs: Sequence[Job], truths: Sequence[Truth]
+    plan: Plan,
+    adapter: Adapter,
+    image: Image,
+    jobs: Sequence[Job],
+    truths: Sequence[Truth],
+    compare: Source | None,
 ) -> tuple[list[Explanation], float]:
     """The jobs' explanations, made in one batch, and the seconds spent inside the network."""
     config, starts = plan.run, None
@@ -220,18 +250,22 @@ def _explain_group(
                 for j in jobs
             ]
         )
+    targets = [j.target for j in jobs]
     problem = make_problem(
         adapter,
         image,
-        [j.target for j in jobs],
-        score=config.score,
+        targets,
+        score=plan.score,
         seed=config.manual_seed,
         batch=config.batch,
         starts=[j.start for j in jobs],
         start_masks=starts,
+        references=compare(image) if compare else None,
     )
     context = Context([match(j.target, image, truths) for j in jobs])
-    return explain_problem(problem, plan.method, plan.metrics, context), problem.score.seconds
+    judge = _judge(adapter, targets, config.score, plan.method, config.batch)
+    explanations = explain_problem(problem, plan.method, plan.metrics, context, judge)
+    return explanations, problem.score.seconds + (judge.seconds if judge else 0)
 
 
 def _write(

@@ -225,7 +225,7 @@ class Problem:
 
     start (K,h,w) in [0,1] is the mask to start from, or None for ones, and starts (K) says which start cell that
     is. The generators make each explanation independent of its batch. `images` (K) carry geometry and the source
-    picture.
+    picture. references (R,3,H,W) in [0,1] are other pictures, for the methods that compare with them.
     """
 
     x: Tensor
@@ -236,6 +236,7 @@ class Problem:
     images: Sequence[Image]
     start: Tensor | None = None
     starts: Sequence[int | None] | None = None
+    references: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.x.ndim != 4 or self.x.shape[1] != 3 or self.x.shape != self.x0.shape:
@@ -243,6 +244,9 @@ class Problem:
         k = len(self.x)
         if not (len(self.targets) == len(self.generators) == len(self.images) == self.score.targets == k):
             raise ConfigError(f"{k} pictures need {k} targets, generators, images and pinned scores")
+        r = self.references
+        if r is not None and (r.ndim != 4 or not len(r) or r.shape[1:] != self.x.shape[1:]):
+            raise ConfigError(f"references must be (R,{', '.join(map(str, self.x.shape[1:]))}), got {tuple(r.shape)}")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -267,7 +271,8 @@ class Explanation:
 
     attribution (C,H,W) float32 is raw and signed where the method has one; masks (n,h,w) in [0,1], 1 = keep,
     where the method learns masks; arrays holds further named maps; trace the course of the optimisation, one
-    array of T values per name; network_images / backward_images count the pictures pushed for this map.
+    array of T values per name; network_images / backward_images count the pictures pushed for this map; warnings
+    are for the user, a line each.
     """
 
     saliency: Tensor
@@ -290,6 +295,7 @@ class Explanation:
     score_original: float | None = None
     score_blurred: float | None = None
     scores: tuple[Score, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.saliency.ndim != 2:

@@ -14,7 +14,7 @@ LEVELS = [
     {"types"},
     {"ops", "resources", "files", "emblems"},
     {"path", "baselines", "optim", "data", "truth"},
-    {"methods", "metrics", "diverse", "targets"},
+    {"methods", "metrics", "diverse", "targets", "references"},
     {"results", "report", "config"},
     {"run"},
     {"cli"},

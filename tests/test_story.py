@@ -305,3 +305,31 @@ def test_a_closed_pipe_and_names_too_long_are_no_traceback(words: list[str]) -> 
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(f"{line} | true", shell=True, env=environment, capture_output=True, text=True)
     assert "Traceback" not in done.stderr, done.stderr
+
+
+def test_a_gradient_method_by_its_alias_says_what_it_could_not_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*model_flags(), "--data", photo("darknet_eagle.jpg"), "--metrics", "deletion", "--set", "n_steps=2"]
+    assert cli.main([*words, "--method", "gnl", "--output", str(tmp_path / "a")]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("igos: warning")]
+    assert len(said) == 1 and "no ReLU" in said[0] and "activations=all" in said[0]
+    (row,) = rows_of(tmp_path / "a")
+    assert row["network_images"] == 4 and row["backward_images"] == 2 and 0 <= row["deletion"] <= 1
+    assert row["score_original"] > 0 and row["completeness_error"] is not None
+    run = yaml.safe_load((tmp_path / "a" / "run.yaml").read_text())
+    assert run["record"]["score"] == "logit" and "score" not in run
+
+
+def test_the_list_says_what_every_method_needs_costs_and_keeps(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--list"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
+    for name, facts in {
+        "integrated_gradients": ("alias IG", "gradients", "60 + 2 forward", "yes", "sum", "prob", "2017"),
+        "guided_integrated_gradients": ("alias gnl", "backward rules", "no", "abs_sum", "logit", "2020"),
+        "exp_grad": ("alias expected_gradients", "in the mean"),
+        "rise": ("black box", "500 forward"),
+        "iGOS++": ("gradients", "48"),
+    }.items():
+        assert all(fact in lines[name] for fact in facts), lines[name]
+    assert set(igos.METHODS) <= set(lines)

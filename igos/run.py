@@ -19,11 +19,12 @@ from tqdm import tqdm
 from igos import diverse, report, results
 from igos.baselines import baseline
 from igos.config import Plan, Run, build_method, build_metrics, pick_preset
+from igos.context import Context
 from igos.data import find_pictures, unique
 from igos.metrics import DEFAULT_METRICS
 from igos.ops import Blend
 from igos.results import RunFolder
-from igos.truth import Context, Truth, known, match
+from igos.truth import Truth, known, match
 from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Target
 
 

@@ -244,11 +244,8 @@ def listing() -> str:
         alias = f" (alias {names[name]})" if name in names else ""
         lines.append(f"  {name + alias:34} {method.needs:12} {method().cost:24} {method.paper}")
     lines += ["", f"optimisers (--opt)    {', '.join(OPTIMIZERS)}"]
-    lines += [
-        f"baselines             {', '.join(BASELINES)}",
-        "",
-        "metrics (--metrics; ranges are those of probabilities)",
-    ]
+    lines += [f"baselines             {', '.join(BASELINES)}"]
+    lines += ["", "metrics (--metrics; ranges are those of probabilities)"]
     lines += columns([COLUMNS, *metric_table()])
     presets = ", ".join(sorted(p.stem for p in resources.folder("configs").glob("*.yaml")))
     lines += ["", f"presets (--config)    {presets}", "", "models (--model)"]

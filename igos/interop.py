@@ -23,7 +23,7 @@ from igos.types import SCORES, ConfigError, Explanation, Geometry, Image, Proble
 
 def to_quantus(explanations: Sequence[Explanation]) -> np.ndarray:
     """Maps as Quantus takes them, (N,1,H,W) float32 on the network's pixels; all of one picture size."""
-    sizes = {tuple(e.image.pixels.shape[1:]) for e in explanations}
+    sizes = {e.geometry.network for e in explanations}
     if len(sizes) != 1:
         raise ConfigError(f"Quantus takes maps of one picture size, got {sorted(sizes)}")
     return np.stack([upscale(e.saliency.float().cpu(), next(iter(sizes))).numpy()[None] for e in explanations])
@@ -42,7 +42,7 @@ def as_explain_func(
     """explain_func(model, inputs (N,3,H,W), targets (N,)) -> (N,1,H,W) float32 for a classifier's module.
 
     method: a name of METHODS with its settings, or a callable Problem -> [Explanation]. mean, std: how the inputs
-    were normalised; undone they must lie in [0,1]. Every call uses the same seed.
+    were normalised; undone they lie in [0,1], and what is a little outside is cut. Every call uses the same seed.
     """
     if score not in SCORES:
         raise ConfigError(f"score {score!r} is not one of {', '.join(SCORES)}")
@@ -68,8 +68,9 @@ def _problem(
         out = logits.softmax(dim=1) if score == "prob" else logits
         return out.gather(1, labels[rows, None])[:, 0]
 
-    if not (x.min() > -1e-3 and x.max() < 1 + 1e-3):
-        raise ConfigError(f"inputs * std + mean must lie in [0,1], got {float(x.min()):.3g} to {float(x.max()):.3g}")
+    if not (x.min() > -0.5 and x.max() < 1.5):  # perturbed inputs may leave [0,1] a little
+        found = f"{float(x.min()):.3g} to {float(x.max()):.3g}"
+        raise ConfigError(f"inputs * std + mean must lie in [0,1], got {found}; mean and std are those of the inputs")
     x, size = x.clamp(0, 1), (x.shape[2], x.shape[3])
     source = (x.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
     return Problem(

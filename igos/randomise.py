@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -56,11 +57,9 @@ def cascade(
     the problem for a copy of the network with the first `depth` of them drawn anew.
     """
 
+    @torch.no_grad()
     def run() -> None:
-        for _ in problem.score.stream(
-            torch.zeros(1, dtype=torch.long, device=problem.x.device), lambda _: problem.x[:1]
-        ):
-            pass
+        problem.score.forward(problem.x[:1], torch.zeros(1, dtype=torch.long, device=problem.x.device))
 
     names = layers(adapter.module, run)
 
@@ -68,6 +67,6 @@ def cascade(
         other: Any = copy.copy(adapter)
         other.module = randomise(adapter.module, names[:depth], seed)
         scorer = other.scorer(problem.targets, score, problem.score.batch)
-        return Problem(**{**vars(problem), "score": scorer})
+        return replace(problem, score=scorer)
 
     return names, randomised

@@ -81,7 +81,7 @@ class ROAD:
 def impute(x: Tensor, keep: Tensor, tolerance: float = 1e-6, most: int = 5000) -> Tensor:
     """x (N,C,H,W) with the pixels not in keep (N,H,W) bool filled in from those that are; at least one is.
 
-    tolerance: of the residual, relative to the picture's range.
+    tolerance: of the residual, in units of the picture.
     """
     known = keep[:, None].to(torch.float64)
     hole, picture = 1 - known, x.to(torch.float64)
@@ -97,10 +97,11 @@ def impute(x: Tensor, keep: Tensor, tolerance: float = 1e-6, most: int = 5000) -
     p = z = r / weight
     rz = (r * z).sum(total, keepdim=True)
     for _ in range(most):
-        if not float(r.abs().max()) > tolerance:
+        running = r.abs().amax(total, keepdim=True) > tolerance  # each on its own: batch mates change nothing
+        if not running.any():
             break
         q = apply(p)
-        step = rz / (p * q).sum(total, keepdim=True).clamp(min=1e-300)
+        step = running * rz / (p * q).sum(total, keepdim=True).clamp(min=1e-300)
         u, r = u + step * p, r - step * q
         z = r / weight
         before, rz = rz, (r * z).sum(total, keepdim=True)

@@ -400,10 +400,12 @@ def test_imputation_is_grad_cams_and_a_dense_solve(share: float) -> None:
     x = random(3, 13, 11)
     keep = random(13, 11, seed=2) > share
     keep[:6, :7] = False  # a hole at the border, one corner included
-    filled = impute(x[None], keep[None])[0]
+    filled = impute(x[None], keep[None], 1e-8)[0]
     wanted = NoisyLinearImputer(noise=0)(x.float(), keep.float())
     assert torch.allclose(filled.float(), wanted, atol=2e-5)
     assert torch.equal(filled[:, keep], x[:, keep])
+    quick = impute(x.float()[None], keep[None])[0]
+    assert torch.allclose(quick, wanted, atol=1e-3), "single precision, as metrics do it"
     weights = {(i, j): 1 / 6 if i * j == 0 else 1 / 12 for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)}
     matrix, right = np.eye(143), np.zeros((143, 3))
     for n in range(143):
@@ -423,10 +425,10 @@ def test_a_ramp_is_restored_and_one_pixel_fills_all() -> None:
     ramp = (torch.arange(9.0)[:, None] / 10 + torch.arange(9.0) / 20).double().expand(1, 3, -1, -1)
     keep = torch.ones(1, 9, 9, dtype=torch.bool)
     keep[0, 2:7, 3:6] = False
-    assert torch.allclose(impute(ramp, keep), ramp, atol=1e-5)
+    assert torch.allclose(impute(ramp, keep, 1e-8), ramp, atol=1e-5)
     alone = torch.zeros(1, 9, 9, dtype=torch.bool)
     alone[0, 4, 4] = True
-    assert torch.allclose(impute(ramp, alone), ramp[:, :, 4:5, 4:5].expand_as(ramp), atol=1e-5)
+    assert torch.allclose(impute(ramp, alone, 1e-8), ramp[:, :, 4:5, 4:5].expand_as(ramp), atol=1e-5)
 
 
 def test_road_by_hand_on_four_by_four() -> None:
@@ -494,6 +496,18 @@ def test_energy_by_hand() -> None:
     truth = Truth("toy", np.array([0, 3, 4, 4.0]), mask)
     assert judge("energy_mask", problem, saliency, Context([truth])).value == pytest.approx(0.4)
     assert math.isnan(judge("energy_mask", problem, -saliency.abs(), Context([truth])).value)
+
+
+@pytest.mark.parametrize("name", ["pointing", "energy_pointing", "ehr_weighted", "ehr_unweighted", "ehr_energy"])
+def test_a_class_is_looked_for_in_the_box_of_its_objects(name: str) -> None:
+    saliency = torch.zeros(8, 8)
+    saliency[5, 6] = 1
+    inside, outside = (Truth("toy", np.array(b, float), np.eye(8, dtype=bool)) for b in ([5, 4, 8, 8], [0, 0, 4, 4]))
+    problem = picture_problem(random(3, 8, 8), net_score(1), box=None)
+    assert judge(name, problem, saliency, Context([inside])).value == pytest.approx(1)
+    assert judge(name, problem, saliency, Context([outside])).value == pytest.approx(0)
+    detected = picture_problem(random(3, 8, 8), net_score(1), box=(5.0, 4.0, 8.0, 8.0))
+    assert judge(name, detected, saliency, Context([outside])).value == pytest.approx(1), "the target's own box counts"
 
 
 def test_pointing_on_masks_agrees_with_a_distance_transform() -> None:

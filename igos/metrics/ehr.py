@@ -19,7 +19,7 @@ from typing import ClassVar
 import numpy as np
 
 from igos.context import Context
-from igos.metrics.parts import NAN, NEEDS, NO_HEAT, box_pixels, score, trapezoid
+from igos.metrics.parts import NAN, NEEDS, NO_HEAT, box_pixels, score, trapezoid, truths
 from igos.types import Explanation, Problem, Score
 
 LEAST, MOST = 0.1, 0.99
@@ -28,7 +28,9 @@ QUANTILES = np.linspace(0, 1, 11)
 
 @dataclass(frozen=True)
 class EHRWeighted:
-    """In [0,1], on source pixels; NaN without a box or without heat. The box is the target's. Curve: q over ratio."""
+    """In [0,1], on source pixels; NaN without a box or heat. Curve: q over ratio. The box is
+    the target's; of a class, which has none, that of its objects where they are known.
+    """
 
     form: ClassVar[str] = "weighted"
     better: ClassVar[str] = "higher"
@@ -44,10 +46,11 @@ class EHRWeighted:
     def __call__(
         self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
     ) -> list[Score]:
-        return [self._score(e) for e in explanations]
+        known = truths(context, len(explanations))
+        return [self._score(e, box_pixels(e, t)) for e, t in zip(explanations, known, strict=True)]
 
-    def _score(self, e: Explanation) -> Score:
-        box, heat = box_pixels(e), e.on_source().clip(min=0).astype(np.float64)
+    def _score(self, e: Explanation, box: np.ndarray | None) -> Score:
+        heat = e.on_source().clip(min=0).astype(np.float64)
         if box is None:
             return score(self, NAN, NEEDS["box"])
         if not heat.max() > 0:

@@ -21,7 +21,10 @@ from igos.types import Explanation, Problem, Score
 
 @dataclass(frozen=True)
 class EnergyPointing:
-    """The object is the target's box. In [0,1], on source pixels; NaN without a box or without heat."""
+    """The object is the target's box; of a class, which has none, that of its objects where they are known.
+
+    In [0,1], on source pixels; NaN without a box or without heat.
+    """
 
     name: ClassVar[str] = "energy_pointing"
     better: ClassVar[str] = "higher"
@@ -33,7 +36,8 @@ class EnergyPointing:
     def __call__(
         self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
     ) -> list[Score]:
-        return [self._score(e, box_pixels(e)) for e in explanations]
+        known = truths(context, len(explanations))
+        return [self._score(e, box_pixels(e, t)) for e, t in zip(explanations, known, strict=True)]
 
     def _score(self, e: Explanation, region: np.ndarray | None) -> Score:
         heat = e.on_source().clip(min=0).astype(np.float64)

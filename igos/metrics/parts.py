@@ -19,7 +19,7 @@ from igos.types import ConfigError, Explanation, Problem, Score
 
 NAN = float("nan")
 NEEDS = {
-    "box": "the target has no box",
+    "box": "the target has no box, and its object's truth is not known",
     "attribution": "the method gives no attribution",
     "truth": "the object's truth is not known",
     "evidence": "the evidence for the object is not known",
@@ -126,11 +126,15 @@ def tile_sums(values: Tensor, tile: Tensor) -> Tensor:
     return out.index_add_(-1, tile.flatten().to(flat.device), flat)
 
 
-def box_pixels(e: Explanation) -> np.ndarray | None:
-    """The source pixels (H0,W0) bool whose centres lie in the target's box; None without one."""
+def box_pixels(e: Explanation, truth: Truth | None) -> np.ndarray | None:
+    """The source pixels (H0,W0) bool whose centres lie in the target's box, or for a class, which has none, in the
+    box of its objects, if that is known; else None.
+    """
     box = e.box_on_source()
     if box is None:
-        return None
+        if truth is None:
+            return None
+        box = truth.box
     height, width = e.geometry.source
     y, x = np.arange(height)[:, None] + 0.5, np.arange(width)[None] + 0.5
     return (x >= box[0]) & (x <= box[2]) & (y >= box[1]) & (y <= box[3])

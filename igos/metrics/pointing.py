@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from igos.context import Context
 from igos.metrics.parts import CONSTANT, NAN, NEEDS, score, truths
@@ -35,20 +36,28 @@ class Pointing:
     def __post_init__(self) -> None:
         _check(self.tolerance)
 
-    def __call__(self, problem: Problem, explanations: Sequence[Explanation], context: Any = None) -> list[Score]:
-        """In [0,1]; NaN for a target without a box, or a map that points nowhere (constant)."""
-        return [
-            score(self, self._hit(e, problem.size), NEEDS["box"] if e.target.box is None else CONSTANT)
-            for e in explanations
-        ]
+    def __call__(
+        self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
+    ) -> list[Score]:
+        """In [0,1]; NaN without a box, or for a map that points nowhere (constant). The box is the target's; of a
+        class, which has none, that of its objects where they are known.
+        """
+        made = []
+        for e, truth in zip(explanations, truths(context, len(explanations)), strict=True):
+            box = e.target.box
+            if box is None and truth is not None:
+                box = e.geometry.to_network(torch.from_numpy(truth.box))
+            if box is None or e.saliency.min() == e.saliency.max():
+                made.append(score(self, NAN, NEEDS["box"] if box is None else CONSTANT))
+            else:
+                made.append(score(self, self._hit(e, box.double().cpu(), problem.size)))
+        return made
 
-    def _hit(self, e: Explanation, size: tuple[int, int]) -> float:
-        if e.target.box is None or e.saliency.min() == e.saliency.max():
-            return NAN
+    def _hit(self, e: Explanation, box: Tensor, size: tuple[int, int]) -> float:
         nodes = torch.nonzero(e.saliency == e.saliency.max()).double()
         cell = torch.tensor([(n - 1) / max(c - 1, 1) for n, c in zip(size, e.saliency.shape, strict=True)])
         y, x = (nodes * cell).unbind(1)
-        x1, y1, x2, y2 = e.target.box.double().cpu()
+        x1, y1, x2, y2 = box
         dy, dx = self.tolerance * cell
         hit = (x >= x1 - dx) & (x <= x2 + dx) & (y >= y1 - dy) & (y <= y2 + dy)
         return float(hit.double().mean())

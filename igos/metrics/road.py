@@ -59,7 +59,7 @@ class ROAD:
 
         def pictures(part: slice) -> Tensor:
             keep = np.ones((len(job[part]), n), dtype=bool)
-            noise = torch.zeros(len(keep), *x.shape[1:], dtype=torch.float64)
+            noise = torch.zeros(len(keep), *x.shape[1:])
             jobs = zip(row[part].tolist(), least[part].tolist(), level[part].tolist(), strict=True)
             for j, (r, last, p) in enumerate(jobs):
                 order = orders[r][::-1] if last else orders[r]
@@ -78,22 +78,22 @@ class ROAD:
         return made
 
 
-def impute(x: Tensor, keep: Tensor, tolerance: float = 1e-6, most: int = 5000) -> Tensor:
+def impute(x: Tensor, keep: Tensor, tolerance: float = 1e-5, most: int = 5000) -> Tensor:
     """x (N,C,H,W) with the pixels not in keep (N,H,W) bool filled in from those that are; at least one is.
 
     tolerance: of the residual, in units of the picture.
     """
-    known = keep[:, None].to(torch.float64)
-    hole, picture = 1 - known, x.to(torch.float64)
+    known = keep[:, None].to(x)
+    hole = 1 - known
     weight = _neighbours(torch.ones_like(known[:1]))
-    total = (-2, -1)
+    total, tiny = (-2, -1), torch.finfo(x.dtype).tiny
 
     def apply(u: Tensor) -> Tensor:
         return hole * (weight * u - _neighbours(u))
 
-    mean = (picture * known).sum(total, keepdim=True) / known.sum(total, keepdim=True)
+    mean = (x * known).sum(total, keepdim=True) / known.sum(total, keepdim=True)
     u = hole * mean
-    r = hole * _neighbours(picture * known) - apply(u)
+    r = hole * _neighbours(x * known) - apply(u)
     p = z = r / weight
     rz = (r * z).sum(total, keepdim=True)
     for _ in range(most):
@@ -101,12 +101,12 @@ def impute(x: Tensor, keep: Tensor, tolerance: float = 1e-6, most: int = 5000) -
         if not running.any():
             break
         q = apply(p)
-        step = running * rz / (p * q).sum(total, keepdim=True).clamp(min=1e-300)
+        step = running * rz / (p * q).sum(total, keepdim=True).clamp(min=tiny)
         u, r = u + step * p, r - step * q
         z = r / weight
         before, rz = rz, (r * z).sum(total, keepdim=True)
-        p = z + rz / before.clamp(min=1e-300) * p
-    return torch.where(keep[:, None], x, u.to(x))
+        p = z + rz / before.clamp(min=tiny) * p
+    return torch.where(keep[:, None], x, u)
 
 
 def _neighbours(u: Tensor) -> Tensor:

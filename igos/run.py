@@ -23,6 +23,7 @@ from igos.context import Context
 from igos.data import find_pictures, unique
 from igos.metrics import DEFAULT_METRICS
 from igos.ops import Blend
+from igos.randomise import cascade
 from igos.results import RunFolder
 from igos.truth import Truth, known, match
 from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Target
@@ -63,7 +64,10 @@ def make_problem(
 def explain_problem(
     problem: Problem, method: Any, metrics: Sequence[Any] = (), context: Context | None = None
 ) -> list[Explanation]:
-    """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends."""
+    """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends.
+
+    Metrics that explain again do it with the same method, unless the context holds another.
+    """
     scorer = problem.score
     before = scorer.forward_images.copy(), scorer.backward_images.copy()
     begin = time.perf_counter()
@@ -71,6 +75,8 @@ def explain_problem(
     seconds = (time.perf_counter() - begin) / len(explanations)
     forward, backward = scorer.forward_images - before[0], scorer.backward_images - before[1]
     ends = _ends(problem)
+    context = context or Context()
+    context = context if context.explain else replace(context, explain=method)
     scores = [metric(problem, explanations, context) for metric in metrics]
     return [
         replace(
@@ -133,7 +139,15 @@ def explain(
         call = method
     made = [m for name in metrics for m in ([name] if callable(name) else build_metrics([name])[0])]
     problem = make_problem(adapter, image, targets, score=score, seed=seed, batch=batch)
-    return explain_problem(problem, call, made, context)
+    return explain_problem(problem, call, made, _completed(context or Context(), made, adapter, problem, score))
+
+
+def _completed(context: Context, metrics: Sequence[Any], adapter: Adapter, problem: Problem, score: str) -> Context:
+    """The context with randomised networks, where a metric needs them and none are given."""
+    if context.randomised or not any("randomised" in getattr(m, "needs", ()) for m in metrics):
+        return context
+    layers, randomised = cascade(adapter, problem, score)
+    return replace(context, layers=layers, randomised=randomised)
 
 
 LARGEST_GROUP = 16  # objects in one batch: memory grows with them, the maps do not depend on it
@@ -232,6 +246,7 @@ def _explain_group(
         start_masks=starts,
     )
     context = Context([match(j.target, image, truths) for j in jobs])
+    context = _completed(context, plan.metrics, adapter, problem, config.score)
     return explain_problem(problem, plan.method, plan.metrics, context), problem.score.seconds
 
 

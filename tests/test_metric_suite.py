@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from torch import Tensor
 
+from igos.cli import listing
 from igos.context import Context
 from igos.metrics import COLUMNS, DEFAULT_METRICS, METRICS, table
 from igos.metrics.curves import Deletion
@@ -176,6 +178,13 @@ def test_a_score_that_is_not_finite_gives_nan_with_a_reason(name: str) -> None:
     made = explained(problem, random(4, 4), random(3, 16, 16))
     (score,) = METRICS[name]()(problem, made)
     assert math.isnan(score.value) and score.detail[f"{name}_reason"]
+
+
+def test_the_list_shows_every_metric_whole() -> None:
+    lines = listing().splitlines()
+    for row in [COLUMNS, *table()]:
+        (line,) = [text for text in lines if text.split("  ")[1:2] == [row[0]] and row[-1] in text]
+        assert [cell.strip() for cell in re.split(r"\s{2,}", line.strip())] == list(row)
 
 
 # --- curves and protocols

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import igos
+from igos import results
 from igos.context import Context
 from igos.metrics import METRICS
 from igos.randomise import cascade, layers, randomise
@@ -114,6 +115,17 @@ def test_the_cascade_leaves_the_adapter_alone_and_sanity_runs_on_it(bundled: tup
     assert -0.5 < score.value < 0.9 and -1 <= score.detail["sanity_ssim"] < 0.9
     assert all(torch.equal(v, before[k]) for k, v in adapter.module.state_dict().items())
     assert all(not p.requires_grad for p in adapter.module.parameters())
+
+
+def test_explain_fills_in_what_metrics_need_to_explain_again(bundled: tuple[Adapter, Problem]) -> None:
+    adapter, problem = bundled
+    metrics = [METRICS["sanity"](stages=1), METRICS["max_sensitivity"](samples=1), "completeness", "transfer"]
+    (e,) = igos.explain(adapter, problem.images[0], problem.targets, "IG", n_steps=4, size=8, metrics=metrics)
+    sanity, moved, complete, transfer = e.scores
+    assert np.isfinite([sanity.value, moved.value, complete.value]).all() and e.network_images == 4
+    assert moved.detail["max_sensitivity_floor"] == 0, "Integrated Gradients draws nothing"
+    row = results.row(e, "there")
+    assert np.isnan(row["transfer"]) and "other network" in row["transfer_reason"] and row["sanity"] == sanity.value
 
 
 METHODS_IG = igos.METHODS["integrated_gradients"]

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from igos.cli import listing
 from igos.context import Context
+from igos.methods import METHODS
 from igos.metrics import COLUMNS, DEFAULT_METRICS, METRICS, table
 from igos.metrics.curves import Deletion
 from igos.metrics.ehr import effective_heat
@@ -159,9 +160,9 @@ def test_figures_follow_the_seed_and_not_the_batch(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "settings"),
     [("degradation", {"tile": 0}), ("degradation", {"replace": "pink"}), ("degradation_pgig", {"steps": 0}),
-     ("sensitivity_n", {"subsets": 2}), ("sensitivity_n", {"grid": 0}), ("sensitivity_n", {"substrate": "x"}),
-     ("road", {"levels": 0}), ("road", {"noise": -1.0}), ("infidelity", {"kind": "round"}),
-     ("infidelity", {"side": 1.0}), ("infidelity", {"samples": 0}), ("max_sensitivity", {"radius": 0.0}),
+     ("sensitivity_n", {"subsets": 2}), ("sensitivity_n", {"side": 0}), ("sensitivity_n", {"substrate": "x"}),
+     ("road", {"levels": 0}), ("road", {"spread": -1.0}), ("infidelity", {"kind": "round"}),
+     ("infidelity", {"square": 1.0}), ("infidelity", {"samples": 0}), ("max_sensitivity", {"radius": 0.0}),
      ("sanity", {"stages": 0}),
      ("transfer", {"steps": 0}), ("pointing_mask", {"tolerance": -1.0}), ("deletion", {"units": "inches"}),
      ("deletion", {"step": -1})],
@@ -320,7 +321,7 @@ def test_exact_contributions_have_full_sensitivity_and_fidelity() -> None:
     problem = picture_problem(x, linear(w))
     exact = (w * x).sum(dim=0)
     made = explained(problem, torch.rand(4, 4), (w * x).float())
-    (score,) = METRICS["sensitivity_n"](grid=6, substrate="black")(problem, made)
+    (score,) = METRICS["sensitivity_n"](side=6, substrate="black")(problem, made)
     assert score.value == pytest.approx(1, abs=1e-6) and score.detail["sensitivity_n_undefined"] == 0
     assert score.curve is not None and score.curve[1] == pytest.approx(np.ones(6), abs=1e-6)
     (score,) = METRICS["infidelity"](substrate="black")(problem, made)
@@ -328,7 +329,7 @@ def test_exact_contributions_have_full_sensitivity_and_fidelity() -> None:
     (score,) = METRICS["completeness"]()(problem, made)
     assert score.value == pytest.approx(0, abs=1e-5)
     opposite = explained(problem, -exact)  # no attribution: the map itself
-    assert METRICS["sensitivity_n"](grid=6, substrate="black")(problem, opposite)[0].value == pytest.approx(-1)
+    assert METRICS["sensitivity_n"](side=6, substrate="black")(problem, opposite)[0].value == pytest.approx(-1)
     assert METRICS["infidelity"](substrate="black")(problem, opposite)[0].value == pytest.approx(0, abs=1e-9)
 
 
@@ -336,7 +337,7 @@ def test_sensitivity_n_by_hand_on_four_by_four() -> None:
     """Sets of one: the correlation of the map with the pixels' own weights, over the pixels that were drawn."""
     weights = torch.arange(16.0).view(4, 4)
     problem, saliency = white(weights), random(4, 4).float()
-    metric = METRICS["sensitivity_n"](grid=4, sizes=1, subsets=60, substrate="black")
+    metric = METRICS["sensitivity_n"](side=4, sizes=1, subsets=60, substrate="black")
     (score,) = metric(problem, explained(problem, saliency))
     sets = metric._sets(problem, 0, np.array([1]), 16)[1:]
     assert (sets.sum(dim=1) == 1).all() and sets.any(dim=0).sum() > 10
@@ -375,7 +376,7 @@ def test_infidelity_by_hand_and_its_extremes() -> None:
     weights[0, 0] = weights[3, 3] = 1.0
     problem, half = white(weights), torch.zeros(4, 4)
     half[0, 0] = 1.0
-    metric = METRICS["infidelity"](samples=400, side=0.25, substrate="black")
+    metric = METRICS["infidelity"](samples=400, square=0.25, substrate="black")
     hits = torch.stack([metric.perturbation(problem, 0, j)[0] for j in range(1, 401)]).sum(dim=0)
     assert hits.sum() == 400 and (hits > 5).all(), "squares of one pixel, everywhere"
     wanted = float(hits[3, 3] / (hits[0, 0] + hits[3, 3]))
@@ -445,10 +446,10 @@ def test_road_by_hand_on_four_by_four() -> None:
     weights = torch.zeros(4, 4)
     weights[1, 2] = 1.0
     problem = picture_problem(weights.expand(3, -1, -1), linear(weights.expand(3, -1, -1) / 3))
-    score = judge("road", problem, weights, levels=5, noise=0.0)
+    score = judge("road", problem, weights, levels=5, spread=0.0)
     assert score.value == pytest.approx(0.5, abs=1e-6) and score.detail["road_morf"] == pytest.approx(0, abs=1e-6)
-    assert judge("road", problem, -weights, levels=5, noise=0.0).value == pytest.approx(-0.5, abs=1e-6)
-    noisy = judge("road", problem, weights, levels=5, noise=0.05).value
+    assert judge("road", problem, -weights, levels=5, spread=0.0).value == pytest.approx(-0.5, abs=1e-6)
+    noisy = judge("road", problem, weights, levels=5, spread=0.05).value
     assert noisy != pytest.approx(0.5, abs=1e-6) and abs(noisy - 0.5) < 0.1
     still = picture_problem(random(3, 8, 8), lambda p, r: p.mean(dim=(1, 2, 3)) * 0 + 0.7)
     assert judge("road", still, random(4, 4).float()).value == pytest.approx(0)
@@ -671,3 +672,9 @@ def test_default_metrics_are_metrics_and_settings_are_plain() -> None:
     assert set(DEFAULT_METRICS) <= set(METRICS)
     for name in METRICS:
         assert {f.type for f in fields(type(METRICS[name]()))} <= {"int", "float", "str"}, name
+
+
+def test_a_setting_of_a_method_is_not_taken_for_a_metrics() -> None:
+    """`--set KEY=VALUE` gives a key to whoever knows it: metrics share theirs, but none with a method."""
+    of_methods = {f.name for m in METHODS.values() for f in fields(m)}
+    assert not of_methods & {f.name for name in METRICS for f in fields(type(METRICS[name]()))}

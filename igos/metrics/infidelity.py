@@ -30,7 +30,7 @@ KINDS = ("square", "noise")
 
 @dataclass(frozen=True)
 class Infidelity:
-    """kind: one of KINDS; samples: perturbations; side: a square's, as a share of the picture's shorter side;
+    """kind: one of KINDS; samples: perturbations; square: its side, as a share of the picture's shorter side;
     spread: of the noise, in units of the picture [0,1]; substrate: one of SUBSTRATES, what squares show.
 
     0: the map says how the score changes, 1: it says nothing. NaN for a map of zeros or a score that stays.
@@ -38,7 +38,7 @@ class Infidelity:
 
     kind: str = "square"
     samples: int = 100
-    side: float = 0.25
+    square: float = 0.25
     spread: float = 0.2
     substrate: str = "zero"
 
@@ -52,8 +52,8 @@ class Infidelity:
         check_choice(self, "kind", KINDS)
         check_choice(self, "substrate", SUBSTRATES)
         check_positive(self, "samples", "spread")
-        if not 0 < self.side < 1:
-            raise ConfigError(f"side must lie between 0 and 1, got {self.side}")
+        if not 0 < self.square < 1:
+            raise ConfigError(f"square must lie between 0 and 1, got {self.square}")
 
     @property
     def cost(self) -> str:
@@ -94,7 +94,7 @@ class Infidelity:
         height, width = problem.size
         if self.kind == "noise":
             return self.spread * torch.randn(3, height, width, generator=generator, dtype=torch.float64)
-        side = max(round(self.side * min(height, width)), 1)
+        side = max(round(self.square * min(height, width)), 1)
         y, x = (int(torch.randint(n - side + 1, (), generator=generator)) for n in (height, width))
         square = torch.zeros(1, height, width, dtype=torch.float64)
         square[:, y : y + side, x : x + side] = 1

@@ -26,13 +26,13 @@ from igos.types import ConfigError, Explanation, Problem, Score
 
 @dataclass(frozen=True)
 class ROAD:
-    """levels: how many p, evenly from 0.1 to 0.9 of the pixels; noise: its spread, in units of the picture [0,1].
+    """levels: how many p, evenly from 0.1 to 0.9 of the pixels; spread: of the noise, in units of the picture [0,1].
 
     Random maps score about 0. Curve: p over that half difference.
     """
 
     levels: int = 5
-    noise: float = 0.01
+    spread: float = 0.01
 
     name: ClassVar[str] = "road"
     better: ClassVar[str] = "higher"
@@ -42,8 +42,8 @@ class ROAD:
 
     def __post_init__(self) -> None:
         check_positive(self, "levels")
-        if not 0 <= self.noise < float("inf"):
-            raise ConfigError(f"noise must be a finite number >= 0, got {self.noise}")
+        if not 0 <= self.spread < float("inf"):
+            raise ConfigError(f"spread must be a finite number >= 0, got {self.spread}")
 
     @property
     def cost(self) -> str:
@@ -67,7 +67,7 @@ class ROAD:
                 noise[j].normal_(generator=seeded(problem, r, f"{self.name}|{p}"))
             kept = torch.from_numpy(keep.reshape(-1, *problem.size)).to(x.device)
             filled = impute(x[row[part].to(x.device)], kept)
-            return torch.where(kept[:, None], filled, (filled + self.noise * noise.to(filled)).clamp(0, 1))
+            return torch.where(kept[:, None], filled, (filled + self.spread * noise.to(filled)).clamp(0, 1))
 
         y = scores(problem, row.to(x.device), pictures).reshape(-1, 2, self.levels)
         made = []

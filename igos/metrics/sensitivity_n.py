@@ -36,14 +36,15 @@ from igos.types import ConfigError, Explanation, Problem, Score
 
 @dataclass(frozen=True)
 class SensitivityN:
-    """grid: tiles a side; sizes: how many n; subsets: sets of each; substrate: one of SUBSTRATES.
+    """side: about so many tiles along each side of the picture; sizes: how many n; subsets: sets of each; substrate:
+    one of SUBSTRATES.
 
     1 for exact contributions to an additive score, about 0 for random maps. `_undefined` counts the n at which the
     map's sums or the changes of the score are all alike; NaN where that is so at every n. Curve: n / tiles over
     correlation.
     """
 
-    grid: int = 14
+    side: int = 14
     sizes: int = 6
     subsets: int = 50
     substrate: str = "zero"
@@ -55,7 +56,7 @@ class SensitivityN:
     paper: ClassVar[str] = "Ancona et al. 2018"
 
     def __post_init__(self) -> None:
-        check_positive(self, "grid", "sizes")
+        check_positive(self, "side", "sizes")
         check_choice(self, "substrate", SUBSTRATES)
         if self.subsets < 3:
             raise ConfigError(f"subsets must be at least 3, got {self.subsets}")
@@ -66,7 +67,7 @@ class SensitivityN:
 
     def __call__(self, problem: Problem, explanations: Sequence[Explanation], context: Any = None) -> list[Score]:
         x, (height, width) = problem.x, problem.size
-        tile = tiles(problem.size, (max(height // self.grid, 1), max(width // self.grid, 1)))
+        tile = tiles(problem.size, (max(height // self.side, 1), max(width // self.side, 1)))
         number = int(tile.max()) + 1
         sizes = np.unique(np.rint(np.geomspace(1, max(0.8 * number, 1), self.sizes)).astype(int))
         chosen = torch.stack([self._sets(problem, i, sizes, number) for i in range(len(explanations))])

@@ -35,12 +35,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
 from igos.config import build_method, read_preset  # noqa: E402
+from igos.context import Context  # noqa: E402
 from igos.diverse import covered, start_mask  # noqa: E402
 from igos.emblems import scene  # noqa: E402
 from igos.metrics import Deletion, EvidencePointing, EvidenceShare, Insertion, Pointing  # noqa: E402
 from igos.ops import upscale  # noqa: E402
 from igos.run import explain_problem, make_problem  # noqa: E402
-from igos.truth import Context, Truth, match, scene_truth  # noqa: E402
+from igos.truth import Truth, match, scene_truth  # noqa: E402
 from igos.types import Adapter, Explanation, Image, Problem, Target  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -25,7 +25,8 @@ from igos.baselines import BASELINES
 from igos.config import RUN_TYPES, Plan, Run, lookup, read_preset, resolve
 from igos.data import find_pictures
 from igos.methods import ALIASES, METHODS, needs_references
-from igos.metrics import METRICS
+from igos.metrics import COLUMNS
+from igos.metrics import table as metric_table
 from igos.optim import OPTIMIZERS
 from igos.references import source
 from igos.results import RunFolder
@@ -257,14 +258,22 @@ def listing() -> str:
         facts = (method.needs, method().cost, method.complete, aggregate, method.score, method.paper)
         lines.append(METHOD_LINE.format(f"  {name}{alias}", *facts))
     lines += ["", f"optimisers (--opt)    {', '.join(OPTIMIZERS)}"]
-    lines += [f"metrics (--metrics)   {', '.join(METRICS)}", f"baselines             {', '.join(BASELINES)}"]
+    lines += [f"baselines             {', '.join(BASELINES)}"]
+    lines += ["", "metrics (--metrics; ranges are those of probabilities)"]
+    lines += columns([COLUMNS, *metric_table()])
     presets = ", ".join(sorted(p.stem for p in resources.folder("configs").glob("*.yaml")))
-    lines += [f"presets (--config)    {presets}", "", "models (--model)"]
+    lines += ["", f"presets (--config)    {presets}", "", "models (--model)"]
     by_preset: dict[str, list[str]] = {}
     for model, family in adapters().ADAPTERS.items():
         by_preset.setdefault(family.preset, []).append(model)
     lines += [f"  {preset:12} {', '.join(models)}" for preset, models in by_preset.items()]
     return "\n".join(lines)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of words as lines with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  " + "  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"explain": explain}

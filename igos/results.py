@@ -42,6 +42,8 @@ ROW_KEYS = [
     "start",
     "deletion",
     "insertion",
+    "deletion_normalised",
+    "insertion_normalised",
     "pointing",
     "evidence_share",
     "evidence_lift",

@@ -19,13 +19,15 @@ from tqdm import tqdm
 from igos import diverse, report, results
 from igos.baselines import baseline
 from igos.config import Plan, Run, build_method, build_metrics, pick_preset
+from igos.context import Context
 from igos.data import find_pictures, unique
 from igos.methods import default_score, needs_references
 from igos.metrics import DEFAULT_METRICS
 from igos.ops import Blend
+from igos.randomise import cascade
 from igos.references import Source, generated, source
 from igos.results import RunFolder
-from igos.truth import Context, Truth, known, match
+from igos.truth import Truth, known, match
 from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Scorer, Target
 
 
@@ -72,7 +74,8 @@ def explain_problem(
 ) -> list[Explanation]:
     """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends.
 
-    judge is the score that the metrics ask, where it is not the one that is explained.
+    judge is the score that the metrics ask, where it is not the one that is explained. Metrics that explain again
+    do it with the same method and score, unless the context holds another.
     """
     scorer = problem.score
     before = scorer.forward_images.copy(), scorer.backward_images.copy()
@@ -82,6 +85,12 @@ def explain_problem(
     forward, backward = scorer.forward_images - before[0], scorer.backward_images - before[1]
     ends = _ends(problem)
     judged = problem if judge is None else replace(problem, score=judge)
+
+    def again(p: Problem) -> list[Explanation]:
+        return method(replace(p, score=scorer) if p.score is judged.score else p)
+
+    context = context or Context()
+    context = context if context.explain else replace(context, explain=again)
     scores = [metric(judged, explanations, context) for metric in metrics]
     return [
         replace(
@@ -149,6 +158,7 @@ def explain(
         references = generated(image)
     asked = score or default_score(call)
     problem = make_problem(adapter, image, targets, score=asked, seed=seed, batch=batch, references=references)
+    context = _completed(context or Context(), made, adapter, problem, asked)
     return explain_problem(problem, call, made, context, _judge(adapter, targets, score, call, batch))
 
 
@@ -157,6 +167,14 @@ def _judge(
 ) -> Scorer | None:
     """Metrics ask the probability, also of a method that by its own choice explains the logit."""
     return adapter.scorer(targets, "prob", batch) if score is None and default_score(method) != "prob" else None
+
+
+def _completed(context: Context, metrics: Sequence[Any], adapter: Adapter, problem: Problem, score: str) -> Context:
+    """The context with randomised networks, where a metric needs them and none are given."""
+    if context.randomised or not any("randomised" in getattr(m, "needs", ()) for m in metrics):
+        return context
+    layers, randomised = cascade(adapter, problem, score)
+    return replace(context, layers=layers, randomised=randomised)
 
 
 LARGEST_GROUP = 16  # objects in one batch: memory grows with them, the maps do not depend on it
@@ -263,6 +281,7 @@ def _explain_group(
         references=compare(image) if compare else None,
     )
     context = Context([match(j.target, image, truths) for j in jobs])
+    context = _completed(context, plan.metrics, adapter, problem, plan.score)
     judge = _judge(adapter, targets, config.score, plan.method, config.batch)
     explanations = explain_problem(problem, plan.method, plan.metrics, context, judge)
     return explanations, problem.score.seconds + (judge.seconds if judge else 0)

@@ -34,13 +34,6 @@ class Truth:
     evidence: tuple[np.ndarray, ...] = ()
 
 
-@dataclass(frozen=True)
-class Context:
-    """What some metrics need beside the problem: the truth of each explanation's object, None where unknown."""
-
-    truth: Sequence[Truth | None] = ()
-
-
 def scene_truth(scene: Scene) -> list[Truth]:
     """The objects of a scene, in the order of scene.objects."""
     return [

@@ -256,13 +256,16 @@ class Problem:
 
 @dataclass(frozen=True)
 class Score:
-    """One figure about one explanation; better is 'higher' or 'lower'; curve (2,n) is x over y, or None."""
+    """One figure about one explanation; better is 'higher' or 'lower'; curve (2,n) is x over y, or None.
+
+    detail: further figures by name, and `<name>_reason` where the value is NaN.
+    """
 
     name: str
     value: float
     better: str
     curve: np.ndarray | None = None
-    detail: dict[str, float] = field(default_factory=dict)
+    detail: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,10 +14,11 @@ LEVELS = [
     {"types"},
     {"ops", "resources", "files", "emblems"},
     {"path", "baselines", "optim", "data", "truth"},
+    {"context", "randomise"},
     {"methods", "metrics", "diverse", "targets", "references"},
     {"results", "report", "config"},
     {"run"},
-    {"cli"},
+    {"cli", "interop"},
     {"__init__", "__main__"},
 ]
 LAZY = {("types", "report"), ("types", "results"), ("__init__", "cli"), ("__init__", "config")}

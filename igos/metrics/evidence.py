@@ -10,21 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from igos.truth import Context, Truth, peak_on
+from igos.context import Context
+from igos.metrics.parts import CONSTANT, NAN, NEEDS, NO_HEAT, score, truths
+from igos.truth import Truth, peak_on
 from igos.types import Explanation, Problem, Score
-
-NAN = float("nan")
 
 
 @dataclass(frozen=True)
 class EvidenceShare:
     """In [0,1], on source pixels, all emblems of the object together; NaN without evidence or without heat."""
 
-    name = "evidence_share"
-    better = "higher"
+    name: ClassVar[str] = "evidence_share"
+    better: ClassVar[str] = "higher"
+    range: ClassVar[str] = "[0, 1]"
+    needs: ClassVar[tuple[str, ...]] = ("evidence",)
+    cost: ClassVar[str] = "0"
+    paper: ClassVar[str] = "Arras, Osman, Samek 2022 (CLEVR-XAI)"
 
     def __call__(
         self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
@@ -33,29 +38,36 @@ class EvidenceShare:
 
     def _score(self, e: Explanation, truth: Truth | None) -> Score:
         heat = e.on_source().clip(min=0).astype(np.float64)
-        if truth is None or not truth.evidence or not heat.sum() > 0:
-            return Score(self.name, NAN, self.better, detail={"evidence_lift": NAN})
-        evidence = np.any(truth.evidence, axis=0)
-        share = float(heat[evidence].sum() / heat.sum())
-        return Score(self.name, share, self.better, detail={"evidence_lift": share * truth.mask.sum() / evidence.sum()})
+        share, lift, why = NAN, NAN, NO_HEAT
+        if truth is None or not truth.evidence:
+            why = NEEDS["evidence"]
+        elif heat.sum() > 0:
+            evidence = np.any(truth.evidence, axis=0)
+            share = float(heat[evidence].sum() / heat.sum())
+            lift = float(share * truth.mask.sum() / evidence.sum())
+        made = score(self, share, why)
+        made.detail["evidence_lift"] = lift
+        return made
 
 
 @dataclass(frozen=True)
 class EvidencePointing:
     """1 when the map's maximum lies on an emblem (within half a cell), else 0; of tied maxima the share that does."""
 
-    name = "evidence_pointing"
-    better = "higher"
+    name: ClassVar[str] = "evidence_pointing"
+    better: ClassVar[str] = "higher"
+    range: ClassVar[str] = "[0, 1]"
+    needs: ClassVar[tuple[str, ...]] = ("evidence",)
+    cost: ClassVar[str] = "0"
+    paper: ClassVar[str] = "Arras, Osman, Samek 2022 (CLEVR-XAI)"
 
     def __call__(
         self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
     ) -> list[Score]:
-        values = [
-            peak_on(e, np.any(t.evidence, axis=0)) if t is not None and t.evidence else NAN
-            for e, t in zip(explanations, truths(context, len(explanations)), strict=True)
-        ]
-        return [Score(self.name, v, self.better) for v in values]
-
-
-def truths(context: Context | None, count: int) -> Sequence[Truth | None]:
-    return context.truth if context is not None and context.truth else [None] * count
+        made = []
+        for e, t in zip(explanations, truths(context, len(explanations)), strict=True):
+            if t is None or not t.evidence:
+                made.append(score(self, NAN, NEEDS["evidence"]))
+            else:
+                made.append(score(self, peak_on(e, np.any(t.evidence, axis=0)), CONSTANT))
+        return made

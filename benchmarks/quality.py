@@ -134,15 +134,15 @@ def box_prior(problem: Problem) -> list[Explanation]:
 
 
 def plans(
-    presets: Sequence[str],
+    presets: Sequence[str], gradients: Sequence[int], masks: Sequence[int]
 ) -> Iterator[tuple[str, str | None, str | None, Callable[[Problem], list[Explanation]]]]:
-    """(method, opt, preset, call), the most telling rows first."""
+    """(method, opt, preset, call), the most telling rows first; gradients and masks: images of IG and of RISE."""
     yield "random", None, None, random_map
     yield "box prior", None, None, box_prior
-    for n in (20, 50, 200):
+    for n in gradients:
         ig = {"baseline": "blur", "aggregate": "sum_abs", "n_steps": n}
         yield "integrated_gradients", None, None, build_method("IG", ig, {})
-    for n in (20, 50, 200, 500):
+    for n in masks:
         yield "rise", None, None, build_method("rise", {"grid": 8, "n_masks": n}, {})
     for preset in presets:
         for method in ("iGOS++", "iGOS+", "I-GOS"):
@@ -167,7 +167,7 @@ def measure(
             deleted, inserted = (m(judge, shown) for m in metrics[:2])
             transfer.update({i: n.value - d.value for i, d, n in zip(both, deleted, inserted, strict=True)})
         for i, e in enumerate(made):
-            deletion, insertion, pointing, evidence, hit = (s.value for s in e.scores)
+            deletion, insertion, pointing, evidence, hit = (s.value for s in e.scores[-5:])
             figures.append(
                 {
                     "deletion": deletion,
@@ -177,7 +177,7 @@ def measure(
                     "share": _share(e, problem.size),
                     "pointing": pointing,
                     "evidence": evidence,
-                    "lift": e.scores[3].detail["evidence_lift"],
+                    "lift": e.scores[-2].detail["evidence_lift"],
                     "hit": hit,
                     "images": e.network_images,
                     "seconds": e.seconds,
@@ -239,8 +239,9 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     print(" ".join(k.rjust(w) if k not in ("method", "opt", "preset") else k.ljust(w) for k, w in widths.items()))
     longest = 0.0
+    budgets = ((20, 50, 200), (20, 50, 200, 500)) if flags.real else ((20, 50), (20, 200))
     presets = flags.presets or (["detect-yolo", "quick", "thorough"] if flags.real else [own.preset])
-    for method, opt, preset, call in plans(presets):
+    for method, opt, preset, call in plans(presets, *budgets):
         if flags.only and method not in flags.only and f"{method}/{opt}" not in flags.only:
             continue
         row: dict[str, Any] = {"method": method, "opt": opt or "", "preset": preset or "", "split": where}

@@ -32,7 +32,7 @@ class Family(NamedTuple):
 _RCNN, _YOLO = Family(load_rcnn, "detect-rcnn"), Family(load_yolo, "detect-yolo")
 _CLASSIFIER = Family(load_classifier, "classify")
 _EMBLEM = Family(load_emblem, "emblem", "scene-*.png")
-_EMBLEM_CLASSIFIER = Family(load_emblem, "emblem-classify", "singles/*.png")
+_EMBLEM_CLASSIFIER = Family(load_emblem, "emblem", "singles/*.png")
 
 DEFAULT = "emblem-m-rcnn"
 

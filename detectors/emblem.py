@@ -146,5 +146,5 @@ def load_emblem(
         mean=MEAN,
         std=STD,
         device=device,
-        preset="emblem-classify",
+        preset="emblem",
     )

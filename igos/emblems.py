@@ -9,11 +9,13 @@ emblems lie about on the ground. Everything follows from (seed, index); size onl
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+
+from igos.glyphs import GLYPHS, LOOKALIKES, Shape
 
 Array = np.ndarray
 Hidden = Collection[tuple[int, int]]
@@ -24,65 +26,6 @@ BARE = 1 / 5  # of the bodies
 GAP = 0.015  # between bodies, of the picture's side
 TRIES, SHRINK = 25, 0.97  # a body that finds no place in so many tries shrinks
 FINE = 3  # glyphs are drawn FINE x FINE times finer, then averaged
-
-
-def _cross(u: Array, v: Array) -> Array:
-    return (np.maximum(abs(u), abs(v)) < 0.9) & (np.minimum(abs(u), abs(v)) < 0.25)
-
-
-def _ring(u: Array, v: Array) -> Array:
-    return abs(np.hypot(u, v) - 0.75) < 0.22
-
-
-def _bars(u: Array, v: Array) -> Array:
-    return (abs(v) < 0.62) & ((abs(u) < 0.16) | (abs(abs(u) - 0.6) < 0.16))
-
-
-def _dots(u: Array, v: Array) -> Array:
-    return np.hypot(abs(u) - 0.5, abs(v) - 0.5) < 0.27
-
-
-def _zigzag(u: Array, v: Array) -> Array:
-    wave = abs((u / 0.9 + 1.25) % 1 - 0.5) * 4 - 1  # a triangle wave, two periods over the emblem
-    return (abs(u) < 0.9) & (abs(v - 0.38 * wave) < 0.24)
-
-
-def _star(u: Array, v: Array) -> Array:
-    sector = abs((np.arctan2(v, u) + np.pi / 5) % (2 * np.pi / 5) - np.pi / 5)
-    x, y = np.hypot(u, v) * np.cos(sector), np.hypot(u, v) * np.sin(sector)
-    inner = 0.42 * np.exp(0.2j * np.pi)
-    return inner.imag * (x - 0.98) + (0.98 - inner.real) * y < 0
-
-
-def _arc(u: Array, v: Array) -> Array:
-    return _ring(u, v) & (u > 0.2)
-
-
-def _stroke(u: Array, v: Array) -> Array:
-    return (abs(u) < 0.8) & (abs(v) < 0.18)
-
-
-def _chevron(u: Array, v: Array) -> Array:
-    return (abs(u) < 0.75) & (abs(v - abs(u) + 0.3) < 0.26)
-
-
-def _square(u: Array, v: Array) -> Array:
-    return abs(np.maximum(abs(u), abs(v)) - 0.55) < 0.14
-
-
-def _dot(u: Array, v: Array) -> Array:
-    return np.hypot(u, v) < 0.4
-
-
-GLYPHS: dict[str, Callable[[Array, Array], Array]] = {
-    "cross": _cross,
-    "ring": _ring,
-    "bars": _bars,
-    "dots": _dots,
-    "zigzag": _zigzag,
-    "star": _star,
-}
-LOOKALIKES = (_arc, _stroke, _chevron, _square, _dot)
 CLASSES = tuple(GLYPHS)
 NONE = "none"  # what a classifier calls a body without an emblem
 
@@ -109,7 +52,7 @@ class Texture:
 class Mark:
     """A glyph: its shape, centre (y, x) and radius in parts of the side, angle in radians, colour (3,) in [0,1]."""
 
-    shape: Callable[[Array, Array], Array]
+    shape: Shape
     centre: tuple[float, float]
     radius: float
     angle: float

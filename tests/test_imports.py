@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DRAWING = {"matplotlib", "PIL", "cv2", "jinja2"}
 LEVELS = [
     {"errors"},
-    {"types"},
+    {"types", "glyphs"},
     {"ops", "resources", "files", "emblems"},
     {"path", "baselines", "optim", "data", "truth"},
     {"context", "randomise"},

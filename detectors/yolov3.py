@@ -1,6 +1,7 @@
 """YOLO behind the Adapter interface: the full YOLOv3-SPP and any Darknet pair of .cfg and .weights.
 
-The score of a detection is objectness x class at the row that made it: no threshold, no NMS, no matching.
+The score of a detection is objectness x class at the row that made it, or the IoU of the row's box with the target's:
+no threshold, no NMS, no matching.
 """
 
 from __future__ import annotations
@@ -19,8 +20,18 @@ from detectors import labels as names_of
 from detectors.checkpoint import load_into, load_state_dict
 from detectors.darknet import BATCH_NORM_EPS, Darknet, parse_cfg
 from detectors.pictures import read_rgb
+from detectors.targets import boxes_of, by_part, check, overlap
 from igos import resources
-from igos.types import DETECTION_THRESHOLD, SCORES, ConfigError, Geometry, Image, Scorer, Target, WeightsError
+from igos.types import (
+    DETECTION_THRESHOLD,
+    ConfigError,
+    Detections,
+    Geometry,
+    Image,
+    Scorer,
+    Target,
+    WeightsError,
+)
 
 FITS = ("stretch", "letterbox")
 NMS_IOU = 0.45
@@ -33,6 +44,7 @@ class YOLOAdapter:
 
     preset = "detect-yolo"
     default_target = "all"
+    parts = ("class", "box", "class_box")
 
     def __init__(
         self,
@@ -87,21 +99,56 @@ class YOLOAdapter:
         ]
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
-        """prob: objectness x class; logit: its log-odds, log p/(1-p). Raises ConfigError."""
-        if score not in SCORES:
-            raise ConfigError(f"score {score!r} is not one of {', '.join(SCORES)}")
-        place = torch.tensor([t.index for t in targets], device=self.device)
+        """prob: objectness x class; logit: its log-odds, log p/(1-p); box: IoU of the row's box with the target's.
+
+        Only the heads that hold a target's row are run. Raises ConfigError.
+        """
+        check(self.name, self.parts, self.module.classes, targets, score)
+        counts = self.module.counts(self.size)
+        rows_of = torch.arange(sum(counts)).split(counts)
+        for t in targets:
+            if t.index is None or not 0 <= t.index < sum(counts):
+                raise ConfigError(
+                    f"target {t.name!r}: row {t.index} is not among the {sum(counts)} rows of {self.name}"
+                )
+        index = [int(t.index or 0) for t in targets]
+        heads = [h for h, own in zip(self.module.heads, rows_of, strict=True) if any(i in own for i in index)]
+        kept = torch.cat([own for h, own in zip(self.module.heads, rows_of, strict=True) if h in heads])
+        every = torch.tensor(index, device=self.device)
+        place = torch.searchsorted(kept, torch.tensor(index)).to(self.device)
         label = torch.tensor([t.label for t in targets], device=self.device)
+        boxes = boxes_of(targets, place.float())
+        parts = [t.part for t in targets]
 
         def forward(pictures: Tensor, rows: Tensor) -> Tensor:
-            out = self.module(pictures.contiguous(memory_format=torch.channels_last))
+            out = self.module(pictures.contiguous(memory_format=torch.channels_last), heads)
             row = out[torch.arange(len(out), device=out.device), place[rows]]
             a, b = row[:, 4], row.gather(1, 5 + label[rows, None])[:, 0]
-            if score == "prob":
-                return a.sigmoid() * b.sigmoid()
-            return -torch.stack([-a, -b, -a - b]).logsumexp(dim=0)  # 1/p = (1 + exp(-a)) (1 + exp(-b))
+            if score == "logit":
+                return -torch.stack([-a, -b, -a - b]).logsumexp(dim=0)  # 1/p = (1 + exp(-a)) (1 + exp(-b))
+            p = a.sigmoid() * b.sigmoid()
+            if parts.count("class") == len(parts):
+                return p
+            made = self.module.decode(row[:, None], self.size, every[rows, None])
+            iou = overlap(clip_boxes_to_image(made[:, 0], self.size), boxes[rows].to(row))
+            return by_part(parts, rows, {"class": p, "box": iou, "class_box": p * iou})
 
-        return Scorer(forward, len(targets), batch or 8)
+        names = [self.feature_layer(t) for t in targets]
+        return Scorer(forward, len(targets), batch or 8, module=self.module, layers=lambda: names)
+
+    def feature_layer(self, target: Target) -> str:
+        """The layer before the convolution that makes the target's row: the last with features of its own."""
+        ends = torch.tensor(self.module.counts(self.size)).cumsum(0)
+        head = self.module.heads[int(torch.searchsorted(ends, target.index or 0, right=True))]
+        return f"module_list.{max(head - 2, 0)}"
+
+    @torch.no_grad()
+    def detections(self, pictures: Tensor) -> list[Detections]:
+        """Every row of pictures (N,3,H,W): its box clipped to the picture, class probabilities, objectness."""
+        rows = self.module(pictures.contiguous(memory_format=torch.channels_last))
+        boxes = clip_boxes_to_image(self.module.decode(rows, self.size), self.size)
+        p = rows[..., 4:].sigmoid()
+        return list(zip(boxes, p[..., 1:], p[..., 0], strict=True))
 
 
 def load_yolo(

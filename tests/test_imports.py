@@ -11,6 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DRAWING = {"matplotlib", "PIL", "cv2", "jinja2"}
 LEVELS = [
     {"errors"},
+    {"layers"},
+    {"scorer"},
     {"types"},
     {"ops", "resources", "files", "emblems"},
     {"path", "baselines", "optim", "data"},

@@ -65,7 +65,8 @@ class ClassifierAdapter:
         self.interpolation, self.antialias = interpolation, antialias
         self.device = torch.device(device or "cpu")
         module = module.eval().requires_grad_(False).to(self.device)
-        probe = torch.randn(1, 3, crop, crop, generator=torch.Generator().manual_seed(0)).to(self.device)
+        probe = torch.randn(1, 3, crop, crop, generator=torch.Generator().manual_seed(0))
+        probe = probe.to(self.device, memory_format=torch.channels_last)
         fold(module, lambda: module(probe))
         self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean = torch.tensor(mean, device=self.device)[:, None, None]

@@ -25,6 +25,8 @@ def fold(module: nn.Module, run: Callable[[], Any]) -> int:
     run passes a probe through the module and answers its output: a tensor, or tensors in dicts, lists or tuples.
     Where folding changes that, everything stays as it was. Answers how many norms were folded.
     """
+    if not any(_foldable(m) for m in module.modules()):
+        return 0
     pairs, before = _pairs(module, run)
     names = {m: n for n, m in module.named_modules()}
     undo: list[Callable[[], None]] = []
@@ -78,11 +80,10 @@ def _merge(module: nn.Module, conv: nn.Conv2d, norm: Any, name: str) -> Callable
     weight, bias = conv.weight, conv.bias
     parent = module.get_submodule(name.rpartition(".")[0])
     leaf = name.rpartition(".")[2]
-    conv.weight, conv.bias = fuse_conv_bn_weights(
-        weight, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-    )
-    for p in (conv.weight, conv.bias):
-        p.requires_grad_(False)
+    values = [weight, bias, norm.running_mean, norm.running_var, norm.weight, norm.bias]
+    w, b, mean, var, gamma, beta = (None if v is None else v.double() for v in values)
+    fused = fuse_conv_bn_weights(w, b, mean, var, norm.eps, gamma, beta)  # type: ignore[arg-type]
+    conv.weight, conv.bias = (nn.Parameter(p.to(weight.dtype), requires_grad=False) for p in fused)
     setattr(parent, leaf, nn.Identity())
 
     def back() -> None:

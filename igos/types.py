@@ -179,7 +179,8 @@ class Problem:
 
     start (K,h,w) in [0,1] is the mask to start from, or None for ones, and starts (K) says which start cell that
     is. The generators make each explanation independent of its batch. `images` (K) carry geometry and the source
-    picture. detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections.
+    picture. references (R,3,H,W) in [0,1] are other pictures, for the methods that compare with them.
+    detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections.
     """
 
     x: Tensor
@@ -190,7 +191,8 @@ class Problem:
     images: Sequence[Image]
     start: Tensor | None = None
     starts: Sequence[int | None] | None = None
-    detect: Callable[[Tensor], list[Detections]] | None = None
+    picture. references (R,3,H,W) in [0,1] are other pictures, for the methods that compare with them.
+    detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections.
 
     def __post_init__(self) -> None:
         if self.x.ndim != 4 or self.x.shape[1] != 3 or self.x.shape != self.x0.shape:
@@ -198,6 +200,9 @@ class Problem:
         k = len(self.x)
         if not (len(self.targets) == len(self.generators) == len(self.images) == self.score.targets == k):
             raise ConfigError(f"{k} pictures need {k} targets, generators, images and pinned scores")
+        r = self.references
+        if r is not None and (r.ndim != 4 or not len(r) or r.shape[1:] != self.x.shape[1:]):
+            raise ConfigError(f"references must be (R,{', '.join(map(str, self.x.shape[1:]))}), got {tuple(r.shape)}")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -222,7 +227,8 @@ class Explanation:
 
     attribution (C,H,W) float32 is raw and signed where the method has one; masks (n,h,w) in [0,1], 1 = keep,
     where the method learns masks; arrays holds further named maps; trace the course of the optimisation, one
-    array of T values per name; network_images / backward_images count the pictures pushed for this map.
+    array of T values per name; warnings a line each; network_images / backward_images count the pictures pushed for
+    this map.
     """
 
     saliency: Tensor
@@ -245,6 +251,7 @@ class Explanation:
     score_original: float | None = None
     score_blurred: float | None = None
     scores: tuple[Score, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.saliency.ndim != 2:

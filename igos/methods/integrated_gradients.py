@@ -8,93 +8,86 @@ with nodes a_k and weights w_k of a quadrature rule over [0,1]. Complete: the su
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from igos.baselines import BASELINES, baseline
-from igos.ops import LARGEST_GRID, to_grid
+from igos.methods.attribution import Attribution, AttributionMethod, Make, mean_score, seeds, sweep, uniform
 from igos.path import QUADRATURE, quadrature
-from igos.types import ConfigError, Explanation, Problem
-
-AGGREGATES = {
-    "sum": lambda a: a.sum(dim=-3),
-    "abs_sum": lambda a: a.sum(dim=-3).abs(),
-    "sum_abs": lambda a: a.abs().sum(dim=-3),
-}
+from igos.types import ConfigError, Problem
 
 
 @dataclass(frozen=True)
-class IntegratedGradients:
-    """n_steps: network images; rule: one of QUADRATURE; baseline: one of BASELINES; size: cells of the map;
-    aggregate {sum, abs_sum, sum_abs}: how (C,H,W) becomes a map.
-
-    Under `sum` the saliency is signed: evidence against the target is negative and ranks last.
+class IntegratedGradients(AttributionMethod):
+    """n_steps: network images; rule: one of QUADRATURE; baseline: one of BASELINES, or noise: `draws` pictures of
+    uniform noise share the steps, and the result is their mean.
     """
 
     n_steps: int = 60
     rule: str = "gausslegendre"
     baseline: str = "black"
-    aggregate: str = "sum"
-    size: int = 28
+    draws: int = 10
 
     name: ClassVar[str] = "integrated_gradients"
     paper: ClassVar[str] = "Sundararajan, Taly, Yan 2017 (ICML)"
-    needs: ClassVar[str] = "gradients"
-    diverse: ClassVar[bool] = False
+    complete: ClassVar[str] = "yes"
 
     def __post_init__(self) -> None:
-        for key, allowed in (("rule", QUADRATURE), ("baseline", BASELINES), ("aggregate", AGGREGATES)):
-            if getattr(self, key) not in allowed:
-                raise ConfigError(f"{key} {getattr(self, key)!r} is not one of {', '.join(allowed)}")
-        least = 2 if "trapezoid" in self.rule else 1
-        if self.n_steps < least:
-            raise ConfigError(f"n_steps must be at least {least}, got {self.n_steps}")
-        if not 1 <= self.size <= LARGEST_GRID:
-            raise ConfigError(f"size must lie in 1..{LARGEST_GRID}, got {self.size}")
+        super().__post_init__()
+        self.one_of("rule", QUADRATURE)
+        self.one_of("baseline", (*BASELINES, "noise"))
+        self.at_least(1, "draws")
+        self.at_least(self._draws * (2 if "trapezoid" in self.rule else 1), "n_steps")
+        if self.n_steps % self._draws:
+            raise ConfigError(f"n_steps must be a multiple of draws ({self.draws}), got {self.n_steps}")
+
+    @property
+    def _draws(self) -> int:
+        return self.draws if self.baseline == "noise" else 1
 
     @property
     def cost(self) -> str:
-        return str(self.n_steps)
+        return f"{self.n_steps} + {1 + self._draws} forward"
 
-    def warnings(self) -> list[str]:
-        return []
+    def attribute(self, problem: Problem) -> Attribution:
+        """(K,3,H,W), and f(x) - f(x'), the mean over draws of it."""
+        x, points = problem.x, self.n_steps // self._draws
+        a, w = (v.to(x) for v in quadrature(self.rule, points))
+        start = self._starts(problem)
 
-    def __call__(self, problem: Problem) -> list[Explanation]:
-        """K explanations; attribution (3,H,W) signed, saliency its aggregate as area means on the grid."""
-        k, n = len(problem.x), self.n_steps
-        x0 = baseline(self.baseline, problem.x)
-        d = problem.x - x0
-        a, w = (v.to(problem.x) for v in quadrature(self.rule, n))
-        job = torch.arange(k * n, device=d.device)
-        row, step = job // n, job % n
+        def pictures(row: Tensor, job: Tensor) -> Tensor:
+            return torch.lerp(start(row, job // points), x[row], a[job % points, None, None, None])
 
-        def pictures(part: slice) -> Tensor:
-            return x0[row[part]] + a[step[part], None, None, None] * d[row[part]]
+        total = x.new_zeros(x.shape)
+        for row, job, _, g in sweep(problem, self.n_steps, pictures):
+            d = x[row] - start(row, job // points)
+            total.index_add_(0, row, w[job % points, None, None, None] * d * g)
+        moved = mean_score(problem, 1, lambda row, _: x[row]) - mean_score(problem, self._draws, start)
+        return Attribution(total / self._draws, moved)
 
-        g_mean = torch.zeros_like(d)
-        for part, _, g in problem.score.stream(row, pictures, gradient=True):
-            assert g is not None
-            g_mean.index_add_(0, row[part], w[step[part], None, None, None] * g)
-        attribution = d * g_mean
-        saliency = to_grid(AGGREGATES[self.aggregate](attribution)[:, None], (self.size, self.size))[:, 0]
-        return [
-            Explanation(
-                saliency=torch.nan_to_num(saliency[i]).float().cpu(),
-                target=problem.targets[i],
-                image=problem.images[i],
-                method=self.name,
-                status=_status(attribution[i]),
-                attribution=torch.nan_to_num(attribution[i]).float().cpu(),
-                settings=asdict(self),
-            )
-            for i in range(k)
-        ]
+    def _starts(self, problem: Problem) -> Make:
+        """(explanation (n,), draw (n,)) -> x' (n,3,H,W)."""
+        x = problem.x
+        if self.baseline == "noise":
+            seed = seeds(problem)
+            return lambda row, draw: uniform(seed[row] + draw, x)
+        x0 = baseline(self.baseline, x)
+        return lambda row, draw: x0[row]
 
 
-def _status(attribution: Tensor) -> str:
-    if not attribution.isfinite().all():
-        return "not-finite"
-    return "ok" if attribution.any() else "no-effect"
+@dataclass(frozen=True)
+class IntegrateGrad(IntegratedGradients):
+    """Integrated gradients as the comparison of PGIG sets it: 25 steps of the right rule from the mean colour.
+
+    Schwarzenberg et al. 2020, https://arxiv.org/abs/2007.10685; with all 25 steps, so that the weights sum to 1.
+    """
+
+    n_steps: int = 25
+    rule: str = "right"
+    baseline: str = "mean"
+
+    name: ClassVar[str] = "integrate_grad"
+    paper: ClassVar[str] = "Sundararajan et al. 2017, as in PGIG (2020)"

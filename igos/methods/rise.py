@@ -8,33 +8,32 @@ The score of the fixed detection replaces the classifier's probability; true D-R
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from igos.ops import LARGEST_GRID, to_grid, upscale
+from igos.methods.attribution import MapMethod, seeds
+from igos.ops import upscale
 from igos.types import ConfigError, Explanation, Problem
 
 
 @dataclass(frozen=True)
-class RISE:
-    """n_masks: network images; grid: s cells a side; p: chance that a cell is kept; size: cells of the map."""
+class RISE(MapMethod):
+    """n_masks: network images; grid: s cells a side; p: chance that a cell is kept."""
 
     n_masks: int = 500
     grid: int = 16
     p: float = 0.5
-    size: int = 28
 
     name: ClassVar[str] = "rise"
     paper: ClassVar[str] = "Petsiuk, Das, Saenko 2018 (BMVC)"
-    needs: ClassVar[str] = "scores only"
-    diverse: ClassVar[bool] = False
+    needs: ClassVar[str] = "black box"
 
     def __post_init__(self) -> None:
-        if self.n_masks < 1 or self.grid < 1 or not 1 <= self.size <= LARGEST_GRID:
-            raise ConfigError(f"n_masks and grid must be at least 1, and size lie in 1..{LARGEST_GRID}")
+        super().__post_init__()
+        self.at_least(1, "n_masks", "grid")
         if not 0 < self.p < 1:
             raise ConfigError(f"p must lie between 0 and 1, got {self.p}")
 
@@ -42,21 +41,18 @@ class RISE:
     def cost(self) -> str:
         return f"{self.n_masks} forward"
 
-    def warnings(self) -> list[str]:
-        return []
-
     def __call__(self, problem: Problem) -> list[Explanation]:
         """K explanations; saliency is the score-weighted mean mask, arrays nothing."""
         k, n = len(problem.x), self.n_masks
         height, width = problem.size
-        seeds = [torch.randint(2**62, (), generator=g) for g in problem.generators]
+        seed = seeds(problem).cpu()
         job = torch.arange(k * n)
         row, draw = job // n, job % n
         made: dict[int, Tensor] = {}
 
         def pictures(part: slice) -> Tensor:
             masks = [
-                self._mask(height, width, int(seeds[r]) + int(i)) for r, i in zip(row[part], draw[part], strict=True)
+                self._mask(height, width, int(seed[r]) + int(i)) for r, i in zip(row[part], draw[part], strict=True)
             ]
             made[part.start] = torch.stack(masks).to(problem.x)
             return problem.x[row[part]] * made[part.start][:, None]
@@ -65,18 +61,7 @@ class RISE:
         for part, scores, _ in problem.score.stream(row.to(problem.x.device), pictures):
             weighted = scores.to(total)[:, None, None] * made.pop(part.start)
             total.index_add_(0, row[part].to(total.device), weighted)
-        saliency = to_grid(total[:, None] / (n * self.p), (self.size, self.size))[:, 0]
-        return [
-            Explanation(
-                saliency=torch.nan_to_num(saliency[i]).float().cpu(),
-                target=problem.targets[i],
-                image=problem.images[i],
-                method=self.name,
-                status="ok" if saliency[i].isfinite().all() else "not-finite",
-                settings=asdict(self),
-            )
-            for i in range(k)
-        ]
+        return self.explain(problem, total / (n * self.p))
 
     def _mask(self, height: int, width: int, seed: int) -> Tensor:
         """One smooth mask (H,W) in [0,1]: cells of ceil(H/s) x ceil(W/s) px, shifted by less than a cell."""

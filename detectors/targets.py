@@ -26,7 +26,7 @@ def check(name: str, parts: Sequence[str], classes: int, targets: Sequence[Targe
             if target.part != "class":
                 raise ConfigError(f"{what}: part {target.part} needs the target's box")
         elif not bool(target.box.isfinite().all() & (target.box[2:] > target.box[:2]).all()):
-            raise ConfigError(f"{what}: its box {[round(v, 1) for v in target.box.tolist()]} has no area")
+            raise ConfigError(f"{what}: its box {tuple(round(v, 1) for v in target.box.tolist())} has no area")
         if target.part == "mask" and (target.mask is None or not bool(target.mask.any())):
             raise ConfigError(f"{what}: part mask needs the target's instance mask, with at least one pixel")
 

@@ -23,6 +23,7 @@ from igos.data import find_pictures, unique
 from igos.metrics import DEFAULT_METRICS
 from igos.ops import Blend
 from igos.results import RunFolder
+from igos.targets import check_boxes
 from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Target
 
 
@@ -37,7 +38,11 @@ def make_problem(
     starts: Sequence[int | None] | None = None,
     start_masks: Tensor | None = None,
 ) -> Problem:
-    """One image and K targets (a target may stand several times, once per start) as a Problem."""
+    """One image and K targets (a target may stand several times, once per start) as a Problem.
+
+    Raises ConfigError for a target that cannot be scored, such as a box without area or outside of the picture.
+    """
+    check_boxes(targets, image)
     k = len(targets)
     x = image.pixels.expand(k, -1, -1, -1)
     picture = hashlib.sha256(image.pixels.cpu().numpy().tobytes()).hexdigest()
@@ -55,6 +60,7 @@ def make_problem(
         images=[image] * k,
         start=start_masks,
         starts=starts,
+        detect=adapter.detections,
     )
 
 
@@ -151,6 +157,8 @@ def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None =
     config = plan.run
     pictures = find_pictures(config.data, config.shuffle, config.manual_seed, config.num_samples)
     plan.selector.check(adapter)
+    if config.part not in adapter.parts:
+        raise ConfigError(f"--part {config.part}: {adapter.name} has no such part; it has {', '.join(adapter.parts)}")
     begin, network = time.perf_counter(), 0.0
     failures: list[IgosError] = []
     bar = tqdm(total=0, unit="object", disable=None if progress is None else not progress, leave=False)
@@ -172,7 +180,7 @@ def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None =
                     failures.append(ConfigError(f"--target {config.target}: {why}"))
                 folder.add({**row, "status": "skipped", "error": why})
                 continue
-            groups = _jobs(config, targets, name)
+            groups = _jobs(config, [replace(t, part=config.part) for t in targets], name)
             bar.total = (bar.total or 0) + sum(len(group) for group in groups)
             for group in groups:
                 explanations, seconds = _explain_group(plan, adapter, image, group)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +42,7 @@ class Scorer:
         self.module = module
         self.forward_images = np.zeros(targets, dtype=np.int64)
         self.backward_images = np.zeros(targets, dtype=np.int64)
-        self.seconds = 0.0
+        self._clock = np.zeros(1)
         self._layers = layers
 
     def __call__(self, pictures: Tensor) -> Tensor:
@@ -74,6 +75,17 @@ class Scorer:
             self._count(rows[part], gradient)
             yield part, scores, g
             start = part.stop
+
+    @property
+    def seconds(self) -> float:
+        """The time spent inside the network."""
+        return float(self._clock[0])
+
+    def scoring(self, forward: Callable[[Tensor, Tensor], Tensor]) -> Scorer:
+        """Another score of the same targets, on the same counters and clock."""
+        made = copy.copy(self)
+        made.forward = forward
+        return made
 
     @property
     def feature_layers(self) -> list[str]:
@@ -157,7 +169,7 @@ class Scorer:
         out = work(pictures, rows)
         if pictures.device.type != "cpu":
             torch.accelerator.synchronize()
-        self.seconds += time.perf_counter() - start
+        self._clock += time.perf_counter() - start
         return out
 
 

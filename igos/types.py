@@ -191,8 +191,8 @@ class Problem:
     images: Sequence[Image]
     start: Tensor | None = None
     starts: Sequence[int | None] | None = None
-    picture. references (R,3,H,W) in [0,1] are other pictures, for the methods that compare with them.
-    detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections.
+    references: Tensor | None = None
+    detect: Callable[[Tensor], list[Detections]] | None = None
 
     def __post_init__(self) -> None:
         if self.x.ndim != 4 or self.x.shape[1] != 3 or self.x.shape != self.x0.shape:

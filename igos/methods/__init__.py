@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Protocol
 
+from igos.methods.drise import DRISE
+from igos.methods.grad_cam import GradCAM
 from igos.methods.i_gos import IGOS
 from igos.methods.igos_plus import IGOSPlus
 from igos.methods.igos_pp import IGOSPlusPlus
 from igos.methods.integrated_gradients import IntegratedGradients
+from igos.methods.odam import ODAM
 from igos.methods.rise import RISE
 from igos.types import Explanation, Problem
 
@@ -29,7 +32,9 @@ class Method(Protocol):
     def __call__(self, problem: Problem) -> list[Explanation]: ...
 
 
-METHODS: dict[str, type[Any]] = {m.name: m for m in (IGOS, IGOSPlus, IGOSPlusPlus, IntegratedGradients, RISE)}
+METHODS: dict[str, type[Any]] = {
+    m.name: m for m in (IGOS, IGOSPlus, IGOSPlusPlus, IntegratedGradients, RISE, DRISE, GradCAM, ODAM)
+}
 ALIASES = {
     "IG": "integrated_gradients",
     "IGOS": "I-GOS",

@@ -187,9 +187,10 @@ class RCNNAdapter:
         batch = F.pad(transform.normalize(pictures), (0, right, 0, below))
         batch = batch.contiguous(memory_format=torch.channels_last)
         backbone = self.module.backbone
-        if levels is None or not isinstance(backbone, BackboneWithFPN):
-            return batch, backbone(batch)
-        return batch, pyramid(backbone, batch, levels)
+        if levels is not None and isinstance(backbone, BackboneWithFPN):
+            return batch, pyramid(backbone, batch, levels)
+        features = backbone(batch)
+        return batch, {"0": features} if isinstance(features, Tensor) else features
 
     def _masks(
         self, features: dict[str, Tensor], boxes: Tensor, labels: Tensor, size: tuple[int, int]
@@ -229,7 +230,8 @@ class RCNNAdapter:
                 pool.scales = pool.map_levels = None
                 pool(features, [box], [(side, side)])
         self._makers = {
-            level: next((n for n, out in made if out is feature), "backbone") for level, feature in features.items()
+            level: next((n for n, out in reversed(made) if out is feature), "backbone")
+            for level, feature in features.items()
         }
 
     @torch.no_grad()
@@ -287,7 +289,7 @@ def load_rcnn(
     if names is None and dataset in (None, "coco") and count == len(trained):
         labels = trained  # COCO's own numbering, which has gaps
     else:
-        labels = _with_background(asked, count, str(names or dataset or name))
+        labels = with_background(asked, count, str(names or dataset or name))
     return RCNNAdapter(module, labels, name=name, device=device)
 
 
@@ -308,7 +310,7 @@ def build(name: str, classes: int) -> Any:
     return module
 
 
-def _with_background(asked: list[str] | None, count: int, what: str) -> list[str]:
+def with_background(asked: list[str] | None, count: int, what: str) -> list[str]:
     """Names for `count` classes, the background first; a list that begins with it is taken as it is."""
     named = asked or [f"class {i}" for i in range(1, count)]
     if len(named) == count:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from detectors import labels as names_of
-from detectors.checkpoint import load_into, load_state_dict
+from detectors.checkpoint import check_finite, load_into, load_state_dict
 from detectors.darknet import BATCH_NORM_EPS, Darknet, parse_cfg
 from detectors.pictures import read_rgb
 from detectors.targets import boxes_of, by_part, check, overlap
@@ -151,6 +151,17 @@ class YOLOAdapter:
         return list(zip(boxes, p[..., 1:], p[..., 0], strict=True))
 
 
+def picture_size(network: Darknet, input_size: int | None) -> tuple[int, int]:
+    """(height, width) of the network's picture: the cfg's, or a square. Raises ConfigError off the stride."""
+    size = (network.net.get("height", 416), network.net.get("width", 416))
+    if input_size is not None:
+        size = (input_size, input_size)
+    if any(not isinstance(side, int) or side <= 0 or side % network.stride for side in size):
+        where = f"--cfg {network.path}: height x width" if input_size is None else "--input_size"
+        raise ConfigError(f"{where} {size[0]} x {size[1]}: a multiple of {network.stride} is needed")
+    return size
+
+
 def load_yolo(
     name: str,
     weights: str | Path | None = None,
@@ -180,12 +191,7 @@ def load_yolo(
     fit = fit or ("letterbox" if own or network.net.get("letter_box", 0) == 1 else "stretch")
     if fit not in FITS:
         raise ConfigError(f"--fit {fit!r} is not one of {', '.join(FITS)}")
-    size = (network.net.get("height", 416), network.net.get("width", 416))
-    if input_size is not None:
-        size = (input_size, input_size)
-    if any(not isinstance(side, int) or side <= 0 or side % network.stride for side in size):
-        where = f"--cfg {path}: height x width" if input_size is None else "--input_size"
-        raise ConfigError(f"{where} {size[0]} x {size[1]}: a multiple of {network.stride} is needed")
+    size = picture_size(network, input_size)
     labels = names_of.choose(names, dataset)
     if labels is None and network.classes == 80:
         labels = names_of.coco()
@@ -193,6 +199,7 @@ def load_yolo(
     names_of.fit(labels, network.classes, str(names or dataset))
     if darknet_file:
         network.load_weights(weights)
+        check_finite(network, weights)
     else:
         load_into(network, load_state_dict(weights), weights)
     return YOLOAdapter(network, labels, name=name, size=size, fit=fit, device=device)

@@ -90,6 +90,7 @@ class Scorer:
     @property
     def feature_layers(self) -> list[str]:
         """Per target the layer whose map suits it: it cuts the network and lies on the picture."""
+        self._network()
         if self._layers is None:
             raise ConfigError("this model names no layer of its own; give one with --set layer=NAME")
         return list(self._layers())

@@ -44,7 +44,7 @@ def scorer_of(net: nn.Module, k: int = 2, batch: int = 2) -> Scorer:
 
 def network(name: str) -> nn.Module:
     torch.manual_seed(0)
-    options = {"aux_logits": False, "init_weights": True} if name == "googlenet" else {}
+    options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
     net = get_model(name, weights=None, num_classes=5, **options).eval().double()
     with torch.no_grad():  # batch norms that are not the identity
         for m in net.modules():

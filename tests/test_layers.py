@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import get_model
 
+from detectors.emblem import SlimVGG
 from igos.types import ConfigError, Scorer
 
 NETS = {  # layers that cut, in place and shared ones among them
-    "vgg11_bn": ["features.3", "features.6", "features.28"],
+    "slim vgg": ["features.3", "features.5", "features.23"],
     "resnet18": ["maxpool", "layer2", "layer3.0", "layer4.1"],
     "mobilenet_v3_small": ["features.4", "features.11"],
     "densenet121": ["features.denseblock2", "features.norm5"],
@@ -45,7 +46,9 @@ def scorer_of(net: nn.Module, k: int = 2, batch: int = 2) -> Scorer:
 def network(name: str) -> nn.Module:
     torch.manual_seed(0)
     options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
-    net = get_model(name, weights=None, num_classes=5, **options).eval().double()
+    slim = name == "slim vgg"
+    net = SlimVGG(5, batch_norm=True) if slim else get_model(name, weights=None, num_classes=5, **options)
+    net = net.eval().double()
     with torch.no_grad():  # batch norms that are not the identity
         for m in net.modules():
             if isinstance(m, nn.BatchNorm2d):

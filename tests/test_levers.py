@@ -14,6 +14,7 @@ from torchvision.models import get_model
 from torchvision.ops import FrozenBatchNorm2d
 
 from detectors.classifier import ClassifierAdapter
+from detectors.emblem import SlimVGG
 from detectors.fold import fold
 from detectors.rcnn import RCNNAdapter, build
 from detectors.regions import pyramid
@@ -23,7 +24,7 @@ from tests.test_parts import rcnn
 from tests.test_yolov3 import TINY, noise, tiny_network
 
 FOLDED = {  # of all norms; DenseNet's others stand before an activation and a convolution
-    "resnet18": (20, 20), "vgg11_bn": (8, 8), "mobilenet_v2": (52, 52), "mobilenet_v3_small": (34, 34),
+    "resnet18": (20, 20), "slim vgg": (8, 8), "mobilenet_v2": (52, 52), "mobilenet_v3_small": (34, 34),
     "googlenet": (57, 57), "densenet121": (59, 121), "squeezenet1_1": (0, 0), "efficientnet_b0": (49, 49),
 }  # fmt: skip
 
@@ -56,7 +57,10 @@ def test_norms_right_behind_convolutions_fold_away(name: str, frozen: bool) -> N
         return
     options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
     torch.manual_seed(0)
-    net = lively(get_model(name, weights=None, num_classes=4, **options), frozen).double()
+    plain = (
+        SlimVGG(4, batch_norm=True) if name == "slim vgg" else get_model(name, weights=None, num_classes=4, **options)
+    )
+    net = lively(plain, frozen).double()
     x = torch.rand(2, 3, 64, 64, dtype=torch.float64)
     expected, before = net(x), len(norms(net))
     folded = fold(net, lambda: net(x[:1]))

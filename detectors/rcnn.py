@@ -127,11 +127,11 @@ class RCNNAdapter:
         parts = [t.part for t in targets]
         covered = cover(targets, boxes) if "mask" in parts else None
         pools = [heads.box_roi_pool] + [heads.mask_roi_pool] * ("mask" in parts)
-        levels = {self._level(box, pool) for box in boxes for pool in pools}
+        needed = [{self._level(box, pool) for pool in pools} for box in boxes]
 
         def forward(pictures: Tensor, rows: Tensor) -> Tensor:
             sizes = [(pictures.shape[-2], pictures.shape[-1])] * len(pictures)
-            _, features = self._features(pictures, levels)
+            _, features = self._features(pictures, set().union(*(needed[k] for k in rows.tolist())))
             pinned, values = list(boxes[rows, None].to(pictures)), {}
             if set(parts) != {"mask"}:
                 pooled = heads.box_roi_pool(features, pinned, sizes)

@@ -101,28 +101,30 @@ class YOLOAdapter:
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
         """prob: objectness x class; logit: its log-odds, log p/(1-p); box: IoU of the row's box with the target's.
 
-        Only the heads that hold a target's row are run. Raises ConfigError.
+        Only the heads that hold rows of the targets in a chunk are run. Raises ConfigError.
         """
         check(self.name, self.parts, self.module.classes, targets, score)
         counts = self.module.counts(self.size)
-        rows_of = torch.arange(sum(counts)).split(counts)
         for t in targets:
             if t.index is None or not 0 <= t.index < sum(counts):
                 raise ConfigError(
                     f"target {t.name!r}: row {t.index} is not among the {sum(counts)} rows of {self.name}"
                 )
-        index = [int(t.index or 0) for t in targets]
-        heads = [h for h, own in zip(self.module.heads, rows_of, strict=True) if any(i in own for i in index)]
-        kept = torch.cat([own for h, own in zip(self.module.heads, rows_of, strict=True) if h in heads])
-        every = torch.tensor(index, device=self.device)
-        place = torch.searchsorted(kept, torch.tensor(index)).to(self.device)
+        every = torch.tensor([t.index for t in targets], device=self.device)
+        heads = [self._head(t) for t in targets]
+        begins = [sum(counts[:h]) for h in range(len(counts))]
         label = torch.tensor([t.label for t in targets], device=self.device)
-        boxes = boxes_of(targets, place.float())
+        boxes = boxes_of(targets, torch.zeros(1, device=self.device))
         parts = [t.part for t in targets]
 
         def forward(pictures: Tensor, rows: Tensor) -> Tensor:
-            out = self.module(pictures.contiguous(memory_format=torch.channels_last), heads)
-            row = out[torch.arange(len(out), device=out.device), place[rows]]
+            own = [heads[k] for k in rows.tolist()]
+            used = sorted(set(own))
+            left_out = [begins[h] - sum(counts[u] for u in used if u < h) for h in own]
+            run = [self.module.heads[h] for h in used]
+            out = self.module(pictures.contiguous(memory_format=torch.channels_last), run)
+            place = every[rows] - torch.tensor(left_out, device=out.device)
+            row = out[torch.arange(len(out), device=out.device), place]
             a, b = row[:, 4], row.gather(1, 5 + label[rows, None])[:, 0]
             if score == "logit":
                 return -torch.stack([-a, -b, -a - b]).logsumexp(dim=0)  # 1/p = (1 + exp(-a)) (1 + exp(-b))
@@ -138,9 +140,12 @@ class YOLOAdapter:
 
     def feature_layer(self, target: Target) -> str:
         """The layer before the convolution that makes the target's row: the last with features of its own."""
-        ends = torch.tensor(self.module.counts(self.size)).cumsum(0)
-        head = self.module.heads[int(torch.searchsorted(ends, target.index or 0, right=True))]
-        return f"module_list.{max(head - 2, 0)}"
+        return f"module_list.{max(self.module.heads[self._head(target)] - 2, 0)}"
+
+    def _head(self, target: Target) -> int:
+        """Which of the heads holds the target's row."""
+        ends = np.cumsum(self.module.counts(self.size))
+        return int(np.searchsorted(ends, target.index or 0, side="right"))
 
     @torch.no_grad()
     def detections(self, pictures: Tensor) -> list[Detections]:

@@ -56,8 +56,11 @@ class Split:
         self.layer = module.get_submodule(self.name)
         self._below: dict[torch.Size, tuple[int, torch.Size, list[tuple[nn.Module, torch.Size]]]] = {}
 
-    def lower(self, pictures: Tensor) -> Tensor:
-        """Pictures (N,3,H,W) -> the layer's output (N,c,h,w). Raises ConfigError where that is no map."""
+    def lower(self, pictures: Tensor, rows: Tensor) -> Tensor:
+        """Pictures (N,3,H,W) -> the layer's output (N,c,h,w). Raises ConfigError where that is no map.
+
+        rows (N,) matter to networks that run only what a target needs.
+        """
         done: list[tuple[nn.Module, torch.Size]] = []
         begun: list[int] = []
 
@@ -71,7 +74,6 @@ class Split:
             if isinstance(out, Tensor):
                 done[start:] = [(module, out.shape)]
 
-        rows = torch.zeros(len(pictures), dtype=torch.long, device=pictures.device)
         with _hooks(self.module, before, after):
             try:
                 self.forward(pictures, rows)

@@ -95,16 +95,18 @@ class Scorer:
             raise ConfigError("this model names no layer of its own; give one with --set layer=NAME")
         return list(self._layers())
 
-    def split(self, layer: str) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]:
-        """(lower, upper): lower(pictures (N,3,H,W)) -> (N,c,h,w) stops at the layer, upper(features, rows (N,)) ->
-        (N,) takes its output, differentiable. upper takes features of pictures that lower has seen, or like
-        them. Both work in chunks. Raises ConfigError for an unknown layer.
+    def split(self, layer: str) -> tuple[Callable[..., Tensor], Callable[[Tensor, Tensor], Tensor]]:
+        """(lower, upper): lower(pictures (N,3,H,W), rows (N,)) -> (N,c,h,w) stops at the layer, upper(features,
+        rows) -> (N,) takes its output, differentiable. upper takes features of pictures that lower has seen, or
+        like them; rows of lower (default: 0) matter where targets lie in different heads or levels. Both work in
+        chunks. Raises ConfigError for an unknown layer.
         """
         halves = self._split(layer)
 
-        def lower(pictures: Tensor) -> Tensor:
-            rows = torch.zeros(len(pictures), dtype=torch.long, device=pictures.device)
-            return self._in_chunks(lambda x, _: halves.lower(x), pictures, rows)
+        def lower(pictures: Tensor, rows: Tensor | None = None) -> Tensor:
+            if rows is None:
+                rows = torch.zeros(len(pictures), dtype=torch.long, device=pictures.device)
+            return self._in_chunks(halves.lower, pictures, rows)
 
         def upper(features: Tensor, rows: Tensor) -> Tensor:
             self._count(rows, features.requires_grad)
@@ -115,7 +117,7 @@ class Scorer:
     def cuts(self, layer: str, pictures: Tensor, rows: Tensor) -> None:
         """Refuse a layer that scores of these pictures (N,3,H,W) can go round. Raises ConfigError."""
         halves = self._split(layer)
-        halves.lower(pictures[:1])
+        halves.lower(pictures[:1], rows[:1])
         share = max(halves.share_round(x, r) for x, r in self._chunks(pictures, rows))
         if share > ROUND:
             every = self.layers(pictures[:1], rows[:1])

@@ -187,7 +187,8 @@ def test_only_the_heads_of_the_targets_run_and_scores_stay(tmp_path: Path, rows:
         m.register_forward_hook(lambda *_, i=i: ran.add(i))  # type: ignore[misc]
         for i, m in enumerate(adapter.module.module_list)
     ]
-    found = adapter.scorer(targets)(x[:, None])[:, 0]
+    scorer = adapter.scorer(targets, batch=3)
+    found = scorer(x[:, None])[:, 0]
     for handle in handles:
         handle.remove()
     heads = {0 if i < 48 else 1 if i < 144 else 2 for i in rows}
@@ -202,6 +203,16 @@ def test_only_the_heads_of_the_targets_run_and_scores_stay(tmp_path: Path, rows:
         else:
             alone = replace_box(t, boxes[n, t.index or 0].clamp(min=0).minimum(torch.tensor([48.0, 32, 48, 32])))
             assert float(adapter.scorer([alone])(x[n][None, None])) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_chunk_runs_the_heads_of_its_own_targets(tmp_path: Path) -> None:
+    adapter = YOLOAdapter(tiny_network(tmp_path, ROUTED), list("abc"), size=(32, 48))
+    scorer = adapter.scorer([Target(1, "b", 0.5, index=i) for i in (0, 200)])
+    with mock.patch.object(
+        type(adapter.module), "forward", autospec=True, side_effect=type(adapter.module).forward
+    ) as run:
+        list(scorer.stream(torch.tensor([0] * 8 + [1] * 8), lambda s: torch.rand(s.stop - s.start, 3, 32, 48)))
+    assert [call.args[2] for call in run.call_args_list] == [[3], [9]]
 
 
 def replace_box(t: Target, box: Tensor) -> Target:

@@ -43,7 +43,8 @@ class LayerMethod(MapMethod):
             rows = every[[n == name for n in names]]
             for part in rows.split(score.batch):
                 with torch.no_grad():
-                    a = lower(x[:1]).expand(len(part), -1, -1, -1) if x.stride(0) == 0 else lower(x[part])
+                    shared = x.stride(0) == 0
+                    a = lower(x[:1], part[:1]).expand(len(part), -1, -1, -1) if shared else lower(x[part], part)
                 with torch.enable_grad():
                     a = a.detach().requires_grad_(True)
                     (g,) = torch.autograd.grad(upper(a, part).sum(), a)

@@ -120,6 +120,9 @@ def plans() -> Iterator[tuple[str, str | None, str | None, Callable[[Problem], l
         yield "integrated_gradients", None, None, build_method("IG", ig, {})
     for n in (20, 50, 200, 500):
         yield "rise", None, None, build_method("rise", {"grid": 8, "n_masks": n}, {})
+    for name in ("odam", "grad_cam"):
+        yield name, None, None, build_method(name, {}, {})
+    yield "drise", None, None, build_method("drise", {"grid": 8, "n_masks": 500}, {})
     for method, opt, preset in OPTIMISED:
         yield method, opt, preset, build_method(method, {"opt": opt}, read_preset(preset))
 

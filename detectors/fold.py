@@ -81,9 +81,9 @@ def _merge(module: nn.Module, conv: nn.Conv2d, norm: Any, name: str) -> Callable
     parent = module.get_submodule(name.rpartition(".")[0])
     leaf = name.rpartition(".")[2]
     values = [weight, bias, norm.running_mean, norm.running_var, norm.weight, norm.bias]
-    w, b, mean, var, gamma, beta = (None if v is None else v.double() for v in values)
+    w, b, mean, var, gamma, beta = (None if v is None else v.detach().cpu().double() for v in values)
     fused = fuse_conv_bn_weights(w, b, mean, var, norm.eps, gamma, beta)  # type: ignore[arg-type]
-    conv.weight, conv.bias = (nn.Parameter(p.to(weight.dtype), requires_grad=False) for p in fused)
+    conv.weight, conv.bias = (nn.Parameter(p.detach().to(weight), requires_grad=False) for p in fused)
     setattr(parent, leaf, nn.Identity())
 
     def back() -> None:

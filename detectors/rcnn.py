@@ -133,18 +133,19 @@ class RCNNAdapter:
             sizes = [(pictures.shape[-2], pictures.shape[-1])] * len(pictures)
             _, features = self._features(pictures, set().union(*(needed[k] for k in rows.tolist())))
             pinned, values = list(boxes[rows, None].to(pictures)), {}
+            each = torch.arange(len(rows), device=rows.device)
             if set(parts) != {"mask"}:
                 pooled = heads.box_roi_pool(features, pinned, sizes)
                 logits, deltas = heads.box_predictor(heads.box_head(pooled))
                 out = logits.softmax(-1) if score == "prob" else logits
                 values["class"] = out.gather(1, label[rows, None])[:, 0]
             if "box" in parts or "class_box" in parts:
-                made = heads.box_coder.decode(deltas, pinned)[torch.arange(len(rows)), label[rows]]
+                made = heads.box_coder.decode(deltas, pinned)[each, label[rows]]
                 values["box"] = overlap(clip_boxes_to_image(made, sizes[0]), boxes[rows].to(made))
                 values["class_box"] = values["class"] * values["box"]
             if covered is not None:
                 logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, pinned, sizes)))
-                shown = logits[torch.arange(len(rows)), label[rows]].sigmoid()
+                shown = logits[each, label[rows]].sigmoid()
                 weight = F.adaptive_avg_pool2d(covered[rows], shown.shape[-2:]).to(shown)
                 values["mask"] = (shown * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2))
             return values["class"] if len(values) == 1 and "class" in values else by_part(parts, rows, values)
@@ -168,7 +169,7 @@ class RCNNAdapter:
         proposals, _ = self.module.rpn(ImageList(batch, sizes), features)
         logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, sizes)))
         probs, made = logits.softmax(-1), clip_boxes_to_image(heads.box_coder.decode(deltas, proposals), sizes[0])
-        best = made[torch.arange(len(made)), 1 + probs[:, 1:].argmax(1)]
+        best = made[torch.arange(len(made), device=made.device), 1 + probs[:, 1:].argmax(1)]
         counts = [len(p) for p in proposals]
         return [(b, p, torch.ones_like(p[:, 0])) for b, p in zip(best.split(counts), probs.split(counts), strict=True)]
 

@@ -265,5 +265,20 @@ def test_what_the_detectors_see_holds_their_detections(tmp_path: Path) -> None:
     assert all(e.status == "ok" for e in DRISE(n_masks=6, size=8)(problem))
 
 
+@pytest.mark.parametrize("method", ["odam", "drise", "iGOS+"])
+def test_a_hundred_objects_at_once_are_those_of_each_alone(tmp_path: Path, method: str) -> None:
+    adapter = YOLOAdapter(tiny_network(tmp_path), list("abc"), size=(32, 48))
+    image = adapter.read(noise())
+    box = torch.tensor([1.0, 2.0, 30.0, 28.0])
+    targets = [Target(i % 3, "abc"[i % 3], 0.5, box, index=i) for i in range(100)]
+    settings = {"odam": {}, "drise": {"n_masks": 5}, "iGOS+": {"iterations": 2}}[method]
+    together = igos.explain(adapter, image, targets, method, size=6, metrics=(), **settings)
+    assert len(together) == 100
+    for i in (0, 47, 48, 99):
+        (alone,) = igos.explain(adapter, image, [targets[i]], method, size=6, metrics=(), **settings)
+        assert torch.allclose(alone.saliency, together[i].saliency, atol=1e-4)
+        assert alone.network_images == together[i].network_images
+
+
 def test_the_toy_image_is_what_these_tests_think() -> None:
     assert toy_image().pixels[:, 6:18, 8:20].mean() > 0.4

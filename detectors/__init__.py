@@ -13,22 +13,36 @@ from torchvision.models import list_models
 
 from detectors.adapt import adapt as adapt
 from detectors.classifier import load_classifier
+from detectors.emblem import load_emblem
 from detectors.rcnn import load_rcnn
 from detectors.yolov3 import load_yolo
 from igos.types import Adapter, ConfigError
 
 
 class Family(NamedTuple):
-    """load(name, weights, device, **options) -> Adapter; preset is a name in configs/."""
+    """load(name, weights, device, **options) -> Adapter; preset is a name in configs/.
+
+    samples: the pictures in samples/ that a bundled model is shown when the user names none, as a pattern.
+    """
 
     load: Callable[..., Adapter]
     preset: str
+    samples: str | None = None
 
 
 _RCNN, _YOLO = Family(load_rcnn, "detect-rcnn"), Family(load_yolo, "detect-yolo")
 _CLASSIFIER = Family(load_classifier, "classify")
+_EMBLEM = Family(load_emblem, "emblem", "scene-*.png")
+_EMBLEM_CLASSIFIER = Family(load_emblem, "emblem-classify", "singles/*.png")
+
+DEFAULT = "emblem-m-rcnn"
 
 ADAPTERS: dict[str, Family] = {
+    "emblem-m-rcnn": _EMBLEM,
+    "emblem-f-rcnn": _EMBLEM,
+    "emblem-yolov3spp": _EMBLEM,
+    "emblem-vgg": _EMBLEM_CLASSIFIER,
+    "emblem-resnet": _EMBLEM_CLASSIFIER,
     "m-rcnn": _RCNN,
     "f-rcnn": _RCNN,
     "yolov3spp": _YOLO,

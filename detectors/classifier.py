@@ -40,7 +40,6 @@ class ClassifierAdapter:
     channel, in [0,1].
     """
 
-    preset = "classify"
     default_target = "top1"
     parts = ("class",)
     detections = None
@@ -58,9 +57,11 @@ class ClassifierAdapter:
         interpolation: InterpolationMode = InterpolationMode.BILINEAR,
         antialias: bool | None = True,
         device: str | torch.device | None = None,
+        preset: str = "classify",
     ) -> None:
         if resize < crop:
             raise ConfigError(f"the short side is resized to {resize} px, less than the crop of {crop} px")
+        self.preset = preset
         self.name, self.labels, self.crop, self.resize = name, list(labels), crop, resize
         self.interpolation, self.antialias = interpolation, antialias
         self.device = torch.device(device or "cpu")

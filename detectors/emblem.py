@@ -1,12 +1,14 @@
 """The bundled networks that see igos.emblems: a slim Mask / Faster R-CNN, YOLOv3-SPP, ResNet and VGG.
 
-Made of torchvision's and our own building blocks, small enough to ship; weights/train.py trains them.
+Made of torchvision's and the project's own building blocks, small enough to ship; weights/train.py trains them.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN, MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -17,9 +19,21 @@ from torchvision.models.resnet import BasicBlock, conv1x1
 from torchvision.models.vgg import make_layers
 from torchvision.ops import MultiScaleRoIAlign
 
+from detectors import labels as names_of
+from detectors.checkpoint import load_into, load_state_dict
+from detectors.classifier import ClassifierAdapter
+from detectors.darknet import Darknet, parse_cfg
+from detectors.rcnn import RCNNAdapter
+from detectors.yolov3 import ULTRALYTICS_EPS, YOLOAdapter
+from igos import resources
+from igos.emblems import CLASSES, NONE
+from igos.types import ConfigError
+
 SCENE, SINGLE = 160, 96  # px, the side of a detector's and of a classifier's picture
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 WIDTHS, PYRAMID, HIDDEN = (48, 96, 160), 64, 192
+FILES = {"emblem-m-rcnn": "emblem-rcnn", "emblem-f-rcnn": "emblem-rcnn"}  # one training for both
+MASK_HEAD = ("roi_heads.mask_head.", "roi_heads.mask_predictor.")
 
 
 class SlimResNet(nn.Module):
@@ -93,3 +107,44 @@ def build_rcnn(classes: int, masks: bool) -> FasterRCNN:
 def _stage(a: int, b: int) -> nn.Sequential:
     shortcut = nn.Sequential(conv1x1(a, b, 2), nn.BatchNorm2d(b))
     return nn.Sequential(BasicBlock(a, b, 2, shortcut), BasicBlock(b, b))
+
+
+def load_emblem(
+    name: str,
+    weights: str | Path | None = None,
+    device: str | torch.device | None = None,
+    *,
+    dataset: str | None = None,
+) -> RCNNAdapter | YOLOAdapter | ClassifierAdapter:
+    """A bundled network by its name; weights: another file of the same network, of one's own training.
+
+    Raises WeightsError for a file that does not fit, ConfigError for the classes of another dataset.
+    """
+    if dataset not in (None, "emblems"):
+        raise ConfigError(f"--dataset {dataset}: {name} knows the classes of emblems only")
+    path = weights or resources.folder("weights") / f"{FILES.get(name, name)}.safetensors"
+    state = load_state_dict(path)
+    if name == "emblem-yolov3spp":
+        cfg = resources.folder("configs") / f"{name}.cfg"
+        yolo = Darknet(parse_cfg(cfg), cfg, ULTRALYTICS_EPS)
+        load_into(yolo, state, path)
+        size = (SCENE, SCENE)
+        return YOLOAdapter(yolo, CLASSES, name=name, size=size, fit="letterbox", device=device, preset="emblem")
+    if name in FILES:
+        masks = name == "emblem-m-rcnn"
+        rcnn = build_rcnn(1 + len(CLASSES), masks)
+        load_into(rcnn, {k: v for k, v in state.items() if masks or not k.startswith(MASK_HEAD)}, path)
+        return RCNNAdapter(rcnn, [names_of.BACKGROUND, *CLASSES], name=name, device=device, preset="emblem")
+    network = (SlimVGG if name == "emblem-vgg" else SlimResNet)(len(CLASSES) + 1)
+    load_into(network, state, path)
+    return ClassifierAdapter(
+        network,
+        [*CLASSES, NONE],
+        name=name,
+        crop=SINGLE,
+        resize=SINGLE,
+        mean=MEAN,
+        std=STD,
+        device=device,
+        preset="emblem-classify",
+    )

@@ -10,6 +10,7 @@ from torchvision.models import ResNet50_Weights
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 from torchvision.models.segmentation import FCN_ResNet50_Weights
 
+from igos.emblems import CLASSES
 from igos.types import ConfigError
 
 BACKGROUND = "__background__"
@@ -33,7 +34,12 @@ def voc() -> list[str]:
     return [name for name in every if name != BACKGROUND]
 
 
-DATASETS: dict[str, Callable[[], list[str]]] = {"imagenet": imagenet, "coco": coco, "voc": voc}
+def emblems() -> list[str]:
+    """The classes of the bundled scenes, without background."""
+    return list(CLASSES)
+
+
+DATASETS: dict[str, Callable[[], list[str]]] = {"imagenet": imagenet, "coco": coco, "voc": voc, "emblems": emblems}
 
 
 def read_names(path: str | Path) -> list[str]:

@@ -53,7 +53,6 @@ class RCNNAdapter:
     min_size (800 px), its long side at most max_size (1333 px).
     """
 
-    preset = "detect-rcnn"
     default_target = "all"
 
     @property
@@ -67,7 +66,9 @@ class RCNNAdapter:
         *,
         name: str = "rcnn",
         device: str | torch.device | None = None,
+        preset: str = "detect-rcnn",
     ) -> None:
+        self.preset = preset
         self.name, self.labels = name, list(labels)
         self.device = torch.device(device or "cpu")
         self.module = module.eval().requires_grad_(False).to(self.device)

@@ -42,7 +42,6 @@ ULTRALYTICS_EPS = 1e-4
 class YOLOAdapter:
     """A folded Darknet network in eval mode, owned by the adapter; pictures go in as RGB in [0,1]."""
 
-    preset = "detect-yolo"
     default_target = "all"
     parts = ("class", "box", "class_box")
 
@@ -55,7 +54,9 @@ class YOLOAdapter:
         size: tuple[int, int] = (416, 416),
         fit: str = "stretch",
         device: str | torch.device | None = None,
+        preset: str = "detect-yolo",
     ) -> None:
+        self.preset = preset
         self.name, self.labels, self.size, self.fit = name, list(labels), size, fit
         self.device = torch.device(device or "cpu")
         module = network.eval().fold().requires_grad_(False)

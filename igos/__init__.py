@@ -1,7 +1,7 @@
 """igos: why a detector saw what it saw, by mask optimisation.
 
 import igos
-adapter = igos.load("darknet", weights="net.weights", cfg="net.cfg")
+adapter = igos.load("emblem-m-rcnn")
 image = adapter.read("photo.jpg")
 for n, e in enumerate(igos.explain(adapter, image, adapter.detect(image))):
     e.save(f"out/{n}-{e.target.name}")
@@ -49,7 +49,7 @@ def load(name: str, weights: str | Path | None = None, device: Any = None, **opt
     WeightsError.
     """
     from igos.cli import adapters
-    from igos.config import lookup
+    from igos.presets import lookup
 
     found = adapters()
     return found.load(lookup(name, found.ADAPTERS, "model"), weights, device, **options)

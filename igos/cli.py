@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -22,11 +22,14 @@ import torch
 import igos
 from igos import resources
 from igos.baselines import BASELINES
-from igos.config import RUN_TYPES, Plan, Run, lookup, read_preset, resolve
+from igos.config import Plan, resolve
 from igos.data import find_pictures
-from igos.methods import ALIASES, METHODS
-from igos.metrics import METRICS
+from igos.methods import ALIASES, METHODS, needs_references
+from igos.metrics import COLUMNS
+from igos.metrics import table as metric_table
 from igos.optim import OPTIMIZERS
+from igos.presets import RUN_TYPES, Run, lookup, read_preset
+from igos.references import source
 from igos.results import RunFolder
 from igos.run import run
 from igos.types import Adapter, ConfigError, IgosError
@@ -117,11 +120,14 @@ def explain(words: Sequence[str]) -> int:
         return 0
     flags.pop("debug")
     found = adapters()
-    model = flags.get("model") or (read_preset(flags["config"]).get("model") if flags.get("config") else None)
-    if model is None:
-        raise ConfigError("no model: give --model NAME and its weights (see --list)")
-    name = lookup(str(model), found.ADAPTERS, "model")
-    plan = resolve({**flags, "model": name}, found.ADAPTERS[name].preset)
+    model = flags.get("model") or _preset_value(flags, "model")
+    if model is None and any(k in flags for k in MODEL_OPTIONS + ("model_file",)):
+        raise ConfigError("no model: these flags belong to one; give --model NAME (see --list)")
+    name = lookup(str(model or found.DEFAULT), found.ADAPTERS, "model")
+    family = found.ADAPTERS[name]
+    if family.samples and "data" not in flags and not _preset_value(flags, "data"):
+        flags["data"] = [str(resources.folder("samples") / family.samples)]
+    plan = resolve({**flags, "model": name}, family.preset)
     config = plan.run
     if not config.data:
         raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
@@ -154,10 +160,17 @@ def explain(words: Sequence[str]) -> int:
     folder.finish()
     for row in [r for r in folder.rows if r["error"]][:5]:
         print(f"igos: {row['status']}: {row['error']}", file=sys.stderr)
+    for warning in list(dict.fromkeys(r["warning"] for r in folder.rows if r["warning"]))[:5]:
+        print(f"igos: warning: {warning}", file=sys.stderr)
     print(table(folder.rows))
     print(f"{time.perf_counter() - begin:.1f} s, {share:.0%} of it inside the network")
     print(folder.path)
     return 0
+
+
+def _preset_value(flags: Mapping[str, Any], key: str) -> Any:
+    """What the preset that the flags name says of key, or None."""
+    return read_preset(flags["config"]).get(key) if flags.get("config") else None
 
 
 def pick_device(name: str | None) -> torch.device:
@@ -175,11 +188,14 @@ def pick_device(name: str | None) -> torch.device:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The closing table: a line per explanation (at most 40), and the means."""
-    lines = [f"{'image':28} {'what':20} {'score':>5} {'deletion':>8} {'insertion':>9} {'images':>6} {'s':>6}  status"]
+    columns = ["score", "deletion", "insertion"]
+    columns += [key for key in ("evidence_share",) if any(r.get(key) is not None for r in rows)]
+    widths = {key: max(len(key), 5) for key in columns}
+    lines = [f"{'image':28} {'what':20} {' '.join(columns)} {'images':>6} {'s':>6}  status"]
     for r in rows[:40]:
         image = Path(r["image"]).name
         start = "" if r["start"] is None else f" #{r['start']}"
-        numbers = [_figure(r[k], w) for k, w in (("score", 5), ("deletion", 8), ("insertion", 9))]
+        numbers = [_figure(r[key], width) for key, width in widths.items()]
         pushed, seconds = _figure(r["network_images"], 6, 0), _figure(r["seconds"], 6, 1)
         what = f"{(r['name'] or '-')[: 20 - len(start)]}{start}"
         shown = image if len(image) <= 28 else f"...{image[-25:]}"
@@ -187,7 +203,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     if len(rows) > 40:
         lines.append(f"... and {len(rows) - 40} more in results.csv")
     done = [r for r in rows if r["folder"]]
-    means = [_figure(_mean([r[k] for r in done]), w) for k, w in (("score", 5), ("deletion", 8), ("insertion", 9))]
+    means = [_figure(_mean([r[key] for r in done]), width) for key, width in widths.items()]
     return "\n".join([*lines, f"{'mean of ' + str(len(done)):49} {' '.join(means)}"])
 
 
@@ -210,6 +226,9 @@ def _output_name(plan: Plan) -> str:
 def _record(adapter: Adapter, plan: Plan, words: Sequence[str]) -> dict[str, Any]:
     """What run.yaml notes beside the settings; not read back."""
     effective = getattr(plan.method, "effective", dict)
+    compared = {}
+    if needs_references(plan.method):
+        compared = {"references": source(adapter, plan.run.references, plan.run.data)[1]}
     return {
         "command": "igos " + shlex.join(words),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -220,26 +239,42 @@ def _record(adapter: Adapter, plan: Plan, words: Sequence[str]) -> dict[str, Any
         },
         "device": str(adapter.device),
         "threads": torch.get_num_threads(),
+        "score": plan.score,
+        **compared,
         **effective(),
     }
+
+
+METHOD_LINE = "{:43} {:14} {:22} {:11} {:7} {:5}  {}"
 
 
 def listing() -> str:
     """Everything that can be named, from the dicts that hold it."""
     names = {v: k for k, v in ALIASES.items()}
-    lines = ["methods (--method)"]
+    head = ("methods (--method)", "needs", "network images", "complete", "map", "score", "paper")
+    lines = [METHOD_LINE.format(*head)]
     for name, method in METHODS.items():
         alias = f" (alias {names[name]})" if name in names else ""
-        lines.append(f"  {name + alias:34} {method.needs:12} {method().cost:24} {method.paper}")
+        aggregate = getattr(method, "aggregate", "-")
+        facts = (method.needs, method().cost, method.complete, aggregate, method.score, method.paper)
+        lines.append(METHOD_LINE.format(f"  {name}{alias}", *facts))
     lines += ["", f"optimisers (--opt)    {', '.join(OPTIMIZERS)}"]
-    lines += [f"metrics (--metrics)   {', '.join(METRICS)}", f"baselines             {', '.join(BASELINES)}"]
+    lines += [f"baselines             {', '.join(BASELINES)}"]
+    lines += ["", "metrics (--metrics; ranges are those of probabilities)"]
+    lines += columns([COLUMNS, *metric_table()])
     presets = ", ".join(sorted(p.stem for p in resources.folder("configs").glob("*.yaml")))
-    lines += [f"presets (--config)    {presets}", "", "models (--model)"]
+    lines += ["", f"presets (--config)    {presets}", "", "models (--model)"]
     by_preset: dict[str, list[str]] = {}
     for model, family in adapters().ADAPTERS.items():
         by_preset.setdefault(family.preset, []).append(model)
     lines += [f"  {preset:12} {', '.join(models)}" for preset, models in by_preset.items()]
     return "\n".join(lines)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of words as lines with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  " + "  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"explain": explain}

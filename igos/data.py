@@ -13,7 +13,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", "
 
 
 def find_pictures(
-    data: Sequence[str], shuffle: bool = False, seed: int = 0, limit: int | None = None
+    data: Sequence[str], shuffle: bool = False, seed: int = 0, limit: int | None = None, flag: str = "--data"
 ) -> list[tuple[str, str]]:
     """(path, name) of every picture, sorted within each place; name is unique and fit for a folder's name.
 
@@ -26,7 +26,7 @@ def find_pictures(
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
             if not inside:
                 raise ConfigError(
-                    f"--data {place}: no pictures in this folder (looked for {' '.join(sorted(SUFFIXES))})"
+                    f"{flag} {place}: no pictures in this folder (looked for {' '.join(sorted(SUFFIXES))})"
                 )
             found.update((p, p.relative_to(path)) for p in inside)
         elif path.is_file():
@@ -34,7 +34,7 @@ def find_pictures(
         else:
             matches = sorted(Path(m) for m in glob.glob(place, recursive=True) if Path(m).is_file())
             if not matches:
-                raise ConfigError(f"--data {place}: no such file or folder, and no file matches it as a pattern")
+                raise ConfigError(f"{flag} {place}: no such file or folder, and no file matches it as a pattern")
             found.update((p, Path(p.name)) for p in matches)
     pictures = list(found.items())
     if shuffle:

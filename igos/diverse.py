@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from igos.ops import pool, top_area
+from igos.truth import Truth, peak_on
 from igos.types import Explanation, Target
 
 
@@ -51,10 +52,11 @@ def _span(low: float, high: float, n: int, k: int, size: int) -> slice:
     return slice(begin, max(end, begin + 1))
 
 
-def diversity(explanations: Sequence[Explanation]) -> dict[str, Any]:
+def diversity(explanations: Sequence[Explanation], truth: Truth | None = None) -> dict[str, Any]:
     """How different the maps are: pairwise Pearson correlation and overlap (IoU) of the top areas.
 
-    The top area is the top 10 % of the box's area (a classifier: of the picture's).
+    The top area is the top 10 % of the box's area (a classifier: of the picture's). Where the truth is known,
+    evidence_covered counts the emblems that hold the maximum of at least one map.
     """
     maps = np.stack([e.saliency.double().numpy().ravel() for e in explanations])
     maps = maps - maps.mean(axis=1, keepdims=True)
@@ -71,4 +73,11 @@ def diversity(explanations: Sequence[Explanation]) -> dict[str, Any]:
         "top_area_overlap": np.round(overlap, 4).tolist(),
         "mean_correlation": float(correlation[off].mean()) if off.any() else None,
         "mean_top_area_overlap": float(overlap[off].mean()) if off.any() else None,
+        "evidence": len(truth.evidence) if truth else None,
+        "evidence_covered": covered(explanations, truth) if truth else None,
     }
+
+
+def covered(explanations: Sequence[Explanation], truth: Truth) -> int:
+    """How many of the object's emblems hold the maximum of at least one map."""
+    return sum(any(peak_on(e, region) > 0 for e in explanations) for region in truth.evidence)

@@ -215,7 +215,8 @@ class Scene:
             (np.arange(p.start * FINE, p.stop * FINE) + 0.5) / (FINE * self.size) - c
             for p, c in zip(part, mark.centre, strict=True)
         ]
-        u, v = _turn(*np.meshgrid(*axes, indexing="ij"), mark.angle)
+        y, x = np.meshgrid(*axes, indexing="ij")
+        u, v = _turn(y, x, mark.angle)
         drawn = mark.shape(u / mark.radius, v / mark.radius).astype(float)
         h, w = (p.stop - p.start for p in part)
         cover = drawn.reshape(h, FINE, w, FINE).mean(axis=(1, 3))[..., None]
@@ -284,7 +285,7 @@ def _emblems(rng: np.random.Generator, body: Body) -> tuple[Mark, ...]:
     places: list[tuple[float, float]] = []
     while len(places) < count:
         y, x = (c + rng.uniform(-1, 1) * max(inner.axes) for c in body.centre)
-        if inner.radius(np.float64(y), np.float64(x)) > 1:
+        if inner.radius(np.array(y), np.array(x)) > 1:
             continue
         if places and np.hypot(y - places[0][0], x - places[0][1]) < 2.3 * radius:
             places = places if rng.random() < 0.9 else []  # the first may leave no room for the second

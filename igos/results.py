@@ -42,11 +42,16 @@ ROW_KEYS = [
     "start",
     "deletion",
     "insertion",
+    "deletion_normalised",
+    "insertion_normalised",
     "pointing",
     "evidence_share",
+    "evidence_lift",
+    "evidence_pointing",
     "tie_fraction",
     "status",
     "error",
+    "warning",
     "seconds",
     "network_images",
     "backward_images",
@@ -144,7 +149,7 @@ def row(e: Explanation, folder: str) -> dict[str, Any]:
     """The row of one explanation; folder is relative to the run's."""
     box = e.box_on_source()
     values = {s.name: s.value for s in e.scores}
-    ties = [s.detail["tie_fraction"] for s in e.scores if "tie_fraction" in s.detail]
+    details = {name: value for s in reversed(e.scores) for name, value in s.detail.items()}
     return {
         "image": e.image.path,
         "label": e.target.name,
@@ -160,8 +165,9 @@ def row(e: Explanation, folder: str) -> dict[str, Any]:
         "form": e.form,
         "start": e.start,
         **values,
-        "tie_fraction": ties[0] if ties else None,
+        **details,
         "status": e.status,
+        "warning": "; ".join(e.warnings) or None,
         "seconds": e.seconds,
         "network_images": e.network_images,
         "backward_images": e.backward_images,

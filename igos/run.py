@@ -18,13 +18,19 @@ from tqdm import tqdm
 
 from igos import diverse, report, results
 from igos.baselines import baseline
-from igos.config import Plan, Run, build_method, build_metrics, pick_preset
+from igos.config import Plan, build_method, build_metrics
+from igos.context import Context
 from igos.data import find_pictures, unique
+from igos.methods import default_score, needs_references
 from igos.metrics import DEFAULT_METRICS
 from igos.ops import Blend
+from igos.presets import Run, pick_preset
+from igos.randomise import cascade
+from igos.references import Source, generated, source
 from igos.results import RunFolder
 from igos.targets import check_boxes
-from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Target
+from igos.truth import Truth, known, match
+from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Scorer, Target
 
 
 def make_problem(
@@ -37,6 +43,7 @@ def make_problem(
     batch: int | None = None,
     starts: Sequence[int | None] | None = None,
     start_masks: Tensor | None = None,
+    references: Tensor | None = None,
 ) -> Problem:
     """One image and K targets (a target may stand several times, once per start) as a Problem.
 
@@ -60,12 +67,23 @@ def make_problem(
         images=[image] * k,
         start=start_masks,
         starts=starts,
+        references=references,
         detect=adapter.detections,
     )
 
 
-def explain_problem(problem: Problem, method: Any, metrics: Sequence[Any] = ()) -> list[Explanation]:
-    """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends."""
+def explain_problem(
+    problem: Problem,
+    method: Any,
+    metrics: Sequence[Any] = (),
+    context: Context | None = None,
+    judge: Scorer | None = None,
+) -> list[Explanation]:
+    """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends.
+
+    judge is the score that the metrics ask, where it is not the one that is explained. Metrics that explain again
+    do it with the same method and score, unless the context holds another.
+    """
     scorer = problem.score
     before = scorer.forward_images.copy(), scorer.backward_images.copy()
     begin = time.perf_counter()
@@ -73,7 +91,14 @@ def explain_problem(problem: Problem, method: Any, metrics: Sequence[Any] = ()) 
     seconds = (time.perf_counter() - begin) / len(explanations)
     forward, backward = scorer.forward_images - before[0], scorer.backward_images - before[1]
     ends = _ends(problem)
-    scores = [metric(problem, explanations) for metric in metrics]
+    judged = problem if judge is None else replace(problem, score=judge)
+
+    def again(p: Problem) -> list[Explanation]:
+        return method(replace(p, score=scorer) if p.score is judged.score else p)
+
+    context = context or Context()
+    context = context if context.explain else replace(context, explain=again)
+    scores = [metric(judged, explanations, context) for metric in metrics]
     return [
         replace(
             e,
@@ -83,7 +108,7 @@ def explain_problem(problem: Problem, method: Any, metrics: Sequence[Any] = ()) 
             backward_images=int(backward[i]),
             score_original=float(ends[i, 0]),
             score_blurred=float(ends[i, 1]),
-            scores=tuple(s[i] for s in scores),
+            scores=(*e.scores, *(s[i] for s in scores)),
             start=problem.starts[i] if problem.starts else None,
             arrays=e.arrays if problem.start is None else {**e.arrays, "start_mask": problem.start[i].cpu().numpy()},
             status=e.status if ends[i].isfinite().all() else "not-finite",
@@ -110,17 +135,21 @@ def explain(
     opt: str | None = None,
     *,
     metrics: Sequence[Any] = DEFAULT_METRICS,
-    score: str = "prob",
+    score: str | None = None,
     seed: int = 0,
     batch: int | None = None,
     config: str | None = None,
+    context: Context | None = None,
+    references: Tensor | None = None,
     **settings: Any,
 ) -> list[Explanation]:
     """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS).
 
     method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables;
-    config names a preset, by default the model's, for the method's settings. Raises ConfigError for what the
-    method does not know.
+    config names a preset, by default the model's, for the method's settings; context holds what is known of the
+    targets, one Truth each, for the metrics that ask for it. score {prob, logit} is by default the method's own;
+    references (R,3,H,W) in [0,1] are pictures to compare with, by default generated ones, for the methods that want
+    them. Raises ConfigError for what the method does not know.
     """
     if not targets:
         return []
@@ -132,8 +161,27 @@ def explain(
     else:
         call = method
     made = [m for name in metrics for m in ([name] if callable(name) else build_metrics([name])[0])]
-    problem = make_problem(adapter, image, targets, score=score, seed=seed, batch=batch)
-    return explain_problem(problem, call, made)
+    if references is None and needs_references(call):
+        references = generated(image)
+    asked = score or default_score(call)
+    problem = make_problem(adapter, image, targets, score=asked, seed=seed, batch=batch, references=references)
+    context = _completed(context or Context(), made, adapter, problem, asked)
+    return explain_problem(problem, call, made, context, _judge(adapter, targets, score, call, batch))
+
+
+def _judge(
+    adapter: Adapter, targets: Sequence[Target], score: str | None, method: Any, batch: int | None
+) -> Scorer | None:
+    """Metrics ask the probability, also of a method that by its own choice explains the logit."""
+    return adapter.scorer(targets, "prob", batch) if score is None and default_score(method) != "prob" else None
+
+
+def _completed(context: Context, metrics: Sequence[Any], adapter: Adapter, problem: Problem, score: str) -> Context:
+    """The context with randomised networks, where a metric needs them and none are given."""
+    if context.randomised or not any("randomised" in getattr(m, "needs", ()) for m in metrics):
+        return context
+    layers, randomised = cascade(adapter, problem, score)
+    return replace(context, layers=layers, randomised=randomised)
 
 
 LARGEST_GROUP = 16  # objects in one batch: memory grows with them, the maps do not depend on it
@@ -159,6 +207,7 @@ def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None =
     plan.selector.check(adapter)
     if config.part not in adapter.parts:
         raise ConfigError(f"--part {config.part}: {adapter.name} has no such part; it has {', '.join(adapter.parts)}")
+    compare = source(adapter, config.references, config.data)[0] if needs_references(plan.method) else None
     begin, network = time.perf_counter(), 0.0
     failures: list[IgosError] = []
     bar = tqdm(total=0, unit="object", disable=None if progress is None else not progress, leave=False)
@@ -180,12 +229,13 @@ def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None =
                     failures.append(ConfigError(f"--target {config.target}: {why}"))
                 folder.add({**row, "status": "skipped", "error": why})
                 continue
+            truths = known(path, config.annotations)
             groups = _jobs(config, [replace(t, part=config.part) for t in targets], name)
             bar.total = (bar.total or 0) + sum(len(group) for group in groups)
             for group in groups:
-                explanations, seconds = _explain_group(plan, adapter, image, group)
+                explanations, seconds = _explain_group(plan, adapter, image, group, truths, compare)
                 network += seconds
-                _write(folder, group, explanations)
+                _write(folder, group, explanations, truths)
                 bar.update(len(group))
                 bar.set_postfix_str(_averages(folder.rows))
     if len(failures) == len(pictures):
@@ -207,7 +257,14 @@ def _jobs(config: Run, targets: Sequence[Target], name: str) -> list[list[Job]]:
     ]
 
 
-def _explain_group(plan: Plan, adapter: Adapter, image: Image, jobs: Sequence[Job]) -> tuple[list[Explanation], float]:
+def _explain_group(
+    plan: Plan,
+    adapter: Adapter,
+    image: Image,
+    jobs: Sequence[Job],
+    truths: Sequence[Truth],
+    compare: Source | None,
+) -> tuple[list[Explanation], float]:
     """The jobs' explanations, made in one batch, and the seconds spent inside the network."""
     config, starts = plan.run, None
     if config.diverse_k is not None:
@@ -220,20 +277,28 @@ def _explain_group(plan: Plan, adapter: Adapter, image: Image, jobs: Sequence[Jo
                 for j in jobs
             ]
         )
+    targets = [j.target for j in jobs]
     problem = make_problem(
         adapter,
         image,
-        [j.target for j in jobs],
-        score=config.score,
+        targets,
+        score=plan.score,
         seed=config.manual_seed,
         batch=config.batch,
         starts=[j.start for j in jobs],
         start_masks=starts,
+        references=compare(image) if compare else None,
     )
-    return explain_problem(problem, plan.method, plan.metrics), problem.score.seconds
+    context = Context([match(j.target, image, truths) for j in jobs])
+    context = _completed(context, plan.metrics, adapter, problem, plan.score)
+    judge = _judge(adapter, targets, config.score, plan.method, config.batch)
+    explanations = explain_problem(problem, plan.method, plan.metrics, context, judge)
+    return explanations, problem.score.seconds + (judge.seconds if judge else 0)
 
 
-def _write(folder: RunFolder, jobs: Sequence[Job], explanations: Sequence[Explanation]) -> None:
+def _write(
+    folder: RunFolder, jobs: Sequence[Job], explanations: Sequence[Explanation], truths: Sequence[Truth]
+) -> None:
     """Arrays and pictures, drawn on all cores at once; a row is added when its files are whole."""
     writers = (results.write_arrays, *report.WRITERS)
     pool, whole = ThreadPoolExecutor(), 0
@@ -249,7 +314,8 @@ def _write(folder: RunFolder, jobs: Sequence[Job], explanations: Sequence[Explan
             whole += 1
         if jobs[0].start is not None:
             place = jobs[0].folder.rpartition("/")[0]
-            folder.write_json(f"{place}/diversity.json", diverse.diversity(explanations))
+            truth = match(jobs[0].target, explanations[0].image, truths)
+            folder.write_json(f"{place}/diversity.json", diverse.diversity(explanations, truth))
             report.write_starts(folder.path / place, explanations)
     except OSError as error:
         raise ConfigError(f"--output {folder.path}: cannot be written ({error.strerror or error})") from error

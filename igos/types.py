@@ -212,13 +212,16 @@ class Problem:
 
 @dataclass(frozen=True)
 class Score:
-    """One figure about one explanation; better is 'higher' or 'lower'; curve (2,n) is x over y, or None."""
+    """One figure about one explanation; better is 'higher' or 'lower'; curve (2,n) is x over y, or None.
+
+    detail: further figures by name, and `<name>_reason` where the value is NaN.
+    """
 
     name: str
     value: float
     better: str
     curve: np.ndarray | None = None
-    detail: dict[str, float] = field(default_factory=dict)
+    detail: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,8 +230,8 @@ class Explanation:
 
     attribution (C,H,W) float32 is raw and signed where the method has one; masks (n,h,w) in [0,1], 1 = keep,
     where the method learns masks; arrays holds further named maps; trace the course of the optimisation, one
-    array of T values per name; warnings a line each; network_images / backward_images count the pictures pushed for
-    this map.
+    array of T values per name; network_images / backward_images count the pictures pushed for this map; warnings
+    are for the user, a line each.
     """
 
     saliency: Tensor

@@ -1,4 +1,7 @@
-"""The Python interface on one photo: python samples/explain_photo.py NET.cfg NET.weights PHOTO [OUT]"""
+"""The Python interface on one picture: python samples/explain_photo.py [PICTURE] [OUT]
+
+With a network of one's own: igos.load("darknet", "net.weights", cfg="net.cfg"), igos.load("vgg16", "vgg16.pth"), ...
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ from pathlib import Path
 
 import igos
 
+SCENE = Path(__file__).resolve().parent / "scene-07.png"
 
-def main(cfg: str, weights: str, photo: str, out: str = "out") -> None:
-    adapter = igos.load("darknet", weights=weights, cfg=cfg)
-    image = adapter.read(photo)
+
+def main(picture: str = str(SCENE), out: str = "out") -> None:
+    adapter = igos.load("emblem-m-rcnn")
+    image = adapter.read(picture)
     for n, e in enumerate(igos.explain(adapter, image, adapter.detect(image), method="iGOS++", opt="NAG")):
-        figures = ", ".join(f"{s.name} {s.value:.3f}" for s in e.scores)
+        figures = ", ".join(f"{s.name} {s.value:.3f}" for s in e.scores if s.value == s.value)
         print(f"{e.target.name} {e.target.score:.2f}: {figures}, {e.network_images} network images, {e.status}")
         e.save(Path(out) / f"{n}-{e.target.name}")
 

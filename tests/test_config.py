@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from igos import resources
-from igos.config import Run, coerce, lookup, read_preset, resolve
+from igos.config import resolve
 from igos.methods import METHODS
+from igos.presets import Run, coerce, lookup, read_preset
 from igos.types import ConfigError
 
 PRESET = "detect-yolo"
@@ -30,7 +31,7 @@ CHANGES: dict[str, Any] = {
     "threshold": 0.7, "part": "box", "score": "logit", "method": "I-GOS", "opt": "LS", "form": "published", "size": 14,
     "iterations": 3, "ig_iter": 4, "alpha": 7.0, "L1": 0.3, "L2": 0.7, "diverse_k": 2, "metrics": ["none"],
     "manual_seed": 5, "output": "o", "device": "cpu", "threads": 1, "batch": 2, "set": ["reg=BTV"],
-    "config": "quick",
+    "config": "quick", "annotations": "a.json",
 }  # fmt: skip
 
 
@@ -46,7 +47,7 @@ def test_each_flag_of_diverse_starts_changes_the_run(key: str, value: Any) -> No
 
 
 def test_every_flag_is_in_that_table() -> None:
-    assert {f.name for f in fields(Run)} == {*CHANGES, "init_posi", "init_val"}
+    assert {f.name for f in fields(Run)} == {*CHANGES, "init_posi", "init_val", "references"}
 
 
 def test_without_flags_it_is_igos_pp_with_nag() -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from igos import resources
-from igos.config import Run
+from igos.presets import Run
 from igos.types import STATUSES, Explanation
 from tests.conftest import net_score, toy_problem
 
@@ -44,6 +44,7 @@ def test_flags_presets_and_statuses_in_the_readme_exist() -> None:
         "--seeds",
         "--only",
         "--minutes",
+        "--scenes",
     }
     assert set(re.findall(r"(?<![\w-])--[A-Za-z]\w+", README)) <= known
     presets = {p.stem for p in resources.folder("configs").glob("*.yaml")}

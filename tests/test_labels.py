@@ -34,6 +34,7 @@ def test_datasets_return_fresh_lists() -> None:
         "imagenet": 1000,
         "coco": 80,
         "voc": 20,
+        "emblems": 6,
     }
     labels.imagenet().clear()
     assert len(labels.imagenet()) == 1000

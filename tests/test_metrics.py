@@ -73,8 +73,8 @@ def test_costs_and_the_shape_of_the_curve() -> None:
 
 def test_the_object_budget_is_three_times_the_object() -> None:
     problem = toy_problem(lambda p, r: p.mean(dim=(1, 2, 3)))
-    (score,) = METRICS["deletion_object"](substrate="black")(problem, explained(problem, torch.rand(20, 20)))
-    assert score.name == "deletion_object"
+    (score,) = METRICS["deletion_igos"](substrate="black")(problem, explained(problem, torch.rand(20, 20)))
+    assert score.name == "deletion_igos" and Deletion(budget="object").name == "deletion_object"
     share = 3 * 12 * 12 / (24 * 32)
     changed = 1 - score.curve[1, -1] / score.curve[1, 0]
     assert 0.5 * share < changed < min(1.6 * share, 1)

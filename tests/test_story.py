@@ -169,6 +169,7 @@ def mistakes(tmp_path: Path) -> dict[str, tuple[list[str], str]]:
     (tmp_path / "broken.yaml").write_text("a: [1, 2")
     (tmp_path / "typed.yaml").write_text("iterations: ten")
     (tmp_path / "file").write_text("x")
+    (tmp_path / "truth.json").write_text("[]")
     data = {n: (["--data", str(tmp_path / n)], w) for n, w in (
         ("missing.jpg", "no such"), ("empty", "no pictures"), ("text.jpg", "not a picture"), ("cut.jpg", "cut off"),
         ("flat.png", "16 px"), ("long.png", "20 times"),
@@ -184,6 +185,7 @@ def mistakes(tmp_path: Path) -> dict[str, tuple[list[str], str]]:
         "--input_size": ("300", "multiple of 32"), "--cfg": (str(tmp_path / "no.cfg"), "--cfg"),
         "--names": (str(tmp_path / "no.names"), "no.names"), "--set": ("speed=9", "settings"),
         "--pretrained": ("", "--pretrained"), "--part": ("mask", "it has class, box, class_box"),
+        "--annotations": (str(tmp_path / "truth.json"), "instances JSON"),
     }  # fmt: skip
     return {
         **data,
@@ -199,7 +201,8 @@ MISTAKES = [
     "missing.jpg", "empty", "text.jpg", "cut.jpg", "flat.png", "long.png", "--model", "--method",
     "--opt", "--config", "--nonsense", "--model_file", "--iterations", "--ig_iter", "--size", "--alpha",
     "--L2", "--threshold", "--init_val", "--init_posi", "--target", "--output", "--device", "--input_size",
-    "--cfg", "--names", "--set", "--pretrained", "--part", "short weights", "wrong weights", "broken yaml",
+    "--cfg", "--names", "--set", "--pretrained", "--part", "--annotations", "short weights", "wrong weights",
+    "broken yaml",
     "typed yaml",
 ]  # fmt: skip
 
@@ -229,7 +232,7 @@ def test_that_list_is_whole(tmp_path: Path) -> None:
 
 
 def test_no_model_and_no_data_say_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([]) == 2
+    assert cli.main(["--cfg", "x.cfg"]) == 2
     assert "--model" in capsys.readouterr().err
     assert cli.main(model_flags()) == 2
     assert "--data" in capsys.readouterr().err
@@ -284,13 +287,10 @@ def test_another_package_named_detectors_is_named(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_sample_runs(tmp_path: Path) -> None:
-    options = darknet_options(small=True)
-    words = [sys.executable, str(ROOT / "samples" / "explain_photo.py"), options["cfg"], options["weights"]]
+    words = [sys.executable, str(ROOT / "samples" / "explain_photo.py")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [*words, photo("darknet_eagle.jpg")], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0 and "bird" in done.stdout, done.stderr
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "evidence_share" in done.stdout, done.stderr
     assert list((tmp_path / "out").rglob("overlay.png"))
 
 
@@ -316,3 +316,31 @@ def test_a_closed_pipe_and_names_too_long_are_no_traceback(words: list[str]) -> 
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(f"{line} | true", shell=True, env=environment, capture_output=True, text=True)
     assert "Traceback" not in done.stderr, done.stderr
+
+
+def test_a_gradient_method_by_its_alias_says_what_it_could_not_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*model_flags(), "--data", photo("darknet_eagle.jpg"), "--metrics", "deletion", "--set", "n_steps=2"]
+    assert cli.main([*words, "--method", "gnl", "--output", str(tmp_path / "a")]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("igos: warning")]
+    assert len(said) == 1 and "no ReLU" in said[0] and "activations=all" in said[0]
+    (row,) = rows_of(tmp_path / "a")
+    assert row["network_images"] == 4 and row["backward_images"] == 2 and 0 <= row["deletion"] <= 1
+    assert row["score_original"] > 0 and row["completeness_error"] is not None
+    run = yaml.safe_load((tmp_path / "a" / "run.yaml").read_text())
+    assert run["record"]["score"] == "logit" and "score" not in run
+
+
+def test_the_list_says_what_every_method_needs_costs_and_keeps(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--list"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
+    for name, facts in {
+        "integrated_gradients": ("alias IG", "gradients", "60 + 2 forward", "yes", "sum", "prob", "2017"),
+        "guided_integrated_gradients": ("alias gnl", "backward rules", "no", "abs_sum", "logit", "2020"),
+        "exp_grad": ("alias expected_gradients", "in the mean"),
+        "rise": ("black box", "500 forward"),
+        "iGOS++": ("gradients", "48"),
+    }.items():
+        assert all(fact in lines[name] for fact in facts), lines[name]
+    assert set(igos.METHODS) <= set(lines)

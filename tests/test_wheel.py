@@ -54,9 +54,16 @@ def test_the_wheel_runs_outside_the_checkout(installed: Path, tmp_path: Path) ->
     listing = run([str(installed), "-m", "igos", "--list"], tmp_path)
     assert "iGOS++" in listing and "detect-yolo" in listing and "published-detect" in listing
     assert "iGOS++" in run([str(installed.parent / "igos"), "--list"], tmp_path), "the console script"
-    assert "no model" in run([str(installed), "-m", "igos"], tmp_path, code=2)
+    assert "give --model" in run([str(installed), "-m", "igos", "--cfg", "x.cfg"], tmp_path, code=2)
     cfg = "from igos.resources import folder; print((folder('configs') / 'yolov3-spp.cfg').stat().st_size)"
     assert int(run([str(installed), "-c", cfg], tmp_path)) > 3000
+
+
+def test_the_wheel_explains_its_samples(installed: Path, tmp_path: Path) -> None:
+    command = [str(installed), "-m", "igos", "--num_samples", "1", "--iterations", "1", "--output", "out"]
+    printed = run(command, tmp_path)
+    assert "evidence_share" in printed and "ok" in printed
+    assert list((tmp_path / "out").rglob("overlay.png"))
 
 
 def test_the_wheel_explains_a_photo(installed: Path, tmp_path: Path) -> None:

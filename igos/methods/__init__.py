@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Protocol
 
+from igos.methods.blur_ig import BlurIG
 from igos.methods.drise import DRISE
+from igos.methods.expected_gradients import ExpGrad, GradientShap
+from igos.methods.gnl import GuidedBackprop, GuidedIntegratedGradients
 from igos.methods.grad_cam import GradCAM
+from igos.methods.gradients import (
+    GradXInput,
+    SmoothGrad,
+    SmoothGrad2,
+    SmoothIntegratedGrad,
+    VanillaGrad,
+    VarGrad,
+)
+from igos.methods.guided_ig import GuidedIG
 from igos.methods.i_gos import IGOS
+from igos.methods.idgi import IDGI
 from igos.methods.igos_plus import IGOSPlus
 from igos.methods.igos_pp import IGOSPlusPlus
-from igos.methods.integrated_gradients import IntegratedGradients
+from igos.methods.integrated_gradients import IntegratedGradients, IntegrateGrad
 from igos.methods.odam import ODAM
 from igos.methods.rise import RISE
+from igos.methods.xrai import XRAI
 from igos.types import Explanation, Problem
 
 
@@ -21,6 +35,8 @@ class Method(Protocol):
     name: ClassVar[str]
     paper: ClassVar[str]
     needs: ClassVar[str]
+    complete: ClassVar[str]
+    score: ClassVar[str]
     diverse: ClassVar[bool]
     size: int
 
@@ -32,12 +48,28 @@ class Method(Protocol):
     def __call__(self, problem: Problem) -> list[Explanation]: ...
 
 
-METHODS: dict[str, type[Any]] = {
-    m.name: m for m in (IGOS, IGOSPlus, IGOSPlusPlus, IntegratedGradients, RISE, DRISE, GradCAM, ODAM)
-}
+EVERY: tuple[type[Any], ...] = (
+    IGOS, IGOSPlus, IGOSPlusPlus,
+    VanillaGrad, GradXInput, SmoothGrad, SmoothGrad2, VarGrad, SmoothIntegratedGrad,
+    IntegratedGradients, IntegrateGrad, ExpGrad, GradientShap, GuidedIG, BlurIG, IDGI, XRAI,
+    GuidedBackprop, GuidedIntegratedGradients, GradCAM, ODAM,
+    RISE, DRISE,
+)  # fmt: skip
+METHODS: dict[str, type[Any]] = {m.name: m for m in EVERY}
 ALIASES = {
     "IG": "integrated_gradients",
     "IGOS": "I-GOS",
     "igos_plus": "iGOS+",
     "igos_pp": "iGOS++",
+    "gnl": "guided_integrated_gradients",
+    "expected_gradients": "exp_grad",
 }
+
+
+def default_score(method: Any) -> str:
+    """The score that a method, or any callable in its place, explains where the user does not say."""
+    return str(getattr(method, "score", "prob"))
+
+
+def needs_references(method: Any) -> bool:
+    return bool(getattr(method, "references", False))

@@ -103,6 +103,8 @@ class AttributionMethod(MapMethod):
 
     aggregate: str = "sum"
 
+    closer: ClassVar[str] = "more n_steps bring"  # what makes the sum come nearer
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.one_of("aggregate", AGGREGATES)
@@ -121,17 +123,17 @@ class AttributionMethod(MapMethod):
     def _incomplete(self, error: Score) -> tuple[str, ...]:
         if self.complete != "yes" or not error.value > TOLERANCE:
             return ()
-        d = error.detail
+        made, moved = error.detail["attribution_sum"], error.detail["score_change"]
         return (
-            f"{self.name}: the attribution sums to {d['sum']:.3g} where the score moves by {d['total']:.3g} "
-            f"(error {error.value:.0%}): more n_steps bring them together",
+            f"{self.name}: the attribution sums to {made:.3g} where the score moves by {moved:.3g} "
+            f"(error {error.value:.0%}): {self.closer} them together",
         )
 
 
 def completeness(attribution: Tensor, total: Tensor) -> Score:
-    """|sum - total| / |total|, lower is better; detail: sum, total and delta = sum - total."""
+    """|sum - total| / |total|, lower is better; detail: both and convergence_delta, their difference."""
     made, wanted = float(attribution.cpu().double().sum()), float(total)
-    detail = {"sum": made, "total": wanted, "delta": made - wanted}
+    detail = {"attribution_sum": made, "score_change": wanted, "convergence_delta": made - wanted}
     return Score("completeness_error", abs(made - wanted) / max(abs(wanted), LEAST_MOVE), "lower", detail=detail)
 
 
@@ -147,6 +149,11 @@ def sweep(
     row, step = job // n, job % n
     for part, s, g in problem.score.stream(row, lambda p: make(row[p], step[p]), gradient):
         yield row[part], step[part], s.to(problem.x), s if g is None else g
+
+
+def each(pictures: Tensor) -> Make:
+    """Picture k of (K,3,H,W) for explanation k, at every step."""
+    return lambda row, _: pictures[row]
 
 
 def mean_score(problem: Problem, n: int, make: Make) -> Tensor:

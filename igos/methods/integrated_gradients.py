@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from igos.baselines import BASELINES, baseline
-from igos.methods.attribution import Attribution, AttributionMethod, Make, mean_score, seeds, sweep, uniform
+from igos.methods.attribution import Attribution, AttributionMethod, Make, each, mean_score, seeds, sweep, uniform
 from igos.path import QUADRATURE, quadrature
 from igos.types import ConfigError, Problem
 
@@ -65,7 +65,7 @@ class IntegratedGradients(AttributionMethod):
         for row, job, _, g in sweep(problem, self.n_steps, pictures):
             d = x[row] - start(row, job // points)
             total.index_add_(0, row, w[job % points, None, None, None] * d * g)
-        moved = mean_score(problem, 1, lambda row, _: x[row]) - mean_score(problem, self._draws, start)
+        moved = mean_score(problem, 1, each(x)) - mean_score(problem, self._draws, start)
         return Attribution(total / self._draws, moved)
 
     def _starts(self, problem: Problem) -> Make:

@@ -59,6 +59,8 @@ class MaskMethod:
     paper_reg: ClassVar[str] = "BTV"
     paper: ClassVar[str]
     needs: ClassVar[str] = "gradients"
+    complete: ClassVar[str] = "-"
+    score: ClassVar[str] = "prob"
     diverse: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -1,19 +1,70 @@
-"""METRICS: figures about explanations. A metric is a frozen dataclass and a call on (problem, explanations)."""
+"""METRICS: figures about explanations. A metric is a frozen dataclass and a call on problem, explanations, context."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
+from igos.metrics.completeness import Completeness
+from igos.metrics.complexity import Complexity
 from igos.metrics.curves import Deletion, Insertion
-from igos.metrics.pointing import Pointing
+from igos.metrics.degradation import Degradation, DegradationPGIG
+from igos.metrics.ehr import EHREnergy, EHRUnweighted, EHRWeighted
+from igos.metrics.energy import EnergyMask, EnergyPointing
+from igos.metrics.evidence import EvidencePointing, EvidenceShare
+from igos.metrics.infidelity import Infidelity
+from igos.metrics.max_sensitivity import MaxSensitivity
+from igos.metrics.parts import Metric
+from igos.metrics.pointing import Pointing, PointingMask
+from igos.metrics.protocols import (
+    DeletionIBA,
+    DeletionIGOS,
+    DeletionRISE,
+    InsertionIBA,
+    InsertionIGOS,
+    InsertionRISE,
+)
+from igos.metrics.road import ROAD
+from igos.metrics.sanity import Sanity
+from igos.metrics.sensitivity_n import SensitivityN
+from igos.metrics.sparseness import Sparseness
+from igos.metrics.transfer import Transfer
 
 METRICS: dict[str, Callable[..., Any]] = {
     "deletion": Deletion,
     "insertion": Insertion,
-    "deletion_object": partial(Deletion, budget="object"),
-    "insertion_object": partial(Insertion, budget="object"),
+    "deletion_igos": DeletionIGOS,
+    "insertion_igos": InsertionIGOS,
+    "deletion_rise": DeletionRISE,
+    "insertion_rise": InsertionRISE,
+    "deletion_iba": DeletionIBA,
+    "insertion_iba": InsertionIBA,
+    "transfer": Transfer,
+    "degradation": Degradation,
+    "degradation_pgig": DegradationPGIG,
+    "road": ROAD,
+    "sensitivity_n": SensitivityN,
+    "infidelity": Infidelity,
+    "completeness": Completeness,
     "pointing": Pointing,
+    "pointing_mask": PointingMask,
+    "energy_pointing": EnergyPointing,
+    "energy_mask": EnergyMask,
+    "ehr_weighted": EHRWeighted,
+    "ehr_unweighted": EHRUnweighted,
+    "ehr_energy": EHREnergy,
+    "evidence_share": EvidenceShare,
+    "evidence_pointing": EvidencePointing,
+    "sanity": Sanity,
+    "max_sensitivity": MaxSensitivity,
+    "sparseness": Sparseness,
+    "complexity": Complexity,
 }
-DEFAULT_METRICS = ("deletion", "insertion", "pointing")
+DEFAULT_METRICS = ("deletion", "insertion", "pointing", "evidence_share", "evidence_pointing")
+COLUMNS = ("name", "better", "range", "needs", "network images", "paper")
+
+
+def table() -> list[tuple[str, ...]]:
+    """A row of COLUMNS per metric, as its defaults have it."""
+    made: list[Metric] = [make() for make in METRICS.values()]
+    return [(m.name, m.better, m.range, ", ".join(m.needs) or "-", m.cost, m.paper) for m in made]

@@ -3,7 +3,11 @@ grid with a blurred substrate as in I-GOS, https://arxiv.org/abs/1905.00954.
 
 Cells are taken by importance in `steps` equal shares of the budget: replaced by the substrate (deletion) or
 revealed from it (insertion). The area is the trapezoid over x = fraction of the budget, both ends scored:
-a constant score c gives exactly c.
+a constant score c gives exactly c. `<name>_normalised` is the area between the curve's own ends,
+
+    (area - low) / (high - low)       low: the score with everything hidden, high: with nothing hidden
+
+and `tie_fraction` the share of cells whose rank a tie left to chance.
 """
 
 from __future__ import annotations
@@ -16,71 +20,85 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from igos.baselines import BASELINES, baseline
+from igos.metrics.parts import NAN, check_choice, pixels, score, scores, trapezoid
+from igos.metrics.substrates import SUBSTRATES, substrate
 from igos.ops import Blend, rank, upscale
 from igos.types import ConfigError, Explanation, Problem, Score
 
 BUDGETS = ("image", "object")
+UNITS = ("cells", "pixels")
 
 
 @dataclass(frozen=True)
 class Curve:
-    """substrate: one of BASELINES; budget "image" = every cell, "object" = 3 x the object's area (its mask, else
-    its box), at most every cell. Cost: steps + 1 network images.
+    """substrate: one of SUBSTRATES; budget "image" = everything, "object" = 3 x the object's area (its mask, else
+    its box), at most everything; units: what is ranked and changed, the map's cells or the network's pixels; steps:
+    equal shares of the budget, unless step > 0 says how many units a step takes.
     """
 
     substrate: str = "blur"
     steps: int = 50
     budget: str = "image"
+    units: str = "cells"
+    step: int = 0
 
     insert: ClassVar[bool]
     better: ClassVar[str]
     label: ClassVar[str]
+    range: ClassVar[str] = "[0, 1]"
+    needs: ClassVar[tuple[str, ...]] = ()
+    paper: ClassVar[str] = "Petsiuk, Das, Saenko 2018 (RISE)"
 
     def __post_init__(self) -> None:
-        if self.substrate not in BASELINES:
-            raise ConfigError(f"substrate {self.substrate!r} is not one of {', '.join(BASELINES)}")
-        if self.budget not in BUDGETS:
-            raise ConfigError(f"budget {self.budget!r} is not one of {', '.join(BUDGETS)}")
+        for key, allowed in (("substrate", SUBSTRATES), ("budget", BUDGETS), ("units", UNITS)):
+            check_choice(self, key, allowed)
         if self.steps < 1:
             raise ConfigError(f"steps must be at least 1, got {self.steps}")
+        if self.step < 0:
+            raise ConfigError(f"step must be 0 or more units, got {self.step}")
 
     @property
     def name(self) -> str:
-        return self.label if self.budget == "image" else f"{self.label}_object"
+        return self.label if self.budget == type(self).budget else f"{self.label}_{self.budget}"
+
+    @property
+    def cost(self) -> str:
+        return f"{self.units} / {self.step} + 1" if self.step else str(self.steps + 1)
 
     def __call__(self, problem: Problem, explanations: Sequence[Explanation], context: Any = None) -> list[Score]:
-        """One Score per explanation, curve (2, steps + 1): fraction of the budget over score."""
-        x = problem.x
-        substrate = baseline(self.substrate, x)
-        points = self.steps + 1
-        orders, ties = zip(*(rank(e.saliency) for e in explanations), strict=True)
-        counts = [np.rint(np.linspace(0, _budget(self.budget, e), points)).astype(int) for e in explanations]
-        job = torch.arange(len(x) * points, device=x.device)
-        row, step = job // points, job % points
-        blend = Blend(substrate, x) if self.insert else Blend(x, substrate)
+        """One Score per explanation, curve (2, points): fraction of the budget over score."""
+        x, made = problem.x, substrate(self.substrate, problem.x)
+        maps = [e.saliency if self.units == "cells" else pixels(e, problem.size) for e in explanations]
+        orders, ties = zip(*(rank(m) for m in maps), strict=True)
+        counts = [self._counts(_budget(self.budget, e, m.numel())) for e, m in zip(explanations, maps, strict=True)]
+        points = torch.tensor([len(c) for c in counts])
+        row = torch.arange(len(x)).repeat_interleave(points).to(x.device)
+        count = np.concatenate(counts)
+        blend = Blend(made, x) if self.insert else Blend(x, made)
 
         def pictures(part: slice) -> Tensor:
-            changed = torch.stack(
-                [
-                    _cells(explanations[r].saliency.shape, orders[r], counts[r][i])
-                    for r, i in zip(row[part].tolist(), step[part].tolist(), strict=True)
-                ]
-            ).to(x)
-            return blend(row[part], upscale(changed, problem.size))
+            changed = [
+                _first(maps[r].shape, orders[r], n) for r, n in zip(row[part].tolist(), count[part], strict=True)
+            ]
+            return blend(row[part], upscale(torch.stack(changed).to(x), problem.size))
 
-        scores = x.new_zeros(len(job))
-        for part, s, _ in problem.score.stream(row, pictures):
-            scores[part] = s.to(scores)
-        return [
-            self._score(count, y, tie)
-            for count, y, tie in zip(counts, scores.view(len(x), points).double().cpu().numpy(), ties, strict=True)
-        ]
+        parts = np.split(scores(problem, row, pictures), np.cumsum(points.numpy())[:-1])
+        return [self._score(c, y, tie) for c, y, tie in zip(counts, parts, ties, strict=True)]
+
+    def _counts(self, budget: int) -> np.ndarray:
+        """Units changed at each point, from 0 to the budget."""
+        if self.step:
+            return np.append(np.arange(0, budget, self.step), budget)
+        return np.rint(np.linspace(0, budget, self.steps + 1)).astype(int)
 
     def _score(self, count: np.ndarray, y: np.ndarray, tie: float) -> Score:
         fraction = count / count[-1]
-        area = float(((y[1:] + y[:-1]) / 2 * np.diff(fraction)).sum())
-        return Score(self.name, area, self.better, np.stack([fraction, y]), {"tie_fraction": tie})
+        area = trapezoid(y, fraction)
+        low, high = (y[0], y[-1]) if self.insert else (y[-1], y[0])
+        normalised = float((area - low) / (high - low)) if high != low else NAN
+        made = score(self, area, curve=np.stack([fraction, y]), normalised=normalised)
+        made.detail["tie_fraction" if self.units == "cells" else f"{self.name}_tie_fraction"] = tie
+        return made
 
 
 @dataclass(frozen=True)
@@ -101,21 +119,21 @@ class Insertion(Curve):
     label = "insertion"
 
 
-def _cells(shape: torch.Size, order: np.ndarray, count: int) -> Tensor:
+def _first(shape: torch.Size, order: np.ndarray, count: int) -> Tensor:
+    """1 at the first `count` units of the order, else 0."""
     cells = np.zeros(order.size)
     cells[order[:count]] = 1
     return torch.from_numpy(cells).view(shape)
 
 
-def _budget(kind: str, e: Explanation) -> int:
-    """Cells that the curve may change, at least 1."""
-    cells = e.saliency.numel()
+def _budget(kind: str, e: Explanation, units: int) -> int:
+    """Units that the curve may change, at least 1."""
     target, (height, width) = e.target, e.image.pixels.shape[1:]
     if kind == "image" or target.box is None:
-        return cells
+        return units
     if target.mask is not None:
         share = float(target.mask.float().mean())
     else:
         x1, y1, x2, y2 = target.box.tolist()
         share = (x2 - x1) * (y2 - y1) / (height * width)
-    return int(np.clip(round(3 * share * cells), 1, cells))
+    return int(np.clip(round(3 * share * units), 1, units))

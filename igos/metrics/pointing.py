@@ -1,17 +1,22 @@
 """The pointing game. Zhang et al.: Top-down Neural Attention by Excitation Backprop, ECCV 2016.
 https://arxiv.org/abs/1608.00507
 
-A map hits when its maximum lies on the object; of tied maxima, the share that hits counts.
+A map hits when its maximum lies on the object; of tied maxima, the share that hits counts. Per image and per class:
+igos.metrics.summary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from igos.context import Context
+from igos.metrics.parts import CONSTANT, NAN, NEEDS, score, truths
 from igos.types import ConfigError, Explanation, Problem, Score
 
 
@@ -21,24 +26,84 @@ class Pointing:
 
     tolerance: float = 0.5
 
-    name = "pointing"
-    better = "higher"
+    name: ClassVar[str] = "pointing"
+    better: ClassVar[str] = "higher"
+    range: ClassVar[str] = "[0, 1]"
+    needs: ClassVar[tuple[str, ...]] = ("box",)
+    cost: ClassVar[str] = "0"
+    paper: ClassVar[str] = "Zhang et al. 2016"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.tolerance < float("inf"):
-            raise ConfigError(f"tolerance must be a finite number >= 0, got {self.tolerance}")
+        _check(self.tolerance)
 
-    def __call__(self, problem: Problem, explanations: Sequence[Explanation], context: Any = None) -> list[Score]:
-        """In [0,1]; NaN for a target without a box, or a map that points nowhere (constant)."""
-        return [Score(self.name, self._hit(e, problem.size), self.better) for e in explanations]
+    def __call__(
+        self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
+    ) -> list[Score]:
+        """In [0,1]; NaN without a box, or for a map that points nowhere (constant). The box is the target's; of a
+        class, which has none, that of its objects where they are known.
+        """
+        made = []
+        for e, truth in zip(explanations, truths(context, len(explanations)), strict=True):
+            box = e.target.box
+            if box is None and truth is not None:
+                box = e.geometry.to_network(torch.from_numpy(truth.box))
+            if box is None or e.saliency.min() == e.saliency.max():
+                made.append(score(self, NAN, NEEDS["box"] if box is None else CONSTANT))
+            else:
+                made.append(score(self, self._hit(e, box.double().cpu(), problem.size)))
+        return made
 
-    def _hit(self, e: Explanation, size: tuple[int, int]) -> float:
-        if e.target.box is None or e.saliency.min() == e.saliency.max():
-            return float("nan")
+    def _hit(self, e: Explanation, box: Tensor, size: tuple[int, int]) -> float:
         nodes = torch.nonzero(e.saliency == e.saliency.max()).double()
         cell = torch.tensor([(n - 1) / max(c - 1, 1) for n, c in zip(size, e.saliency.shape, strict=True)])
         y, x = (nodes * cell).unbind(1)
-        x1, y1, x2, y2 = e.target.box.double().cpu()
+        x1, y1, x2, y2 = box
         dy, dx = self.tolerance * cell
         hit = (x >= x1 - dx) & (x <= x2 + dx) & (y >= y1 - dy) & (y <= y2 + dy)
         return float(hit.double().mean())
+
+
+@dataclass(frozen=True)
+class PointingMask:
+    """tolerance: the maximum hits when it is less than so many source pixels from the object's mask, as known."""
+
+    tolerance: float = 15.0
+
+    name: ClassVar[str] = "pointing_mask"
+    better: ClassVar[str] = "higher"
+    range: ClassVar[str] = "[0, 1]"
+    needs: ClassVar[tuple[str, ...]] = ("truth",)
+    cost: ClassVar[str] = "0"
+    paper: ClassVar[str] = "Zhang et al. 2016"
+
+    def __post_init__(self) -> None:
+        _check(self.tolerance)
+
+    def __call__(
+        self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
+    ) -> list[Score]:
+        """In [0,1], on source pixels; NaN without truth, or for a map that points nowhere (constant)."""
+        made = []
+        for e, truth in zip(explanations, truths(context, len(explanations)), strict=True):
+            if truth is None or e.saliency.min() == e.saliency.max():
+                made.append(score(self, NAN, NEEDS["truth"] if truth is None else CONSTANT))
+            else:
+                made.append(score(self, self._hit(e.on_source(), truth.mask)))
+        return made
+
+    def _hit(self, heat: np.ndarray, mask: np.ndarray) -> float:
+        spots = np.argwhere(heat == heat.max())
+        on = [bool(mask[y, x]) or self._near(y, x, mask) for y, x in spots]
+        return float(np.mean(on))
+
+    def _near(self, y: int, x: int, mask: np.ndarray) -> bool:
+        """Whether the mask comes closer than the tolerance to pixel (y, x)."""
+        reach = int(min(self.tolerance, max(mask.shape)))
+        top, left = max(y - reach, 0), max(x - reach, 0)
+        inside = np.argwhere(mask[top : y + reach + 1, left : x + reach + 1]) + (top - y, left - x)
+        return bool(((inside**2).sum(axis=1) < self.tolerance**2).any())
+
+
+def _check(tolerance: float) -> None:
+    if not 0 <= tolerance < float("inf"):
+        raise ConfigError(f"tolerance must be a finite number >= 0, got {tolerance}")

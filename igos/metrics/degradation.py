@@ -1,0 +1,134 @@
+"""Image degradation. Schulz et al.: Restricting the Flow (IBA), ICLR 2020, https://arxiv.org/abs/2001.00396; and
+Schwarzenberg, Castle: Pattern-Guided Integrated Gradients (PGIG), 2020, https://arxiv.org/abs/2007.10685
+
+Tiles are replaced for good, the most (MoRF) or the least relevant (LeRF) first, by the map's sum on each.
+
+    degradation = area(LeRF) - area(MoRF)        trapezoid over the share of tiles, both ends scored
+    normalised  = degradation / (t - b)          t: score of the picture, b: of the fully degraded one
+
+Over many pictures the paper normalises once: mean of degradation / (mean t - mean b); t and b are in the details.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from igos.metrics.parts import NAN, check_choice, check_positive, pixels, score, scores, tile_sums, tiles, trapezoid
+from igos.metrics.substrates import SUBSTRATES, substrate
+from igos.ops import Blend
+from igos.types import Explanation, Problem, Score
+
+REPLACE = (*SUBSTRATES, "tile_mean")
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """tile: its side in network pixels (the last ones of a row or column take the rest); replace: one of SUBSTRATES,
+    or tile_mean, each tile's own mean colour; steps: equal shares of the tiles.
+
+    Curve: share of tiles over LeRF - MoRF. Random maps score about 0.
+    """
+
+    tile: int = 8
+    replace: str = "zero"
+    steps: int = 50
+
+    name: ClassVar[str] = "degradation"
+    better: ClassVar[str] = "higher"
+    range: ClassVar[str] = "[-1, 1]"
+    needs: ClassVar[tuple[str, ...]] = ()
+    paper: ClassVar[str] = "Schulz et al. 2020 (IBA)"
+
+    def __post_init__(self) -> None:
+        check_positive(self, "tile", "steps")
+        check_choice(self, "replace", REPLACE)
+
+    @property
+    def cost(self) -> str:
+        return str(2 * (self.steps + 1))
+
+    def __call__(self, problem: Problem, explanations: Sequence[Explanation], context: Any = None) -> list[Score]:
+        tile = tiles(problem.size, (self.tile, self.tile))
+        count = np.rint(np.linspace(0, int(tile.max()) + 1, self.steps + 1)).astype(int)
+        made, x = [], count / count[-1]
+        for most, least in degraded(problem, explanations, tile, self.replace, count, ("morf", "lerf")):
+            between, (t, b) = trapezoid(least, x) - trapezoid(most, x), (float(most[0]), float(most[-1]))
+            detail: dict[str, Any] = {
+                "normalised": between / (t - b) if t != b else NAN,
+                "morf": trapezoid(most, x),
+                "lerf": trapezoid(least, x),
+                "start": t,
+                "end": b,
+            }
+            made.append(score(self, between, curve=np.stack([x, least - most]), **detail))
+        return made
+
+
+@dataclass(frozen=True)
+class DegradationPGIG:
+    """The mean score while the most relevant `steps` tiles of `tile` px turn into their mean colours one by one.
+
+    Curve: tiles replaced over score. The authors' code never replaces the first tile nor channels darker than the
+    data's mean, so its curves lie higher.
+    """
+
+    tile: int = 9
+    steps: int = 100
+
+    name: ClassVar[str] = "degradation_pgig"
+    better: ClassVar[str] = "lower"
+    range: ClassVar[str] = "[0, 1]"
+    needs: ClassVar[tuple[str, ...]] = ()
+    paper: ClassVar[str] = "Schwarzenberg, Castle 2020 (PGIG)"
+
+    def __post_init__(self) -> None:
+        check_positive(self, "tile", "steps")
+
+    @property
+    def cost(self) -> str:
+        return str(self.steps + 1)
+
+    def __call__(self, problem: Problem, explanations: Sequence[Explanation], context: Any = None) -> list[Score]:
+        tile = tiles(problem.size, (self.tile, self.tile))
+        count = np.arange(min(self.steps, int(tile.max()) + 1) + 1)
+        curves = degraded(problem, explanations, tile, "tile_mean", count, ("morf",))[:, 0]
+        return [score(self, trapezoid(y, count / count[-1]), curve=np.stack([count, y])) for y in curves]
+
+
+def degraded(
+    problem: Problem,
+    explanations: Sequence[Explanation],
+    tile: Tensor,
+    replace: str,
+    count: np.ndarray,
+    orders: Sequence[str],
+) -> np.ndarray:
+    """Scores (K, orders, points) with the first count[j] tiles replaced, in the order morf or lerf."""
+    x = problem.x
+    heat = torch.stack([tile_sums(pixels(e, problem.size), tile) for e in explanations])
+    place = (-heat).argsort(dim=1, stable=True).argsort(dim=1)  # of each tile, 0 the most relevant
+    place = torch.stack([place if o == "morf" else heat.shape[1] - 1 - place for o in orders], dim=1)
+    points, number = len(count), len(orders)
+    job = torch.arange(len(explanations) * number * points)
+    row, order, done = job // (number * points), job // points % number, torch.from_numpy(count)[job % points]
+    blend = Blend(x, _tile_means(x, tile) if replace == "tile_mean" else substrate(replace, x))
+
+    def pictures(part: slice) -> Tensor:
+        gone = place[row[part], order[part]] < done[part, None]
+        return blend(row[part].to(x.device), gone[:, tile].to(x))
+
+    return scores(problem, row.to(x.device), pictures).reshape(-1, number, points)
+
+
+def _tile_means(x: Tensor, tile: Tensor) -> Tensor:
+    """Each pixel's tile's mean colour (K,3,H,W)."""
+    one = x[:1] if x.stride(0) == 0 else x
+    place = tile.to(x.device)
+    means = tile_sums(one, place) / tile_sums(torch.ones_like(one[0, 0]), place)
+    return means[..., place].expand_as(x)

@@ -1,0 +1,73 @@
+"""Does the map show what decides the class? For scenes with planted evidence (igos.emblems), where that is known.
+
+    share = sum of the positive saliency on the evidence / sum of all of it
+    lift  = share / (area of the evidence / area of the object)        1 = as if spread evenly over the object
+
+After relevance mass accuracy: Arras, Osman, Samek, CLEVR-XAI, https://arxiv.org/abs/2003.07258.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from igos.context import Context
+from igos.metrics.parts import CONSTANT, NAN, NEEDS, NO_HEAT, score, truths
+from igos.truth import Truth, peak_on
+from igos.types import Explanation, Problem, Score
+
+
+@dataclass(frozen=True)
+class EvidenceShare:
+    """In [0,1], on source pixels, all emblems of the object together; NaN without evidence or without heat."""
+
+    name: ClassVar[str] = "evidence_share"
+    better: ClassVar[str] = "higher"
+    range: ClassVar[str] = "[0, 1]"
+    needs: ClassVar[tuple[str, ...]] = ("evidence",)
+    cost: ClassVar[str] = "0"
+    paper: ClassVar[str] = "Arras, Osman, Samek 2022 (CLEVR-XAI)"
+
+    def __call__(
+        self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
+    ) -> list[Score]:
+        return [self._score(e, t) for e, t in zip(explanations, truths(context, len(explanations)), strict=True)]
+
+    def _score(self, e: Explanation, truth: Truth | None) -> Score:
+        heat = e.on_source().clip(min=0).astype(np.float64)
+        share, lift, why = NAN, NAN, NO_HEAT
+        if truth is None or not truth.evidence:
+            why = NEEDS["evidence"]
+        elif heat.sum() > 0:
+            evidence = np.any(truth.evidence, axis=0)
+            share = float(heat[evidence].sum() / heat.sum())
+            lift = float(share * truth.mask.sum() / evidence.sum())
+        made = score(self, share, why)
+        made.detail["evidence_lift"] = lift
+        return made
+
+
+@dataclass(frozen=True)
+class EvidencePointing:
+    """1 when the map's maximum lies on an emblem (within half a cell), else 0; of tied maxima the share that does."""
+
+    name: ClassVar[str] = "evidence_pointing"
+    better: ClassVar[str] = "higher"
+    range: ClassVar[str] = "[0, 1]"
+    needs: ClassVar[tuple[str, ...]] = ("evidence",)
+    cost: ClassVar[str] = "0"
+    paper: ClassVar[str] = "Arras, Osman, Samek 2022 (CLEVR-XAI)"
+
+    def __call__(
+        self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
+    ) -> list[Score]:
+        made = []
+        for e, t in zip(explanations, truths(context, len(explanations)), strict=True):
+            if t is None or not t.evidence:
+                made.append(score(self, NAN, NEEDS["evidence"]))
+            else:
+                made.append(score(self, peak_on(e, np.any(t.evidence, axis=0)), CONSTANT))
+        return made

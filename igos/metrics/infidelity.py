@@ -1,0 +1,109 @@
+"""Infidelity. Yeh et al.: On the (In)fidelity and Sensitivity of Explanations, NeurIPS 2019,
+https://arxiv.org/abs/1901.09392
+
+    INFD = E_I [ (I . a - (f(x) - f(x - I)))^2 ]
+
+Maps have no common scale, so the figure is that of the best one, over the change itself:
+
+    value = min_beta E[(beta I . a - df)^2] / E[df^2]    `_raw`: INFD, `_scaled`: with the best beta, not divided
+
+square: I removes a random square, and I . a is the sum of the contributions on it (for maps that include the
+input: Integrated Gradients and its kin). noise: I is Gaussian, for maps that are gradients. Judge it on logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from igos.metrics.parts import NAN, check_choice, check_positive, pixels, score, scores, seeded
+from igos.metrics.substrates import SUBSTRATES, substrate
+from igos.types import ConfigError, Explanation, Problem, Score
+
+KINDS = ("square", "noise")
+
+
+@dataclass(frozen=True)
+class Infidelity:
+    """kind: one of KINDS; samples: perturbations; square: its side, as a share of the picture's shorter side;
+    spread: of the noise, in units of the picture [0,1]; substrate: one of SUBSTRATES, what squares show.
+
+    0: the map says how the score changes, 1: it says nothing. NaN for a map of zeros or a score that stays.
+    """
+
+    kind: str = "square"
+    samples: int = 100
+    square: float = 0.25
+    spread: float = 0.2
+    substrate: str = "zero"
+
+    name: ClassVar[str] = "infidelity"
+    better: ClassVar[str] = "lower"
+    range: ClassVar[str] = "[0, 1]"
+    needs: ClassVar[tuple[str, ...]] = ()
+    paper: ClassVar[str] = "Yeh et al. 2019"
+
+    def __post_init__(self) -> None:
+        check_choice(self, "kind", KINDS)
+        check_choice(self, "substrate", SUBSTRATES)
+        check_positive(self, "samples", "spread")
+        if not 0 < self.square < 1:
+            raise ConfigError(f"square must lie between 0 and 1, got {self.square}")
+
+    @property
+    def cost(self) -> str:
+        return str(self.samples + 1)
+
+    def __call__(self, problem: Problem, explanations: Sequence[Explanation], context: Any = None) -> list[Score]:
+        x, points = problem.x, self.samples + 1
+        hidden = substrate(self.substrate, x)
+        maps = [attribution(e, problem.size) for e in explanations]
+        said = np.zeros((len(explanations), points))
+        job = torch.arange(len(explanations) * points)
+
+        def pictures(part: slice) -> Tensor:
+            made = []
+            for r, j in zip((job[part] // points).tolist(), (job[part] % points).tolist(), strict=True):
+                change = self.perturbation(problem, r, j) if j else torch.zeros(1, 1, 1, dtype=torch.float64)
+                said[r, j] = float((change * maps[r]).sum())
+                change = change.to(x)
+                made.append(x[r] - change * (x[r] - hidden[r] if self.kind == "square" else 1))
+            return torch.stack(made)
+
+        y = scores(problem, (job // points).to(x.device), pictures).reshape(-1, points)
+        return [self._score(q[1:], s[0] - s[1:]) for q, s in zip(said, y, strict=True)]
+
+    def _score(self, said: np.ndarray, change: np.ndarray) -> Score:
+        moved, told = float((change**2).mean()), float((said**2).mean())
+        raw = float(((said - change) ** 2).mean())
+        if not (moved > 0 and told > 0):
+            why = "the map is zero where it was probed" if moved > 0 else "no perturbation changes the score"
+            return score(self, NAN, why, raw=raw, scaled=NAN)
+        beta = float((said * change).mean()) / told
+        scaled = float(((beta * said - change) ** 2).mean())
+        return score(self, scaled / moved, raw=raw, scaled=scaled)
+
+    def perturbation(self, problem: Problem, row: int, sample: int) -> Tensor:
+        """I: (1,H,W), 1 on a random square, or (3,H,W) noise."""
+        generator = seeded(problem, row, f"{self.name}|{sample}")
+        height, width = problem.size
+        if self.kind == "noise":
+            return self.spread * torch.randn(3, height, width, generator=generator, dtype=torch.float64)
+        side = max(round(self.square * min(height, width)), 1)
+        y, x = (int(torch.randint(n - side + 1, (), generator=generator)) for n in (height, width))
+        square = torch.zeros(1, height, width, dtype=torch.float64)
+        square[:, y : y + side, x : x + side] = 1
+        return square
+
+
+def attribution(e: Explanation, size: tuple[int, int]) -> Tensor:
+    """(3,H,W) float64; a map without channels is spread over them."""
+    a = e.attribution
+    if a is not None and tuple(a.shape[1:]) == size:
+        return a.double().cpu().expand(3, -1, -1)
+    return pixels(e, size).expand(3, -1, -1) / 3

@@ -1,0 +1,178 @@
+"""What is known about a picture: its objects, their masks and, for planted evidence, what decides their class.
+
+Read from and written to COCO's instances JSON; `evidence` is an extra key of an annotation, a list of RLE masks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pycocotools import mask as rle
+
+from igos.emblems import Scene
+from igos.files import write_bytes
+from igos.types import ConfigError, Explanation, Image, Target
+
+FILE = "instances.json"  # looked for beside a picture when no other file is named
+LEAST_IOU = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """One object: box (4,) xyxy in source pixels, mask (H0,W0) bool, evidence, one mask (H0,W0) bool per emblem."""
+
+    name: str
+    box: np.ndarray
+    mask: np.ndarray
+    evidence: tuple[np.ndarray, ...] = ()
+
+
+def scene_truth(scene: Scene) -> list[Truth]:
+    """The objects of a scene, in the order of scene.objects."""
+    return [
+        Truth(scene.bodies[i].name, np.array(scene.box(i)), scene.mask(i), tuple(scene.evidence(i)))
+        for i in scene.objects
+    ]
+
+
+def match(target: Target, image: Image, truths: Sequence[Truth]) -> Truth | None:
+    """The object of the target's class that its box covers best (IoU >= 0.5); for a classifier all of the class."""
+    alike = [t for t in truths if t.name == target.name]
+    if len(alike) < 2 and (target.box is None or not alike):
+        return alike[0] if alike else None
+    if target.box is None:
+        boxes = np.stack([t.box for t in alike])
+        box = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
+        return Truth(target.name, box, np.any([t.mask for t in alike], axis=0), sum((t.evidence for t in alike), ()))
+    box = image.geometry.to_source(target.box.double().cpu()).numpy()
+    overlap = [_iou(box, t.box) for t in alike]
+    best = int(np.argmax(overlap))
+    return alike[best] if overlap[best] >= LEAST_IOU else None
+
+
+def peak_on(e: Explanation, region: np.ndarray, tolerance: float = 0.5) -> float:
+    """Of the map's maxima, the share that lies within `tolerance` cells of region (H0,W0) bool; NaN if flat."""
+    if not e.saliency.max() > e.saliency.min():
+        return float("nan")
+    nodes = torch.nonzero(e.saliency == e.saliency.max()).double().numpy()
+    g, hits = e.geometry, []
+    for node in nodes:
+        spans = []
+        for n, count, net, scale, offset, source in zip(
+            node, e.saliency.shape, g.network, g.scale, g.offset, g.source, strict=True
+        ):
+            cell = (net - 1) / max(count - 1, 1)
+            low, high = (((n + t) * cell + 0.5 - offset) / scale for t in (-tolerance, tolerance))
+            spans.append(slice(int(np.clip(low, 0, source)), int(np.clip(np.ceil(high), 0, source))))
+        hits.append(bool(region[spans[0], spans[1]].any()))
+    return float(np.mean(hits))
+
+
+class Annotations:
+    """A COCO instances JSON. Raises ConfigError for a file that is missing, damaged or of another kind."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            data = json.loads(self.path.read_text(encoding="utf-8"))
+            self.names = {c["id"]: str(c["name"]) for c in data["categories"]}
+            self._images = {i["file_name"]: i for i in data["images"]}
+            self._objects: dict[Any, list[dict[str, Any]]] = {}
+            for a in data["annotations"]:
+                self._objects.setdefault(a["image_id"], []).append(a)
+        except OSError as error:
+            raise ConfigError(f"--annotations {path}: cannot be read ({error.strerror or error})") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            why = f"lacks {error}" if isinstance(error, KeyError) else "not JSON of that kind"
+            raise ConfigError(f"--annotations {path}: not COCO's instances JSON ({why})") from None
+
+    def of(self, picture: str | Path) -> list[Truth]:
+        """The objects of a picture, found by its path below the JSON's folder, else by its file name."""
+        path = Path(picture).absolute()
+        folder = self.path.absolute().parent
+        below = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+        image = self._images.get(below) or self._images.get(path.name)
+        return [] if image is None else [self._truth(a, image) for a in self._objects.get(image["id"], [])]
+
+    def _truth(self, a: dict[str, Any], image: dict[str, Any]) -> Truth:
+        try:
+            size = int(image["height"]), int(image["width"])
+            x, y, w, h = (float(v) for v in a["bbox"])
+            box = np.array([x, y, x + w, y + h])
+            mask = _decode(a["segmentation"], size) if a.get("segmentation") else _filled(box, size)
+            evidence = tuple(_decode(e, size) for e in a.get("evidence", ()))
+            return Truth(self.names[a["category_id"]], box, mask, evidence)
+        except (KeyError, ValueError, TypeError) as error:
+            raise ConfigError(f"--annotations {self.path}: annotation {a.get('id')} is damaged ({error!r})") from None
+
+
+@lru_cache(maxsize=8)
+def _read(path: str) -> Annotations:
+    return Annotations(path)
+
+
+def known(picture: str, named: str | None = None) -> list[Truth]:
+    """The objects of a picture from the file named, else from instances.json beside it; [] where there is none."""
+    beside = Path(picture).parent / FILE
+    if named is None and not beside.is_file():
+        return []
+    return _read(str(named or beside)).of(picture)
+
+
+def write(path: str | Path, names: Sequence[str], pictures: Sequence[tuple[str, Sequence[Truth]]], size: int) -> None:
+    """COCO's instances JSON of square pictures (file name, objects) of size x size pixels; names from category 1."""
+    images: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
+    for n, (file, truths) in enumerate(pictures, start=1):
+        images.append({"id": n, "file_name": file, "height": size, "width": size})
+        for t in truths:
+            x1, y1, x2, y2 = (float(v) for v in t.box)
+            objects.append(
+                {
+                    "id": len(objects) + 1,
+                    "image_id": n,
+                    "category_id": 1 + list(names).index(t.name),
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "area": int(t.mask.sum()),
+                    "iscrowd": 0,
+                    "segmentation": _encode(t.mask),
+                    "evidence": [_encode(e) for e in t.evidence],
+                }
+            )
+    categories = [{"id": i, "name": name} for i, name in enumerate(names, start=1)]
+    data = {"images": images, "annotations": objects, "categories": categories}
+    write_bytes(Path(path), (json.dumps(data, indent=1) + "\n").encode())
+
+
+def _encode(mask: np.ndarray) -> dict[str, Any]:
+    made = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": list(made["size"]), "counts": made["counts"].decode()}
+
+
+def _decode(shape: Any, size: tuple[int, int]) -> np.ndarray:
+    """RLE, uncompressed RLE or polygons -> (H,W) bool."""
+    if isinstance(shape, list):
+        shape = rle.merge(rle.frPyObjects(shape, *size))
+    elif isinstance(shape["counts"], list):
+        shape = rle.frPyObjects(shape, *size)
+    return rle.decode(shape).astype(bool)
+
+
+def _filled(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    mask = np.zeros(size, dtype=bool)
+    x1, y1, x2, y2 = box.round().astype(int)
+    mask[max(y1, 0) : y2, max(x1, 0) : x2] = True
+    return mask
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    both = float(np.prod(sides.clip(min=0)))
+    return both / max(float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - both, 1e-9)

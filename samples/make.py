@@ -1,0 +1,34 @@
+"""Draw the scenes that ship: eight for the detectors, and in singles/ six single bodies for the classifiers.
+
+python samples/make.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import PIL.Image
+
+from igos.emblems import CLASSES, scene
+from igos.truth import FILE, scene_truth, write
+
+HERE = Path(__file__).resolve().parent
+SEED = 2  # the networks are trained on series 0 and measured on series 1
+SCENES, SCENE_PIXELS = (4, 7, 12, 17, 18, 19, 26, 38), 320
+SINGLES, SINGLE_PIXELS = (0, 6, 8, 9, 10, 11), 192
+
+
+def draw(folder: Path, indices: tuple[int, ...], size: int, single: bool) -> None:
+    folder.mkdir(exist_ok=True)
+    written = []
+    for index in indices:
+        made = scene(SEED, index, size, single)
+        name = f"{'single' if single else 'scene'}-{index:02}.png"
+        PIL.Image.fromarray(made.picture()).save(folder / name, optimize=True)
+        written.append((name, scene_truth(made)))
+    write(folder / FILE, CLASSES, written, size)
+
+
+if __name__ == "__main__":
+    draw(HERE, SCENES, SCENE_PIXELS, single=False)
+    draw(HERE / "singles", SINGLES, SINGLE_PIXELS, single=True)

@@ -171,7 +171,8 @@ def measure(
             deleted, inserted = (m(judge, shown) for m in metrics[:2])
             transfer.update({i: n.value - d.value for i, d, n in zip(both, deleted, inserted, strict=True)})
         for i, e in enumerate(made):
-            deletion, insertion, pointing, evidence, hit = (s.value for s in e.scores)
+            told = e.scores[-len(metrics) :]  # before them stand the method's own
+            deletion, insertion, pointing, evidence, hit = (s.value for s in told)
             figures.append(
                 {
                     "deletion": deletion,
@@ -181,7 +182,7 @@ def measure(
                     "share": _share(e, problem.size),
                     "pointing": pointing,
                     "evidence": evidence,
-                    "lift": e.scores[3].detail["evidence_lift"],
+                    "lift": told[3].detail["evidence_lift"],
                     "hit": hit,
                     "images": e.network_images,
                     "seconds": e.seconds,

@@ -32,7 +32,7 @@ class Plan:
 
     @property
     def score(self) -> str:
-        return self.run.score or default_score(self.method)
+        return self.run.score or default_score(self.method, [self.run.part])
 
     def as_preset(self) -> dict[str, Any]:
         """Plain data for run.yaml: as a preset it repeats this run."""

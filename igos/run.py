@@ -163,7 +163,7 @@ def explain(
     made = [m for name in metrics for m in ([name] if callable(name) else build_metrics([name])[0])]
     if references is None and needs_references(call):
         references = generated(image)
-    asked = score or default_score(call)
+    asked = score or default_score(call, [t.part for t in targets])
     problem = make_problem(adapter, image, targets, score=asked, seed=seed, batch=batch, references=references)
     context = _completed(context or Context(), made, adapter, problem, asked)
     return explain_problem(problem, call, made, context, _judge(adapter, targets, score, call, batch))
@@ -173,7 +173,8 @@ def _judge(
     adapter: Adapter, targets: Sequence[Target], score: str | None, method: Any, batch: int | None
 ) -> Scorer | None:
     """Metrics ask the probability, also of a method that by its own choice explains the logit."""
-    return adapter.scorer(targets, "prob", batch) if score is None and default_score(method) != "prob" else None
+    own = score or default_score(method, [t.part for t in targets])
+    return adapter.scorer(targets, "prob", batch) if score is None and own != "prob" else None
 
 
 def _completed(context: Context, metrics: Sequence[Any], adapter: Adapter, problem: Problem, score: str) -> Context:

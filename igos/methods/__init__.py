@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Protocol
 
 from igos.methods.blur_ig import BlurIG
@@ -66,9 +67,12 @@ ALIASES = {
 }
 
 
-def default_score(method: Any) -> str:
-    """The score that a method, or any callable in its place, explains where the user does not say."""
-    return str(getattr(method, "score", "prob"))
+def default_score(method: Any, parts: Iterable[str] = ("class",)) -> str:
+    """The score that a method, or any callable in its place, explains where the user does not say.
+
+    Of the parts of a detection only its class has a logit.
+    """
+    return str(getattr(method, "score", "prob")) if set(parts) == {"class"} else "prob"
 
 
 def needs_references(method: Any) -> bool:

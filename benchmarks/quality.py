@@ -34,12 +34,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
-from igos.config import build_method, read_preset  # noqa: E402
+from igos.config import build_method  # noqa: E402
 from igos.context import Context  # noqa: E402
 from igos.diverse import covered, start_mask  # noqa: E402
 from igos.emblems import scene  # noqa: E402
 from igos.metrics import Deletion, EvidencePointing, EvidenceShare, Insertion, Pointing  # noqa: E402
 from igos.ops import upscale  # noqa: E402
+from igos.presets import read_preset  # noqa: E402
 from igos.run import explain_problem, make_problem  # noqa: E402
 from igos.truth import Truth, match, scene_truth  # noqa: E402
 from igos.types import Adapter, Explanation, Image, Problem, Target  # noqa: E402
@@ -144,6 +145,9 @@ def plans(
         yield "integrated_gradients", None, None, build_method("IG", ig, {})
     for n in masks:
         yield "rise", None, None, build_method("rise", {"grid": 8, "n_masks": n}, {})
+    for name in ("odam", "grad_cam"):
+        yield name, None, None, build_method(name, {}, {})
+    yield "drise", None, None, build_method("drise", {"grid": 8, "n_masks": masks[-1]}, {})
     for preset in presets:
         for method in ("iGOS++", "iGOS+", "I-GOS"):
             for opt in ("NAG", "PG", "LS"):
@@ -167,7 +171,8 @@ def measure(
             deleted, inserted = (m(judge, shown) for m in metrics[:2])
             transfer.update({i: n.value - d.value for i, d, n in zip(both, deleted, inserted, strict=True)})
         for i, e in enumerate(made):
-            deletion, insertion, pointing, evidence, hit = (s.value for s in e.scores[-5:])
+            told = e.scores[-len(metrics) :]  # before them stand the method's own
+            deletion, insertion, pointing, evidence, hit = (s.value for s in told)
             figures.append(
                 {
                     "deletion": deletion,
@@ -177,7 +182,7 @@ def measure(
                     "share": _share(e, problem.size),
                     "pointing": pointing,
                     "evidence": evidence,
-                    "lift": e.scores[-2].detail["evidence_lift"],
+                    "lift": told[3].detail["evidence_lift"],
                     "hit": hit,
                     "images": e.network_images,
                     "seconds": e.seconds,

@@ -11,6 +11,7 @@ import torch
 import torchvision
 from torchvision.models import list_models
 
+from detectors.adapt import adapt as adapt
 from detectors.classifier import load_classifier
 from detectors.emblem import load_emblem
 from detectors.rcnn import load_rcnn

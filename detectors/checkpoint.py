@@ -51,7 +51,7 @@ def load_into(module: nn.Module, state: dict[str, Tensor], path: str | Path) -> 
     state = _with_versions(state, module)
     try:
         module.load_state_dict(state)
-        return
+        return check_finite(module, path)
     except RuntimeError as error:
         first = str(error)
     own = module.state_dict()
@@ -66,6 +66,13 @@ def load_into(module: nn.Module, state: dict[str, Tensor], path: str | Path) -> 
     told = [f"{len(keys)} {kind} ({keys[0]}{', ...' * (len(keys) > 1)})" for kind, keys in faults.items() if keys]
     where = f"{path}: does not fit {type(module).__name__}"
     raise WeightsError(f"{where}: {'; '.join(told) or _one_line(first)}")
+
+
+def check_finite(module: nn.Module, where: str | Path) -> None:
+    """Raises WeightsError, naming the first tensor of the module that holds nan or infinite numbers."""
+    for name, values in module.state_dict().items():
+        if values.is_floating_point() and not bool(values.isfinite().all()):
+            raise WeightsError(f"{where}: {name} holds numbers that are not finite (nan or inf); nothing can be scored")
 
 
 def download(weights: Any, name: str) -> dict[str, Tensor]:

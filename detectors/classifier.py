@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from torchvision.transforms import functional as TF
 
 from detectors import labels as names_of
 from detectors.checkpoint import download, load_into, load_state_dict
+from detectors.fold import fold
 from detectors.pictures import read_rgb
-from igos.types import CLASS_THRESHOLD, SCORES, ConfigError, Geometry, Image, Scorer, Target, WeightsError
+from detectors.targets import check
+from igos.types import CLASS_THRESHOLD, ConfigError, Geometry, Image, Scorer, Target, WeightsError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # heads of GoogLeNet and Inception v3 that only training uses
@@ -38,6 +41,8 @@ class ClassifierAdapter:
     """
 
     default_target = "top1"
+    parts = ("class",)
+    detections = None
 
     def __init__(
         self,
@@ -60,8 +65,11 @@ class ClassifierAdapter:
         self.name, self.labels, self.crop, self.resize = name, list(labels), crop, resize
         self.interpolation, self.antialias = interpolation, antialias
         self.device = torch.device(device or "cpu")
-        module = module.eval().requires_grad_(False)
-        self.module = module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module = module.eval().requires_grad_(False).to(self.device)
+        probe = torch.randn(1, 3, crop, crop, generator=torch.Generator().manual_seed(0))
+        probe = probe.to(self.device, memory_format=torch.channels_last)
+        fold(module, lambda: module(probe))
+        self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean = torch.tensor(mean, device=self.device)[:, None, None]
         self._std = torch.tensor(std, device=self.device)[:, None, None]
 
@@ -90,8 +98,7 @@ class ClassifierAdapter:
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
         """prob: softmax probability of each target's class; logit: its logit."""
-        if score not in SCORES:
-            raise ConfigError(f"score {score!r} is not one of {', '.join(SCORES)}")
+        check(self.name, self.parts, len(self.labels), targets, score)
         label = torch.tensor([t.label for t in targets], device=self.device)
 
         def forward(pictures: Tensor, rows: Tensor) -> Tensor:
@@ -99,7 +106,21 @@ class ClassifierAdapter:
             out = logits.softmax(1) if score == "prob" else logits
             return out.gather(1, label[rows, None])[:, 0]
 
-        return Scorer(forward, len(targets), batch or 8)
+        def names() -> list[str]:
+            return [self.feature_layer] * len(targets)
+
+        return Scorer(forward, len(targets), batch or 8, module=self.module, layers=names)
+
+    @cached_property
+    def feature_layer(self) -> str:
+        """The last layer with a map of features, no longer one of classes, that cuts the network."""
+        scorer = self.scorer([Target(0, self.labels[0], 0.0)])
+        picture = torch.full((1, 3, self.crop, self.crop), 0.5, device=self.device)
+        every = scorer.layers(picture, torch.zeros(1, dtype=torch.long, device=self.device))
+        found = [x.name for x in every if x.cuts and min(x.shape[2:]) > 1 and x.shape[1] != len(self.labels)]
+        if not found:
+            raise ConfigError(f"{self.name} has no layer with a map of features; give one with --set layer=NAME")
+        return found[-1]
 
     def _logits(self, pictures: Tensor) -> Tensor:
         x = (pictures - self._mean) / self._std

@@ -8,7 +8,7 @@ non-linearity; `decode` turns them into boxes. Parameter names are Ultralytics' 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -211,20 +211,25 @@ class Darknet(nn.Module):
         block.add_module("activation", self._activation(i, layer, "logistic"))
         return block
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([rows for i, rows in self.outputs(x) if i in self.heads], dim=1)
+    def forward(self, x: Tensor, heads: Sequence[int] | None = None) -> Tensor:
+        """The rows of these [yolo] layers (default: all), running nothing that only others need."""
+        wanted = self.heads if heads is None else heads
+        return torch.cat([rows for i, rows in self.outputs(x, wanted) if i in wanted], dim=1)
 
-    def outputs(self, x: Tensor) -> Iterator[tuple[int, Tensor]]:
+    def outputs(self, x: Tensor, heads: Sequence[int] | None = None) -> Iterator[tuple[int, Tensor]]:
         """(i, output of layer i) one after the other, run only as far as they are asked for.
 
-        A [yolo] layer gives its rows (N, anchors * h * w, 5 + classes).
+        A [yolo] layer gives its rows (N, anchors * h * w, 5 + classes). heads: run only what these need.
         """
         kept: dict[int, Tensor] = {}
+        needed = range(len(self.layers)) if heads is None else self._needed(heads)
         for i, (layer, module) in enumerate(zip(self.layers, self.module_list, strict=True)):
+            if i not in needed:
+                continue
             kind = layer["type"]
             if kind == "route":
                 groups, group = int(layer.get("groups", 1)), int(layer.get("group_id", 0))
-                x = torch.cat([kept[j].chunk(groups, dim=1)[group] for j in layer["sources"]], dim=1)
+                x = module(torch.cat([kept[j].chunk(groups, dim=1)[group] for j in layer["sources"]], dim=1))
             elif kind == "shortcut":
                 x = module(sum((kept[j] for j in layer["sources"]), start=x))
             elif kind == "yolo":
@@ -238,23 +243,45 @@ class Darknet(nn.Module):
             if kind != "yolo":
                 yield i, x
 
-    def decode(self, rows: Tensor, size: tuple[int, int]) -> Tensor:
-        """Raw rows (N,R,5+C) of a network picture (H,W) -> boxes (N,R,4) xyxy in its pixels, not clipped."""
-        boxes, begin = [], 0
-        for i in self.heads:
-            layer = self.layers[i]
+    def _needed(self, heads: Sequence[int]) -> set[int]:
+        """The layers that these read, directly or not, and themselves."""
+        needed, ahead = set(), list(heads)
+        while ahead:
+            i = ahead.pop()
+            if i >= 0 and i not in needed:
+                needed.add(i)
+                ahead += self.layers[i].get("sources", [])
+                ahead += [] if self.layers[i]["type"] == "route" else [i - 1]
+        return needed
+
+    def counts(self, size: tuple[int, int]) -> list[int]:
+        """How many rows each of `heads` has for a network picture (H,W)."""
+        layers = [self.layers[i] for i in self.heads]
+        return [len(x["mask"]) * (size[0] // x["stride"]) * (size[1] // x["stride"]) for x in layers]
+
+    def decode(self, rows: Tensor, size: tuple[int, int], index: Tensor | None = None) -> Tensor:
+        """Raw rows (N,R,5+C) of a network picture (H,W) -> boxes (N,R,4) xyxy in its pixels, not clipped.
+
+        index (N,R): which of all rows they are; by default they are all, in order.
+        """
+        grid = self._grid(size).to(rows)
+        corner, anchors, stride, scale = (grid if index is None else grid[index]).split([2, 2, 1, 1], dim=-1)
+        centre = (rows[..., :2].sigmoid() * scale - 0.5 * (scale - 1) + corner) * stride
+        half = rows[..., 2:4].exp() * anchors / 2
+        return torch.cat([centre - half, centre + half], dim=-1)
+
+    def _grid(self, size: tuple[int, int]) -> Tensor:
+        """Per row of a network picture (H,W): its cell's x and y, anchor's w and h, stride, scale_x_y (R,6)."""
+        made = []
+        for layer in (self.layers[i] for i in self.heads):
             h, w = size[0] // layer["stride"], size[1] // layer["stride"]
-            pairs = torch.tensor(layer["anchors"], dtype=rows.dtype, device=rows.device).view(-1, 2)
+            pairs = torch.tensor(layer["anchors"], dtype=torch.float64).view(-1, 2)
             anchors = pairs[layer["mask"]].repeat_interleave(h * w, dim=0)
             y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
-            corner = torch.stack([x, y], dim=-1).view(-1, 2).repeat(len(layer["mask"]), 1).to(rows)
-            part = rows[:, begin : begin + len(anchors)]
-            begin += len(anchors)
-            scale = layer["scale_x_y"]
-            centre = (part[..., :2].sigmoid() * scale - 0.5 * (scale - 1) + corner) * layer["stride"]
-            half = part[..., 2:4].exp() * anchors / 2
-            boxes.append(torch.cat([centre - half, centre + half], dim=-1))
-        return torch.cat(boxes, dim=1)
+            corner = torch.stack([x, y], dim=-1).view(-1, 2).repeat(len(layer["mask"]), 1)
+            rest = torch.tensor([layer["stride"], layer["scale_x_y"]], dtype=torch.float64)
+            made.append(torch.cat([corner, anchors, rest.expand(len(anchors), 2)], dim=1))
+        return torch.cat(made)
 
     def _blocks(self) -> list[Any]:
         """The convolutional layers, each with Conv2d, perhaps BatchNorm2d, and activation."""

@@ -2,12 +2,13 @@
 
 Ren et al., Faster R-CNN, https://arxiv.org/abs/1506.01497; He et al., Mask R-CNN, https://arxiv.org/abs/1703.06870.
 The score of a detection is that of its class at its own box: backbone, box pooling, box head, box predictor,
-softmax. No proposal, threshold, NMS or matching is in the way.
+softmax. No proposal, threshold, NMS or matching is in the way. Box and mask branches are scored at that box too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import detection, get_model, get_model_weights, list_models
 from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import maskrcnn_inference, paste_masks_in_image
 from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image
 
 from detectors import labels as names_of
 from detectors.checkpoint import download, load_into, load_state_dict
+from detectors.fold import fold
 from detectors.pictures import read_rgb
-from igos.types import DETECTION_THRESHOLD, SCORES, ConfigError, Geometry, Image, Scorer, Target, WeightsError
+from detectors.regions import cover, proposals_of, pyramid
+from detectors.targets import boxes_of, by_part, check, overlap
+from igos.types import (
+    DETECTION_THRESHOLD,
+    ConfigError,
+    Detections,
+    Geometry,
+    Image,
+    Scorer,
+    Target,
+    WeightsError,
+)
 
 ALIASES = {"m-rcnn": "maskrcnn_resnet50_fpn", "f-rcnn": "fasterrcnn_resnet50_fpn"}
 HEAD = "roi_heads.box_predictor.cls_score.weight"  # (classes with background, features)
@@ -41,6 +55,10 @@ class RCNNAdapter:
 
     default_target = "all"
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return ("class", "box", "class_box", *(("mask",) if self.module.roi_heads.has_mask() else ()))
+
     def __init__(
         self,
         module: FasterRCNN,
@@ -53,9 +71,10 @@ class RCNNAdapter:
         self.preset = preset
         self.name, self.labels = name, list(labels)
         self.device = torch.device(device or "cpu")
-        module = module.eval().requires_grad_(False)
-        self.module = module.to(self.device, memory_format=torch.channels_last)
+        self.module = module.eval().requires_grad_(False).to(self.device)
         self._set_scales()
+        self._fold()
+        self.module.to(memory_format=torch.channels_last)
 
     def read(self, source: str | Path | np.ndarray | Any) -> Image:
         """Resized as the network's own transform does it. Raises ImageError."""
@@ -80,7 +99,7 @@ class RCNNAdapter:
         keep = every[1] >= threshold
         boxes, scores, labels = (found[keep] for found in every)
         made = clip_boxes_to_image(heads.box_coder.decode(deltas, proposals), sizes[0])
-        places = _proposals(made, logits.softmax(-1), boxes, scores, labels)
+        places = proposals_of(made, logits.softmax(-1), boxes, scores, labels)
         masks = self._masks(features, boxes, labels, sizes[0])
         return [
             Target(
@@ -95,32 +114,85 @@ class RCNNAdapter:
         ]
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
-        """prob: softmax probability of the target's class at the target's box; logit: its class logit."""
-        if score not in SCORES:
-            raise ConfigError(f"score {score!r} is not one of {', '.join(SCORES)}")
+        """prob: softmax probability of the target's class at the target's box; logit: its class logit.
+
+        box: IoU of the target's box with the one regressed for its class from it; mask: mean probability of its
+        class over the target's instance, on the grid of the mask branch. Raises ConfigError.
+        """
+        check(self.name, self.parts, len(self.labels), targets, score)
         if any(t.box is None for t in targets):
             raise ConfigError(f"{self.name} scores boxes: every target needs one")
         heads = self.module.roi_heads
-        boxes = torch.stack([t.box for t in targets if t.box is not None]).to(self.device)
+        boxes = boxes_of(targets, torch.zeros(1, device=self.device))
         label = torch.tensor([t.label for t in targets], device=self.device)
+        parts = [t.part for t in targets]
+        covered = cover(targets, boxes) if "mask" in parts else None
+        pools = [heads.box_roi_pool] + [heads.mask_roi_pool] * ("mask" in parts)
+        needed = [{self._level(box, pool) for pool in pools} for box in boxes]
 
         def forward(pictures: Tensor, rows: Tensor) -> Tensor:
             sizes = [(pictures.shape[-2], pictures.shape[-1])] * len(pictures)
-            _, features = self._features(pictures)
-            pooled = heads.box_roi_pool(features, list(boxes[rows, None]), sizes)
-            logits, _ = heads.box_predictor(heads.box_head(pooled))
-            out = logits.softmax(-1) if score == "prob" else logits
-            return out.gather(1, label[rows, None])[:, 0]
+            _, features = self._features(pictures, set().union(*(needed[k] for k in rows.tolist())))
+            pinned, values = list(boxes[rows, None].to(pictures)), {}
+            each = torch.arange(len(rows), device=rows.device)
+            if set(parts) != {"mask"}:
+                pooled = heads.box_roi_pool(features, pinned, sizes)
+                logits, deltas = heads.box_predictor(heads.box_head(pooled))
+                out = logits.softmax(-1) if score == "prob" else logits
+                values["class"] = out.gather(1, label[rows, None])[:, 0]
+            if "box" in parts or "class_box" in parts:
+                made = heads.box_coder.decode(deltas, pinned)[each, label[rows]]
+                values["box"] = overlap(clip_boxes_to_image(made, sizes[0]), boxes[rows].to(made))
+                values["class_box"] = values["class"] * values["box"]
+            if covered is not None:
+                logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, pinned, sizes)))
+                shown = logits[each, label[rows]].sigmoid()
+                weight = F.adaptive_avg_pool2d(covered[rows], shown.shape[-2:]).to(shown)
+                values["mask"] = (shown * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2))
+            return values["class"] if len(values) == 1 and "class" in values else by_part(parts, rows, values)
 
-        return Scorer(forward, len(targets), batch or 4)
+        names = [self.feature_layer(t) for t in targets]
+        return Scorer(forward, len(targets), batch or 4, module=self.module, layers=lambda: names)
 
-    def _features(self, pictures: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Pictures (N,3,H,W) in [0,1] -> normalised and padded to the stride, and the pyramid of features."""
+    def feature_layer(self, target: Target) -> str:
+        """The layer that makes the level of the pyramid from which the target's box is pooled."""
+        assert target.box is not None
+        return self._makers[self._level(target.box.to(self.device), self.module.roi_heads.box_roi_pool)]
+
+    @torch.no_grad()
+    def detections(self, pictures: Tensor) -> list[Detections]:
+        """Per proposal in pictures (N,3,H,W): its box for its best class, all class probabilities, objectness 1.
+
+        The background is class 0, as in the labels; D-RISE takes objectness as 1 where a network has none.
+        """
+        heads, sizes = self.module.roi_heads, [(pictures.shape[-2], pictures.shape[-1])] * len(pictures)
+        batch, features = self._features(pictures)
+        proposals, _ = self.module.rpn(ImageList(batch, sizes), features)
+        logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, sizes)))
+        probs, made = logits.softmax(-1), clip_boxes_to_image(heads.box_coder.decode(deltas, proposals), sizes[0])
+        best = made[torch.arange(len(made), device=made.device), 1 + probs[:, 1:].argmax(1)]
+        counts = [len(p) for p in proposals]
+        return [(b, p, torch.ones_like(p[:, 0])) for b, p in zip(best.split(counts), probs.split(counts), strict=True)]
+
+    def _level(self, box: Tensor, pool: Any) -> str:
+        """Which of the features a box (4,) is pooled from."""
+        names = [name for name in self._makers if name in pool.featmap_names]
+        return names[int(pool.map_levels([box[None]])) if len(names) > 1 else 0]
+
+    def _features(self, pictures: Tensor, levels: Collection[str] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Pictures (N,3,H,W) in [0,1] -> normalised and padded to the stride, and the pyramid of features.
+
+        levels: those that are needed; of the others the shape of one pixel may stand in their place.
+        """
         transform = self.module.transform
         right, below = (-side % transform.size_divisible for side in (pictures.shape[-1], pictures.shape[-2]))
         batch = F.pad(transform.normalize(pictures), (0, right, 0, below))
         batch = batch.contiguous(memory_format=torch.channels_last)
-        return batch, self.module.backbone(batch)
+        backbone = self.module.backbone
+        if levels is not None and isinstance(backbone, BackboneWithFPN):
+            return batch, pyramid(backbone, batch, levels)
+        features = backbone(batch)
+        return batch, {"0": features} if isinstance(features, Tensor) else features
 
     def _masks(
         self, features: dict[str, Tensor], boxes: Tensor, labels: Tensor, size: tuple[int, int]
@@ -139,15 +211,44 @@ class RCNNAdapter:
         """Let the poolers infer the strides of the pyramid from a picture that divides evenly.
 
         They do it once, from the first picture they see; an odd one (66 x 1333) would spoil all later ones.
+        Notes which layer makes each of the features.
         """
+        made: list[tuple[str, Any]] = []
+        names = {m: n for n, m in self.module.named_modules()}
+        handles = [
+            m.register_forward_hook(lambda m, _, out: made.append((names[m], out)))
+            for m in self.module.backbone.modules()
+        ]
         side = 4 * self.module.transform.size_divisible
-        _, features = self._features(torch.zeros(1, 3, side, side, device=self.device))
+        try:
+            _, features = self._features(torch.zeros(1, 3, side, side, device=self.device))
+        finally:
+            for handle in handles:
+                handle.remove()
         box = torch.tensor([[0.0, 0.0, side, side]], device=self.device)
         heads = self.module.roi_heads
         for pool in (heads.box_roi_pool, heads.mask_roi_pool):
             if pool is not None:
                 pool.scales = pool.map_levels = None
                 pool(features, [box], [(side, side)])
+        self._makers = {
+            level: next((n for n, out in reversed(made) if out is feature), "backbone")
+            for level, feature in features.items()
+        }
+
+    @torch.no_grad()
+    def _fold(self) -> None:
+        """Fold the batch norms of the backbone and of the heads on random probes."""
+        heads, noise = self.module.roi_heads, torch.Generator().manual_seed(0)
+        side = 4 * self.module.transform.size_divisible
+        picture = torch.rand(1, 3, side, side, generator=noise).to(self.device)
+        fold(self.module.backbone, lambda: self._features(picture)[1])
+        _, features = self._features(picture)
+        box = torch.tensor([[0.2, 0.1, 0.9, 0.8]], device=self.device) * side
+        for pool, head in ((heads.box_roi_pool, heads.box_head), (heads.mask_roi_pool, heads.mask_head)):
+            if pool is not None:
+                pooled = pool(features, [box], [(side, side)])
+                fold(head, partial(head, pooled))
 
 
 def load_rcnn(
@@ -190,7 +291,7 @@ def load_rcnn(
     if names is None and dataset in (None, "coco") and count == len(trained):
         labels = trained  # COCO's own numbering, which has gaps
     else:
-        labels = _with_background(asked, count, str(names or dataset or name))
+        labels = with_background(asked, count, str(names or dataset or name))
     return RCNNAdapter(module, labels, name=name, device=device)
 
 
@@ -211,19 +312,10 @@ def build(name: str, classes: int) -> Any:
     return module
 
 
-def _with_background(asked: list[str] | None, count: int, what: str) -> list[str]:
+def with_background(asked: list[str] | None, count: int, what: str) -> list[str]:
     """Names for `count` classes, the background first; a list that begins with it is taken as it is."""
     named = asked or [f"class {i}" for i in range(1, count)]
     if len(named) == count:
         return named
     names_of.fit(named, count - 1, what)
     return [names_of.BACKGROUND, *named]
-
-
-def _proposals(made: Tensor, probs: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor) -> list[int | None]:
-    """For N detections the proposal whose box of that class, decoded and clipped, each one is, or None.
-
-    made (P,C,4), probs (P,C), boxes (N,4), scores (N,), labels (N,).
-    """
-    equal = (made[:, labels] == boxes).all(-1) & (probs[:, labels] == scores)
-    return [int(hits.nonzero()[0]) if bool(hits.any()) else None for hits in equal.unbind(1)]

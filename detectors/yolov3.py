@@ -1,6 +1,7 @@
 """YOLO behind the Adapter interface: the full YOLOv3-SPP and any Darknet pair of .cfg and .weights.
 
-The score of a detection is objectness x class at the row that made it: no threshold, no NMS, no matching.
+The score of a detection is objectness x class at the row that made it, or the IoU of the row's box with the target's:
+no threshold, no NMS, no matching.
 """
 
 from __future__ import annotations
@@ -16,11 +17,21 @@ from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from detectors import labels as names_of
-from detectors.checkpoint import load_into, load_state_dict
+from detectors.checkpoint import check_finite, load_into, load_state_dict
 from detectors.darknet import BATCH_NORM_EPS, Darknet, parse_cfg
 from detectors.pictures import read_rgb
+from detectors.targets import boxes_of, by_part, check, overlap
 from igos import resources
-from igos.types import DETECTION_THRESHOLD, SCORES, ConfigError, Geometry, Image, Scorer, Target, WeightsError
+from igos.types import (
+    DETECTION_THRESHOLD,
+    ConfigError,
+    Detections,
+    Geometry,
+    Image,
+    Scorer,
+    Target,
+    WeightsError,
+)
 
 FITS = ("stretch", "letterbox")
 NMS_IOU = 0.45
@@ -32,6 +43,7 @@ class YOLOAdapter:
     """A folded Darknet network in eval mode, owned by the adapter; pictures go in as RGB in [0,1]."""
 
     default_target = "all"
+    parts = ("class", "box", "class_box")
 
     def __init__(
         self,
@@ -88,21 +100,72 @@ class YOLOAdapter:
         ]
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
-        """prob: objectness x class; logit: its log-odds, log p/(1-p). Raises ConfigError."""
-        if score not in SCORES:
-            raise ConfigError(f"score {score!r} is not one of {', '.join(SCORES)}")
-        place = torch.tensor([t.index for t in targets], device=self.device)
+        """prob: objectness x class; logit: its log-odds, log p/(1-p); box: IoU of the row's box with the target's.
+
+        Only the heads that hold rows of the targets in a chunk are run. Raises ConfigError.
+        """
+        check(self.name, self.parts, self.module.classes, targets, score)
+        counts = self.module.counts(self.size)
+        for t in targets:
+            if t.index is None or not 0 <= t.index < sum(counts):
+                raise ConfigError(
+                    f"target {t.name!r}: row {t.index} is not among the {sum(counts)} rows of {self.name}"
+                )
+        every = torch.tensor([t.index for t in targets], device=self.device)
+        heads = [self._head(t) for t in targets]
+        begins = [sum(counts[:h]) for h in range(len(counts))]
         label = torch.tensor([t.label for t in targets], device=self.device)
+        boxes = boxes_of(targets, torch.zeros(1, device=self.device))
+        parts = [t.part for t in targets]
 
         def forward(pictures: Tensor, rows: Tensor) -> Tensor:
-            out = self.module(pictures.contiguous(memory_format=torch.channels_last))
-            row = out[torch.arange(len(out), device=out.device), place[rows]]
+            own = [heads[k] for k in rows.tolist()]
+            used = sorted(set(own))
+            left_out = [begins[h] - sum(counts[u] for u in used if u < h) for h in own]
+            run = [self.module.heads[h] for h in used]
+            out = self.module(pictures.contiguous(memory_format=torch.channels_last), run)
+            place = every[rows] - torch.tensor(left_out, device=out.device)
+            row = out[torch.arange(len(out), device=out.device), place]
             a, b = row[:, 4], row.gather(1, 5 + label[rows, None])[:, 0]
-            if score == "prob":
-                return a.sigmoid() * b.sigmoid()
-            return -torch.stack([-a, -b, -a - b]).logsumexp(dim=0)  # 1/p = (1 + exp(-a)) (1 + exp(-b))
+            if score == "logit":
+                return -torch.stack([-a, -b, -a - b]).logsumexp(dim=0)  # 1/p = (1 + exp(-a)) (1 + exp(-b))
+            p = a.sigmoid() * b.sigmoid()
+            if parts.count("class") == len(parts):
+                return p
+            made = self.module.decode(row[:, None], self.size, every[rows, None])
+            iou = overlap(clip_boxes_to_image(made[:, 0], self.size), boxes[rows].to(row))
+            return by_part(parts, rows, {"class": p, "box": iou, "class_box": p * iou})
 
-        return Scorer(forward, len(targets), batch or 8)
+        names = [self.feature_layer(t) for t in targets]
+        return Scorer(forward, len(targets), batch or 8, module=self.module, layers=lambda: names)
+
+    def feature_layer(self, target: Target) -> str:
+        """The layer before the convolution that makes the target's row: the last with features of its own."""
+        return f"module_list.{max(self.module.heads[self._head(target)] - 2, 0)}"
+
+    def _head(self, target: Target) -> int:
+        """Which of the heads holds the target's row."""
+        ends = np.cumsum(self.module.counts(self.size))
+        return int(np.searchsorted(ends, target.index or 0, side="right"))
+
+    @torch.no_grad()
+    def detections(self, pictures: Tensor) -> list[Detections]:
+        """Every row of pictures (N,3,H,W): its box clipped to the picture, class probabilities, objectness."""
+        rows = self.module(pictures.contiguous(memory_format=torch.channels_last))
+        boxes = clip_boxes_to_image(self.module.decode(rows, self.size), self.size)
+        p = rows[..., 4:].sigmoid()
+        return list(zip(boxes, p[..., 1:], p[..., 0], strict=True))
+
+
+def picture_size(network: Darknet, input_size: int | None) -> tuple[int, int]:
+    """(height, width) of the network's picture: the cfg's, or a square. Raises ConfigError off the stride."""
+    size = (network.net.get("height", 416), network.net.get("width", 416))
+    if input_size is not None:
+        size = (input_size, input_size)
+    if any(not isinstance(side, int) or side <= 0 or side % network.stride for side in size):
+        where = f"--cfg {network.path}: height x width" if input_size is None else "--input_size"
+        raise ConfigError(f"{where} {size[0]} x {size[1]}: a multiple of {network.stride} is needed")
+    return size
 
 
 def load_yolo(
@@ -134,12 +197,7 @@ def load_yolo(
     fit = fit or ("letterbox" if own or network.net.get("letter_box", 0) == 1 else "stretch")
     if fit not in FITS:
         raise ConfigError(f"--fit {fit!r} is not one of {', '.join(FITS)}")
-    size = (network.net.get("height", 416), network.net.get("width", 416))
-    if input_size is not None:
-        size = (input_size, input_size)
-    if any(not isinstance(side, int) or side <= 0 or side % network.stride for side in size):
-        where = f"--cfg {path}: height x width" if input_size is None else "--input_size"
-        raise ConfigError(f"{where} {size[0]} x {size[1]}: a multiple of {network.stride} is needed")
+    size = picture_size(network, input_size)
     labels = names_of.choose(names, dataset)
     if labels is None and network.classes == 80:
         labels = names_of.coco()
@@ -147,6 +205,7 @@ def load_yolo(
     names_of.fit(labels, network.classes, str(names or dataset))
     if darknet_file:
         network.load_weights(weights)
+        check_finite(network, weights)
     else:
         load_into(network, load_state_dict(weights), weights)
     return YOLOAdapter(network, labels, name=name, size=size, fit=fit, device=device)

@@ -9,6 +9,7 @@ for n, e in enumerate(igos.explain(adapter, image, adapter.detect(image))):
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BASELINES", "METHODS", "METRICS", "OPTIMIZERS", "Adapter", "ConfigError", "Explanation", "Geometry",
     "IgosError", "Image", "ImageError", "NumericsError", "Problem", "Score", "Scorer", "Target", "WeightsError",
-    "explain", "load",
+    "adapt", "explain", "load",
 ]  # fmt: skip
 
 
@@ -48,7 +49,19 @@ def load(name: str, weights: str | Path | None = None, device: Any = None, **opt
     WeightsError.
     """
     from igos.cli import adapters
-    from igos.config import lookup
+    from igos.presets import lookup
 
     found = adapters()
     return found.load(lookup(name, found.ADAPTERS, "model"), weights, device, **options)
+
+
+def adapt(model: Any, labels: Sequence[str] | None = None, device: Any = None, **options: Any) -> Adapter:
+    """A model of your own as an adapter: torchvision's FasterRCNN or MaskRCNN, a classifier, a Darknet network, or a
+    black box pictures (N,3,H,W) in [0,1] -> one dict of boxes, scores and labels per picture.
+
+    The model itself is copied and stays as it is. labels: class names; device: by default the model's own; options:
+    those of the adapter (name; crop, resize, mean, std; input_size, fit). Raises ConfigError and WeightsError.
+    """
+    from igos.cli import adapters
+
+    return adapters().adapt(model, labels, device, **options)

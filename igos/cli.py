@@ -22,12 +22,13 @@ import torch
 import igos
 from igos import resources
 from igos.baselines import BASELINES
-from igos.config import RUN_TYPES, Plan, Run, lookup, read_preset, resolve
+from igos.config import Plan, resolve
 from igos.data import find_pictures
 from igos.methods import ALIASES, METHODS, needs_references
 from igos.metrics import COLUMNS
 from igos.metrics import table as metric_table
 from igos.optim import OPTIMIZERS
+from igos.presets import RUN_TYPES, Run, lookup, read_preset
 from igos.references import source
 from igos.results import RunFolder
 from igos.run import run

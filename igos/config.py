@@ -1,197 +1,24 @@
-"""defaults < preset < flags -> Run, the whole run as plain data. Every refusal names its key.
-
-A preset is a YAML file whose keys are the flags of the command, and `methods`: settings per method, and under
-an optimiser's name those that hold for it alone. `<output>/run.yaml` is one too, and repeats its run.
-"""
+"""defaults < preset < flags -> Plan, a whole run that can start. Every refusal names its key."""
 
 from __future__ import annotations
 
-import difflib
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import yaml
 
-from igos import resources
 from igos.methods import ALIASES, METHODS, default_score, needs_references
 from igos.metrics import DEFAULT_METRICS, METRICS
 from igos.optim import OPTIMIZERS
+from igos.presets import RUN_TYPES, Run, coerce, lookup, pick_preset, settings_of
 from igos.targets import Selector
-from igos.types import PARTS, SCORES, ConfigError
+from igos.types import ConfigError
 
 METHOD_FLAGS = ("opt", "form", "size", "iterations", "ig_iter", "alpha", "L1", "L2")
 IN_UNIT = ("threshold", "init_val")
 POSITIVE = ("input_size", "num_samples", "diverse_k", "threads", "batch", "iterations", "ig_iter", "size")
-
-
-def _flag(help: str, default: Any = None, **more: Any) -> Any:
-    """One flag: its default and what --help says; aliases and choices on the side."""
-    made = {"default_factory": lambda: list(default)} if isinstance(default, (list, tuple)) else {"default": default}
-    return field(**made, metadata={"help": help, **more})
-
-
-@dataclass(frozen=True)
-class Run:
-    """The run. A None is decided by the model, the method or the preset."""
-
-    model: str | None = _flag(
-        "what to explain: emblem-m-rcnn (bundled), m-rcnn, f-rcnn, yolov3spp, darknet, vgg16, ... (see --list)"
-    )
-    model_file: str | None = _flag("the model's weights: .pth, .pt, .safetensors or Darknet .weights")
-    cfg: str | None = _flag("network description of a darknet model, a .cfg")
-    names: str | None = _flag("class names, one per line")
-    pretrained: bool = _flag("let torchvision download its weights", False)
-    fit: str | None = _flag("how YOLO pictures are brought to size", choices=("stretch", "letterbox"))
-    input_size: int | None = _flag("short side (R-CNN), side, a multiple of 32 (YOLO), crop (classifier)")
-    dataset: str | None = _flag("whose class names the model knows", choices=("imagenet", "coco", "voc", "emblems"))
-    data: list[str] = _flag("pictures: files, folders (searched through) or glob patterns; the model's samples", ())
-    annotations: str | None = _flag("COCO instances JSON with the objects' truth; instances.json beside a picture")
-    shuffle: bool = _flag("take the pictures in a random order", False)
-    num_samples: int | None = _flag("explain at most so many pictures", aliases=("--val_size",))
-    target: str | None = _flag("all | top1 | index:N | box:x1,y1,x2,y2 (source pixels) | class:NAME")
-    threshold: float | None = _flag("least score of a detection, in [0,1]; 0.4 for detectors")
-    part: str = _flag("what of the detection is explained", "class", choices=PARTS)
-    score: str | None = _flag("the score that is explained; prob, or what the method says in --list", choices=SCORES)
-    method: str = _flag("how to explain (see --list)", "iGOS++")
-    opt: str | None = _flag("optimiser of a mask method: LS, NAG or PG; NAG unless the preset says otherwise")
-    form: str | None = _flag("default, or published: the papers' explicit step and numbers")
-    size: int | None = _flag("the map has N x N cells over the network's picture")
-    iterations: int | None = _flag("mask steps")
-    ig_iter: int | None = _flag("path points per mask step")
-    alpha: float | None = _flag("step size")
-    L1: float | None = _flag("weight of sparsity")
-    L2: float | None = _flag("weight of smoothness")
-    references: str | None = _flag("pictures to compare with (exp_grad, gradient_shap); the others of --data")
-    diverse_k: int | None = _flag("start from each of K x K cells of the object: several explanations of one")
-    init_posi: list[str] | None = _flag("which cells start: all, or 0-based row-major numbers; all")
-    init_val: float | None = _flag("how deep the starting cell starts: its mask is 1 - init_val; 0.9")
-    metrics: list[str] = _flag("figures to compute, or none (see --list)", DEFAULT_METRICS)
-    manual_seed: int = _flag("seed of everything random", 0)
-    output: str | None = _flag("folder of the results; Output/<time>-<opt>-<method>", aliases=("--out",))
-    device: str | None = _flag("cpu, cuda, cuda:1, ...; a GPU if there is one")
-    threads: int | None = _flag("CPU threads")
-    batch: int | None = _flag("pictures per network call", aliases=("--batch_size",))
-    set: list[str] = _flag("KEY=VALUE: any setting of the method or of a metric (metric.KEY too)", ())
-    config: str | None = _flag("preset: a name in configs/, or a YAML file such as an earlier run.yaml")
-
-
-RUN_TYPES = get_type_hints(Run)
-
-
-def normalise(name: str) -> str:
-    return name.lower().replace("-", "_")
-
-
-def lookup(name: str, table: Iterable[str], what: str, aliases: Mapping[str, str] | None = None) -> str:
-    """The table's own spelling of a name; case is ignored and - equals _. Raises ConfigError with near names."""
-    own = {normalise(t): t for t in table}
-    known = {**{normalise(a): t for a, t in (aliases or {}).items()}, **own}
-    if normalise(str(name)) in known:
-        return known[normalise(str(name))]
-    near = difflib.get_close_matches(normalise(str(name)), known, n=3)
-    allowed = sorted(own.values()) if len(own) <= 12 else []
-    hint = f"did you mean {' or '.join(known[n] for n in near)}? " if near else ""
-    raise ConfigError(f"unknown {what} {name!r}: {hint}{'known: ' + ', '.join(allowed) if allowed else 'see --list'}")
-
-
-def coerce(key: str, value: Any, hint: Any) -> Any:
-    """A value from YAML or the command line as the field's type; refuses other types, nan and inf."""
-    kinds = get_args(hint) if type(None) in get_args(hint) else (hint,)
-    if value is None and type(None) in kinds:
-        return None
-    kind = next(k for k in kinds if k is not type(None))
-    try:
-        if kind is bool and isinstance(value, bool):
-            return value
-        if kind is int and not isinstance(value, (bool, float)):
-            return int(value)
-        if kind is int and isinstance(value, float) and value.is_integer():
-            return int(value)
-        if kind is float and not isinstance(value, bool) and math.isfinite(float(value)):
-            return float(value)
-        if kind is str and isinstance(value, (str, int, float)) and not isinstance(value, bool):
-            return str(value)
-        if getattr(kind, "__origin__", None) is list:
-            items = value if isinstance(value, (list, tuple)) else [value]
-            parts = [str(item) for item in items]
-            if key not in ("data", "set"):
-                parts = [p for part in parts for p in part.replace(",", " ").split()]
-            return parts
-    except (TypeError, ValueError, OverflowError):
-        pass
-    words = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a word"}
-    raise ConfigError(f"{key} must be {words.get(kind, 'a list')}, got {value!r}")
-
-
-def read_preset(name: str) -> dict[str, Any]:
-    """A preset by its name in configs/ or its path. Raises ConfigError: missing, broken or unknown keys."""
-    path = Path(name)
-    if not path.is_file():
-        known = {p.stem: p for p in sorted(resources.folder("configs").glob("*.yaml"))}
-        stem = path.stem if path.suffix in (".yaml", ".yml") else str(name)
-        if path.parent != Path() and path.parent.name != "configs":
-            raise ConfigError(f"--config {name}: no such file")
-        path = known[lookup(Path(stem).name, known, "preset")]
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"--config {path}: expected keys and values, got {type(values).__name__}")
-    for key in values:
-        if key == "config" or (key not in RUN_TYPES and key not in ("methods", "published", "record")):
-            near = difflib.get_close_matches(str(key), RUN_TYPES, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(RUN_TYPES)}, methods"
-            raise ConfigError(f"--config {path}: unknown key {key!r}; {hint}")
-    methods = values.get("methods") or {}
-    if not isinstance(methods, dict):
-        raise ConfigError(f"--config {path}: methods must map a method's name to its settings")
-    values["methods"] = {}
-    for name, block in methods.items():
-        method = lookup(str(name), METHODS, f"method in {path}", ALIASES)
-        values["methods"][method] = _checked(block, method, f"--config {path}: {method}")
-    return values
-
-
-def _checked(block: Any, method: str, where: str) -> dict[str, Any]:
-    """A method's block of a preset, its keys known and its optimisers in the table's spelling."""
-    known = _settings(METHODS[method])
-    if not isinstance(block, dict):
-        raise ConfigError(f"{where} needs settings by name, got {block!r}")
-    made: dict[str, Any] = {}
-    for key, value in block.items():
-        if key in known:
-            made[key] = value
-        elif "opt" in known and normalise(str(key)) in map(normalise, OPTIMIZERS):
-            made[lookup(key, OPTIMIZERS, "optimiser")] = _checked(value, method, f"{where} under {key}")
-        else:
-            raise ConfigError(f"{where} has no setting {key!r}; its settings: {', '.join(known)}")
-    return made
-
-
-def pick_preset(config: str | None, usual: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The preset named, else the usual one; under `form: published` the one it names for that (and for the size).
-
-    Raises ConfigError where published numbers are asked for and the preset holds none.
-    """
-    preset = read_preset(str(config or usual))
-    if given.get("form") != "published" or preset.get("form") == "published":
-        return preset
-    if any(block.get("form") == "published" for block in preset["methods"].values()):
-        return preset
-    published = preset.get("published")
-    if isinstance(published, dict):
-        published = published.get(given.get("size"), next(iter(published.values())))
-    if published is None:
-        raise ConfigError(
-            f"--form published with --config {config}: that preset holds numbers of the default form; "
-            "take --config published-detect, published-classify-28 or published-classify-224"
-        )
-    return {**preset, **read_preset(str(published))}
 
 
 @dataclass(frozen=True)
@@ -205,7 +32,7 @@ class Plan:
 
     @property
     def score(self) -> str:
-        return self.run.score or default_score(self.method)
+        return self.run.score or default_score(self.method, [self.run.part])
 
     def as_preset(self) -> dict[str, Any]:
         """Plain data for run.yaml: as a preset it repeats this run."""
@@ -235,7 +62,7 @@ def resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
     metric_names = [lookup(m, [*METRICS, "none"], "metric") for m in values.get("metrics") or DEFAULT_METRICS]
     if "none" in metric_names and len(metric_names) > 1:
         raise ConfigError("--metrics none stands alone")
-    own = _settings(METHODS[name])
+    own = settings_of(METHODS[name])
     given = {k: values[k] for k in METHOD_FLAGS if values.get(k) is not None and (k in flags or k in own)}
     given.update((k, v) for k, v in (_key_value(s) for s in values["set"]) if k in own)
     method = build_method(name, given, preset)
@@ -260,7 +87,7 @@ def build_method(name: str, given: Mapping[str, Any], preset: Mapping[str, Any])
     """METHODS[name] with the preset's settings for it (and for its optimiser) under those given."""
     name = lookup(name, METHODS, "method", ALIASES)
     make = METHODS[name]
-    known = _settings(make)
+    known = settings_of(make)
     unknown = [k for k in given if k not in known]
     if unknown:
         raise ConfigError(f"{name} has no setting {_name(unknown[0])}; its settings: {', '.join(known)}")
@@ -272,22 +99,15 @@ def build_method(name: str, given: Mapping[str, Any], preset: Mapping[str, Any])
     return make(**{k: v if callable(v) else coerce(_name(k), v, known[k]) for k, v in settings.items()})
 
 
-def _settings(make: Any) -> dict[str, Any]:
-    """Field names and types of a method's or a metric's dataclass."""
-    cls = getattr(make, "func", make)
-    hints = get_type_hints(cls)
-    return {f.name: hints[f.name] for f in fields(cls)}
-
-
 def _metric_keys(metrics: Sequence[Any]) -> set[str]:
-    return {key for m in metrics for key in _settings(type(m))}
+    return {key for m in metrics for key in settings_of(type(m))}
 
 
 def build_metrics(names: Sequence[str], items: Sequence[str] = ()) -> tuple[tuple[Any, ...], set[str]]:
     """The metrics with their --set settings, and which keys of --set they took."""
     made, used = [], set()
     for name in (lookup(n, METRICS, "metric") for n in names):
-        known, settings = _settings(METRICS[name]), {}
+        known, settings = settings_of(METRICS[name]), {}
         for key, value in (_key_value(s) for s in items):
             owner, _, bare = key.rpartition(".")
             if bare in known and owner in ("", name):

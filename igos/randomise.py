@@ -67,6 +67,6 @@ def cascade(
         other: Any = copy.copy(adapter)
         other.module = randomise(adapter.module, names[:depth], seed)
         scorer = other.scorer(problem.targets, score, problem.score.batch)
-        return replace(problem, score=scorer)
+        return replace(problem, score=scorer, detect=other.detections)
 
     return names, randomised

@@ -18,15 +18,17 @@ from tqdm import tqdm
 
 from igos import diverse, report, results
 from igos.baselines import baseline
-from igos.config import Plan, Run, build_method, build_metrics, pick_preset
+from igos.config import Plan, build_method, build_metrics
 from igos.context import Context
 from igos.data import find_pictures, unique
 from igos.methods import default_score, needs_references
 from igos.metrics import DEFAULT_METRICS
 from igos.ops import Blend
+from igos.presets import Run, pick_preset
 from igos.randomise import cascade
 from igos.references import Source, generated, source
 from igos.results import RunFolder
+from igos.targets import check_boxes
 from igos.truth import Truth, known, match
 from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Scorer, Target
 
@@ -43,7 +45,11 @@ def make_problem(
     start_masks: Tensor | None = None,
     references: Tensor | None = None,
 ) -> Problem:
-    """One image and K targets (a target may stand several times, once per start) as a Problem."""
+    """One image and K targets (a target may stand several times, once per start) as a Problem.
+
+    Raises ConfigError for a target that cannot be scored, such as a box without area or outside of the picture.
+    """
+    check_boxes(targets, image)
     k = len(targets)
     x = image.pixels.expand(k, -1, -1, -1)
     picture = hashlib.sha256(image.pixels.cpu().numpy().tobytes()).hexdigest()
@@ -62,6 +68,7 @@ def make_problem(
         start=start_masks,
         starts=starts,
         references=references,
+        detect=adapter.detections,
     )
 
 
@@ -156,7 +163,7 @@ def explain(
     made = [m for name in metrics for m in ([name] if callable(name) else build_metrics([name])[0])]
     if references is None and needs_references(call):
         references = generated(image)
-    asked = score or default_score(call)
+    asked = score or default_score(call, [t.part for t in targets])
     problem = make_problem(adapter, image, targets, score=asked, seed=seed, batch=batch, references=references)
     context = _completed(context or Context(), made, adapter, problem, asked)
     return explain_problem(problem, call, made, context, _judge(adapter, targets, score, call, batch))
@@ -166,7 +173,8 @@ def _judge(
     adapter: Adapter, targets: Sequence[Target], score: str | None, method: Any, batch: int | None
 ) -> Scorer | None:
     """Metrics ask the probability, also of a method that by its own choice explains the logit."""
-    return adapter.scorer(targets, "prob", batch) if score is None and default_score(method) != "prob" else None
+    own = score or default_score(method, [t.part for t in targets])
+    return adapter.scorer(targets, "prob", batch) if score is None and own != "prob" else None
 
 
 def _completed(context: Context, metrics: Sequence[Any], adapter: Adapter, problem: Problem, score: str) -> Context:
@@ -198,6 +206,8 @@ def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None =
     config = plan.run
     pictures = find_pictures(config.data, config.shuffle, config.manual_seed, config.num_samples)
     plan.selector.check(adapter)
+    if config.part not in adapter.parts:
+        raise ConfigError(f"--part {config.part}: {adapter.name} has no such part; it has {', '.join(adapter.parts)}")
     compare = source(adapter, config.references, config.data)[0] if needs_references(plan.method) else None
     begin, network = time.perf_counter(), 0.0
     failures: list[IgosError] = []
@@ -221,7 +231,7 @@ def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None =
                 folder.add({**row, "status": "skipped", "error": why})
                 continue
             truths = known(path, config.annotations)
-            groups = _jobs(config, targets, name)
+            groups = _jobs(config, [replace(t, part=config.part) for t in targets], name)
             bar.total = (bar.total or 0) + sum(len(group) for group in groups)
             for group in groups:
                 explanations, seconds = _explain_group(plan, adapter, image, group, truths, compare)

@@ -85,6 +85,20 @@ class Selector:
         return found, f"{len(seen)} {what} with score >= {least:g}" + (f" ({names})" if seen else "")
 
 
+def check_boxes(targets: Sequence[Target], image: Image) -> None:
+    """Refuse boxes without area and boxes outside of the network's picture. Raises ConfigError."""
+    height, width = image.geometry.network
+    for target in targets:
+        if target.box is None:
+            continue
+        x1, y1, x2, y2 = target.box.tolist()
+        told = f"target {target.name!r}: its box ({x1:.1f}, {y1:.1f}, {x2:.1f}, {y2:.1f})"
+        if not (x1 < x2 and y1 < y2 and bool(target.box.isfinite().all())):
+            raise ConfigError(f"{told} has no area")
+        if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+            raise ConfigError(f"{told} lies outside of the network's picture of {width} x {height} px")
+
+
 def _plain(name: str) -> str:
     return name.strip().lower().replace("_", " ")
 

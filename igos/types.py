@@ -6,8 +6,7 @@ file -> Adapter.read -> Image -> Adapter.detect -> [Target] -> Adapter.scorer ->
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -21,13 +20,15 @@ from igos.errors import IgosError as IgosError
 from igos.errors import ImageError as ImageError
 from igos.errors import NumericsError as NumericsError
 from igos.errors import WeightsError as WeightsError
+from igos.scorer import Scorer as Scorer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PARTS = ("class",)
+PARTS = ("class", "box", "class_box", "mask")
 SCORES = ("prob", "logit")
 DETECTION_THRESHOLD, CLASS_THRESHOLD = 0.4, 0.05  # least scores that are shown unless the user says otherwise
+Detections = tuple[Tensor, Tensor, Tensor]  # boxes (n,4) xyxy, class probabilities (n,C), objectness (n,)
 STATUSES = ("ok", "stalled", "saturated", "no-effect", "not-finite", "skipped", "unreadable")
 
 
@@ -103,7 +104,9 @@ class Target:
     """What is explained: one detection, or one class of a picture.
 
     label is the class index, name its word, score the model's own score in [0,1]; box (4,) xyxy in network
-    pixels or None (classifier); mask (H,W) bool or None; index the row, query or proposal or None.
+    pixels or None (classifier); mask (H,W) bool or None; index the row, query or proposal or None; part, one of
+    PARTS, what of it is scored: its class, its box (IoU of the box that the model regresses with this one), the
+    product of the two, or its mask (mean mask probability over this instance).
     """
 
     label: int
@@ -119,65 +122,6 @@ class Target:
             raise ConfigError(f"a target's box must be (4,) xyxy, got shape {tuple(self.box.shape)}")
         if self.part not in PARTS:
             raise ConfigError(f"part {self.part!r} is not one of {', '.join(PARTS)}")
-
-
-class Scorer:
-    """K pinned targets as a differentiable function of pictures: (K,S,3,H,W) in [0,1] -> (K,S).
-
-    `forward(pictures (N,3,H,W), rows (N,)) -> (N,)` is what an adapter gives: picture n is scored for target
-    rows[n], normalisation inside. The scorer cuts the work into chunks of `batch` pictures, counts the
-    pictures that every target pushed, and takes the time spent inside the network.
-    """
-
-    def __init__(self, forward: Callable[[Tensor, Tensor], Tensor], targets: int, batch: int = 8) -> None:
-        self.forward = forward
-        self.targets = targets
-        self.batch = batch
-        self.forward_images = np.zeros(targets, dtype=np.int64)
-        self.backward_images = np.zeros(targets, dtype=np.int64)
-        self.seconds = 0.0
-
-    def __call__(self, pictures: Tensor) -> Tensor:
-        k, s = pictures.shape[:2]
-        rows = torch.arange(k, device=pictures.device).repeat_interleave(s)
-        flat = pictures.flatten(0, 1)
-        chunks = zip(flat.split(self.batch), rows.split(self.batch), strict=True)
-        return torch.cat([self._timed(self.forward, p, r) for p, r in chunks]).view(k, s)
-
-    def stream(
-        self, rows: Tensor, pictures: Callable[[slice], Tensor], gradient: bool = False
-    ) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
-        """Score N pictures made chunk by chunk, so that no more than a chunk of them ever exists.
-
-        rows (N,) names each picture's target; pictures(slice) makes those pictures (n,3,H,W). Yields
-        (slice, scores (n,), d scores / d pictures (n,3,H,W) or None).
-        """
-        for start in range(0, len(rows), self.batch):
-            part = slice(start, min(start + self.batch, len(rows)))
-            x, r = pictures(part), rows[part]
-            if gradient:
-                yield part, *self._timed(self._with_gradient, x, r)
-            else:
-                with torch.no_grad():
-                    yield part, self._timed(self.forward, x, r), None
-            hits = np.bincount(r.cpu().numpy(), minlength=self.targets)
-            self.forward_images += hits
-            self.backward_images += hits * gradient
-
-    def _with_gradient(self, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_(True)
-            scores = self.forward(x, rows)
-            (g,) = torch.autograd.grad(scores.sum(), x)
-        return scores.detach(), g
-
-    def _timed(self, work: Callable[[Tensor, Tensor], Any], pictures: Tensor, rows: Tensor) -> Any:
-        start = time.perf_counter()
-        out = work(pictures, rows)
-        if pictures.device.type != "cpu":
-            torch.accelerator.synchronize()
-        self.seconds += time.perf_counter() - start
-        return out
 
 
 @runtime_checkable
@@ -206,6 +150,16 @@ class Adapter(Protocol):
         """all (a detector) or top1 (a classifier)."""
         ...
 
+    @property
+    def parts(self) -> Sequence[str]:
+        """Which of PARTS the model has."""
+        ...
+
+    @property
+    def detections(self) -> Callable[[Tensor], list[Detections]] | None:
+        """Pictures (N,3,H,W) -> all that the model sees in each, for matching, or None (a classifier)."""
+        ...
+
     def read(self, source: str | Path | np.ndarray | Any) -> Image:
         """A path, PIL picture or (H,W,3) uint8 array -> Image. Raises ImageError."""
         ...
@@ -215,7 +169,7 @@ class Adapter(Protocol):
         ...
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
-        """The fixed targets as a differentiable function; score in {prob, logit}."""
+        """The fixed targets' parts as a differentiable function; score in {prob, logit}, logit of a class only."""
         ...
 
 
@@ -226,6 +180,7 @@ class Problem:
     start (K,h,w) in [0,1] is the mask to start from, or None for ones, and starts (K) says which start cell that
     is. The generators make each explanation independent of its batch. `images` (K) carry geometry and the source
     picture. references (R,3,H,W) in [0,1] are other pictures, for the methods that compare with them.
+    detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections.
     """
 
     x: Tensor
@@ -237,6 +192,7 @@ class Problem:
     start: Tensor | None = None
     starts: Sequence[int | None] | None = None
     references: Tensor | None = None
+    detect: Callable[[Tensor], list[Detections]] | None = None
 
     def __post_init__(self) -> None:
         if self.x.ndim != 4 or self.x.shape[1] != 3 or self.x.shape != self.x0.shape:

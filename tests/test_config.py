@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from igos import resources
-from igos.config import Run, coerce, lookup, read_preset, resolve
+from igos.config import resolve
 from igos.methods import METHODS
+from igos.presets import Run, coerce, lookup, read_preset
 from igos.types import ConfigError
 
 PRESET = "detect-yolo"
@@ -27,7 +28,7 @@ def refusal(flags: dict[str, Any], preset: str = PRESET) -> str:
 CHANGES: dict[str, Any] = {
     "model": "darknet", "model_file": "w", "cfg": "c", "names": "n", "pretrained": True, "fit": "letterbox",
     "input_size": 320, "dataset": "voc", "data": ["x"], "shuffle": True, "num_samples": 3, "target": "top1",
-    "threshold": 0.7, "score": "logit", "method": "I-GOS", "opt": "LS", "form": "published", "size": 14,
+    "threshold": 0.7, "part": "box", "score": "logit", "method": "I-GOS", "opt": "LS", "form": "published", "size": 14,
     "iterations": 3, "ig_iter": 4, "alpha": 7.0, "L1": 0.3, "L2": 0.7, "diverse_k": 2, "metrics": ["none"],
     "manual_seed": 5, "output": "o", "device": "cpu", "threads": 1, "batch": 2, "set": ["reg=BTV"],
     "config": "quick", "annotations": "a.json",
@@ -46,7 +47,7 @@ def test_each_flag_of_diverse_starts_changes_the_run(key: str, value: Any) -> No
 
 
 def test_every_flag_is_in_that_table() -> None:
-    assert {f.name for f in fields(Run)} == {*CHANGES, "init_posi", "init_val", "part", "references"}
+    assert {f.name for f in fields(Run)} == {*CHANGES, "init_posi", "init_val", "references"}
 
 
 def test_without_flags_it_is_igos_pp_with_nag() -> None:
@@ -93,7 +94,7 @@ def test_published_form_takes_the_published_numbers(preset: str) -> None:
         ({"method": "IG", "iterations": 3}, "--iterations"), ({"method": "rise", "diverse_k": 2}, "--diverse_k"),
         ({"method": "iGOSS"}, "iGOS"), ({"opt": "SGD"}, "LS"), ({"config": "detect-yollo"}, "detect-yolo"),
         ({"metrics": ["deletoin"]}, "deletion"), ({"metrics": ["none", "deletion"]}, "none"),
-        ({"fit": "crop"}, "letterbox"), ({"score": "odds"}, "prob"), ({"part": "box"}, "--part"),
+        ({"fit": "crop"}, "letterbox"), ({"score": "odds"}, "prob"), ({"part": "legs"}, "class_box"),
         ({"target": "best"}, "top1"), ({"target": "box:1,2,3"}, "box"), ({"target": "box:5,5,1,9"}, "x1 < x2"),
         ({"set": ["gamma=1"]}, "iterations"), ({"set": ["steps"]}, "KEY=VALUE"), ({"set": ["steps=0"]}, "steps"),
         ({"set": ["noise=lots"]}, "noise"), ({"num_samples": 0}, "--num_samples"), ({"batch": 0}, "--batch"),

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from igos import resources
-from igos.config import Run
+from igos.presets import Run
 from igos.types import STATUSES, Explanation
 from tests.conftest import net_score, toy_problem
 

@@ -11,17 +11,20 @@ ROOT = Path(__file__).resolve().parents[1]
 DRAWING = {"matplotlib", "PIL", "cv2", "jinja2"}
 LEVELS = [
     {"errors"},
+    {"layers"},
+    {"scorer"},
     {"types", "glyphs"},
     {"ops", "resources", "files", "emblems"},
     {"path", "baselines", "optim", "data", "truth"},
     {"context", "randomise"},
     {"methods", "metrics", "diverse", "targets", "references"},
+    {"presets"},
     {"results", "report", "config"},
     {"run"},
     {"cli", "interop"},
     {"__init__", "__main__"},
 ]
-LAZY = {("types", "report"), ("types", "results"), ("__init__", "cli"), ("__init__", "config")}
+LAZY = {("types", "report"), ("types", "results"), ("__init__", "cli"), ("__init__", "presets")}
 
 
 def imports(path: Path) -> set[tuple[str, bool]]:

@@ -138,14 +138,23 @@ def test_a_picture_without_detections_is_a_skipped_row_and_no_mistake(tmp_path: 
     assert [r["status"] for r in rows_of(tmp_path / "o")] == ["skipped"]
 
 
-@pytest.mark.parametrize("method", ["IG", "rise", "I-GOS", "iGOS+"])
+@pytest.mark.parametrize("method", ["IG", "rise", "I-GOS", "iGOS+", "drise", "odam", "grad_cam"])
 def test_every_method_runs_from_the_command(tmp_path: Path, method: str) -> None:
-    small = {"IG": ["--set", "n_steps=8"], "rise": ["--set", "n_masks=16"]}.get(method, QUICK)
+    masks = ["--set", "n_masks=16"]
+    small = {"IG": ["--set", "n_steps=8"], "rise": masks, "drise": masks, "odam": [], "grad_cam": []}.get(method, QUICK)
     words = [*model_flags(), "--data", photo("darknet_eagle.jpg"), "--method", method, *small, "--size", "14"]
     assert cli.main([*words, "--score", "logit", "--output", str(tmp_path / "o")]) == 0
     (row,) = rows_of(tmp_path / "o")
     assert np.load(tmp_path / "o" / row["folder"] / "explanation.npz")["saliency"].shape == (14, 14)
     assert row["score_original"] == pytest.approx(np.log(row["score"] / (1 - row["score"])), abs=1e-3)
+
+
+def test_the_part_reaches_the_score_and_the_row(tmp_path: Path) -> None:
+    words = [*model_flags(), "--data", photo("darknet_eagle.jpg"), *QUICK, "--size", "14", "--part", "box"]
+    assert cli.main([*words, "--output", str(tmp_path / "o")]) == 0
+    (row,) = rows_of(tmp_path / "o")
+    assert row["part"] == "box" and row["score_original"] == pytest.approx(1, abs=1e-4)
+    assert yaml.safe_load((tmp_path / "o" / "run.yaml").read_text())["part"] == "box"
 
 
 def mistakes(tmp_path: Path) -> dict[str, tuple[list[str], str]]:
@@ -175,7 +184,8 @@ def mistakes(tmp_path: Path) -> dict[str, tuple[list[str], str]]:
         "--output": (str(tmp_path / "file" / "o"), "cannot be written"), "--device": ("cuda:7", "not available"),
         "--input_size": ("300", "multiple of 32"), "--cfg": (str(tmp_path / "no.cfg"), "--cfg"),
         "--names": (str(tmp_path / "no.names"), "no.names"), "--set": ("speed=9", "settings"),
-        "--pretrained": ("", "--pretrained"), "--annotations": (str(tmp_path / "truth.json"), "instances JSON"),
+        "--pretrained": ("", "--pretrained"), "--part": ("mask", "it has class, box, class_box"),
+        "--annotations": (str(tmp_path / "truth.json"), "instances JSON"),
     }  # fmt: skip
     return {
         **data,
@@ -191,7 +201,8 @@ MISTAKES = [
     "missing.jpg", "empty", "text.jpg", "cut.jpg", "flat.png", "long.png", "--model", "--method",
     "--opt", "--config", "--nonsense", "--model_file", "--iterations", "--ig_iter", "--size", "--alpha",
     "--L2", "--threshold", "--init_val", "--init_posi", "--target", "--output", "--device", "--input_size",
-    "--cfg", "--names", "--set", "--pretrained", "--annotations", "short weights", "wrong weights", "broken yaml",
+    "--cfg", "--names", "--set", "--pretrained", "--part", "--annotations", "short weights", "wrong weights",
+    "broken yaml",
     "typed yaml",
 ]  # fmt: skip
 

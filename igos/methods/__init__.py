@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Protocol
 
 from igos.methods.blur_ig import BlurIG
+from igos.methods.drise import DRISE
 from igos.methods.expected_gradients import ExpGrad, GradientShap
 from igos.methods.gnl import GuidedBackprop, GuidedIntegratedGradients
+from igos.methods.grad_cam import GradCAM
 from igos.methods.gradients import (
     GradXInput,
     SmoothGrad,
@@ -21,6 +24,7 @@ from igos.methods.idgi import IDGI
 from igos.methods.igos_plus import IGOSPlus
 from igos.methods.igos_pp import IGOSPlusPlus
 from igos.methods.integrated_gradients import IntegratedGradients, IntegrateGrad
+from igos.methods.odam import ODAM
 from igos.methods.rise import RISE
 from igos.methods.xrai import XRAI
 from igos.types import Explanation, Problem
@@ -49,8 +53,8 @@ EVERY: tuple[type[Any], ...] = (
     IGOS, IGOSPlus, IGOSPlusPlus,
     VanillaGrad, GradXInput, SmoothGrad, SmoothGrad2, VarGrad, SmoothIntegratedGrad,
     IntegratedGradients, IntegrateGrad, ExpGrad, GradientShap, GuidedIG, BlurIG, IDGI, XRAI,
-    GuidedBackprop, GuidedIntegratedGradients,
-    RISE,
+    GuidedBackprop, GuidedIntegratedGradients, GradCAM, ODAM,
+    RISE, DRISE,
 )  # fmt: skip
 METHODS: dict[str, type[Any]] = {m.name: m for m in EVERY}
 ALIASES = {
@@ -63,9 +67,12 @@ ALIASES = {
 }
 
 
-def default_score(method: Any) -> str:
-    """The score that a method, or any callable in its place, explains where the user does not say."""
-    return str(getattr(method, "score", "prob"))
+def default_score(method: Any, parts: Iterable[str] = ("class",)) -> str:
+    """The score that a method, or any callable in its place, explains where the user does not say.
+
+    Of the parts of a detection only its class has a logit.
+    """
+    return str(getattr(method, "score", "prob")) if set(parts) == {"class"} else "prob"
 
 
 def needs_references(method: Any) -> bool:

@@ -3,7 +3,7 @@ For detections with the masks of D-RISE (Petsiuk et al., CVPR 2021, https://arxi
 
     S = sum_i f(I * M_i) * M_i / (N * p),    M_i: an s x s grid of Bernoulli(p), upsampled, randomly shifted
 
-The score of the fixed detection replaces the classifier's probability; true D-RISE matches detections instead.
+The score of the fixed detection replaces the classifier's probability; drise.py matches detections instead.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from igos.methods.attribution import MapMethod, seeds
 from igos.ops import upscale
-from igos.types import ConfigError, Explanation, Problem
+from igos.types import ConfigError, Explanation, Problem, Scorer
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,13 @@ class RISE(MapMethod):
             return problem.x[row[part]] * made[part.start][:, None]
 
         total = problem.x.new_zeros(k, height, width)
-        for part, scores, _ in problem.score.stream(row.to(problem.x.device), pictures):
+        for part, scores, _ in self._scorer(problem).stream(row.to(problem.x.device), pictures):
             weighted = scores.to(total)[:, None, None] * made.pop(part.start)
             total.index_add_(0, row[part].to(total.device), weighted)
         return self.explain(problem, total / (n * self.p))
+
+    def _scorer(self, problem: Problem) -> Scorer:
+        return problem.score
 
     def _mask(self, height: int, width: int, seed: int) -> Tensor:
         """One smooth mask (H,W) in [0,1]: cells of ceil(H/s) x ceil(W/s) px, shifted by less than a cell."""

@@ -1,0 +1,134 @@
+"""A user's own model as an adapter, or one line that says why not. The model is copied first and never touched."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import MultiScaleRoIAlign
+
+from detectors import labels as names_of
+from detectors.blackbox import BlackBoxAdapter
+from detectors.checkpoint import check_finite
+from detectors.classifier import IMAGENET_MEAN, IMAGENET_STD, ClassifierAdapter
+from detectors.darknet import Darknet
+from detectors.rcnn import RCNNAdapter, with_background
+from detectors.yolov3 import FITS, YOLOAdapter, picture_size
+from igos.types import Adapter, ConfigError
+
+KINDS = "a FasterRCNN or MaskRCNN of torchvision, a Darknet, a classifier, or a callable pictures -> detections"
+
+
+def adapt(
+    model: Any, labels: Sequence[str] | None = None, device: str | torch.device | None = None, **options: Any
+) -> Adapter:
+    """See igos.adapt. Raises ConfigError for a model, labels or options that cannot be used, WeightsError for nan."""
+    name = str(options.pop("name", type(model).__name__))
+    if not isinstance(model, nn.Module):
+        if not callable(model):
+            raise ConfigError(f"{type(model).__name__} is no model: give {KINDS}")
+        return _made(_black_box, name, options)(model, labels, device, name)
+    try:
+        own = copy.deepcopy(model)
+    except Exception as error:  # whatever the user keeps in the module may refuse to be copied
+        raise ConfigError(f"{name} cannot be copied ({_one_line(error)}); pass a copy that can be") from None
+    check_finite(own, name)
+    weights = next((p for p in own.parameters()), torch.zeros(1))
+    place = torch.device(device) if device is not None else weights.device
+    own = own.float().to(place).eval().requires_grad_(False)
+    make = _rcnn if isinstance(own, FasterRCNN) else _darknet if isinstance(own, Darknet) else _classifier
+    return _made(make, name, options)(own, labels, place, name)
+
+
+def _made(make: Callable[..., Adapter], name: str, options: dict[str, Any]) -> Callable[..., Adapter]:
+    known = [p.name for p in inspect.signature(make).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for key in options:
+        if key not in known:
+            raise ConfigError(f"option {key} is of no use to {name}, which takes: {', '.join(['name', *known])}")
+    return lambda *args: make(*args, **options)
+
+
+def _rcnn(model: FasterRCNN, labels: Sequence[str] | None, device: torch.device, name: str) -> Adapter:
+    heads = model.roi_heads
+    pools = [heads.box_roi_pool, *([heads.mask_roi_pool] if heads.has_mask() else [])]
+    odd = [type(m).__name__ for m in pools if not isinstance(m, MultiScaleRoIAlign)]
+    odd += [] if isinstance(model.transform, GeneralizedRCNNTransform) else [type(model.transform).__name__]
+    if odd:
+        raise ConfigError(f"{name} holds {odd[0]} in place of torchvision's own part, which is not supported")
+    try:
+        count = int(heads.box_predictor.cls_score.out_features)
+    except AttributeError:
+        raise ConfigError(f"{name}: its box_predictor has no cls_score that tells the number of classes") from None
+    return RCNNAdapter(
+        model, with_background(list(labels) if labels else None, count, "labels"), name=name, device=device
+    )
+
+
+def _darknet(
+    model: Darknet,
+    labels: Sequence[str] | None,
+    device: torch.device,
+    name: str,
+    *,
+    input_size: int | None = None,
+    fit: str = "stretch",
+) -> Adapter:
+    if fit not in FITS:
+        raise ConfigError(f"fit {fit!r} is not one of {', '.join(FITS)}")
+    known = _named(labels, model.classes)
+    return YOLOAdapter(model, known, name=name, size=picture_size(model, input_size), fit=fit, device=device)
+
+
+def _classifier(
+    model: nn.Module,
+    labels: Sequence[str] | None,
+    device: torch.device,
+    name: str,
+    *,
+    crop: int = 224,
+    resize: int | None = None,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> Adapter:
+    try:
+        with torch.no_grad():
+            out = model(torch.zeros(1, 3, crop, crop, device=device))
+    except Exception as error:  # the user's code may raise anything
+        raise ConfigError(
+            f"{name} cannot take pictures (1,3,{crop},{crop}): {_one_line(error)}; give {KINDS}"
+        ) from None
+    if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != 1 or not out.is_floating_point():
+        what = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
+        raise ConfigError(f"{name} answers {what}, not logits (N,classes); give {KINDS}")
+    known = _named(labels, out.shape[1])
+    resize = resize or round(crop * 256 / 224)
+    return ClassifierAdapter(model, known, name=name, crop=crop, resize=resize, mean=mean, std=std, device=device)
+
+
+def _black_box(
+    model: Callable[[Tensor], Any],
+    labels: Sequence[str] | None,
+    device: torch.device | None,
+    name: str,
+    *,
+    size: tuple[int, int] | None = None,
+) -> Adapter:
+    if not labels:
+        raise ConfigError(f"{name} is a black box: its labels are needed, one per class")
+    return BlackBoxAdapter(model, labels, name=name, size=size, device=device)
+
+
+def _named(labels: Sequence[str] | None, count: int) -> list[str]:
+    known = list(labels) if labels else [f"class {i}" for i in range(count)]
+    names_of.fit(known, count, "labels")
+    return known
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:160]

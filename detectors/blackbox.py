@@ -1,0 +1,108 @@
+"""A detector of which nothing is known but its answers: any callable pictures -> detections.
+
+A detection is scored in a changed picture by the best match there, as in D-RISE (Petsiuk et al., CVPR 2021,
+https://arxiv.org/abs/2006.03204): IoU of the boxes x same class x score. There are no gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from detectors.pictures import read_rgb
+from detectors.targets import boxes_of, check, overlap
+from igos.types import DETECTION_THRESHOLD, ConfigError, Detections, Geometry, Image, Scorer, Target
+
+
+class BlackBoxAdapter:
+    """call(pictures (N,3,H,W) in [0,1]) -> per picture a dict of boxes (n,4) xyxy px, scores (n,) and labels (n,).
+
+    size (H,W): what pictures are stretched to; by default they stay as they are.
+    """
+
+    preset = "detect-yolo"
+    default_target = "all"
+    parts = ("class",)
+
+    def __init__(
+        self,
+        call: Callable[[Tensor], Any],
+        labels: Sequence[str],
+        *,
+        name: str = "black box",
+        size: tuple[int, int] | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        self.call, self.labels, self.name, self.size = call, list(labels), name, size
+        self.device = torch.device(device or "cpu")
+        self.module = nn.Module()
+
+    def read(self, source: str | Path | np.ndarray | Any) -> Image:
+        """Raises ImageError."""
+        rgb, path = read_rgb(source)
+        (h0, w0), (h, w) = rgb.shape[:2], self.size or rgb.shape[:2]
+        pixels = torch.from_numpy(rgb).permute(2, 0, 1).to(self.device).float() / 255
+        if (h, w) != (h0, w0):
+            pixels = F.interpolate(pixels[None], (h, w), mode="bilinear", antialias=True)[0].clamp(0, 1)
+        return Image(pixels, Geometry((h0, w0), (h, w), (h / h0, w / w0)), rgb, path)
+
+    def detect(self, image: Image, threshold: float = DETECTION_THRESHOLD) -> list[Target]:
+        """Its detections with score >= threshold, best first."""
+        ((boxes, scores, labels),) = self._ask(image.pixels[None])
+        order = scores.argsort(descending=True, stable=True)
+        return [
+            Target(int(labels[i]), self.labels[int(labels[i])], float(scores[i]), boxes[i], index=int(i))
+            for i in order
+            if scores[i] >= threshold and bool((boxes[i, 2:] > boxes[i, :2]).all())
+        ]
+
+    def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
+        """IoU x same class x score of the best match. Raises ConfigError where a gradient is asked for."""
+        check(self.name, self.parts, len(self.labels), targets, score)
+        if score != "prob" or any(t.box is None for t in targets):
+            raise ConfigError(f"{self.name} is a black box: it has score prob alone, and every target needs its box")
+        boxes = boxes_of(targets, torch.zeros(1, device=self.device))
+
+        def forward(pictures: Tensor, rows: Tensor) -> Tensor:
+            if pictures.requires_grad:
+                raise ConfigError(f"{self.name} is a black box without gradients: take --method rise or drise")
+            made = []
+            for k, (seen, scores, labels) in zip(rows.tolist(), self._ask(pictures), strict=True):
+                match = overlap(boxes[k].expand(len(seen), 4), seen) * scores * (labels == targets[k].label)
+                made.append(match.max() if len(match) else scores.new_zeros(()))
+            return torch.stack(made)
+
+        return Scorer(forward, len(targets), batch or 8)
+
+    def detections(self, pictures: Tensor) -> list[Detections]:
+        """Boxes, the class told as certain, the score in place of objectness."""
+        return [(b, F.one_hot(labels, len(self.labels)).to(b), s) for b, s, labels in self._ask(pictures)]
+
+    @torch.no_grad()
+    def _ask(self, pictures: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """(boxes (n,4), scores (n,), labels (n,)) per picture. Raises ConfigError for another answer."""
+        answers = self.call(pictures.contiguous())
+        if not isinstance(answers, (list, tuple)) or len(answers) != len(pictures):
+            raise ConfigError(f"{self.name} must answer a list of {len(pictures)} dicts, one per picture")
+        made = []
+        for answer in answers:
+            if not isinstance(answer, dict) or not {"boxes", "scores", "labels"} <= answer.keys():
+                raise ConfigError(f"{self.name} must answer a dict of boxes, scores and labels per picture")
+            boxes, scores = (torch.as_tensor(answer[k], device=self.device).float() for k in ("boxes", "scores"))
+            labels = torch.as_tensor(answer["labels"], device=self.device).long().reshape(-1)
+            boxes, scores, n = boxes.reshape(-1, 4), scores.reshape(-1), len(labels)
+            if not len(boxes) == len(scores) == n:
+                raise ConfigError(f"{self.name} answers {len(boxes)} boxes, {len(scores)} scores and {n} labels")
+            unknown = labels[(labels < 0) | (labels >= len(self.labels))]
+            if len(unknown):
+                raise ConfigError(
+                    f"{self.name} answers class {int(unknown[0])}, not among its {len(self.labels)} labels"
+                )
+            made.append((boxes, scores, labels))
+        return made

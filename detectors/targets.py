@@ -1,0 +1,52 @@
+"""What every detector asks of the targets it is to score, and the measure of their boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from igos.types import SCORES, ConfigError, Target
+
+
+def check(name: str, parts: Sequence[str], classes: int, targets: Sequence[Target], score: str) -> None:
+    """Refuse targets that the model cannot score: an unknown score, part, class or box. Raises ConfigError."""
+    if score not in SCORES:
+        raise ConfigError(f"score {score!r} is not one of {', '.join(SCORES)}")
+    for target in targets:
+        what = f"target {target.name!r}"
+        if target.part not in parts:
+            raise ConfigError(f"part {target.part}: {name} has no such part; it has {', '.join(parts)}")
+        if score == "logit" and target.part != "class":
+            raise ConfigError(f"score logit is that of a class; part {target.part} needs score prob")
+        if not 0 <= target.label < classes:
+            raise ConfigError(f"{what}: class {target.label} is not among the {classes} classes of {name}")
+        if target.box is None:
+            if target.part != "class":
+                raise ConfigError(f"{what}: part {target.part} needs the target's box")
+        elif not bool(target.box.isfinite().all() & (target.box[2:] > target.box[:2]).all()):
+            raise ConfigError(f"{what}: its box {tuple(round(v, 1) for v in target.box.tolist())} has no area")
+        if target.part == "mask" and (target.mask is None or not bool(target.mask.any())):
+            raise ConfigError(f"{what}: part mask needs the target's instance mask, with at least one pixel")
+
+
+def boxes_of(targets: Sequence[Target], like: Tensor) -> Tensor:
+    """Boxes (K,4) of targets; nan where there is none."""
+    none = torch.full((4,), float("nan"))
+    return torch.stack([none if t.box is None else t.box.to(none) for t in targets]).to(like)
+
+
+def overlap(a: Tensor, b: Tensor) -> Tensor:
+    """IoU of boxes a and b (N,4) xyxy, one by one -> (N,) in [0,1], differentiable."""
+    sides = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0)
+    both = sides.prod(dim=1)
+    areas = [(box[:, 2:] - box[:, :2]).clamp(min=0).prod(dim=1) for box in (a, b)]
+    return both / (areas[0] + areas[1] - both).clamp(min=1e-9)
+
+
+def by_part(parts: Sequence[str], rows: Tensor, values: dict[str, Tensor]) -> Tensor:
+    """Of values (N,) per part, those of the part of each picture's target `rows` (N,)."""
+    names = list(values)
+    place = torch.tensor([names.index(part) for part in parts], device=rows.device)
+    return torch.stack([values[name] for name in names]).gather(0, place[rows][None])[0]

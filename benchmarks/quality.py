@@ -41,7 +41,7 @@ from igos.emblems import scene  # noqa: E402
 from igos.metrics import Deletion, EvidencePointing, EvidenceShare, Insertion, Pointing  # noqa: E402
 from igos.ops import upscale  # noqa: E402
 from igos.presets import read_preset  # noqa: E402
-from igos.run import explain_problem, make_problem  # noqa: E402
+from igos.problem import explain_problem, make_problem  # noqa: E402
 from igos.truth import Truth, match, scene_truth  # noqa: E402
 from igos.types import Adapter, Explanation, Image, Problem, Target  # noqa: E402
 

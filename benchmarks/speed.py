@@ -42,7 +42,7 @@ from detectors.rcnn import RCNNAdapter, build  # noqa: E402
 from detectors.yolov3 import YOLOAdapter  # noqa: E402
 from igos.config import build_method  # noqa: E402
 from igos.presets import read_preset  # noqa: E402
-from igos.run import make_problem  # noqa: E402
+from igos.problem import make_problem  # noqa: E402
 from igos.types import Adapter, Image, Problem, Target  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -5,7 +5,6 @@ file -> read -> Image -> detect -> [Target] -> select -> Problem -> method -> [E
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,114 +16,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from igos import diverse, report, results
-from igos.baselines import baseline
 from igos.config import Plan, build_method, build_metrics
 from igos.context import Context
 from igos.data import find_pictures, unique
 from igos.methods import default_score, needs_references
 from igos.metrics import DEFAULT_METRICS
-from igos.ops import Blend
 from igos.presets import Run, pick_preset
-from igos.randomise import cascade
+from igos.problem import completed, explain_problem, judge_of, make_problem
 from igos.references import Source, generated, source
 from igos.results import RunFolder
-from igos.targets import check_boxes
 from igos.truth import Truth, known, match
-from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Scorer, Target
-
-
-def make_problem(
-    adapter: Adapter,
-    image: Image,
-    targets: Sequence[Target],
-    *,
-    score: str = "prob",
-    seed: int = 0,
-    batch: int | None = None,
-    starts: Sequence[int | None] | None = None,
-    start_masks: Tensor | None = None,
-    references: Tensor | None = None,
-) -> Problem:
-    """One image and K targets (a target may stand several times, once per start) as a Problem.
-
-    Raises ConfigError for a target that cannot be scored, such as a box without area or outside of the picture.
-    """
-    check_boxes(targets, image)
-    k = len(targets)
-    x = image.pixels.expand(k, -1, -1, -1)
-    picture = hashlib.sha256(image.pixels.cpu().numpy().tobytes()).hexdigest()
-    generators = []
-    for target, start in zip(targets, starts or [None] * k, strict=True):
-        key = f"{seed}|{picture}|{target.label}|{target.index}|{target.part}|{start}"
-        digest = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
-        generators.append(torch.Generator().manual_seed(digest))
-    return Problem(
-        x=x,
-        x0=baseline("blur", x),
-        score=adapter.scorer(targets, score, batch),
-        targets=targets,
-        generators=generators,
-        images=[image] * k,
-        start=start_masks,
-        starts=starts,
-        references=references,
-        detect=adapter.detections,
-    )
-
-
-def explain_problem(
-    problem: Problem,
-    method: Any,
-    metrics: Sequence[Any] = (),
-    context: Context | None = None,
-    judge: Scorer | None = None,
-) -> list[Explanation]:
-    """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends.
-
-    judge is the score that the metrics ask, where it is not the one that is explained. Metrics that explain again
-    do it with the same method and score, unless the context holds another.
-    """
-    scorer = problem.score
-    before = scorer.forward_images.copy(), scorer.backward_images.copy()
-    begin = time.perf_counter()
-    explanations = method(problem)
-    seconds = (time.perf_counter() - begin) / len(explanations)
-    forward, backward = scorer.forward_images - before[0], scorer.backward_images - before[1]
-    ends = _ends(problem)
-    judged = problem if judge is None else replace(problem, score=judge)
-
-    def again(p: Problem) -> list[Explanation]:
-        return method(replace(p, score=scorer) if p.score is judged.score else p)
-
-    context = context or Context()
-    context = context if context.explain else replace(context, explain=again)
-    scores = [metric(judged, explanations, context) for metric in metrics]
-    return [
-        replace(
-            e,
-            seed=problem.generators[i].initial_seed(),
-            seconds=seconds,
-            network_images=int(forward[i]),
-            backward_images=int(backward[i]),
-            score_original=float(ends[i, 0]),
-            score_blurred=float(ends[i, 1]),
-            scores=(*e.scores, *(s[i] for s in scores)),
-            start=problem.starts[i] if problem.starts else None,
-            arrays=e.arrays if problem.start is None else {**e.arrays, "start_mask": problem.start[i].cpu().numpy()},
-            status=e.status if ends[i].isfinite().all() else "not-finite",
-        )
-        for i, e in enumerate(explanations)
-    ]
-
-
-def _ends(problem: Problem) -> Tensor:
-    """Scores (K,2) of the picture and of its baseline."""
-    job = torch.arange(2 * len(problem.x), device=problem.x.device)
-    row, shown = job // 2, (1 - job % 2).to(problem.x)
-    blend, scores = Blend(problem.x0, problem.x), problem.x.new_zeros(len(job))
-    for part, s, _ in problem.score.stream(row, lambda p: blend(row[p], shown[p, None, None])):
-        scores[part] = s.to(scores)
-    return scores.view(-1, 2).double().cpu()
+from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Target
 
 
 def explain(
@@ -165,24 +67,8 @@ def explain(
         references = generated(image)
     asked = score or default_score(call, [t.part for t in targets])
     problem = make_problem(adapter, image, targets, score=asked, seed=seed, batch=batch, references=references)
-    context = _completed(context or Context(), made, adapter, problem, asked)
-    return explain_problem(problem, call, made, context, _judge(adapter, targets, score, call, batch))
-
-
-def _judge(
-    adapter: Adapter, targets: Sequence[Target], score: str | None, method: Any, batch: int | None
-) -> Scorer | None:
-    """Metrics ask the probability, also of a method that by its own choice explains the logit."""
-    own = score or default_score(method, [t.part for t in targets])
-    return adapter.scorer(targets, "prob", batch) if score is None and own != "prob" else None
-
-
-def _completed(context: Context, metrics: Sequence[Any], adapter: Adapter, problem: Problem, score: str) -> Context:
-    """The context with randomised networks, where a metric needs them and none are given."""
-    if context.randomised or not any("randomised" in getattr(m, "needs", ()) for m in metrics):
-        return context
-    layers, randomised = cascade(adapter, problem, score)
-    return replace(context, layers=layers, randomised=randomised)
+    context = completed(context or Context(), made, adapter, problem, asked)
+    return explain_problem(problem, call, made, context, judge_of(adapter, targets, score, call, batch))
 
 
 LARGEST_GROUP = 16  # objects in one batch: memory grows with them, the maps do not depend on it
@@ -291,8 +177,8 @@ def _explain_group(
         references=compare(image) if compare else None,
     )
     context = Context([match(j.target, image, truths) for j in jobs])
-    context = _completed(context, plan.metrics, adapter, problem, plan.score)
-    judge = _judge(adapter, targets, config.score, plan.method, config.batch)
+    context = completed(context, plan.metrics, adapter, problem, plan.score)
+    judge = judge_of(adapter, targets, config.score, plan.method, config.batch)
     explanations = explain_problem(problem, plan.method, plan.metrics, context, judge)
     return explanations, problem.score.seconds + (judge.seconds if judge else 0)
 

@@ -24,7 +24,7 @@ from igos.methods.gradients import (
     VarGrad,
 )
 from igos.methods.integrated_gradients import IntegratedGradients, IntegrateGrad
-from igos.run import make_problem
+from igos.problem import make_problem
 from igos.types import ConfigError, Explanation, Problem, Target
 from tests.conftest import TinyNet, net_score, toy_image, toy_problem
 from tests.test_darknet import SMALL, enliven

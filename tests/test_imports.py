@@ -20,6 +20,7 @@ LEVELS = [
     {"methods", "metrics", "diverse", "targets", "references"},
     {"presets"},
     {"results", "report", "config"},
+    {"problem"},
     {"run"},
     {"cli", "interop"},
     {"__init__", "__main__"},

@@ -13,7 +13,7 @@ from igos.methods.mask import MaskMethod
 from igos.ops import upscale
 from igos.optim import ARMIJO, OPTIMIZERS
 from igos.path import Draw, Term, path_scores
-from igos.run import explain_problem
+from igos.problem import explain_problem
 from igos.types import ConfigError
 from tests.conftest import net_score, patch_score, toy_problem
 

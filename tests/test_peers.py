@@ -23,7 +23,7 @@ from igos.methods.layer import over_picture
 from igos.methods.odam import ODAM
 from igos.methods.rise import RISE
 from igos.ops import to_grid
-from igos.run import make_problem
+from igos.problem import make_problem
 from igos.types import ConfigError, Detections, Problem, Scorer, Target
 from tests.conftest import net_score, toy_image, toy_problem
 from tests.test_parts import rcnn, target

@@ -15,8 +15,8 @@ import igos
 from igos import results
 from igos.context import Context
 from igos.metrics import METRICS
+from igos.problem import explain_problem, make_problem
 from igos.randomise import cascade, layers, randomise
-from igos.run import explain_problem, make_problem
 from igos.types import Adapter, ConfigError, Explanation, Problem
 
 

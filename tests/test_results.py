@@ -14,8 +14,8 @@ from igos import results
 from igos.data import find_pictures, safe_name, unique
 from igos.methods import IGOSPlusPlus
 from igos.metrics import Deletion, Insertion
+from igos.problem import explain_problem
 from igos.results import RunFolder, read_rows
-from igos.run import explain_problem
 from igos.types import ConfigError, Explanation
 from tests.conftest import net_score, toy_problem
 

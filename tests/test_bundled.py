@@ -153,7 +153,7 @@ def test_diverse_starts_say_how_much_evidence_they_covered(tmp_path: Path) -> No
         ["--config", "diverse", "--num_samples", "1", "--target", "class:star", "--iterations", "1"],
     )
     assert cli.main([*words, "--metrics", "none", "--output", str(out)]) == 0
-    (place,) = out.rglob("diversity.json")
+    place, *_ = out.rglob("diversity.json")
     figures = json.loads(place.read_text())
     assert 1 <= figures["evidence"] <= 2 and 0 <= figures["evidence_covered"] <= figures["evidence"]
 

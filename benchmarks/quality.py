@@ -203,6 +203,8 @@ def both_emblems(own: Adapter, data: Sequence[Case], preset: str) -> str:
         several = make_problem(own, case.image, [target] * 4, starts=range(4), start_masks=starts)
         one = make_problem(own, case.image, [target])
         counts.append([covered(call(p), truth) == 2 for p in (one, several)])
+    if not counts:
+        return "both of two emblems: no such object"
     one, four = np.mean(counts, axis=0)
     return f"both of two emblems: {one:.2f} by one run, {four:.2f} by four starts ({len(counts)} objects, iGOS++ NAG)"
 

@@ -122,7 +122,9 @@ def test_explain_fills_in_what_metrics_need_to_explain_again(bundled: tuple[Adap
     metrics = [METRICS["sanity"](stages=1), METRICS["max_sensitivity"](samples=1), "completeness", "transfer"]
     (e,) = igos.explain(adapter, problem.images[0], problem.targets, "IG", n_steps=4, size=8, metrics=metrics)
     *_, sanity, moved, complete, transfer = e.scores
-    assert np.isfinite([sanity.value, moved.value, complete.value]).all() and e.network_images == 4
+    assert (
+        np.isfinite([sanity.value, moved.value, complete.value]).all() and e.network_images == 4 + 2
+    )  # IG scores the ends of its path
     assert moved.detail["max_sensitivity_floor"] == 0, "Integrated Gradients draws nothing"
     row = results.row(e, "there")
     assert np.isnan(row["transfer"]) and "other network" in row["transfer_reason"] and row["sanity"] == sanity.value

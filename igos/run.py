@@ -49,7 +49,7 @@ def explain(
 
     method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables;
     config names a preset, by default the model's, for the method's settings; context holds what is known of the
-    targets, one Truth each, for the metrics that ask for it. score {prob, logit} is by default the method's own;
+    targets, one Truth each, by default from instances.json beside the picture. score {prob, logit} is by default the method's own;
     references (R,3,H,W) in [0,1] are pictures to compare with, by default generated ones, for the methods that want
     them. Raises ConfigError for what the method does not know.
     """
@@ -67,7 +67,10 @@ def explain(
         references = generated(image)
     asked = score or default_score(call, [t.part for t in targets])
     problem = make_problem(adapter, image, targets, score=asked, seed=seed, batch=batch, references=references)
-    context = completed(context or Context(), made, adapter, problem, asked)
+    if context is None:
+        truths = known(image.path) if image.path else []
+        context = Context([match(t, image, truths) for t in targets])
+    context = completed(context, made, adapter, problem, asked)
     return explain_problem(problem, call, made, context, judge_of(adapter, targets, score, call, batch))
 
 

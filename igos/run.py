@@ -49,9 +49,9 @@ def explain(
 
     method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables;
     config names a preset, by default the model's, for the method's settings; context holds what is known of the
-    targets, one Truth each, by default from instances.json beside the picture. score {prob, logit} is by default the method's own;
-    references (R,3,H,W) in [0,1] are pictures to compare with, by default generated ones, for the methods that want
-    them. Raises ConfigError for what the method does not know.
+    targets, one Truth each, by default from instances.json beside the picture. score {prob, logit} is by default the
+    method's own; references (R,3,H,W) in [0,1] are pictures to compare with, by default generated ones, for the
+    methods that want them. Raises ConfigError for what the method does not know.
     """
     if not targets:
         return []

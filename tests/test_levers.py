@@ -181,7 +181,7 @@ def test_only_the_heads_of_the_targets_run_and_scores_stay(tmp_path: Path, rows:
     assert adapter.module.counts((32, 48)) == [48, 96, 96]
     box = torch.tensor([1.0, 2.0, 20.0, 24.0])
     targets = [Target(1, "b", 0.5, box, index=i, part=part) for i in rows for part in ("class", "box")]
-    x = torch.rand(len(targets), 3, 32, 48)
+    x = torch.rand(len(targets), 3, 32, 48, generator=torch.Generator().manual_seed(len(rows)))
     ran: set[int] = set()
     handles = [
         m.register_forward_hook(lambda *_, i=i: ran.add(i))  # type: ignore[misc]
@@ -202,7 +202,7 @@ def test_only_the_heads_of_the_targets_run_and_scores_stay(tmp_path: Path, rows:
             assert float(found[n]) == pytest.approx(float(row[4].sigmoid() * row[6].sigmoid()), abs=1e-5)
         else:
             alone = replace_box(t, boxes[n, t.index or 0].clamp(min=0).minimum(torch.tensor([48.0, 32, 48, 32])))
-            assert float(adapter.scorer([alone])(x[n][None, None])) == pytest.approx(1, abs=1e-5)
+            assert float(adapter.scorer([alone])(x[n][None, None])) == pytest.approx(1, abs=1e-4)
 
 
 def test_a_chunk_runs_the_heads_of_its_own_targets(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def load(name: str, weights: str | Path | None = None, device: Any = None, **opt
     options: cfg, names, dataset, input_size, fit, pretrained, as the family takes them. Raises ConfigError,
     WeightsError.
     """
-    from igos.cli import adapters
+    from igos.commands.parts import adapters
     from igos.presets import lookup
 
     found = adapters()
@@ -62,6 +62,6 @@ def adapt(model: Any, labels: Sequence[str] | None = None, device: Any = None, *
     The model itself is copied and stays as it is. labels: class names; device: by default the model's own; options:
     those of the adapter (name; crop, resize, mean, std; input_size, fit). Raises ConfigError and WeightsError.
     """
-    from igos.cli import adapters
+    from igos.commands.parts import adapters
 
     return adapters().adapt(model, labels, device, **options)

@@ -17,7 +17,7 @@ import torch
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from torch import Tensor
 
-from igos.cli import listing
+from igos.commands.listing import listing
 from igos.context import Context
 from igos.methods import METHODS
 from igos.metrics import COLUMNS, DEFAULT_METRICS, METRICS, table

@@ -19,6 +19,7 @@ import yaml
 
 import igos
 from igos import cli
+from igos.commands.parts import adapters
 from igos.types import ConfigError
 from tests.conftest import darknet_options, shared_data
 
@@ -283,7 +284,7 @@ def test_another_package_named_detectors_is_named(monkeypatch: pytest.MonkeyPatc
     stranger.__path__ = ["/elsewhere/detectors"]
     monkeypatch.setitem(sys.modules, "detectors", stranger)
     with pytest.raises(ConfigError, match="/elsewhere/detectors"):
-        cli.adapters()
+        adapters()
 
 
 def test_the_sample_runs(tmp_path: Path) -> None:

@@ -1,0 +1,9 @@
+"""COMMANDS: the first word of the command line -> what it runs; one file per command, `explain` where none is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from igos.commands.explain import explain
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"explain": explain}

@@ -42,11 +42,18 @@ class Run:
     fit: str | None = _flag("how YOLO pictures are brought to size", choices=("stretch", "letterbox"))
     input_size: int | None = _flag("short side (R-CNN), side, a multiple of 32 (YOLO), crop (classifier)")
     dataset: str | None = _flag("whose class names the model knows", choices=("imagenet", "coco", "voc", "emblems"))
-    data: list[str] = _flag("pictures: files, folders (searched through) or glob patterns; the model's samples", ())
-    annotations: str | None = _flag("COCO instances JSON with the objects' truth; instances.json beside a picture")
+    data: list[str] = _flag(
+        "pictures: files, folders (searched through) or glob patterns; the model's samples", (), aliases=("--data_dir",)
+    )
+    annotations: str | None = _flag(
+        "the objects' truth: COCO's instances JSON, or Pascal VOC's XML (a file or a folder of them); "
+        "instances.json beside a picture"
+    )
     shuffle: bool = _flag("take the pictures in a random order", False)
     num_samples: int | None = _flag("explain at most so many pictures", aliases=("--val_size",))
-    target: str | None = _flag("all | top1 | index:N | box:x1,y1,x2,y2 (source pixels) | class:NAME")
+    target: str | None = _flag(
+        "all | top1 | index:N | box:x1,y1,x2,y2 (source pixels) | class:NAME | gt (what is annotated) | ann:ID"
+    )
     threshold: float | None = _flag("least score of a detection, in [0,1]; 0.4 for detectors")
     part: str = _flag("what of the detection is explained", "class", choices=PARTS)
     score: str | None = _flag("the score that is explained; prob, or what the method says in --list", choices=SCORES)
@@ -64,6 +71,9 @@ class Run:
     init_posi: list[str] | None = _flag("which cells start: all, or 0-based row-major numbers; all")
     init_val: float | None = _flag("how deep the starting cell starts: its mask is 1 - init_val; 0.9")
     metrics: list[str] = _flag("figures to compute, or none (see --list)", DEFAULT_METRICS)
+    judge: str | None = _flag("another model, which judges by the metric transfer what the maps show")
+    judge_file: str | None = _flag("the judge's weights")
+    judge_cfg: str | None = _flag("network description of a darknet judge, a .cfg")
     manual_seed: int = _flag("seed of everything random", 0)
     output: str | None = _flag("folder of the results; Output/<time>-<opt>-<method>", aliases=("--out",))
     device: str | None = _flag("cpu, cuda, cuda:1, ...; a GPU if there is one")
@@ -137,7 +147,7 @@ def read_preset(name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"--config {path}: expected keys and values, got {type(values).__name__}")
     for key in values:
-        if key == "config" or (key not in RUN_TYPES and key not in ("methods", "published", "record")):
+        if key == "config" or (key not in RUN_TYPES and key not in ("methods", "published", "record", "results")):
             near = difflib.get_close_matches(str(key), RUN_TYPES, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(RUN_TYPES)}, methods"
             raise ConfigError(f"--config {path}: unknown key {key!r}; {hint}")

@@ -17,7 +17,8 @@ from igos.methods import default_score
 from igos.ops import Blend
 from igos.randomise import cascade
 from igos.targets import check_boxes
-from igos.types import Adapter, Explanation, Image, Problem, Scorer, Target
+from igos.truth import LEAST_IOU, iou, same_class, source_box
+from igos.types import CLASS_THRESHOLD, Adapter, ConfigError, Explanation, Image, Problem, Scorer, Target
 
 
 def make_problem(
@@ -68,8 +69,7 @@ def explain_problem(
 ) -> list[Explanation]:
     """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends.
 
-    judge is the score that the metrics ask, where it is not the one that is explained. Metrics that explain again
-    do it with the same method and score, unless the context holds another.
+    judge is the score that the metrics ask, where it is not the one that is explained.
     """
     scorer = problem.score
     before = scorer.forward_images.copy(), scorer.backward_images.copy()
@@ -78,15 +78,7 @@ def explain_problem(
     seconds = (time.perf_counter() - begin) / len(explanations)
     forward, backward = scorer.forward_images - before[0], scorer.backward_images - before[1]
     ends = _ends(problem)
-    judged = problem if judge is None else replace(problem, score=judge)
-
-    def again(p: Problem) -> list[Explanation]:
-        return method(replace(p, score=scorer) if p.score is judged.score else p)
-
-    context = context or Context()
-    context = context if context.explain else replace(context, explain=again)
-    scores = [metric(judged, explanations, context) for metric in metrics]
-    return [
+    made = [
         replace(
             e,
             seed=problem.generators[i].initial_seed(),
@@ -95,13 +87,37 @@ def explain_problem(
             backward_images=int(backward[i]),
             score_original=float(ends[i, 0]),
             score_blurred=float(ends[i, 1]),
-            scores=(*e.scores, *(s[i] for s in scores)),
             start=problem.starts[i] if problem.starts else None,
             arrays=e.arrays if problem.start is None else {**e.arrays, "start_mask": problem.start[i].cpu().numpy()},
             status=e.status if ends[i].isfinite().all() else "not-finite",
         )
         for i, e in enumerate(explanations)
     ]
+    return judged(problem, made, method, metrics, context, judge)
+
+
+def judged(
+    problem: Problem,
+    explanations: Sequence[Explanation],
+    method: Any,
+    metrics: Sequence[Any],
+    context: Context | None = None,
+    judge: Scorer | None = None,
+) -> list[Explanation]:
+    """The explanations, new or read back, with the metrics' figures beside those that they bring.
+
+    Metrics that explain again do it with the same method and score, unless the context holds another.
+    """
+    scorer = problem.score
+    asked = problem if judge is None else replace(problem, score=judge)
+
+    def again(p: Problem) -> list[Explanation]:
+        return method(replace(p, score=scorer) if p.score is asked.score else p)
+
+    context = context or Context()
+    context = context if context.explain else replace(context, explain=again)
+    scores = [metric(asked, explanations, context) for metric in metrics]
+    return [replace(e, scores=(*e.scores, *(s[i] for s in scores))) for i, e in enumerate(explanations)]
 
 
 def _ends(problem: Problem) -> Tensor:
@@ -120,6 +136,32 @@ def judge_of(
     """Metrics ask the probability, also of a method that by its own choice explains the logit."""
     own = score or default_score(method, [t.part for t in targets])
     return adapter.scorer(targets, "prob", batch) if score is None and own != "prob" else None
+
+
+LEAST_SEEN = 0.1  # the score at which another detector is taken to see an object; a classifier's is CLASS_THRESHOLD
+
+
+def views(other: Adapter, image: Image, targets: Sequence[Target], batch: int | None = None) -> list[Problem | None]:
+    """For Context.other: for each target the same object as another model sees it, or None where it does not.
+
+    The same object is a detection of the same class name with IoU >= 0.5 on source pixels; of a classifier, the class.
+    Raises ConfigError for a classifier beside a detector.
+    """
+    shown = other.read(image.source)
+    seen = other.detect(shown, CLASS_THRESHOLD if other.default_target == "top1" else LEAST_SEEN)
+    if seen and targets and (seen[0].box is None) != (targets[0].box is None):
+        raise ConfigError(f"{other.name} cannot judge: of it and the model explained, one is a classifier")
+    twins = [_twin(t, image, shown, seen) for t in targets]
+    return [None if twin is None else make_problem(other, shown, [twin], batch=batch) for twin in twins]
+
+
+def _twin(target: Target, image: Image, shown: Image, seen: Sequence[Target]) -> Target | None:
+    alike = [t for t in seen if same_class(t.name, target.name)]
+    if target.box is None or not alike:
+        return alike[0] if alike else None
+    overlap = [iou(source_box(t, shown), source_box(target, image)) for t in alike]
+    best = max(range(len(alike)), key=overlap.__getitem__)
+    return alike[best] if overlap[best] >= LEAST_IOU else None
 
 
 def completed(context: Context, metrics: Sequence[Any], adapter: Adapter, problem: Problem, score: str) -> Context:

@@ -15,11 +15,12 @@ import torch
 
 import igos
 from igos import cli, resources
+from igos.annotations import known
 from igos.baselines import baseline
 from igos.emblems import CLASSES, scene
 from igos.ops import Blend
 from igos.results import read_rows
-from igos.truth import known, match, scene_truth
+from igos.truth import match, scene_truth
 from igos.types import Adapter, ConfigError, WeightsError
 
 DETECTORS = ("emblem-m-rcnn", "emblem-f-rcnn", "emblem-yolov3spp")

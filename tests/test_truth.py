@@ -12,11 +12,12 @@ import pytest
 import torch
 from pycocotools.coco import COCO
 
+from igos.annotations import known
 from igos.context import Context
 from igos.diverse import covered, diversity
 from igos.emblems import CLASSES, scene
 from igos.metrics import EvidencePointing, EvidenceShare
-from igos.truth import Annotations, Truth, known, match, peak_on, scene_truth, write
+from igos.truth import Annotations, Truth, match, peak_on, scene_truth, write
 from igos.types import ConfigError, Explanation, Geometry, Image, Target
 from tests.conftest import toy_image, toy_problem
 

@@ -1,16 +1,28 @@
-"""What the commands share: flags that refuse in one line, the detectors package, the device."""
+"""What the commands share: flags that refuse in one line, the detectors package, models, the device, the record."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import platform
 import re
+import shlex
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn, get_args
 
 import torch
 
-from igos.types import ConfigError
+import igos
+from igos import resources
+from igos.presets import RUN_TYPES, Run, lookup, read_preset
+from igos.results import RunFolder
+from igos.types import Adapter, ConfigError
+
+MODEL_OPTIONS = ("cfg", "names", "dataset", "input_size", "fit", "pretrained")
 
 
 def adapters() -> ModuleType:
@@ -32,6 +44,91 @@ class Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(unknown[1], self._option_string_actions, n=2)
             message = f"unknown argument {unknown[1]}" + (f"; did you mean {' or '.join(near)}?" if near else "")
         raise ConfigError(f"{message} (see --help)")
+
+
+def add_flags(parser: argparse.ArgumentParser, leave_out: Collection[str] = ()) -> None:
+    """A flag for every field of Run but those left out, and --debug; what is not given is not in the result."""
+    for f in (f for f in fields(Run) if f.name not in leave_out):
+        names = [f"--{f.name}", *f.metadata.get("aliases", ())]
+        text = f.metadata["help"].replace("%", "%%")
+        choices = f.metadata.get("choices")
+        text += f" {{{', '.join(choices)}}}" if choices else ""
+        kinds = get_args(RUN_TYPES[f.name]) or (RUN_TYPES[f.name],)
+        if RUN_TYPES[f.name] is bool:
+            parser.add_argument(*names, dest=f.name, action="store_true", default=argparse.SUPPRESS, help=text)
+        elif RUN_TYPES[f.name] == list[str] or list[str] in kinds:
+            more: dict[str, Any] = {"nargs": "+", "action": "extend", "metavar": f.name.upper()}
+            parser.add_argument(*names, dest=f.name, default=argparse.SUPPRESS, help=text, **more)
+        else:
+            parser.add_argument(*names, dest=f.name, default=argparse.SUPPRESS, help=text, metavar="X")
+    parser.add_argument("--debug", action="store_true", help="show the trace of an error")
+
+
+def pick_model(flags: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The flags with the model's name, and with its samples where no pictures are named; the model's preset."""
+    found = adapters()
+    model = flags.get("model") or preset_value(flags, "model")
+    if model is None and any(k in flags for k in (*MODEL_OPTIONS, "model_file")):
+        raise ConfigError("no model: these flags belong to one; give --model NAME (see --list)")
+    name = lookup(str(model or found.DEFAULT), found.ADAPTERS, "model")
+    family = found.ADAPTERS[name]
+    made = {**flags, "model": name}
+    if family.samples and "data" not in flags and not preset_value(flags, "data"):
+        made["data"] = [str(resources.folder("samples") / family.samples)]
+    return made, family.preset
+
+
+def preset_value(flags: Mapping[str, Any], key: str) -> Any:
+    """What the preset that the flags name says of key, or None."""
+    return read_preset(flags["config"]).get(key) if flags.get("config") else None
+
+
+def load_models(config: Run) -> tuple[Adapter, Adapter | None]:
+    """The model that is explained and the judge, if there is one, on the run's device."""
+    found, device = adapters(), pick_device(config.device)
+    options = {k: getattr(config, k) for k in MODEL_OPTIONS if getattr(config, k) not in (None, False)}
+    judge = None
+    if config.judge:
+        its: dict[str, Any] = {"cfg": config.judge_cfg} if config.judge_cfg else {}
+        its.update({"pretrained": True} if config.pretrained and not config.judge_file else {})
+        its.update({"names": config.names} if config.judge_cfg and config.names else {})
+        name = lookup(config.judge, found.ADAPTERS, "model")
+        try:
+            judge = found.load(name, config.judge_file, device, **its)
+        except ConfigError as error:
+            raise ConfigError(f"--judge {config.judge}: {error}") from error
+    return found.load(config.model, config.model_file, device, **options), judge
+
+
+def warn(rows: Sequence[Mapping[str, Any]]) -> None:
+    """What did not go well, at most five lines of each kind."""
+    for row in [r for r in rows if r["error"]][:5]:
+        print(f"igos: {row['status']}: {row['error']}", file=sys.stderr)
+    for warning in list(dict.fromkeys(r["warning"] for r in rows if r["warning"]))[:5]:
+        print(f"igos: warning: {warning}", file=sys.stderr)
+
+
+def close(folder: RunFolder) -> None:
+    """After an error: the rows so far, or nothing at all where no explanation is among them."""
+    if any(r["folder"] for r in folder.rows):
+        folder.finish()
+    else:
+        folder.discard()
+
+
+def record(adapter: Adapter, words: Sequence[str]) -> dict[str, Any]:
+    """What run.yaml notes beside the settings; not read back."""
+    return {
+        "command": "igos " + shlex.join(words),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "versions": {
+            "igos": igos.__version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+        "device": str(adapter.device),
+        "threads": torch.get_num_threads(),
+    }
 
 
 def pick_device(name: str | None) -> torch.device:

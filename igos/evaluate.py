@@ -1,0 +1,190 @@
+"""Several methods on the same targets: each picture is read and its targets are found once; finished cells are kept.
+
+A cell is one target under one method: its maps in <picture>/<n>-<name>/<method>/, its row in results.jsonl.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from igos import results
+from igos.annotations import known
+from igos.config import Plan
+from igos.data import find_pictures, safe_name
+from igos.methods import needs_references
+from igos.metrics import METRICS
+from igos.problem import views
+from igos.references import source
+from igos.results import RunFolder, read_arrays, restored
+from igos.run import Job, Picture, bar, explain_group, grouped, pictures
+from igos.tables import label
+from igos.truth import iou, source_box
+from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Target
+
+SAME_BOX = 0.9  # the IoU above which a detection is the one that a row tells of
+
+
+def settings(plans: Sequence[Plan], saved: str | None = None) -> dict[str, Any]:
+    """What must be the same where a folder is gone on with; as a preset it names each method's settings."""
+    values = plans[0].as_preset()
+    for key in ("method", "methods", "device", "threads", "batch"):
+        values.pop(key, None)
+    methods: dict[str, dict[str, Any]] = {}
+    for plan in plans:
+        own, opt = asdict(plan.method), getattr(plan.method, "opt", None)
+        methods.setdefault(plan.method.name, {}).update({str(opt): own} if opt else own)
+    return {**values, "methods": methods, **({"results": saved} if saved else {})}
+
+
+def evaluate(
+    plans: Sequence[Plan],
+    adapter: Adapter,
+    folder: RunFolder,
+    judge: Adapter | None = None,
+    progress: bool | None = None,
+    found: Sequence[tuple[str, str]] | None = None,
+) -> None:
+    """Explain and judge every target by every plan, which differ in their method alone; cells that the folder holds
+    are left as they are. found: pictures (path, name), by default those of the plans.
+
+    Raises what a method or metric raises, with the method's name; ImageError or ConfigError when there is nothing to
+    explain in any picture.
+    """
+    config = plans[0].run
+    if found is None:
+        found = find_pictures(config.data, config.shuffle, config.manual_seed, config.num_samples)
+    done, told = _held(folder)
+    asks = any(needs_references(p.method) for p in plans)
+    compare = source(adapter, config.references, config.data)[0] if asks else None
+    with bar(progress) as shown:
+        for picture in pictures(plans[0], adapter, folder, [f for f in found if f[0] not in told], judge):
+            cells = [(p, [replace(j, folder=f"{j.folder}/{_place(p)}") for j in picture.jobs]) for p in plans]
+            waiting = [(p, g) for p, jobs in cells for g in grouped([j for j in jobs if j.folder not in done])]
+            shown.total = (shown.total or 0) + sum(len(group) for _, group in waiting)
+            for plan, group in waiting:
+                shown.set_postfix_str(plan.method.name)
+                with _named(plan):
+                    explanations, _ = explain_group(plan, adapter, picture, group, compare)
+                _keep(folder, group, explanations)
+                shown.update(len(group))
+
+
+def reuse(
+    plans: Mapping[str, Plan],
+    saved: str | Path,
+    adapter: Adapter,
+    folder: RunFolder,
+    judge: Adapter | None = None,
+    progress: bool | None = None,
+) -> None:
+    """Judge the maps that a run's folder holds by the metrics of the plans, one for each `label` of its rows.
+
+    A picture or detection that is not found again becomes a row; if that is so of all, ConfigError or ImageError.
+    """
+    rows = [r for r in results.read_rows(saved) if r["folder"]]
+    done, _ = _held(folder)
+    run = next(iter(plans.values())).run
+    missing: list[IgosError] = []
+    with bar(progress) as shown:
+        shown.total = len(rows)
+        for path in dict.fromkeys(r["image"] for r in rows):
+            here = [r for r in rows if r["image"] == path]
+            try:
+                image = adapter.read(path)
+            except ImageError as error:
+                missing += [error] * len(here)
+                _note(folder, path, "unreadable", error)
+                continue
+            found = _again(here, adapter, image)
+            lost = [m for m in found if isinstance(m, ConfigError)]
+            missing += lost
+            for reason in lost:
+                _note(folder, path, "skipped", reason)
+            pairs = [(r, t) for r, t in zip(here, found, strict=True) if isinstance(t, Target)]
+            targets = list({id(t): t for _, t in pairs}.values())
+            seen = views(judge, image, targets, run.batch) if judge else [None] * len(targets)
+            view = {id(t): v for t, v in zip(targets, seen, strict=True)}
+            picture = Picture(image, known(path, run.annotations), (), 0.0)
+            for method, plan in plans.items():
+                mine = [(r, t) for r, t in pairs if label(r) == method and r["folder"] not in done]
+                kept = {r["folder"]: _restored(saved, r, t, image) for r, t in mine}
+                for group in grouped([Job(t, r["start"], r["folder"], view[id(t)]) for r, t in mine]):
+                    with _named(plan):
+                        explanations, _ = explain_group(
+                            plan, adapter, picture, group, saved=[kept[j.folder] for j in group]
+                        )
+                    _keep(folder, group, explanations)
+                    shown.update(len(group))
+    if missing and len(missing) == len(rows):
+        raise missing[0]
+
+
+def _held(folder: RunFolder) -> tuple[set[str], set[str]]:
+    """What a folder that is gone on with holds: the cells, and the pictures in which there was nothing to explain."""
+    return {r["folder"] for r in folder.rows if r["folder"]}, {r["image"] for r in folder.rows if not r["folder"]}
+
+
+def _note(folder: RunFolder, path: str, status: str, error: IgosError) -> None:
+    """A row for what could not be judged, once."""
+    if not any(r["image"] == path and r["error"] == str(error) for r in folder.rows):
+        folder.add({"image": path, "status": status, "error": str(error)})
+
+
+def _place(plan: Plan) -> str:
+    return safe_name("-".join(label({"method": plan.method.name, "opt": getattr(plan.method, "opt", None)}).split()))
+
+
+def _keep(folder: RunFolder, jobs: Iterable[Job], explanations: Iterable[Explanation]) -> None:
+    for job, e in zip(jobs, explanations, strict=True):
+        try:
+            results.write_arrays(folder.path / job.folder, e)
+        except OSError as error:
+            raise ConfigError(f"--output {folder.path}: cannot be written ({error.strerror or error})") from error
+        folder.add(results.row(e, job.folder))
+
+
+def _again(rows: Sequence[Mapping[str, Any]], adapter: Adapter, image: Image) -> list[Target | ConfigError]:
+    """The detection or class that each row tells of, as the model sees it now, or why there is none."""
+    least = max(min(r["score"] for r in rows) - 1e-3, 0.0)
+    seen = adapter.detect(image, least)
+    made: dict[tuple[int, str], Target] = {}
+    found: list[Target | ConfigError] = []
+    for row in rows:
+        n = _same(row, seen, image)
+        if n is None:
+            found.append(
+                ConfigError(f"{image.path}: {adapter.name} sees no {row['name']} where the saved map was made")
+            )
+        else:
+            found.append(made.setdefault((n, row["part"]), replace(seen[n], part=row["part"])))
+    return found
+
+
+def _same(row: Mapping[str, Any], seen: Sequence[Target], image: Image) -> int | None:
+    alike = [n for n, t in enumerate(seen) if t.label == row["label_index"] and (t.box is None) == (row["box"] is None)]
+    if row["box"] is None or not alike:
+        return alike[0] if alike else None
+    overlap = {n: iou(source_box(seen[n], image), np.asarray(row["box"], float)) for n in alike}
+    best = max(alike, key=overlap.__getitem__)
+    return best if overlap[best] >= SAME_BOX else None
+
+
+def _restored(saved: str | Path, row: Mapping[str, Any], target: Target, image: Image) -> Explanation:
+    """The saved explanation with the method's own figures; those of metrics are found anew."""
+    e = restored(row, read_arrays(Path(saved) / row["folder"]), target, image)
+    return replace(e, scores=tuple(s for s in e.scores if s.name not in METRICS))
+
+
+@contextmanager
+def _named(plan: Plan) -> Iterator[None]:
+    """A refusal says which method it is about."""
+    try:
+        yield
+    except IgosError as error:
+        raise type(error)(f"{plan.method.name}: {error}") from error

@@ -20,6 +20,7 @@ Row = Mapping[str, Any]
 COST = ("network_images", "seconds")
 ASIDE = ("evidence_lift",)  # a detail whose name does not begin with its metric's
 CURVES = ("degradation", "degradation_pgig")  # metrics whose mean curves are written too
+SEEDED = ("max_sensitivity",)  # metrics whose `_floor` is what other seeds alone change: 0 unless a method is random
 RESAMPLES, LEVEL, WIDTH = 2000, 0.95, 118
 
 
@@ -170,9 +171,9 @@ def _cell(by: Mapping[tuple[str, str], Figure], method: str, metric: str) -> str
         told += f" [{_number(f.low)}, {_number(f.high)}]"
     if f.unknown:
         told += f" {f.known}/{f.known + f.unknown}"
-    floor = by.get((method, f"{metric}_floor"))
-    if floor is not None and floor.mean > 0:
-        told += f" (seeds alone {_number(floor.mean)})"
+    seeds = by.get((method, f"{metric}_floor")) if metric in SEEDED else None
+    if seeds is not None and seeds.mean > 0:
+        told += f" (seeds alone {_number(seeds.mean)})"
     return told
 
 

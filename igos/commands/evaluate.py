@@ -42,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--methods", nargs="+", action="extend", help="NAME or NAME/OPT, as in iGOS++/LS (see --list)")
     parser.add_argument("--results", metavar="DIR", help="judge the maps that a run left in this folder")
     parser.add_argument("--n_patches", metavar="N", help="steps of the degradation metrics")
-    parser.add_argument("--imagenet_download_key", nargs="?", action=NoKey, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--imagenet_download_key", nargs="?", action=NoKey, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )
     add_flags(parser, NOT_HERE)
     return parser
 

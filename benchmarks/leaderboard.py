@@ -44,7 +44,7 @@ from igos.types import Adapter, ConfigError  # noqa: E402
 
 SERIES, PIXELS = 3, 160
 FEW, CHEAP = 5, 100  # objects for the metrics that explain again, and the most network images of a method they take
-NOT_RUN = "not run (cost)"
+NOT_RUN, NO_TIME = "not run (cost)", "not run (time)"
 BEGIN, END = "<!-- leaderboard: begin -->", "<!-- leaderboard: end -->"
 GROUPS = {
     "Does the map show what decides the class?": (
@@ -117,6 +117,7 @@ def measure(flags: Any, own: Adapter, judge: Adapter) -> tuple[list[dict[str, An
     again = plans(flags, own.preset, EXPLAIN_AGAIN, methods)
     again = [p for p in again if flags.full or images.get((named(p), "network_images"), math.inf) <= CHEAP]
     few = opened(flags.output / "again", again) if again else None
+    box.longest = 0.0
     for picture in found if flags.full else found[:FEW]:
         if few is not None:
             box.run(again, own, few, found=[picture])
@@ -157,14 +158,15 @@ def markdown(cells: Cells, objects: int, few: int, command: str, picture: str) -
         lines += ["|---" * (2 + len(metrics)) + "|"]
         for method in methods:
             images = cells[method, "network_images"].mean
-            row = [cell(cells.get((method, m)), cells.get((method, f"{m}_floor"))) for m in metrics]
+            cut = {m: NO_TIME if m in EXPLAIN_AGAIN and images <= CHEAP else NOT_RUN for m in metrics}
+            row = [cell(cells.get((method, m)), cells.get((method, f"{m}_floor")), cut[m]) for m in metrics]
             lines.append(f"| {method} | {images:.0f} | {' | '.join(row)} |")
     return "\n".join([*lines, END])
 
 
-def cell(f: Figure | None, floor: Figure | None) -> str:
+def cell(f: Figure | None, floor: Figure | None, missing: str) -> str:
     if f is None:
-        return NOT_RUN
+        return missing
     if not f.known:
         return f"- 0/{f.unknown}"
     told = f"{f.mean:.3f}" + ("" if math.isnan(f.low) else f" [{f.low:.3f}, {f.high:.3f}]")

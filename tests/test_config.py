@@ -31,7 +31,7 @@ CHANGES: dict[str, Any] = {
     "threshold": 0.7, "part": "box", "score": "logit", "method": "I-GOS", "opt": "LS", "form": "published", "size": 14,
     "iterations": 3, "ig_iter": 4, "alpha": 7.0, "L1": 0.3, "L2": 0.7, "diverse_k": 2, "metrics": ["none"],
     "manual_seed": 5, "output": "o", "device": "cpu", "threads": 1, "batch": 2, "set": ["reg=BTV"],
-    "config": "quick", "annotations": "a.json",
+    "config": "quick", "annotations": "a.json", "judge": "emblem-vgg",
 }  # fmt: skip
 
 
@@ -46,8 +46,21 @@ def test_each_flag_of_diverse_starts_changes_the_run(key: str, value: Any) -> No
     assert resolve({"diverse_k": 2}, PRESET) != resolve({"diverse_k": 2, key: value}, PRESET)
 
 
+@pytest.mark.parametrize("key", ["judge_file", "judge_cfg"])
+def test_each_flag_of_the_judge_changes_the_run(key: str) -> None:
+    assert resolve({"judge": "darknet"}, PRESET) != resolve({"judge": "darknet", key: "x"}, PRESET)
+
+
+def test_a_judge_judges_by_transfer_and_transfer_needs_one() -> None:
+    assert resolve({"judge": "emblem-vgg"}, PRESET).run.metrics[-1] == "transfer"
+    assert "--judge" in refusal({"metrics": ["transfer"]}) and "transfer" in refusal(
+        {"judge": "a", "metrics": ["none"]}
+    )
+    assert "--judge" in refusal({"judge_file": "a"})
+
+
 def test_every_flag_is_in_that_table() -> None:
-    assert {f.name for f in fields(Run)} == {*CHANGES, "init_posi", "init_val", "references"}
+    assert {f.name for f in fields(Run)} == {*CHANGES, "init_posi", "init_val", "references", "judge_file", "judge_cfg"}
 
 
 def test_without_flags_it_is_igos_pp_with_nag() -> None:

@@ -119,10 +119,7 @@ def test_the_same_command_goes_on_where_it_stopped(copy: Path, monkeypatch: pyte
     rows = evaluated(copy)
     assert [len(c) for c in calls] == [0, 1] and len(rows) == 4
     assert [json.loads(line) for line in lines[:3]] == rows[:3]
-    again = [
-        line.rsplit(",", 9)[0] for line in (copy / "metrics.csv").read_text().splitlines() if "seconds" not in line
-    ]
-    assert again == [line.rsplit(",", 9)[0] for line in before.splitlines() if "seconds" not in line]
+    assert figures(copy) == pytest.approx(before)
 
 
 def test_other_settings_are_refused_with_the_difference(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -224,7 +221,7 @@ def test_the_judge_sees_the_same_object_or_the_value_is_not_known() -> None:
         if view is not None:
             twin = view.targets[0]
             assert twin.name == target.name
-            a, b = (i.geometry.to_source(t.box) for i, t in ((image, target), (view.images[0], twin)))
+            a, b = (i.geometry.to_source(t.box).numpy() for i, t in ((image, target), (view.images[0], twin)))
             both = (np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])).clip(0).prod()
             assert both / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - both) >= 0.5
     elsewhere = [igos.Target(t.label, t.name, t.score, t.box * 0 + t.box.new_tensor([0, 0, 9, 9])) for t in targets]
@@ -249,7 +246,7 @@ def test_the_command_takes_a_judge(tmp_path: Path) -> None:
 REFUSED = {
     "neither": ([], "--methods A,B,C"),
     "both": (["--methods", "rise", "--results", "x"], "--methods A,B,C"),
-    "no run": (["--results", "nowhere"], "results.jsonl"),
+    "the run's own": (["--results", "nowhere"], "--model: --results has the run's own"),
     "unknown method": (["--methods", "risee"], "rise"),
     "twice": (["--methods", "IG,integrated_gradients"], "twice"),
     "opt of none": (["--methods", "rise/LS"], "opt"),
@@ -279,6 +276,8 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
 def test_flags_of_explain_only_are_refused_with_saved_maps(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["evaluate", "--results", str(run), "--size", "7"]) == 2
     assert "--size" in capsys.readouterr().err
+    assert cli.main(["evaluate", "--results", "nowhere"]) == 2
+    assert "results.jsonl" in capsys.readouterr().err
 
 
 def test_a_setting_goes_to_the_methods_that_have_it() -> None:

@@ -74,8 +74,11 @@ def test_two_detections_of_one_object_are_one() -> None:
 
 def test_gt_of_a_classifier_is_the_classes_that_are_there() -> None:
     objects = [truth("hound", [2, 2, 12, 12], "1"), truth("bird", [0, 0, 5, 5], "2")]
-    assert annotated("gt", objects, classifier=True)[0] == [0.9, 0.3]
+    assert annotated("gt", objects, classifier=True)[0] == [0.9, 0.6, 0.3], (
+        "the toy has the class of dog and hound twice"
+    )
     assert annotated("ann:2", objects, classifier=True)[0] == [0.3]
+    assert annotated("gt", objects[:1], classifier=True)[0] == [0.9, 0.6]
 
 
 def test_what_matches_in_no_picture_is_refused() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from igos.files import whole
 
@@ -57,6 +57,7 @@ def write_quality(path: Path, panels: Mapping[str, Sequence[tuple[str, float, fl
             axes.errorbar(images, mean, bars, fmt="o", color=colour, markersize=5, linewidth=1, alpha=0.9)
         _name(axes, points)
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.set(xlabel="network images per explanation")
         axes.set_title(f"{title} (higher is better)", loc="left", fontsize=11)
     _save(figure, path)

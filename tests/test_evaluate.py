@@ -17,6 +17,7 @@ from igos.config import resolve_each
 from igos.methods import METHODS
 from igos.results import read_arrays, read_rows, read_run
 from igos.types import ConfigError
+from tests.conftest import darknet_options, shared_data
 
 SINGLES = resources.folder("samples") / "singles"
 METRICS = ["--metrics", "deletion,energy_pointing,degradation_pgig"]
@@ -290,3 +291,14 @@ def test_flags_by_the_names_that_others_gave_them(tmp_path: Path) -> None:
     words = ["--data_dir", str(SINGLES), "--val_size", "1", "--batch_size", "4", "--methods", "vanilla_grad"]
     assert cli.main(["evaluate", "--model", "emblem-vgg", *words, *METRICS, "--output", str(tmp_path / "o")]) == 0
     assert len(read_rows(tmp_path / "o")) == 1
+
+
+def test_coco_s_annotations_find_what_darknet_calls_by_other_words(tmp_path: Path) -> None:
+    coco, yolo = shared_data("coco"), darknet_options(small=True)
+    picture = str(coco / "images" / "000000000073.jpg")
+    words = ["--model", "darknet", "--cfg", yolo["cfg"], "--model_file", yolo["weights"], "--names", yolo["names"]]
+    more = ["--annotations", str(coco / "instances.json"), "--target", "gt", "--metrics", "energy_mask"]
+    asked = ["evaluate", "--methods", "vanilla_grad", *words, "--data", picture, *more]
+    assert cli.main([*asked, "--output", str(tmp_path / "o")]) == 0
+    (row,) = read_rows(tmp_path / "o")
+    assert row["name"] == "motorbike" and row["energy_mask"] > 0, "COCO says motorcycle"

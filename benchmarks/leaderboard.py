@@ -115,7 +115,7 @@ def measure(flags: Any, own: Adapter, judge: Adapter) -> tuple[list[dict[str, An
         box.run(first, own, folder, judge, found=[picture])
     images = {(f.method, f.metric): f.mean for f in figures(folder.rows, ())}
     again = plans(flags, own.preset, EXPLAIN_AGAIN, methods)
-    again = [p for p in again if flags.full or images.get((named(p), "network_images"), math.inf) <= CHEAP]
+    again = [p for p in again if flags.full or images.get((p.label, "network_images"), math.inf) <= CHEAP]
     few = opened(flags.output / "again", again) if again else None
     box.longest = 0.0
     for picture in found if flags.full else found[:FEW]:
@@ -128,10 +128,6 @@ def measure(flags: Any, own: Adapter, judge: Adapter) -> tuple[list[dict[str, An
     folder.finish()
     made = [*first[0].metrics, *(again[0].metrics if again else ())]
     return folder.rows, few.rows if few is not None else [], made
-
-
-def named(plan: Plan) -> str:
-    return label({"method": plan.method.name, "opt": getattr(plan.method, "opt", None)})
 
 
 def opened(path: Path, made: Sequence[Plan]) -> RunFolder:

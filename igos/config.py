@@ -34,6 +34,11 @@ class Plan:
     def score(self) -> str:
         return self.run.score or default_score(self.method, [self.run.part])
 
+    @property
+    def label(self) -> str:
+        """The method's name, and its optimiser's."""
+        return " ".join(str(part) for part in (self.method.name, getattr(self.method, "opt", None)) if part)
+
     def as_preset(self) -> dict[str, Any]:
         """Plain data for run.yaml: as a preset it repeats this run."""
         values = {k: v for k, v in asdict(self.run).items() if v not in (None, [])}
@@ -99,8 +104,7 @@ def resolve_each(methods: Sequence[str], flags: Mapping[str, Any], default_prese
         given = {k: v for k, v in flags.items() if k not in METHOD_FLAGS or k in own[name]}
         given["set"] = [s for item in flags.get("set") or [] for s in _addressed(item, name, own, flags)]
         plans.append(resolve({**given, "method": name, **({"opt": opt} if slash else {})}, default_preset))
-    labels = [(p.method.name, getattr(p.method, "opt", None)) for p in plans]
-    if len(set(labels)) < len(labels):
+    if len({p.label for p in plans}) < len(plans):
         raise ConfigError(f"--methods: {' '.join(methods)} names one twice")
     return plans
 

@@ -87,42 +87,57 @@ def reuse(
 
     A picture or detection that is not found again becomes a row; if that is so of all, ConfigError or ImageError.
     """
-    rows = [r for r in results.read_rows(saved) if r["folder"]]
     done, _ = _held(folder)
-    run = next(iter(plans.values())).run
+    by_picture: dict[str, list[Mapping[str, Any]]] = {}
+    for row in results.read_rows(saved):
+        if row["folder"]:
+            by_picture.setdefault(row["image"], []).append(row)
     missing: list[IgosError] = []
     with bar(progress) as shown:
-        shown.total = len(rows)
-        for path in dict.fromkeys(r["image"] for r in rows):
-            here = [r for r in rows if r["image"] == path]
+        shown.total = sum(map(len, by_picture.values()))
+        for path, rows in by_picture.items():
             try:
                 image = adapter.read(path)
             except ImageError as error:
-                missing += [error] * len(here)
+                missing += [error] * len(rows)
                 _note(folder, path, "unreadable", error)
                 continue
-            found = _again(here, adapter, image)
-            lost = [m for m in found if isinstance(m, ConfigError)]
-            missing += lost
-            for reason in lost:
-                _note(folder, path, "skipped", reason)
-            pairs = [(r, t) for r, t in zip(here, found, strict=True) if isinstance(t, Target)]
-            targets = list({id(t): t for _, t in pairs}.values())
-            seen = views(judge, image, targets, run.batch) if judge else [None] * len(targets)
-            view = {id(t): v for t, v in zip(targets, seen, strict=True)}
-            picture = Picture(image, known(path, run.annotations), (), 0.0)
-            for method, plan in plans.items():
-                mine = [(r, t) for r, t in pairs if label(r) == method and r["folder"] not in done]
-                kept = {r["folder"]: _restored(saved, r, t, image) for r, t in mine}
-                for group in grouped([Job(t, r["start"], r["folder"], view[id(t)]) for r, t in mine]):
+            found = _again(rows, adapter, image)
+            for lost in (m for m in found if isinstance(m, ConfigError)):
+                missing.append(lost)
+                _note(folder, path, "skipped", lost)
+            pairs = [(r, t) for r, t in zip(rows, found, strict=True) if isinstance(t, Target)]
+            for plan, picture, maps in _saved(plans, image, pairs, judge):
+                waiting = [j for j in picture.jobs if j.folder not in done]
+                for group in grouped(waiting):
+                    kept = [_restored(saved, maps[j.folder], j.target, image) for j in group]
+                    compare = source(adapter, plan.run.references, plan.run.data)[0] if _compares(plan) else None
                     with _named(plan):
-                        explanations, _ = explain_group(
-                            plan, adapter, picture, group, saved=[kept[j.folder] for j in group]
-                        )
+                        explanations, _ = explain_group(plan, adapter, picture, group, compare, kept)
                     _keep(folder, group, explanations)
-                    shown.update(len(group))
-    if missing and len(missing) == len(rows):
+                shown.update(len(picture.jobs))
+    if missing and len(missing) == sum(map(len, by_picture.values())):
         raise missing[0]
+
+
+def _saved(
+    plans: Mapping[str, Plan], image: Image, pairs: Sequence[tuple[Mapping[str, Any], Target]], judge: Adapter | None
+) -> Iterator[tuple[Plan, Picture, dict[str, Mapping[str, Any]]]]:
+    """For each plan the picture with the jobs that its rows tell of, and these rows by their folder."""
+    run = next(iter(plans.values())).run
+    targets = list({id(t): t for _, t in pairs}.values())
+    seen = views(judge, image, targets, run.batch) if judge else [None] * len(targets)
+    view = {id(t): v for t, v in zip(targets, seen, strict=True)}
+    truths = known(image.path, run.annotations) if image.path else []
+    for name, plan in plans.items():
+        own = [(r, t) for r, t in pairs if label(r) == name]
+        jobs = [Job(t, r["start"], r["folder"], view[id(t)]) for r, t in own]
+        yield plan, Picture(image, truths, jobs, 0.0), {r["folder"]: r for r, _ in own}
+
+
+def _compares(plan: Plan) -> bool:
+    """Whether a metric explains again by a method that compares with other pictures."""
+    return needs_references(plan.method) and any("explain" in m.needs for m in plan.metrics)
 
 
 def _held(folder: RunFolder) -> tuple[set[str], set[str]]:
@@ -137,7 +152,7 @@ def _note(folder: RunFolder, path: str, status: str, error: IgosError) -> None:
 
 
 def _place(plan: Plan) -> str:
-    return safe_name("-".join(label({"method": plan.method.name, "opt": getattr(plan.method, "opt", None)}).split()))
+    return safe_name(plan.label.replace(" ", "-"))
 
 
 def _keep(folder: RunFolder, jobs: Iterable[Job], explanations: Iterable[Explanation]) -> None:

@@ -59,24 +59,24 @@ def evaluate(words: Sequence[str]) -> int:
     if patches is not None:
         flags["set"] = [*flags.get("set", []), *_patches(flags, patches)]
     plans = _of_saved(saved, flags) if saved else _of_methods(methods, flags)
-    config, every = plans[0].run, list(plans)
+    config, metrics = plans[0].run, plans[0].metrics
     if config.threads:
         torch.set_num_threads(config.threads)
-    values = settings(every, saved)
+    values = settings(plans, saved)
     folder = RunFolder(config.output or f"Output/{time.strftime('%Y-%m-%d_%H-%M-%S')}-evaluate", resume=values)
     kept = len(folder.rows)
     try:
         adapter, judge = load_models(config)
         folder.write_run({**values, "record": record(adapter, ["evaluate", *words])})
         if saved:
-            reuse({tables.label(_row(p)): p for p in every}, saved, adapter, folder, judge)
+            reuse({p.label: p for p in plans}, saved, adapter, folder, judge)
         else:
-            evaluate_methods(every, adapter, folder, judge)
+            evaluate_methods(plans, adapter, folder, judge)
     except KeyboardInterrupt:
         close(folder)
-        if not folder.rows:
+        if not any(r["folder"] for r in folder.rows):
             raise
-        tables.write(folder, every[0].metrics, config.manual_seed)
+        tables.write(folder, metrics, config.manual_seed)
         told = f"interrupted; {len(folder.rows)} finished rows in {folder.path}; the same command goes on"
         print(f"igos: {told}", file=sys.stderr)
         return 130
@@ -87,13 +87,9 @@ def evaluate(words: Sequence[str]) -> int:
     warn(folder.rows)
     if kept:
         print(f"{kept} rows were there already")
-    print(tables.text(tables.write(folder, every[0].metrics, config.manual_seed), every[0].metrics))
+    print(tables.text(tables.write(folder, metrics, config.manual_seed), metrics))
     print(folder.path)
     return 0
-
-
-def _row(plan: Plan) -> dict[str, Any]:
-    return {"method": plan.method.name, "opt": getattr(plan.method, "opt", None)}
 
 
 def _patches(flags: Mapping[str, Any], count: str) -> list[str]:

@@ -25,7 +25,7 @@ def write_degradation(
     path: Path, metric: str, better: str, curves: Mapping[str, tuple[np.ndarray, np.ndarray, float]]
 ) -> None:
     """One line per method, (x, mean score, area); in the legend the areas, best first."""
-    figure, axes = _plot((7.2, 4.6))
+    figure, axes = _plot((7.2, max(4.6, 1 + 0.26 * len(curves))))
     order = sorted(curves, key=lambda m: curves[m][2] if better == "lower" else -curves[m][2])
     style = {m: (COLOURS[i % len(COLOURS)], LINES[i // len(COLOURS) % len(LINES)]) for i, m in enumerate(curves)}
     for method in order:

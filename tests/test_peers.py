@@ -24,7 +24,7 @@ from igos.methods.odam import ODAM
 from igos.methods.rise import RISE
 from igos.ops import to_grid
 from igos.problem import make_problem
-from igos.types import ConfigError, Detections, Detections, Problem, Scorer, Target
+from igos.types import ConfigError, Detections, Problem, Scorer, Target
 from tests.conftest import net_score, toy_image, toy_problem
 from tests.test_parts import rcnn, target
 from tests.test_yolov3 import noise, tiny_network

@@ -33,7 +33,7 @@ SAME_BOX = 0.9  # the IoU above which a detection is the one that a row tells of
 def settings(plans: Sequence[Plan], saved: str | None = None) -> dict[str, Any]:
     """What must be the same where a folder is gone on with; as a preset it names each method's settings."""
     values = plans[0].as_preset()
-    for key in ("method", "methods", "device", "threads", "batch"):
+    for key in ("method", "methods", "device", "threads", "batch", "max_memory"):
         values.pop(key, None)
     methods: dict[str, dict[str, Any]] = {}
     for plan in plans:

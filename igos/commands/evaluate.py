@@ -21,7 +21,19 @@ from igos.results import RunFolder, read_rows
 from igos.types import ConfigError
 
 NOT_HERE = ("method", "diverse_k", "init_posi", "init_val")
-OF_SAVED = ("metrics", "annotations", "judge", "judge_file", "judge_cfg", "output", "device", "threads", "batch", "set")
+OF_SAVED = (
+    "metrics",
+    "annotations",
+    "judge",
+    "judge_file",
+    "judge_cfg",
+    "output",
+    "device",
+    "threads",
+    "batch",
+    "max_memory",
+    "set",
+)
 
 
 class NoKey(argparse.Action):

@@ -52,6 +52,15 @@ def canvas(e: Explanation, shortest: int = LONG_SIDE[0], longest: int = LONG_SID
     return _photo(e, _whole(e), size), _drawn(e.geometry, _whole(e), size)
 
 
+def boxed(picture: np.ndarray, e: Explanation, geometry: Geometry) -> np.ndarray:
+    """The picture (h,w,3) uint8 of that geometry with the target's box, if it has one."""
+    box = _box(e, geometry)
+    if box is None:
+        return picture
+    line = _distance_to_box(box, picture.shape[:2], thin(picture))
+    return _line(picture.astype(np.float32), line, 2 * thin(picture), SKY).round().clip(0, 255).astype(np.uint8)
+
+
 def curve_scores(e: Explanation) -> list[Score]:
     """The scores that `curves` draws."""
     return [s for s in e.scores if s.name.startswith(("deletion", "insertion")) and s.curve is not None]
@@ -81,6 +90,11 @@ def curves(e: Explanation, path: str | Path) -> None:
     title = f"{short(e.target.name, LONGEST)} {e.target.score:.2f}, {e.method}"
     axes.set_title(title, loc="left", fontsize=11, parse_math=False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    save(figure, path)
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """As PNG, quickly."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a name in letters that the font lacks
         figure.savefig(path, format="png", pil_kwargs={"compress_level": 1})

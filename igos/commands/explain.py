@@ -75,7 +75,7 @@ def explain(words: Sequence[str]) -> int:
     config = plan.run
     if not config.data:
         raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
-    find_pictures(config.data)
+    find_pictures(config.data, numbers=config.numbers)
     for warning in plan.method.warnings():
         print(f"igos: warning: {warning}", file=sys.stderr)
     if config.threads:

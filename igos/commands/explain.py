@@ -21,6 +21,7 @@ from igos.commands.parts import Parser, adapters, pick_device
 from igos.config import Plan, resolve
 from igos.data import find_pictures
 from igos.methods import needs_references
+from igos.metrics import METRICS
 from igos.presets import RUN_TYPES, Run, lookup, read_preset
 from igos.references import source
 from igos.results import RunFolder
@@ -119,7 +120,8 @@ def _preset_value(flags: Mapping[str, Any], key: str) -> Any:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The closing table: a line per explanation (at most 40), and the means."""
-    columns = ["score", "deletion", "insertion"]
+    curves = [m for m in METRICS if m.startswith(("deletion", "insertion")) and any(r.get(m) is not None for r in rows)]
+    columns = ["score", *(curves or ["deletion", "insertion"])]
     columns += [key for key in ("evidence_share",) if any(r.get(key) is not None for r in rows)]
     widths = {key: max(len(key), 5) for key in columns}
     lines = [f"{'image':28} {'what':20} {' '.join(columns)} {'images':>6} {'s':>6}  status"]

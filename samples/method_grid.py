@@ -19,6 +19,13 @@ from igos.report.layout import captioned, sheet
 
 HERE = Path(__file__).resolve().parent
 SAMPLES = (("emblem-vgg", "singles/single-00.png"), ("emblem-m-rcnn", "scene-07.png"))
+FEWER = {  # settings for a picture to look at: no method pushes more than some 200 pictures
+    "sg_ig": {"n_steps": 10, "n_samples": 10},
+    "guided_ig": {"n_steps": 80},
+    "xrai": {"n_steps": 60},
+    "rise": {"n_masks": 200},
+    "drise": {"n_masks": 200},
+}
 SIDE, COLUMNS, MARGIN = 190, 8, 0.3
 SHORT = {name: alias for alias, name in ALIASES.items() if len(name) > 22}  # what has no room under a tile
 
@@ -43,7 +50,7 @@ def explained(model: str, picture: Path) -> list[np.ndarray]:
     tiles: list[np.ndarray] = []
     for method in igos.METHODS:
         try:
-            (e,) = igos.explain(adapter, image, [target], method, metrics=())
+            (e,) = igos.explain(adapter, image, [target], method, metrics=(), **FEWER.get(method, {}))
         except igos.ConfigError as error:
             print(f"{model}, {method}: {error}")
             continue

@@ -65,7 +65,7 @@ def main(out: str = str(HERE.parent / "docs" / "methods.png")) -> None:
     rows = [sheet(explained(model, HERE / name), COLUMNS) for model, name in SAMPLES]
     width = max(row.shape[1] for row in rows)
     even = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
-    Picture.fromarray(np.concatenate(even)).quantize(256, dither=Picture.Dither.NONE).save(out, optimize=True)
+    Picture.fromarray(np.concatenate(even)).save(out, optimize=True)
     print(out)
 
 

@@ -180,7 +180,8 @@ class Problem:
     start (K,h,w) in [0,1] is the mask to start from, or None for ones, and starts (K) says which start cell that
     is. The generators make each explanation independent of its batch. `images` (K) carry geometry and the source
     picture. references (R,3,H,W) in [0,1] are other pictures, for the methods that compare with them.
-    detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections.
+    detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections. picture_seed: of
+    what explanations of one picture may share.
     """
 
     x: Tensor
@@ -193,6 +194,7 @@ class Problem:
     starts: Sequence[int | None] | None = None
     references: Tensor | None = None
     detect: Callable[[Tensor], list[Detections]] | None = None
+    picture_seed: int = 0
 
     def __post_init__(self) -> None:
         if self.x.ndim != 4 or self.x.shape[1] != 3 or self.x.shape != self.x0.shape:

@@ -18,7 +18,19 @@ from igos.types import ConfigError
 
 METHOD_FLAGS = ("opt", "form", "size", "iterations", "ig_iter", "alpha", "L1", "L2")
 IN_UNIT = ("threshold", "init_val")
-POSITIVE = ("input_size", "num_samples", "diverse_k", "threads", "batch", "iterations", "ig_iter", "size")
+POSITIVE = (
+    "start_index",
+    "stride",
+    "end",
+    "input_size",
+    "num_samples",
+    "diverse_k",
+    "threads",
+    "batch",
+    "iterations",
+    "ig_iter",
+    "size",
+)
 
 
 @dataclass(frozen=True)
@@ -184,6 +196,9 @@ def _check(values: Mapping[str, Any]) -> None:
         least = 2 if key == "size" else 1
         if values.get(key) is not None and values[key] < least:
             raise ConfigError(f"--{key} must be at least {least}, got {values[key]}")
+    start, end = values.get("start_index") or 1, values.get("end")
+    if end is not None and end <= start:
+        raise ConfigError(f"--end {end} ends before --start_index {start}: the picture of that number is not taken")
     memory_size(values.get("max_memory"))
     if not 0 <= values.get("manual_seed", 0) < 2**63:
         raise ConfigError(f"--manual_seed must lie in [0, 2^63), got {values['manual_seed']}")

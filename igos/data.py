@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import glob
 import random
+import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from igos.types import ConfigError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.", re.IGNORECASE)  # ImageNet's validation pictures, from 1
+EVERY = range(1, sys.maxsize)
 
 
 def find_pictures(
-    data: Sequence[str], shuffle: bool = False, seed: int = 0, limit: int | None = None, flag: str = "--data"
+    data: Sequence[str],
+    shuffle: bool = False,
+    seed: int = 0,
+    limit: int | None = None,
+    flag: str = "--data",
+    numbers: range = EVERY,
 ) -> list[tuple[str, str]]:
     """(path, name) of every picture, sorted within each place; name is unique and fit for a folder's name.
 
-    Raises ConfigError for a place that does not exist or holds no pictures.
+    numbers: which to keep; a picture's number is its place in that order, from 1, or the one in its name for
+    ImageNet's validation pictures. Shuffling and the limit come after. Raises ConfigError for a place that does not
+    exist or holds no pictures, and for numbers that none has.
     """
     found: dict[Path, Path] = {}
     for place in data:
@@ -36,11 +47,23 @@ def find_pictures(
             if not matches:
                 raise ConfigError(f"{flag} {place}: no such file or folder, and no file matches it as a pattern")
             found.update((p, Path(p.name)) for p in matches)
-    pictures = list(found.items())
+    pictures = [item for i, item in enumerate(found.items(), 1) if _number(item[0].name, i) in numbers]
+    if not pictures:
+        high = max(_number(path.name, i) for i, path in enumerate(found, 1))
+        end = "" if numbers.stop == EVERY.stop else f" --end {numbers.stop}"
+        raise ConfigError(
+            f"--start_index {numbers.start} --stride {numbers.step}{end}: no picture has such a number; "
+            f"those of {flag} run to {high}"
+        )
     if shuffle:
         random.Random(seed).shuffle(pictures)
     names = {"run.yaml", "results.jsonl", "results.csv"}  # the run's own
     return [(str(p), unique("-".join(short.with_suffix("").parts), names)) for p, short in pictures[:limit]]
+
+
+def _number(name: str, place: int) -> int:
+    numbered = NUMBERED.match(name)
+    return int(numbered[1]) if numbered else place
 
 
 def unique(name: str, taken: set[str]) -> str:

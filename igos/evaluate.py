@@ -58,7 +58,9 @@ def evaluate(
     """
     config = plans[0].run
     if found is None:
-        found = find_pictures(config.data, config.shuffle, config.manual_seed, config.num_samples)
+        found = find_pictures(
+            config.data, config.shuffle, config.manual_seed, config.num_samples, numbers=config.numbers
+        )
     done, told = _held(folder)
     asks = any(needs_references(p.method) for p in plans)
     compare = source(adapter, config.references, config.data)[0] if asks else None

@@ -128,7 +128,7 @@ def run(
     the other network of the metrics that ask one. Raises ImageError or ConfigError when that is so of every picture.
     """
     config = plan.run
-    found = find_pictures(config.data, config.shuffle, config.manual_seed, config.num_samples)
+    found = find_pictures(config.data, config.shuffle, config.manual_seed, config.num_samples, numbers=config.numbers)
     compare = source(adapter, config.references, config.data)[0] if needs_references(plan.method) else None
     begin, network = time.perf_counter(), 0.0
     with bar(progress) as shown:

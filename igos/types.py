@@ -283,8 +283,17 @@ class Explanation:
 
         return figures.overlay(self)
 
+    def signed(self, **settings: Any) -> np.ndarray:
+        """The attribution in green (for) and red (against), (H,W,3) uint8; settings: those of igos.report.signed.
+
+        Raises ConfigError where there is no attribution.
+        """
+        from igos import report
+
+        return report.signed(self, **settings)
+
     def save(self, folder: str | Path) -> None:
-        """Write explanation.npz, heatmap.png, overlay.png and curves.png into folder."""
+        """Write explanation.npz and every picture that the explanation has the data for into folder."""
         from igos import report, results
 
         results.write_arrays(folder, self)

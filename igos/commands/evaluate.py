@@ -117,7 +117,7 @@ def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
     plans = resolve_each([m for text in methods for m in text.replace(",", " ").split()], flags, preset)
     if not plans[0].run.data:
         raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
-    find_pictures(plans[0].run.data)
+    find_pictures(plans[0].run.data, numbers=plans[0].run.numbers)
     for plan in plans:
         for warning in plan.method.warnings():
             print(f"igos: warning: {warning}", file=sys.stderr)

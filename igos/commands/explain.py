@@ -17,6 +17,7 @@ from igos.commands.parts import Parser, add_flags, close, load_models, pick_devi
 from igos.config import Plan, resolve
 from igos.data import find_pictures
 from igos.methods import needs_references
+from igos.metrics import METRICS
 from igos.references import source
 from igos.results import RunFolder
 from igos.run import run
@@ -48,7 +49,7 @@ def explain(words: Sequence[str]) -> int:
     config = plan.run
     if not config.data:
         raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
-    find_pictures(config.data)
+    find_pictures(config.data, numbers=config.numbers)
     for warning in plan.method.warnings():
         print(f"igos: warning: {warning}", file=sys.stderr)
     if config.threads:
@@ -80,7 +81,8 @@ def explain(words: Sequence[str]) -> int:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The closing table: a line per explanation (at most 40), and the means."""
-    columns = ["score", "deletion", "insertion"]
+    curves = [m for m in METRICS if m.startswith(("deletion", "insertion")) and any(r.get(m) is not None for r in rows)]
+    columns = ["score", *(curves or ["deletion", "insertion"])]
     columns += [key for key in ("evidence_share",) if any(r.get(key) is not None for r in rows)]
     widths = {key: max(len(key), 5) for key in columns}
     lines = [f"{'image':28} {'what':20} {' '.join(columns)} {'images':>6} {'s':>6}  status"]

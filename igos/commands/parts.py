@@ -132,11 +132,14 @@ def record(adapter: Adapter, words: Sequence[str]) -> dict[str, Any]:
 
 
 def pick_device(name: str | None) -> torch.device:
-    """The named device, else a GPU if there is one, else the CPU. Raises ConfigError if it is not there."""
+    """The named device or the GPU of that number, else a GPU if there is one, else the CPU.
+
+    Raises ConfigError if it is not there.
+    """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device = torch.device(int(name) if name.isdecimal() else name)
         torch.zeros(1, device=device).cpu()
     except Exception as error:  # each backend refuses in its own way
         reason = str(error).strip().split("\n")[0]

@@ -24,6 +24,7 @@ from igos.methods.idgi import IDGI
 from igos.methods.igos_plus import IGOSPlus
 from igos.methods.igos_pp import IGOSPlusPlus
 from igos.methods.integrated_gradients import IntegratedGradients, IntegrateGrad
+from igos.methods.interior import Interior
 from igos.methods.odam import ODAM
 from igos.methods.rise import RISE
 from igos.methods.xrai import XRAI
@@ -52,7 +53,7 @@ class Method(Protocol):
 EVERY: tuple[type[Any], ...] = (
     IGOS, IGOSPlus, IGOSPlusPlus,
     VanillaGrad, GradXInput, SmoothGrad, SmoothGrad2, VarGrad, SmoothIntegratedGrad,
-    IntegratedGradients, IntegrateGrad, ExpGrad, GradientShap, GuidedIG, BlurIG, IDGI, XRAI,
+    IntegratedGradients, IntegrateGrad, Interior, ExpGrad, GradientShap, GuidedIG, BlurIG, IDGI, XRAI,
     GuidedBackprop, GuidedIntegratedGradients, GradCAM, ODAM,
     RISE, DRISE,
 )  # fmt: skip

@@ -5,5 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from igos.commands.explain import explain
+from igos.commands.fit_patterns import fit_patterns
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"explain": explain}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"explain": explain, "fit-patterns": fit_patterns}

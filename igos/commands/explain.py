@@ -10,18 +10,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 
 import igos
 from igos import resources
 from igos.commands.listing import listing
-from igos.commands.parts import Parser, adapters, pick_device
+from igos.commands.parts import Parser, adapters, add_flags, pick_device
 from igos.config import Plan, resolve
 from igos.data import find_pictures
 from igos.methods import needs_references
-from igos.presets import RUN_TYPES, Run, lookup, read_preset
+from igos.presets import Run, lookup, read_preset
 from igos.references import source
 from igos.results import RunFolder
 from igos.run import run
@@ -37,19 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="A flag that is left out is decided by the preset: the one named by --config, else the model's own.",
         allow_abbrev=False,
     )
-    for f in fields(Run):
-        names = [f"--{f.name}", *f.metadata.get("aliases", ())]
-        text = f.metadata["help"].replace("%", "%%")
-        choices = f.metadata.get("choices")
-        text += f" {{{', '.join(choices)}}}" if choices else ""
-        kinds = get_args(RUN_TYPES[f.name]) or (RUN_TYPES[f.name],)
-        if RUN_TYPES[f.name] is bool:
-            parser.add_argument(*names, dest=f.name, action="store_true", default=argparse.SUPPRESS, help=text)
-        elif RUN_TYPES[f.name] == list[str] or list[str] in kinds:
-            more: dict[str, Any] = {"nargs": "+", "action": "extend", "metavar": f.name.upper()}
-            parser.add_argument(*names, dest=f.name, default=argparse.SUPPRESS, help=text, **more)
-        else:
-            parser.add_argument(*names, dest=f.name, default=argparse.SUPPRESS, help=text, metavar="X")
+    add_flags(parser, fields(Run))
     parser.add_argument("--list", action="store_true", help="list models, methods, metrics and presets")
     parser.add_argument("--debug", action="store_true", help="show the trace of an error")
     parser.add_argument("--version", action="version", version=f"igos {igos.__version__}")
@@ -157,7 +145,7 @@ def _output_name(plan: Plan) -> str:
 def _record(adapter: Adapter, plan: Plan, words: Sequence[str]) -> dict[str, Any]:
     """What run.yaml notes beside the settings; not read back."""
     effective = getattr(plan.method, "effective", dict)
-    compared = {}
+    compared: dict[str, Any] = {}
     if needs_references(plan.method):
         compared = {"references": source(adapter, plan.run.references, plan.run.data)[1]}
     return {

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+from collections.abc import Iterable
+from dataclasses import Field
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn, get_args
 
 import torch
 
+from igos.presets import RUN_TYPES
 from igos.types import ConfigError
 
 
@@ -32,6 +35,23 @@ class Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(unknown[1], self._option_string_actions, n=2)
             message = f"unknown argument {unknown[1]}" + (f"; did you mean {' or '.join(near)}?" if near else "")
         raise ConfigError(f"{message} (see --help)")
+
+
+def add_flags(parser: argparse.ArgumentParser, fields: Iterable[Field[Any]]) -> None:
+    """The flags of a command: fields of Run, absent unless given."""
+    for f in fields:
+        names = [f"--{f.name}", *f.metadata.get("aliases", ())]
+        text = f.metadata["help"].replace("%", "%%")
+        choices = f.metadata.get("choices")
+        text += f" {{{', '.join(choices)}}}" if choices else ""
+        kinds = get_args(RUN_TYPES[f.name]) or (RUN_TYPES[f.name],)
+        if RUN_TYPES[f.name] is bool:
+            parser.add_argument(*names, dest=f.name, action="store_true", default=argparse.SUPPRESS, help=text)
+        elif RUN_TYPES[f.name] == list[str] or list[str] in kinds:
+            more: dict[str, Any] = {"nargs": "+", "action": "extend", "metavar": f.name.upper()}
+            parser.add_argument(*names, dest=f.name, default=argparse.SUPPRESS, help=text, **more)
+        else:
+            parser.add_argument(*names, dest=f.name, default=argparse.SUPPRESS, help=text, metavar="X")
 
 
 def pick_device(name: str | None) -> torch.device:

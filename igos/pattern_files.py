@@ -49,12 +49,11 @@ def load(adapter: Adapter, path: str | Path | None = None) -> dict[str, Tensor]:
 
     Raises ConfigError where there are none, WeightsError for a file that is damaged or of another network.
     """
-    if path is None:
-        path = getattr(adapter, "patterns", None)
+    if not substitutable(adapter.module):
+        raise ConfigError(f"{adapter.name} has no Conv2d and no Linear layer that could have patterns")
+    path = getattr(adapter, "patterns", None) if path is None else path
     if path is None:
         raise ConfigError(f"{adapter.name} has no patterns; fit them: {FIT}")
-    if not isinstance(getattr(adapter, "module", None), torch.nn.Module):
-        raise ConfigError(f"--patterns {path}: {adapter.name} is a black box and has no layers")
     if not Path(path).is_file():
         raise WeightsError(f"{path}: no such file")
     return _published(adapter, path) if Path(path).suffix == ".npz" else _own(adapter, path)

@@ -132,20 +132,19 @@ class Estimator(TorchFunctionMode):
 def fit(adapter: Adapter, images: Iterable[Image]) -> dict[str, Pattern]:
     """The pattern of every Conv2d and Linear that seeing the images reaches, by the layer's name.
 
-    Raises ConfigError for a black box, for no images, and for a network whose score passes another layer with
-    parameters.
+    Raises ConfigError for a network without such layers, for no images, and where the score passes another layer
+    with parameters.
     """
-    module = getattr(adapter, "module", None)
-    if not isinstance(module, torch.nn.Module):
-        raise ConfigError(f"{adapter.name} is a black box: it has no layers to have patterns")
-    weights: dict[str, Tensor] = {n: m.weight for n, m in substitutable(module).items()}
+    weights: dict[str, Tensor] = {n: m.weight for n, m in substitutable(adapter.module).items()}
+    if not weights:
+        raise ConfigError(f"{adapter.name} has no Conv2d and no Linear layer that could have patterns")
     estimator, checked = Estimator(weights), False
     for image in images:
         with estimator:
             targets = adapter.detect(image)
         estimator.end_pass()
         if targets and not checked:
-            with Substitute(module, weights):
+            with Substitute(adapter.module, weights):
                 adapter.scorer(targets[:1])(image.pixels[None, None])
             checked = True
     if not estimator.sums:

@@ -1,9 +1,9 @@
 """Fit the patterns of the bundled networks on scenes that neither training nor measuring saw (series 3).
 
-    python weights/patterns.py           # then python weights/measure.py --sums writes SHA256SUMS
+    python weights/patterns.py           # writes SHA256SUMS too
 
-float16; `igos.pattern_files.load` restores w . a = 1. The Faster R-CNN uses the Mask R-CNN's file. YOLO's would pass the
-10 MB that patterns may take; fit them with `python -m igos fit-patterns`.
+float16; `igos.pattern_files.load` restores w . a = 1. The Faster R-CNN uses the Mask R-CNN's file. YOLO's would pass
+the 10 MB that patterns may take; fit them with `python -m igos fit-patterns`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from igos import pattern_files
 from igos.commands.fit_patterns import table
 from igos.emblems import scene
 from igos.patterns import fit
+from weights.measure import write_sums
 
 HERE = Path(__file__).resolve().parent
 SERIES = 3  # 0 trained the networks, 1 measured them, 2 are the samples
@@ -44,6 +45,7 @@ def main() -> None:
         path = args.out / f"{FILES.get(name, name)}{PATTERNS}"
         pattern_files.write(path, adapter, patterns, args.scenes, half=True)
         print(f"{table(patterns)}\n{path} {path.stat().st_size / 1e6:.1f} MB")
+    write_sums(args.out)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,8 @@ def seeded(problem: Problem, seed: str) -> Problem:
         if source is score:
             return made * made.detach()
         with torch.no_grad():
-            return made * source.forward(pictures, rows)
+            p = source.forward(pictures, rows)
+        return made * p
 
     return replace(problem, score=score.scoring(forward))
 

@@ -24,7 +24,8 @@ class Scorer:
     `forward(pictures (N,3,H,W), rows (N,)) -> (N,)` is what an adapter gives: picture n is scored for target
     rows[n], normalisation inside. The scorer cuts the work into chunks of `batch` pictures, counts the
     pictures that every target pushed, and takes the time spent inside the network. module is the network that
-    forward runs, where there is one to cut (`split`); layers() names, per target, the layer whose map suits it.
+    forward runs, where there is one to cut (`split`); layers() names, per target, the layer whose map suits it;
+    whole is the same score with all of every map, where forward leaves out what the score does not read.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class Scorer:
         *,
         module: nn.Module | None = None,
         layers: Callable[[], Sequence[str]] | None = None,
+        whole: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         self.forward = forward
+        self.whole = whole or forward
         self.targets = targets
         self.batch = batch
         self.module = module
@@ -84,7 +87,7 @@ class Scorer:
     def scoring(self, forward: Callable[[Tensor, Tensor], Tensor]) -> Scorer:
         """Another score of the same targets, on the same counters and clock."""
         made = copy.copy(self)
-        made.forward = forward
+        made.forward = made.whole = forward
         return made
 
     @property
@@ -129,10 +132,10 @@ class Scorer:
 
     def layers(self, pictures: Tensor, rows: Tensor) -> list[Layer]:
         """Every layer with a map, in the order in which a pass ends them. Raises ConfigError without a network."""
-        return layers(self.forward, self._network(), pictures, rows)
+        return layers(self.whole, self._network(), pictures, rows)
 
     def _split(self, layer: str) -> Split:
-        return Split(self.forward, self._network(), layer)
+        return Split(self.whole, self._network(), layer)
 
     def _network(self) -> nn.Module:
         if self.module is None:

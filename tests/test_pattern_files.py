@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,36 @@ def test_bundled_patterns_have_unit_gain_and_say_where_they_come_from(name: str)
 @pytest.mark.parametrize("name", BUNDLED)
 def test_bundled_patterns_serve_every_method_at_once(name: str) -> None:
     adapter = igos.load(name)
-    path = next((SAMPLES / "singles" if name in ("emblem-vgg", "emblem-resnet") else SAMPLES).glob("*-08.png"), None)
-    image = adapter.read(path or sorted(SAMPLES.glob("scene-*.png"))[0])
+    singles = adapter.default_target == "top1"
+    image = adapter.read(sorted((SAMPLES / "singles" if singles else SAMPLES).glob("*.png"))[0])
     targets = adapter.detect(image)[:1]
     for method in METHODS:
         settings = {"n_steps": 2} if method == "pattern_integrate_grad" else {}
         (e,) = igos.explain(adapter, image, targets, method, metrics=(), **settings)
         assert e.status == "ok" and e.saliency.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["emblem-m-rcnn", "emblem-yolov3spp", "emblem-resnet"])
+def test_patterns_of_ones_are_the_gradient_of_a_fixed_detection(name: str) -> None:
+    adapter = igos.load(name)
+    singles = adapter.default_target == "top1"
+    image = adapter.read(sorted((SAMPLES / "singles" if singles else SAMPLES).glob("*.png"))[0])
+    targets = adapter.detect(image)[:2]
+    ones = {n: torch.ones_like(m.weight) for n, m in substitutable(adapter.module).items()}
+    settings: dict[str, Any] = {"patterns": ones, "metrics": (), "backward_seed": "one", "score": "logit"}
+    ours = igos.explain(adapter, image, targets, "pattern_vanilla_grad", **settings)
+    plain = igos.explain(adapter, image, targets, "vanilla_grad", score="logit", metrics=())
+    for a, b in zip(ours, plain, strict=True):
+        assert a.attribution is not None and b.attribution is not None
+        assert torch.allclose(a.attribution, b.attribution, rtol=1e-3, atol=1e-4 * float(b.attribution.abs().max()))
+
+
+def test_a_part_that_passes_another_layer_with_parameters_is_refused() -> None:
+    adapter = igos.load("emblem-m-rcnn")
+    image = adapter.read(sorted(SAMPLES.glob("scene-*.png"))[0])
+    target = replace(adapter.detect(image)[0], part="mask")
+    with pytest.raises(ConfigError, match=r"mask_predictor.conv5_mask \(ConvTranspose2d\)"):
+        igos.explain(adapter, image, [target], "pattern_net", metrics=())
 
 
 def test_the_signal_of_a_class_lies_on_its_emblem() -> None:

@@ -47,7 +47,7 @@ def test_each_flag_of_diverse_starts_changes_the_run(key: str, value: Any) -> No
 
 
 def test_every_flag_is_in_that_table() -> None:
-    assert {f.name for f in fields(Run)} == {*CHANGES, "init_posi", "init_val", "references"}
+    assert {f.name for f in fields(Run)} == {*CHANGES, "init_posi", "init_val", "references", "patterns"}
 
 
 def test_without_flags_it_is_igos_pp_with_nag() -> None:

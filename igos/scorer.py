@@ -16,6 +16,7 @@ from igos.errors import ConfigError
 from igos.layers import ROUND, Layer, Split, layers
 
 log = logging.getLogger("igos")
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Scorer:
@@ -45,6 +46,7 @@ class Scorer:
         self.module = module
         self.forward_images = np.zeros(targets, dtype=np.int64)
         self.backward_images = np.zeros(targets, dtype=np.int64)
+        self.precision = torch.float32
         self._clock = np.zeros(1)
         self._layers = layers
 
@@ -78,6 +80,28 @@ class Scorer:
             self._count(rows[part], gradient)
             yield part, scores, g
             start = part.stop
+
+    def fit(self, picture: Tensor, limit: float, most: int) -> None:
+        """Let a chunk hold as many pictures as keep `limit` bytes for their gradient, and `most` at most.
+
+        picture (1,3,H,W) is passed once, uncounted. Raises ConfigError where one does not fit.
+        """
+        kept: dict[int, int] = {}
+
+        def keep(x: Tensor) -> Tensor:
+            kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+            return x
+
+        own = {p.untyped_storage().data_ptr() for p in self.module.parameters()} if self.module else set()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            self._with_gradient(picture, torch.zeros(1, dtype=torch.long, device=picture.device))
+        each = sum(n for place, n in kept.items() if place not in own)
+        if each > limit:
+            raise ConfigError(
+                f"--max_memory: one picture takes {each / 2**20:.0f} MB, more than {limit / 2**20:.0f} MB; "
+                "take a smaller --input_size"
+            )
+        self.batch = int(min(limit // max(each, 1), most))
 
     @property
     def seconds(self) -> float:
@@ -150,14 +174,18 @@ class Scorer:
 
     @torch.no_grad()
     def _plain(self, x: Tensor, rows: Tensor) -> tuple[Tensor, None]:
-        return self.forward(x, rows), None
+        return self._cast(x, rows), None
 
     def _with_gradient(self, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             x = x.detach().requires_grad_(True)
-            scores = self.forward(x, rows)
+            scores = self._cast(x, rows)
             (g,) = torch.autograd.grad(scores.sum(), x)
         return scores.detach(), g
+
+    def _cast(self, x: Tensor, rows: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
+            return self.forward(x, rows)
 
     def _count(self, rows: Tensor, gradient: bool) -> None:
         hits = np.bincount(rows.cpu().numpy(), minlength=self.targets)

@@ -90,6 +90,17 @@ def test_patterns_of_ones_are_the_gradient_of_a_fixed_detection(name: str) -> No
         assert torch.allclose(a.attribution, b.attribution, rtol=1e-3, atol=1e-4 * float(b.attribution.abs().max()))
 
 
+def test_half_precision_explains_alike() -> None:
+    adapter = igos.load("emblem-vgg")
+    image = adapter.read(sorted((SAMPLES / "singles").glob("*.png"))[0])
+    targets = adapter.detect(image)[:1]
+    whole, half = (
+        igos.explain(adapter, image, targets, "pattern_vanilla_grad", metrics=(), precision=p)[0].saliency.flatten()
+        for p in ("float32", "bfloat16")
+    )
+    assert float(torch.corrcoef(torch.stack([whole, half]))[0, 1]) > 0.95 and not torch.equal(whole, half)
+
+
 def test_a_part_that_passes_another_layer_with_parameters_is_refused() -> None:
     adapter = igos.load("emblem-m-rcnn")
     image = adapter.read(sorted(SAMPLES.glob("scene-*.png"))[0])

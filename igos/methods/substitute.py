@@ -129,7 +129,7 @@ class _Substituted(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:  # type: ignore[override]
         (weight,) = ctx.saved_tensors
-        return ctx.kind.to_input(ctx.shape, weight, g), None, None
+        return ctx.kind.to_input(ctx.shape, weight.to(g.dtype), g), None, None  # g: half precision under autocast
 
 
 def tensors(values: Any) -> Iterator[Tensor]:

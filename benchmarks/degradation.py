@@ -96,8 +96,10 @@ def draw(curves: dict[tuple[str, str], np.ndarray], models: Sequence[str], path:
     fig, axes = plt.subplots(1, len(models), figsize=(6 * len(models), 4.5), squeeze=False, sharey=True)
     for ax, model in zip(axes[0], models, strict=True):
         shown = [(method, y) for (m, method), y in curves.items() if m == model]
-        for n, (method, y) in enumerate(sorted(shown, key=lambda item: -item[1].mean())):
-            style = {"color": "black", "ls": ":"} if method == "random" else {"color": plt.get_cmap("tab20")(n)}
+        names = sorted({method for _, method in curves})
+        for method, y in sorted(shown, key=lambda item: -item[1].mean()):
+            colour = plt.get_cmap("tab20")(names.index(method))
+            style = {"color": "black", "ls": ":"} if method == "random" else {"color": colour}
             ax.plot(y, label=method, lw=2.2 if method.startswith("pattern") else 1.2, **style)
         ax.set(title=model, xlabel="tiles replaced", ylim=(0, 1))
         ax.legend(fontsize=7)

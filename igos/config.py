@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from igos.methods import ALIASES, METHODS, default_score, needs_references
+from igos.methods import ALIASES, METHODS, default_score, needs_patterns, needs_references
 from igos.metrics import DEFAULT_METRICS, METRICS
 from igos.optim import OPTIMIZERS
 from igos.presets import RUN_TYPES, Run, coerce, lookup, memory_size, normalise, pick_preset, settings_of
@@ -93,6 +93,8 @@ def resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
     _check_diverse(values, method)
     if flags.get("references") and not needs_references(method):
         raise ConfigError(f"--references: {name} compares with no other pictures; exp_grad and gradient_shap do")
+    if flags.get("patterns") and not needs_patterns(method):
+        raise ConfigError(f"--patterns: {name} does not go back through patterns; the pattern_* methods do")
     values.update(method=name, metrics=[m for m in metric_names if m != "none"])
     values["set"] = [s for s in values["set"] if s.split("=")[0] in used]
     if values.get("diverse_k"):

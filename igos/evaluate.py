@@ -115,7 +115,7 @@ def reuse(
                     kept = [_restored(saved, maps[j.folder], j.target, image) for j in group]
                     compare = source(adapter, plan.run.references, plan.run.data)[0] if _compares(plan) else None
                     with _named(plan):
-                        explanations, _ = explain_group(plan, adapter, picture, group, compare, kept)
+                        explanations, _ = explain_group(plan, adapter, picture, group, compare, saved=kept)
                     _keep(folder, group, explanations)
                 shown.update(len(picture.jobs))
     if missing and len(missing) == sum(map(len, by_picture.values())):

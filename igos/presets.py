@@ -77,6 +77,7 @@ class Run:
     L1: float | None = _flag("weight of sparsity")
     L2: float | None = _flag("weight of smoothness")
     references: str | None = _flag("pictures to compare with (exp_grad, gradient_shap); the others of --data")
+    patterns: str | None = _flag("file of fit-patterns, for the pattern_* methods; the bundled model's own")
     diverse_k: int | None = _flag("start from each of K x K cells of the object: several explanations of one")
     init_posi: list[str] | None = _flag("which cells start: all, or 0-based row-major numbers; all")
     init_val: float | None = _flag("how deep the starting cell starts: its mask is 1 - init_val; 0.9")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +37,7 @@ def make_problem(
     starts: Sequence[int | None] | None = None,
     start_masks: Tensor | None = None,
     references: Tensor | None = None,
+    patterns: Mapping[str, Tensor] | None = None,
 ) -> Problem:
     """One image and K targets (a target may stand several times, once per start) as a Problem.
 
@@ -70,6 +71,8 @@ def make_problem(
         starts=starts,
         references=references,
         detect=adapter.detections,
+        patterns=patterns,
+        probability=adapter.scorer(targets, "prob", batch) if score != "prob" else None,
         picture_seed=_digest(f"{seed}|{picture}"),
     )
 

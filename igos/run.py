@@ -9,18 +9,19 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from igos import diverse, report, results
+from igos import diverse, pattern_files, report, results
 from igos.annotations import known
 from igos.config import Plan, build_method, build_metrics
 from igos.context import Context
 from igos.data import find_pictures, unique
-from igos.methods import default_score, needs_references
+from igos.methods import default_score, needs_patterns, needs_references
 from igos.metrics import DEFAULT_METRICS
 from igos.presets import Run, memory_size, pick_preset
 from igos.problem import completed, explain_problem, judge_of, judged, make_problem, views
@@ -47,6 +48,7 @@ def explain(
     context: Context | None = None,
     references: Tensor | None = None,
     judge: Adapter | None = None,
+    patterns: Mapping[str, Tensor] | str | Path | None = None,
     **settings: Any,
 ) -> list[Explanation]:
     """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS).
@@ -56,8 +58,8 @@ def explain(
     targets, one Truth each, by default from instances.json beside the picture; judge is another network, for the
     metric transfer. score {prob, logit} is by default the method's own; batch, max_memory (bytes) and precision
     {float32, bfloat16} say how the network is run (make_problem); references (R,3,H,W) in [0,1] are pictures to compare
-    with, by default generated ones, for the methods that want them. Raises ConfigError for what the method does not
-    know.
+    with, by default generated ones, for the methods that want them; so are patterns, by layer or a file of
+    fit-patterns, by default a bundled model's own. Raises ConfigError for what the method does not know.
     """
     if not targets:
         return []
@@ -72,6 +74,8 @@ def explain(
     if references is None and needs_references(call):
         references = generated(image)
     asked = score or default_score(call, [t.part for t in targets])
+    if needs_patterns(call) and not isinstance(patterns, Mapping):
+        patterns = pattern_files.load(adapter, patterns)
     problem = make_problem(
         adapter,
         image,
@@ -82,6 +86,7 @@ def explain(
         max_memory=max_memory,
         precision=precision,
         references=references,
+        patterns=patterns if isinstance(patterns, Mapping) else None,
     )
     if context is None:
         truths = known(image.path) if image.path else []
@@ -130,6 +135,7 @@ def run(
     config = plan.run
     found = find_pictures(config.data, config.shuffle, config.manual_seed, config.num_samples, numbers=config.numbers)
     compare = source(adapter, config.references, config.data)[0] if needs_references(plan.method) else None
+    patterns = pattern_files.load(adapter, config.patterns) if needs_patterns(plan.method) else None
     begin, network = time.perf_counter(), 0.0
     with bar(progress) as shown:
         row = {"method": plan.method.name, "opt": getattr(plan.method, "opt", None)}
@@ -138,7 +144,7 @@ def run(
             groups = _groups(config, picture.jobs)
             shown.total = (shown.total or 0) + sum(len(group) for group in groups)
             for group in groups:
-                explanations, seconds = explain_group(plan, adapter, picture, group, compare)
+                explanations, seconds = explain_group(plan, adapter, picture, group, compare, patterns)
                 network += seconds
                 _write(folder, group, explanations, picture.truths)
                 shown.update(len(group))
@@ -214,6 +220,7 @@ def explain_group(
     picture: Picture,
     jobs: Sequence[Job],
     compare: Source | None = None,
+    patterns: Mapping[str, Tensor] | None = None,
     saved: Sequence[Explanation] | None = None,
 ) -> tuple[list[Explanation], float]:
     """The jobs' explanations, made in one batch or, where saved ones are given, these with the plan's metrics; and
@@ -243,6 +250,7 @@ def explain_group(
         starts=[j.start for j in jobs],
         start_masks=starts,
         references=compare(image) if compare else None,
+        patterns=patterns,
     )
     context = Context([match(t, image, picture.truths) for t in targets], other=[j.view for j in jobs])
     context = completed(context, plan.metrics, adapter, problem, plan.score)

@@ -6,7 +6,7 @@ file -> Adapter.read -> Image -> Adapter.detect -> [Target] -> Adapter.scorer ->
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -180,8 +180,9 @@ class Problem:
     start (K,h,w) in [0,1] is the mask to start from, or None for ones, and starts (K) says which start cell that
     is. The generators make each explanation independent of its batch. `images` (K) carry geometry and the source
     picture. references (R,3,H,W) in [0,1] are other pictures, for the methods that compare with them.
-    detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections. picture_seed: of
-    what explanations of one picture may share.
+    detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections. patterns: of the
+    network's layers by name, each of its weight's shape; probability: the same targets', where score is another.
+    picture_seed: of what explanations of one picture may share.
     """
 
     x: Tensor
@@ -194,6 +195,8 @@ class Problem:
     starts: Sequence[int | None] | None = None
     references: Tensor | None = None
     detect: Callable[[Tensor], list[Detections]] | None = None
+    patterns: Mapping[str, Tensor] | None = None
+    probability: Scorer | None = None
     picture_seed: int = 0
 
     def __post_init__(self) -> None:

@@ -63,7 +63,8 @@ def test_a_judge_judges_by_transfer_and_transfer_needs_one() -> None:
 
 
 def test_every_flag_is_in_that_table() -> None:
-    assert {f.name for f in fields(Run)} == {*CHANGES, "init_posi", "init_val", "references", "judge_file", "judge_cfg"}
+    others = {"init_posi", "init_val", "references", "patterns", "judge_file", "judge_cfg"}
+    assert {f.name for f in fields(Run)} == {*CHANGES, *others}
 
 
 def test_without_flags_it_is_igos_pp_with_nag() -> None:

@@ -6,5 +6,10 @@ from collections.abc import Callable, Sequence
 
 from igos.commands.evaluate import evaluate
 from igos.commands.explain import explain
+from igos.commands.fit_patterns import fit_patterns
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"explain": explain, "evaluate": evaluate}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "explain": explain,
+    "evaluate": evaluate,
+    "fit-patterns": fit_patterns,
+}

@@ -120,7 +120,7 @@ def _output_name(plan: Plan) -> str:
 def _effective(adapter: Adapter, plan: Plan) -> dict[str, Any]:
     """What the settings come to on this model."""
     effective = getattr(plan.method, "effective", dict)
-    compared = {}
+    compared: dict[str, Any] = {}
     if needs_references(plan.method):
         compared = {"references": source(adapter, plan.run.references, plan.run.data)[1]}
     return {"score": plan.score, **compared, **effective()}

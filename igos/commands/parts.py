@@ -46,9 +46,9 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message} (see --help)")
 
 
-def add_flags(parser: argparse.ArgumentParser, leave_out: Collection[str] = ()) -> None:
-    """A flag for every field of Run but those left out, and --debug; what is not given is not in the result."""
-    for f in (f for f in fields(Run) if f.name not in leave_out):
+def add_flags(parser: argparse.ArgumentParser, leave_out: Collection[str] = (), only: Collection[str] = ()) -> None:
+    """A flag for every field of Run (but those left out; or only some), and --debug; what is not given is absent."""
+    for f in (f for f in fields(Run) if f.name not in leave_out and (not only or f.name in only)):
         names = [f"--{f.name}", *f.metadata.get("aliases", ())]
         text = f.metadata["help"].replace("%", "%%")
         choices = f.metadata.get("choices")

@@ -26,6 +26,7 @@ from igos.methods.igos_pp import IGOSPlusPlus
 from igos.methods.integrated_gradients import IntegratedGradients, IntegrateGrad
 from igos.methods.interior import Interior
 from igos.methods.odam import ODAM
+from igos.methods.pattern import PatternAttribution, PatternIntegrateGrad, PatternNet
 from igos.methods.rise import RISE
 from igos.methods.xrai import XRAI
 from igos.types import Explanation, Problem
@@ -54,7 +55,7 @@ EVERY: tuple[type[Any], ...] = (
     IGOS, IGOSPlus, IGOSPlusPlus,
     VanillaGrad, GradXInput, SmoothGrad, SmoothGrad2, VarGrad, SmoothIntegratedGrad,
     IntegratedGradients, IntegrateGrad, Interior, ExpGrad, GradientShap, GuidedIG, BlurIG, IDGI, XRAI,
-    GuidedBackprop, GuidedIntegratedGradients, GradCAM, ODAM,
+    GuidedBackprop, GuidedIntegratedGradients, PatternNet, PatternAttribution, PatternIntegrateGrad, GradCAM, ODAM,
     RISE, DRISE,
 )  # fmt: skip
 METHODS: dict[str, type[Any]] = {m.name: m for m in EVERY}
@@ -78,3 +79,7 @@ def default_score(method: Any, parts: Iterable[str] = ("class",)) -> str:
 
 def needs_references(method: Any) -> bool:
     return bool(getattr(method, "references", False))
+
+
+def needs_patterns(method: Any) -> bool:
+    return bool(getattr(method, "patterns", False))

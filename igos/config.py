@@ -9,14 +9,14 @@ from typing import Any
 
 import yaml
 
-from igos.methods import ALIASES, METHODS, default_score, needs_references
+from igos.methods import ALIASES, METHODS, default_score, needs_references, needs_statistics
 from igos.metrics import DEFAULT_METRICS, METRICS
 from igos.optim import OPTIMIZERS
 from igos.presets import RUN_TYPES, Run, coerce, lookup, pick_preset, settings_of
 from igos.targets import Selector
 from igos.types import ConfigError
 
-METHOD_FLAGS = ("opt", "form", "size", "iterations", "ig_iter", "alpha", "L1", "L2")
+METHOD_FLAGS = ("opt", "form", "size", "iterations", "ig_iter", "alpha", "L1", "L2", "layer")
 IN_UNIT = ("threshold", "init_val")
 POSITIVE = ("input_size", "num_samples", "diverse_k", "threads", "batch", "iterations", "ig_iter", "size")
 
@@ -75,6 +75,8 @@ def resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
     _check_diverse(values, method)
     if flags.get("references") and not needs_references(method):
         raise ConfigError(f"--references: {name} compares with no other pictures; exp_grad and gradient_shap do")
+    if flags.get("stats") and not needs_statistics(method):
+        raise ConfigError(f"--stats: {name} needs no statistics of a layer; iba and input_iba do")
     values.update(method=name, metrics=[m for m in metric_names if m != "none"])
     values["set"] = [s for s in values["set"] if s.split("=")[0] in used]
     if values.get("diverse_k"):

@@ -43,6 +43,21 @@ def find_pictures(
     return [(str(p), unique("-".join(short.with_suffix("").parts), names)) for p, short in pictures[:limit]]
 
 
+def estimation_set(place: str) -> str:
+    """images/estimation below a place that is laid out so (see `igos split`), else the place itself."""
+    return _below(place, "estimation")
+
+
+def attribution_set(place: str) -> str:
+    """images/attribution below a place that is laid out so, else the place itself."""
+    return _below(place, "attribution")
+
+
+def _below(place: str, part: str) -> str:
+    inside = Path(place) / "images" / part
+    return str(inside) if inside.is_dir() else place
+
+
 def unique(name: str, taken: set[str]) -> str:
     """The name made safe for a file system, and numbered where it is taken; remembered in `taken`."""
     base = safe_name(name)

@@ -59,6 +59,8 @@ class Run:
     alpha: float | None = _flag("step size")
     L1: float | None = _flag("weight of sparsity")
     L2: float | None = _flag("weight of smoothness")
+    layer: str | None = _flag("the layer of a method that reads one: its name, or the end of it")
+    stats: str | None = _flag("the layer's statistics (iba, input_iba), a file of `igos estimate`; those that ship")
     references: str | None = _flag("pictures to compare with (exp_grad, gradient_shap); the others of --data")
     diverse_k: int | None = _flag("start from each of K x K cells of the object: several explanations of one")
     init_posi: list[str] | None = _flag("which cells start: all, or 0-based row-major numbers; all")

@@ -16,6 +16,7 @@ from igos.context import Context
 from igos.methods import default_score
 from igos.ops import Blend
 from igos.randomise import cascade
+from igos.statistics import Statistics
 from igos.targets import check_boxes
 from igos.types import Adapter, Explanation, Image, Problem, Scorer, Target
 
@@ -31,6 +32,7 @@ def make_problem(
     starts: Sequence[int | None] | None = None,
     start_masks: Tensor | None = None,
     references: Tensor | None = None,
+    statistics: Statistics | None = None,
 ) -> Problem:
     """One image and K targets (a target may stand several times, once per start) as a Problem.
 
@@ -56,6 +58,7 @@ def make_problem(
         starts=starts,
         references=references,
         detect=adapter.detections,
+        statistics=statistics,
     )
 
 

@@ -19,12 +19,14 @@ from igos import diverse, report, results
 from igos.config import Plan, build_method, build_metrics
 from igos.context import Context
 from igos.data import find_pictures, unique
-from igos.methods import default_score, needs_references
+from igos.estimation import statistics_for
+from igos.methods import default_score, needs_references, needs_statistics
 from igos.metrics import DEFAULT_METRICS
 from igos.presets import Run, pick_preset
 from igos.problem import completed, explain_problem, judge_of, make_problem
 from igos.references import Source, generated, source
 from igos.results import RunFolder
+from igos.statistics import Statistics
 from igos.truth import Truth, known, match
 from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Target
 
@@ -43,6 +45,7 @@ def explain(
     config: str | None = None,
     context: Context | None = None,
     references: Tensor | None = None,
+    stats: str | Statistics | None = None,
     **settings: Any,
 ) -> list[Explanation]:
     """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS).
@@ -51,7 +54,8 @@ def explain(
     config names a preset, by default the model's, for the method's settings; context holds what is known of the
     targets, one Truth each, by default from instances.json beside the picture. score {prob, logit} is by default the
     method's own; references (R,3,H,W) in [0,1] are pictures to compare with, by default generated ones, for the
-    methods that want them. Raises ConfigError for what the method does not know.
+    methods that want them; stats, of igos.estimate or its file, the statistics of a layer, by default those that ship
+    with the model. Raises ConfigError for what the method does not know.
     """
     if not targets:
         return []
@@ -66,7 +70,18 @@ def explain(
     if references is None and needs_references(call):
         references = generated(image)
     asked = score or default_score(call, [t.part for t in targets])
-    problem = make_problem(adapter, image, targets, score=asked, seed=seed, batch=batch, references=references)
+    if needs_statistics(call) and not isinstance(stats, Statistics):
+        stats = statistics_for(adapter, stats, call.layer)
+    problem = make_problem(
+        adapter,
+        image,
+        targets,
+        score=asked,
+        seed=seed,
+        batch=batch,
+        references=references,
+        statistics=stats if isinstance(stats, Statistics) else None,
+    )
     if context is None:
         truths = known(image.path) if image.path else []
         context = Context([match(t, image, truths) for t in targets])
@@ -98,6 +113,7 @@ def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None =
     if config.part not in adapter.parts:
         raise ConfigError(f"--part {config.part}: {adapter.name} has no such part; it has {', '.join(adapter.parts)}")
     compare = source(adapter, config.references, config.data)[0] if needs_references(plan.method) else None
+    known_layer = statistics_for(adapter, config.stats, plan.method.layer) if needs_statistics(plan.method) else None
     begin, network = time.perf_counter(), 0.0
     failures: list[IgosError] = []
     bar = tqdm(total=0, unit="object", disable=None if progress is None else not progress, leave=False)
@@ -123,7 +139,7 @@ def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None =
             groups = _jobs(config, [replace(t, part=config.part) for t in targets], name)
             bar.total = (bar.total or 0) + sum(len(group) for group in groups)
             for group in groups:
-                explanations, seconds = _explain_group(plan, adapter, image, group, truths, compare)
+                explanations, seconds = _explain_group(plan, adapter, image, group, truths, compare, known_layer)
                 network += seconds
                 _write(folder, group, explanations, truths)
                 bar.update(len(group))
@@ -154,6 +170,7 @@ def _explain_group(
     jobs: Sequence[Job],
     truths: Sequence[Truth],
     compare: Source | None,
+    statistics: Statistics | None,
 ) -> tuple[list[Explanation], float]:
     """The jobs' explanations, made in one batch, and the seconds spent inside the network."""
     config, starts = plan.run, None
@@ -178,6 +195,7 @@ def _explain_group(
         starts=[j.start for j in jobs],
         start_masks=starts,
         references=compare(image) if compare else None,
+        statistics=statistics,
     )
     context = Context([match(j.target, image, truths) for j in jobs])
     context = completed(context, plan.metrics, adapter, problem, plan.score)

@@ -72,9 +72,15 @@ class Scorer:
             if not fits:  # outside of the handler, whose traceback would keep the chunk alive
                 self._halve(part.stop - start)
                 continue
-            self._count(rows[part], gradient)
+            self.count(rows[part], gradient)
             yield part, scores, g
             start = part.stop
+
+    def count(self, rows: Tensor, gradient: bool) -> None:
+        """Count pictures pushed for the targets rows (N,); stream and upper do so by themselves, lower does not."""
+        hits = np.bincount(rows.cpu().numpy(), minlength=self.targets)
+        self.forward_images += hits
+        self.backward_images += hits * gradient
 
     @property
     def seconds(self) -> float:
@@ -109,7 +115,7 @@ class Scorer:
             return self._in_chunks(halves.lower, pictures, rows)
 
         def upper(features: Tensor, rows: Tensor) -> Tensor:
-            self._count(rows, features.requires_grad)
+            self.count(rows, features.requires_grad)
             return self._in_chunks(halves.upper, features, rows)
 
         return lower, upper
@@ -155,11 +161,6 @@ class Scorer:
             scores = self.forward(x, rows)
             (g,) = torch.autograd.grad(scores.sum(), x)
         return scores.detach(), g
-
-    def _count(self, rows: Tensor, gradient: bool) -> None:
-        hits = np.bincount(rows.cpu().numpy(), minlength=self.targets)
-        self.forward_images += hits
-        self.backward_images += hits * gradient
 
     def _halve(self, tried: int) -> None:
         if tried == 1:

@@ -21,6 +21,7 @@ from igos.errors import ImageError as ImageError
 from igos.errors import NumericsError as NumericsError
 from igos.errors import WeightsError as WeightsError
 from igos.scorer import Scorer as Scorer
+from igos.statistics import Statistics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -180,7 +181,8 @@ class Problem:
     start (K,h,w) in [0,1] is the mask to start from, or None for ones, and starts (K) says which start cell that
     is. The generators make each explanation independent of its batch. `images` (K) carry geometry and the source
     picture. references (R,3,H,W) in [0,1] are other pictures, for the methods that compare with them.
-    detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections.
+    detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections. statistics of a
+    layer, for the methods that put noise there.
     """
 
     x: Tensor
@@ -193,6 +195,7 @@ class Problem:
     starts: Sequence[int | None] | None = None
     references: Tensor | None = None
     detect: Callable[[Tensor], list[Detections]] | None = None
+    statistics: Statistics | None = None
 
     def __post_init__(self) -> None:
         if self.x.ndim != 4 or self.x.shape[1] != 3 or self.x.shape != self.x0.shape:

@@ -46,8 +46,14 @@ def test_each_flag_of_diverse_starts_changes_the_run(key: str, value: Any) -> No
     assert resolve({"diverse_k": 2}, PRESET) != resolve({"diverse_k": 2, key: value}, PRESET)
 
 
+@pytest.mark.parametrize(("key", "value"), [("layer", "features.3"), ("stats", "s.safetensors")])
+def test_each_flag_of_a_bottleneck_changes_the_run(key: str, value: Any) -> None:
+    assert resolve({"method": "IBA"}, PRESET) != resolve({"method": "IBA", key: value}, PRESET)
+    assert f"--{key}" in refusal({"method": "iGOS+", key: value})
+
+
 def test_every_flag_is_in_that_table() -> None:
-    assert {f.name for f in fields(Run)} == {*CHANGES, "init_posi", "init_val", "references"}
+    assert {f.name for f in fields(Run)} == {*CHANGES, "init_posi", "init_val", "references", "layer", "stats"}
 
 
 def test_without_flags_it_is_igos_pp_with_nag() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from igos.commands.estimate import estimate
 from igos.commands.explain import explain
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"explain": explain}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"explain": explain, "estimate": estimate}

@@ -17,7 +17,7 @@ import torch
 import igos
 from igos import resources
 from igos.commands.listing import listing
-from igos.commands.parts import Parser, adapters, pick_device
+from igos.commands.parts import MODEL_OPTIONS, Parser, adapters, pick_device
 from igos.config import Plan, resolve
 from igos.data import find_pictures
 from igos.methods import needs_references
@@ -27,7 +27,6 @@ from igos.results import RunFolder
 from igos.run import run
 from igos.types import Adapter, ConfigError
 
-MODEL_OPTIONS = ("cfg", "names", "dataset", "input_size", "fit", "pretrained")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,6 +12,8 @@ import torch
 
 from igos.types import ConfigError
 
+MODEL_OPTIONS = ("cfg", "names", "dataset", "input_size", "fit", "pretrained")  # flags that belong to a model
+
 
 def adapters() -> ModuleType:
     """The project's own `detectors` package. Raises ConfigError if another one is in its place."""

@@ -20,9 +20,11 @@ from igos.methods.gradients import (
 )
 from igos.methods.guided_ig import GuidedIG
 from igos.methods.i_gos import IGOS
+from igos.methods.iba import IBA
 from igos.methods.idgi import IDGI
 from igos.methods.igos_plus import IGOSPlus
 from igos.methods.igos_pp import IGOSPlusPlus
+from igos.methods.input_iba import InputIBA
 from igos.methods.integrated_gradients import IntegratedGradients, IntegrateGrad
 from igos.methods.odam import ODAM
 from igos.methods.rise import RISE
@@ -53,7 +55,7 @@ EVERY: tuple[type[Any], ...] = (
     IGOS, IGOSPlus, IGOSPlusPlus,
     VanillaGrad, GradXInput, SmoothGrad, SmoothGrad2, VarGrad, SmoothIntegratedGrad,
     IntegratedGradients, IntegrateGrad, ExpGrad, GradientShap, GuidedIG, BlurIG, IDGI, XRAI,
-    GuidedBackprop, GuidedIntegratedGradients, GradCAM, ODAM,
+    GuidedBackprop, GuidedIntegratedGradients, GradCAM, ODAM, IBA, InputIBA,
     RISE, DRISE,
 )  # fmt: skip
 METHODS: dict[str, type[Any]] = {m.name: m for m in EVERY}
@@ -64,6 +66,7 @@ ALIASES = {
     "igos_pp": "iGOS++",
     "gnl": "guided_integrated_gradients",
     "expected_gradients": "exp_grad",
+    "InputIBA": "input_iba",
 }
 
 
@@ -77,3 +80,7 @@ def default_score(method: Any, parts: Iterable[str] = ("class",)) -> str:
 
 def needs_references(method: Any) -> bool:
     return bool(getattr(method, "references", False))
+
+
+def needs_statistics(method: Any) -> bool:
+    return bool(getattr(method, "statistics", False))

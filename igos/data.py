@@ -13,15 +13,21 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", "
 
 
 def find_pictures(
-    data: Sequence[str], shuffle: bool = False, seed: int = 0, limit: int | None = None, flag: str = "--data"
+    data: Sequence[str],
+    shuffle: bool = False,
+    seed: int = 0,
+    limit: int | None = None,
+    flag: str = "--data",
+    subset: str | None = None,
 ) -> list[tuple[str, str]]:
     """(path, name) of every picture, sorted within each place; name is unique and fit for a folder's name.
 
-    Raises ConfigError for a place that does not exist or holds no pictures.
+    Of a folder that `igos split` made, the attribution set. subset: a file with the names to keep, one per line,
+    with or without suffix. Raises ConfigError for a place that does not exist or holds no pictures.
     """
     found: dict[Path, Path] = {}
     for place in data:
-        path = Path(place)
+        path = part_of(place, "attribution")
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
             if not inside:
@@ -37,25 +43,28 @@ def find_pictures(
                 raise ConfigError(f"{flag} {place}: no such file or folder, and no file matches it as a pattern")
             found.update((p, Path(p.name)) for p in matches)
     pictures = list(found.items())
+    if subset is not None:
+        kept = _lines(subset)
+        pictures = [(p, short) for p, short in pictures if {p.name, p.stem, short.as_posix()} & kept]
+        if not pictures:
+            raise ConfigError(f"--subset_file {subset}: names none of the pictures")
     if shuffle:
         random.Random(seed).shuffle(pictures)
     names = {"run.yaml", "results.jsonl", "results.csv"}  # the run's own
     return [(str(p), unique("-".join(short.with_suffix("").parts), names)) for p, short in pictures[:limit]]
 
 
-def estimation_set(place: str) -> str:
-    """images/estimation below a place that is laid out so (see `igos split`), else the place itself."""
-    return _below(place, "estimation")
-
-
-def attribution_set(place: str) -> str:
-    """images/attribution below a place that is laid out so, else the place itself."""
-    return _below(place, "attribution")
-
-
-def _below(place: str, part: str) -> str:
+def part_of(place: str, part: str) -> Path:
+    """images/<part> below a folder that `igos split` made (part: estimation, attribution), else the place itself."""
     inside = Path(place) / "images" / part
-    return str(inside) if inside.is_dir() else place
+    return inside if inside.is_dir() else Path(place)
+
+
+def _lines(path: str) -> set[str]:
+    try:
+        return {line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--subset_file {path}: cannot be read ({error})") from None
 
 
 def unique(name: str, taken: set[str]) -> str:

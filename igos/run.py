@@ -108,7 +108,7 @@ def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None =
     Raises ImageError or ConfigError when that is so of every picture.
     """
     config = plan.run
-    pictures = find_pictures(config.data, config.shuffle, config.manual_seed, config.num_samples)
+    pictures = find_pictures(config.data, config.shuffle, config.manual_seed, config.num_samples, subset=config.subset_file)
     plan.selector.check(adapter)
     if config.part not in adapter.parts:
         raise ConfigError(f"--part {config.part}: {adapter.name} has no such part; it has {', '.join(adapter.parts)}")
@@ -218,6 +218,7 @@ def _write(
         for job, e, files in zip(jobs, explanations, made, strict=True):
             for file in files:
                 file.result()
+            report.write_masks(folder.path, job.folder, e)
             folder.add(results.row(e, job.folder))
             whole += 1
         if jobs[0].start is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import torch
@@ -119,8 +120,16 @@ def _read(path: str) -> Annotations:
 
 
 def known(picture: str, named: str | None = None) -> list[Truth]:
-    """The objects of a picture from the file named, else from instances.json beside it; [] where there is none."""
+    """The objects of a picture from the file or folder of XMLs named, else from instances.json beside it, else from
+    annotations/attribution beside the images/attribution that it lies in; [] where there is none.
+    """
     beside = Path(picture).parent / FILE
+    if named is not None and Path(named).is_dir():
+        return voc_truths(picture, Path(named))
+    if named is None and not beside.is_file():
+        for root in Path(picture).parents:
+            if root.name == "attribution" and root.parent.name == "images":
+                return voc_truths(picture, root.parent.parent / "annotations" / "attribution")
     if named is None and not beside.is_file():
         return []
     return _read(str(named or beside)).of(picture)
@@ -176,3 +185,39 @@ def _iou(a: np.ndarray, b: np.ndarray) -> float:
     sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
     both = float(np.prod(sides.clip(min=0)))
     return both / max(float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - both, 1e-9)
+
+
+def voc_truths(picture: str, folder: Path) -> list[Truth]:
+    """The objects in folder/<the picture's folder>/<stem>.xml or folder/<stem>.xml, Pascal VOC's form; [] without.
+
+    A mask is its box, in the pixels of the size that the XML names. Synsets get the names of
+    imagenet_class_index.json, looked for above the folder. Raises ConfigError for a damaged file.
+    """
+    path = Path(picture)
+    places = [folder / path.parent.name / f"{path.stem}.xml", folder / f"{path.stem}.xml"]
+    file = next((p for p in places if p.is_file()), None)
+    if file is None:
+        return []
+    try:
+        root, names = ElementTree.parse(file).getroot(), _synsets(str(folder.parent.parent))
+        height, width = (int(root.findtext(f"size/{side}", "")) for side in ("height", "width"))
+        made = []
+        for found in root.iter("object"):
+            name = found.findtext("name", "")
+            box = np.array([float(found.findtext(f"bndbox/{key}", "")) for key in ("xmin", "ymin", "xmax", "ymax")])
+            made.append(Truth(names.get(name, name), box, _filled(box, (height, width))))
+        return made
+    except (ElementTree.ParseError, ValueError, OSError) as error:
+        raise ConfigError(f"{file}: not an annotation of Pascal VOC's form ({error})") from None
+
+
+@lru_cache(maxsize=8)
+def _synsets(root: str) -> dict[str, str]:
+    """Synset -> name of imagenet_class_index.json, {} without one."""
+    file = Path(root) / "imagenet_class_index.json"
+    if not file.is_file():
+        return {}
+    try:
+        return {synset: name.replace("_", " ") for synset, name in json.loads(file.read_text()).values()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ConfigError(f"{file}: not {{index: [synset, name]}} ({error})") from None

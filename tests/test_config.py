@@ -31,7 +31,7 @@ CHANGES: dict[str, Any] = {
     "threshold": 0.7, "part": "box", "score": "logit", "method": "I-GOS", "opt": "LS", "form": "published", "size": 14,
     "iterations": 3, "ig_iter": 4, "alpha": 7.0, "L1": 0.3, "L2": 0.7, "diverse_k": 2, "metrics": ["none"],
     "manual_seed": 5, "output": "o", "device": "cpu", "threads": 1, "batch": 2, "set": ["reg=BTV"],
-    "config": "quick", "annotations": "a.json",
+    "config": "quick", "annotations": "a.json", "subset_file": "s.txt",
 }  # fmt: skip
 
 

@@ -6,5 +6,6 @@ from collections.abc import Callable, Sequence
 
 from igos.commands.estimate import estimate
 from igos.commands.explain import explain
+from igos.commands.split import split
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"explain": explain, "estimate": estimate}
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"explain": explain, "estimate": estimate, "split": split}

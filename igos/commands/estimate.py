@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from igos.commands.parts import MODEL_OPTIONS, Parser, adapters, pick_device
-from igos.data import estimation_set, find_pictures
+from igos.data import find_pictures, part_of
 from igos.estimation import estimate as measure
 from igos.presets import Run, coerce, lookup
 from igos.statistics import PER, write_statistics
@@ -26,7 +26,7 @@ def estimate(words: Sequence[str]) -> int:
         raise ConfigError(f"--out {out}: is there already; --force writes over it")
     found = adapters()
     name = lookup(flags.model or found.DEFAULT, found.ADAPTERS, "model")
-    pictures = find_pictures([estimation_set(place) for place in flags.data], True, 0, flags.num_samples)
+    pictures = find_pictures([str(part_of(place, "estimation")) for place in flags.data], True, 0, flags.num_samples)
     options = {k: getattr(flags, k) for k in MODEL_OPTIONS if getattr(flags, k) not in (None, False)}
     adapter = found.load(name, flags.model_file, pick_device(flags.device), **options)
     made = measure(adapter, flags.layer, [path for path, _ in pictures], flags.per, True if flags.pbar else None)

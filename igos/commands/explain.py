@@ -49,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
             parser.add_argument(*names, dest=f.name, default=argparse.SUPPRESS, help=text, **more)
         else:
             parser.add_argument(*names, dest=f.name, default=argparse.SUPPRESS, help=text, metavar="X")
+    parser.add_argument("--gpu-id", metavar="N", help="as --device cuda:N")
+    parser.add_argument("--pbar", action="store_true", help="show progress also where no terminal looks on")
     parser.add_argument("--list", action="store_true", help="list models, methods, metrics and presets")
     parser.add_argument("--debug", action="store_true", help="show the trace of an error")
     parser.add_argument("--version", action="version", version=f"igos {igos.__version__}")
@@ -62,6 +64,9 @@ def explain(words: Sequence[str]) -> int:
         print(listing())
         return 0
     flags.pop("debug")
+    gpu, progress = flags.pop("gpu_id"), True if flags.pop("pbar") else None
+    if gpu is not None:
+        flags.setdefault("device", f"cuda:{gpu}")
     found = adapters()
     model = flags.get("model") or _preset_value(flags, "model")
     if model is None and any(k in flags for k in MODEL_OPTIONS + ("model_file",)):
@@ -74,7 +79,7 @@ def explain(words: Sequence[str]) -> int:
     config = plan.run
     if not config.data:
         raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
-    find_pictures(config.data)
+    find_pictures(config.data, subset=config.subset_file)
     for warning in plan.method.warnings():
         print(f"igos: warning: {warning}", file=sys.stderr)
     if config.threads:
@@ -86,7 +91,7 @@ def explain(words: Sequence[str]) -> int:
         adapter = found.load(name, config.model_file, device, **options)
         folder.write_run({**plan.as_preset(), "record": _record(adapter, plan, words)})
         begin = time.perf_counter()
-        share = run(plan, adapter, folder)
+        share = run(plan, adapter, folder, progress)
     except KeyboardInterrupt:
         if not folder.rows:
             folder.discard()

@@ -44,7 +44,7 @@ class Corner(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         a = self.relu(self.first(x)).mean(dim=1)
         n = a.shape[-1] // 2
-        return 20 * torch.stack([a[:, :n, :n].mean(dim=(1, 2)), a[:, n:, n:].mean(dim=(1, 2))], dim=1)
+        return 4 * torch.stack([a[:, :n, :n].mean(dim=(1, 2)), a[:, n:, n:].mean(dim=(1, 2))], dim=1)
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +53,17 @@ def adapter() -> ClassifierAdapter:
 
 
 def known(adapter: ClassifierAdapter, **more: Any) -> Statistics:
-    """Noise of the layer that says nothing of the picture."""
+    """Noise of a dark picture, in which neither class has anything to see."""
     made = Statistics(
         model=adapter.name,
         layer="first",
         per="channel",
         n=10,
-        mean=torch.full((6, 1, 1), 0.5),
-        std=torch.full((6, 1, 1), 0.3),
+        mean=torch.full((6, 1, 1), 0.1),
+        std=torch.full((6, 1, 1), 0.1),
         active=torch.ones(6, 1, 1, dtype=torch.bool),
-        pixel_mean=torch.full((3, 1, 1), 0.5),
-        pixel_std=torch.full((3, 1, 1), 0.3),
+        pixel_mean=torch.full((3, 1, 1), 0.1),
+        pixel_std=torch.full((3, 1, 1), 0.1),
         weights=fingerprint(adapter.module),
     )
     return replace(made, **more)
@@ -129,7 +129,7 @@ def test_the_loss_takes_probabilities_only() -> None:
 
 
 def test_the_map_lies_where_the_class_looks(adapter: ClassifierAdapter) -> None:
-    first, second = IBA(size=8)(problem_of(adapter))
+    first, second = IBA(size=8, beta=0.3, steps=20)(problem_of(adapter))
     for made, place in ((first, slice(0, 4)), (second, slice(4, 8))):
         inside = made.saliency[place, place].clamp(min=0).sum() / made.saliency.clamp(min=0).sum()
         assert inside > 0.7, "a quarter of the picture"
@@ -218,8 +218,8 @@ def test_a_layer_that_can_be_gone_round_is_refused() -> None:
 
 def prior(**more: Any) -> Prior:
     usual: dict[str, Any] = {
-        "gan_steps": 4, "gan_batch": 4, "critic_iter": 2, "clip": 0.01, "lr_critic": 5e-5, "lr_mask": 0.05,
-        "real_mask": "lambda", "features": "pre", "critic_channels": 8, "critic_size": 4,
+        "gan_steps": 4, "gan_batch": 4, "critic_iter": 2, "clip": 0.5, "lr_critic": 5e-5, "lr_mask": 0.05,
+        "real_mask": "lambda", "features": "pre", "critic_channels": 4, "critic_size": 4,
     }  # fmt: skip
     return Prior(**{**usual, **more})
 
@@ -229,7 +229,7 @@ def learned(settings: Prior, lower: Any, seed: int = 0) -> tuple[Tensor, int]:
     mask[..., :4] = 1
     numbers = torch.full((3, 1, 1), 0.5), torch.full((3, 1, 1), 0.2)
     noises = torch.full((2, 1, 1), 0.5), torch.full((2, 1, 1), 0.2)
-    x, start = torch.full((1, 3, 16, 16), 0.8), torch.zeros(16, 16)
+    x, start = torch.linspace(0, 1, 768).view(1, 3, 16, 16), torch.zeros(16, 16)
     return settings.learn(lower, x, start, r.detach(), mask, noises, numbers, torch.tensor(seed))
 
 
@@ -251,7 +251,7 @@ def test_the_mask_learns_from_the_critic_by_its_seed_alone() -> None:
 def test_each_setting_changes_the_mask() -> None:
     usual = learned(prior(), lower)[0]
     for change in (
-        {"real_mask": "capacity"}, {"features": "post", "lr_critic": 0.05}, {"critic_channels": None}, {"clip": 0.2},
+        {"real_mask": "capacity"}, {"features": "post", "lr_critic": 0.05}, {"critic_channels": None}, {"clip": 0.1},
         {"critic_size": None}, {"critic_iter": 1}, {"lr_mask": 0.1}, {"gan_steps": 5}, {"gan_batch": 3},
     ):  # fmt: skip
         assert not torch.equal(usual, learned(prior(**change), lower)[0]), change
@@ -272,7 +272,7 @@ def test_each_step_runs_the_lower_half_once_and_with_gradients_only_for_the_gene
 
 
 def test_input_iba_finds_the_corner_too(adapter: ClassifierAdapter) -> None:
-    first, second = InputIBA(size=8, gan_steps=6, gan_batch=4, steps=40, copies=4)(problem_of(adapter))
+    first, second = InputIBA(size=8, beta=0.3, gan_steps=6, gan_batch=4, steps=30, copies=4)(problem_of(adapter))
     for made, place in ((first, slice(0, 4)), (second, slice(4, 8))):
         assert made.saliency[place, place].sum() / made.saliency.sum() > 0.5, "a quarter of the picture"
         for name in ("input_mask", "feat_mask", "prior_mask"):
@@ -296,7 +296,7 @@ def test_the_network_is_untouched_also_after_an_exception(adapter: ClassifierAda
 
     def fails(pictures: Tensor, rows: Tensor) -> Tensor:
         calls.append(len(rows))
-        if len(calls) > 6:
+        if len(calls) > 3:
             raise ValueError("broken")
         return problem.score.forward(pictures, rows)
 

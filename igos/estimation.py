@@ -15,6 +15,7 @@ from igos.layers import Split, find
 from igos.statistics import Running, Statistics, fingerprint, read_statistics, same_weights
 from igos.types import Adapter, ConfigError, Image, ImageError
 
+
 def estimate(
     adapter: Adapter,
     layer: str,

@@ -108,7 +108,9 @@ def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None =
     Raises ImageError or ConfigError when that is so of every picture.
     """
     config = plan.run
-    pictures = find_pictures(config.data, config.shuffle, config.manual_seed, config.num_samples, subset=config.subset_file)
+    pictures = find_pictures(
+        config.data, config.shuffle, config.manual_seed, config.num_samples, subset=config.subset_file
+    )
     plan.selector.check(adapter)
     if config.part not in adapter.parts:
         raise ConfigError(f"--part {config.part}: {adapter.name} has no such part; it has {', '.join(adapter.parts)}")

@@ -190,9 +190,7 @@ def test_pictures_pushed_are_counted(adapter: ClassifierAdapter) -> None:
         ({"layer": "frist"}, "near: first"),
     ],
 )
-def test_statistics_that_do_not_fit_are_refused(
-    adapter: ClassifierAdapter, change: dict[str, Any], words: str
-) -> None:
+def test_statistics_that_do_not_fit_are_refused(adapter: ClassifierAdapter, change: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         IBA()(problem_of(adapter, **change))
     with pytest.raises(ConfigError, match="--stats FILE"):
@@ -304,7 +302,9 @@ def test_the_network_is_untouched_also_after_an_exception(adapter: ClassifierAda
         method(replace(problem, score=problem.score.scoring(fails)))
     after = adapter.module.state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before)
-    assert not any(m._forward_hooks or m._forward_pre_hooks or "forward" in m.__dict__ for m in adapter.module.modules())
+    assert not any(
+        m._forward_hooks or m._forward_pre_hooks or "forward" in m.__dict__ for m in adapter.module.modules()
+    )
     assert not adapter.module.training
 
 

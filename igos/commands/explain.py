@@ -28,7 +28,6 @@ from igos.run import run
 from igos.types import Adapter, ConfigError
 
 
-
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="igos",

@@ -1,4 +1,4 @@
-"""The bottlenecks: the information against torch.distributions, their limits, their noise, and what they leave alone."""
+"""The bottlenecks: information against torch.distributions, limits, noise, and what they leave alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import igos
 from detectors.classifier import ClassifierAdapter
 from igos.emblems import scene
 from igos.methods.attribution import noise
-from igos.methods.bottleneck import Gates, gates, information, log_loss
+from igos.methods.bottleneck import gates, information, log_loss
 from igos.methods.iba import IBA, fitted
 from igos.methods.iba_prior import Prior
 from igos.methods.input_iba import InputIBA
@@ -275,7 +275,7 @@ def test_input_iba_finds_the_corner_too(adapter: ClassifierAdapter) -> None:
         assert made.saliency[place, place].sum() / made.saliency.sum() > 0.5, "a quarter of the picture"
         for name in ("input_mask", "feat_mask", "prior_mask"):
             assert made.arrays[name].shape == (32, 32) and made.arrays[name].dtype == np.float32
-        assert 0 <= made.arrays["input_mask"].min() and made.arrays["input_mask"].max() <= 1
+        assert made.arrays["input_mask"].min() >= 0 and made.arrays["input_mask"].max() <= 1
 
 
 def test_input_iba_is_the_same_again_and_in_any_batch(adapter: ClassifierAdapter) -> None:

@@ -14,6 +14,7 @@ of the pictures that the statistics were estimated on: in pixels, what N(0,1) is
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -114,7 +115,7 @@ class InputIBA(MapMethod):
             row = torch.full((self.gan_batch,), k, device=problem.x.device)
             mask = passed.open if self.real_mask == "lambda" else passed.nats
             m, taught = settings.learn(
-                lambda pictures, row=row: lower(pictures, row),
+                partial(lower, rows=row),
                 problem.x[k : k + 1],
                 bits[k],
                 passed.r[k : k + 1],

@@ -7,8 +7,8 @@
 
 Scenes: series 3, the best detection of each. EHR: effective heat ratio, unweighted, on the object's mask (`instance`) and
 on its emblems (`evidence`), from the finest map that the method has. `--cost`: the plain version runs the whole network
-for every fake, twice where the generator learns, with gradients of the weights; `ours` stops at the layer, runs each
-fake once, and without those gradients. Both in turns, the median of --rounds.
+for every feature copy and fake, fakes twice where the generator learns, keeping a graph for every pass and making the
+weights' gradients; `ours` splits at the layer and runs each fake once. Network passes alone, both in turns, medians.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -86,56 +86,52 @@ def measure(adapter: Adapter, call: Any, cases: list[Case], statistics: Any) -> 
     return {**made, "images": round(made["images"] or 0)}
 
 
-def plain(method: InputIBA, problem: Problem) -> None:
-    """The network passes of Input IBA as a plain version makes them, and no others."""
-    x, score = problem.x, problem.score
-    module = score.module
-    assert module is not None
-    layer = (problem.statistics.layer if problem.statistics else None) or ""
+def passes(method: InputIBA, problem: Problem, lean: bool) -> None:
+    """The network passes of Input IBA and nothing else: lean as ours makes them, or as a plain version does."""
+    x, score, module = problem.x, problem.score, problem.score.module
+    assert module is not None and problem.statistics is not None
+    layer = problem.statistics.layer
+    lower, upper = score.split(layer)
     kept: list[torch.Tensor] = []
-    rows = torch.zeros(method.copies, dtype=torch.long)
-    fakes = torch.zeros(method.gan_batch, dtype=torch.long)
-    handle = module.get_submodule(layer).register_forward_hook(lambda _, __, out: kept.append(out))
+
+    def pull(run: Callable[..., torch.Tensor], source: torch.Tensor, count: int, backward: bool) -> None:
+        rows = torch.zeros(count, dtype=torch.long)
+        with torch.set_grad_enabled(backward or not lean):
+            shown = source.expand(count, -1, -1, -1).clone().requires_grad_(backward or not lean)
+            out = torch.cat([run(a, r) for a, r in zip(shown.split(8), rows.split(8), strict=True)])
+        if backward:
+            (torch.cat(kept) if kept and run is score.forward else out).sum().backward()
+
+    features = lower(x)
+    for _ in range(method.feat_steps):
+        pull(upper if lean else score.forward, features if lean else x, method.copies, True)
+    handle = None if lean else module.get_submodule(layer).register_forward_hook(lambda _, __, out: kept.append(out))
     try:
-        module.requires_grad_(True)
-        for count, again in [(rows, False)] * (method.feat_steps + method.steps) + [
-            (fakes, i % method.critic_iter == 0) for i in range(method.gan_steps)
-        ]:
-            for _ in range(1 + again):
+        for step in range(method.gan_steps):
+            forging = step % method.critic_iter == 0
+            for backward in (forging,) if lean else (False, True)[: 1 + forging]:
                 kept.clear()
-                shown = x.expand(len(count), -1, -1, -1).clone().requires_grad_(True)
-                s = torch.cat([score.forward(a, r) for a, r in zip(shown.split(8), count.split(8), strict=True)])
-                if count is rows:
-                    s.sum().backward()
-            if again:
-                torch.cat(kept).sum().backward()
+                pull(lower if lean else score.forward, x, method.gan_batch, backward)
     finally:
-        handle.remove()
-        module.requires_grad_(False)
-        for p in module.parameters():
-            p.grad = None
+        if handle is not None:
+            handle.remove()
+    kept.clear()
+    for _ in range(method.steps):
+        pull(score.forward, x, method.copies, True)
 
 
 def cost(adapter: Adapter, method: InputIBA, case: Case, rounds: int) -> dict[str, Any]:
-    """Seconds inside the network of ours and of the plain version, in turns."""
-    statistics = statistics_for(adapter)
-
-    def ours() -> float:
-        problem = make_problem(adapter, case[0], [case[1]], statistics=statistics)
-        method(problem)
-        return problem.score.seconds
-
-    def theirs() -> float:
-        problem = make_problem(adapter, case[0], [case[1]], statistics=statistics)
-        begin = time.perf_counter()
-        plain(method, problem)
-        return time.perf_counter() - begin
-
-    runs: tuple[tuple[str, Callable[[], float]], ...] = (("ours", ours), ("plain", theirs))
+    """Seconds of ours and of the plain version's network passes, in turns, their median."""
     seconds: dict[str, list[float]] = {"ours": [], "plain": []}
     for _ in range(rounds):
-        for name, run in runs:
-            seconds[name].append(run())
+        for name in seconds:
+            problem = make_problem(adapter, case[0], [case[1]], statistics=statistics_for(adapter))
+            adapter.module.requires_grad_(name == "plain")
+            begin = time.perf_counter()
+            passes(method, problem, lean=name == "ours")
+            seconds[name].append(time.perf_counter() - begin)
+            for p in adapter.module.requires_grad_(False).parameters():
+                p.grad = None
     a, b = (float(np.median(seconds[name])) for name in ("ours", "plain"))
     return {"method": "input_iba", "ours": a, "plain": b, "ratio": a / b}
 
@@ -164,6 +160,7 @@ def main() -> None:
     if flags.cost:
         method = build_method("input_iba", {}, preset)
         rows = [cost(adapter, method, cases[0], flags.rounds)]
+        print("method                   ours    plain    ratio")
         print(table.line(rows[0], {"method": 20, "ours": 8, "plain": 8, "ratio": 8}))
     else:
         rows = []

@@ -7,7 +7,7 @@ softmax. No proposal, threshold, NMS or matching is in the way. Box and mask bra
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -129,10 +129,15 @@ class RCNNAdapter:
         covered = cover(targets, boxes) if "mask" in parts else None
         pools = [heads.box_roi_pool] + [heads.mask_roi_pool] * ("mask" in parts)
         needed = [{self._level(box, pool) for pool in pools} for box in boxes]
+        corners = boxes.cpu()
 
-        def forward(pictures: Tensor, rows: Tensor) -> Tensor:
+        def forward(pictures: Tensor, rows: Tensor, whole: bool = False) -> Tensor:
             sizes = [(pictures.shape[-2], pictures.shape[-1])] * len(pictures)
-            _, features = self._features(pictures, set().union(*(needed[k] for k in rows.tolist())))
+            own = set(rows.tolist())
+            around: dict[str, list[Tensor]] = {level: [] for k in own for level in needed[k]}
+            for level, near in ({} if whole else around).items():
+                near += [corners[k] for k in own if level in needed[k]]
+            _, features = self._features(pictures, around)
             pinned, values = list(boxes[rows, None].to(pictures)), {}
             each = torch.arange(len(rows), device=rows.device)
             if set(parts) != {"mask"}:
@@ -152,7 +157,8 @@ class RCNNAdapter:
             return values["class"] if len(values) == 1 and "class" in values else by_part(parts, rows, values)
 
         names = [self.feature_layer(t) for t in targets]
-        return Scorer(forward, len(targets), batch or 4, module=self.module, layers=lambda: names)
+        whole = partial(forward, whole=True)
+        return Scorer(forward, len(targets), batch or 4, module=self.module, layers=lambda: names, whole=whole)
 
     def feature_layer(self, target: Target) -> str:
         """The layer that makes the level of the pyramid from which the target's box is pooled."""
@@ -179,18 +185,20 @@ class RCNNAdapter:
         names = [name for name in self._makers if name in pool.featmap_names]
         return names[int(pool.map_levels([box[None]])) if len(names) > 1 else 0]
 
-    def _features(self, pictures: Tensor, levels: Collection[str] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def _features(
+        self, pictures: Tensor, boxes: Mapping[str, Sequence[Tensor]] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Pictures (N,3,H,W) in [0,1] -> normalised and padded to the stride, and the pyramid of features.
 
-        levels: those that are needed; of the others the shape of one pixel may stand in their place.
+        boxes: by level what is pooled from it; what that does not read may be left out.
         """
         transform = self.module.transform
         right, below = (-side % transform.size_divisible for side in (pictures.shape[-1], pictures.shape[-2]))
         batch = F.pad(transform.normalize(pictures), (0, right, 0, below))
         batch = batch.contiguous(memory_format=torch.channels_last)
         backbone = self.module.backbone
-        if levels is not None and isinstance(backbone, BackboneWithFPN):
-            return batch, pyramid(backbone, batch, levels)
+        if boxes is not None and isinstance(backbone, BackboneWithFPN):
+            return batch, pyramid(backbone, batch, boxes)
         features = backbone(batch)
         return batch, {"0": features} if isinstance(features, Tensor) else features
 

@@ -12,7 +12,7 @@ import yaml
 from igos.methods import ALIASES, METHODS, default_score, needs_references, needs_statistics
 from igos.metrics import DEFAULT_METRICS, METRICS
 from igos.optim import OPTIMIZERS
-from igos.presets import RUN_TYPES, Run, coerce, lookup, pick_preset, settings_of
+from igos.presets import RUN_TYPES, Run, coerce, lookup, memory_size, pick_preset, settings_of
 from igos.targets import Selector
 from igos.types import ConfigError
 
@@ -145,6 +145,7 @@ def _check(values: Mapping[str, Any]) -> None:
         least = 2 if key == "size" else 1
         if values.get(key) is not None and values[key] < least:
             raise ConfigError(f"--{key} must be at least {least}, got {values[key]}")
+    memory_size(values.get("max_memory"))
     if not 0 <= values.get("manual_seed", 0) < 2**63:
         raise ConfigError(f"--manual_seed must lie in [0, 2^63), got {values['manual_seed']}")
 

@@ -61,6 +61,11 @@ def upscale_adjoint(gradient: Tensor, size: tuple[int, int]) -> Tensor:
     return _separable(_upscale_matrix(size[0], height).mT, gradient, _upscale_matrix(size[1], width).mT)
 
 
+def channel_dot(a: Tensor, b: Tensor) -> Tensor:
+    """sum over channels of a * b: (n,C,H,W) -> (n,H,W); as a product of matrices, which likes channels_last best."""
+    return (a * b).movedim(1, -1) @ a.new_ones(a.shape[1])
+
+
 def gaussian_blur(x: Tensor, kernel: int, sigma: float) -> Tensor:
     """(..., H, W) blurred by a Gaussian of `kernel` (odd) taps; reflected border, any kernel size."""
     height, width = x.shape[-2:]
@@ -74,7 +79,7 @@ class Blend:
     """
 
     def __init__(self, a: Tensor, b: Tensor) -> None:
-        self._one = a.stride(0) == 0 and b.stride(0) == 0
+        self._one = len(a) == 1 or (a.stride(0) == 0 and b.stride(0) == 0)
         a, b = (a[:1], b[:1]) if self._one else (a, b)
         self._a = a.contiguous(memory_format=torch.channels_last)
         self._difference = (b - a).contiguous(memory_format=torch.channels_last)

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from igos.ops import Blend, upscale, upscale_adjoint
+from igos.ops import Blend, channel_dot, upscale, upscale_adjoint
 from igos.types import Problem
 
 
@@ -61,7 +62,7 @@ def path_scores(
     """
     size = problem.size
     u = upscale(masks, size)
-    keep = torch.stack([u[:, list(term.masks)].prod(dim=1) for term in terms], dim=1)
+    keep = torch.stack([_product(u, term.masks) for term in terms], dim=1)
     r_count, t_count, s_count = len(rows), len(terms), draw.t.shape[1]
     job = torch.arange(r_count * t_count * s_count, device=masks.device)
     r, term, s = job // (t_count * s_count), job // s_count % t_count, job % s_count
@@ -81,7 +82,7 @@ def path_scores(
     for part, scores, g in problem.score.stream(rows[r], pictures, gradient):
         values.index_add_(0, r[part], weight[part] * scores.to(values))
         if g is not None:
-            pull = (g * blend.difference(rows[r[part]])).sum(dim=1) * (weight * slope)[part, None, None]
+            pull = channel_dot(g, blend.difference(rows[r[part]])) * (weight * slope)[part, None, None]
             d_keep.view(-1, *size).index_add_(0, r[part] * t_count + term[part], pull)
     if not gradient:
         return values, None
@@ -89,8 +90,13 @@ def path_scores(
     for i, term_ in enumerate(terms):
         for n in term_.masks:
             others = [m for m in term_.masks if m != n]
-            d_u[:, n] += d_keep[:, i] * (u[:, others].prod(dim=1) if others else 1)
+            d_u[:, n] += d_keep[:, i] * _product(u, others) if others else d_keep[:, i]
     return values, upscale_adjoint(d_u, (masks.shape[-2], masks.shape[-1]))
+
+
+def _product(u: Tensor, masks: Sequence[int]) -> Tensor:
+    """The product of the masks named by index: (R,n,H,W) -> (R,H,W)."""
+    return reduce(torch.mul, (u[:, m] for m in masks))
 
 
 def _add_noise(x: Tensor, draw: Draw, rows: Tensor, s: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from igos import resources
 from igos.methods import ALIASES, METHODS
 from igos.metrics import DEFAULT_METRICS
 from igos.optim import OPTIMIZERS
+from igos.scorer import PRECISIONS
 from igos.types import PARTS, SCORES, ConfigError
 
 
@@ -72,11 +73,31 @@ class Run:
     device: str | None = _flag("cpu, cuda, cuda:1, ...; a GPU if there is one")
     threads: int | None = _flag("CPU threads")
     batch: int | None = _flag("pictures per network call", aliases=("--batch_size",))
+    max_memory: str | None = _flag(
+        "what the pictures of a network call may take: 500M, 2G; half of what is free on a GPU"
+    )
+    precision: str = _flag(
+        "of the network while it explains; figures are always float32", "float32", choices=tuple(PRECISIONS)
+    )
     set: list[str] = _flag("KEY=VALUE: any setting of the method or of a metric (metric.KEY too)", ())
     config: str | None = _flag("preset: a name in configs/, or a YAML file such as an earlier run.yaml")
 
 
 RUN_TYPES = get_type_hints(Run)
+
+
+def memory_size(text: str | None) -> float | None:
+    """ "500M" or "2G" -> bytes. Raises ConfigError."""
+    if text is None:
+        return None
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
+    try:
+        size = float(number) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[unit]
+    except (ValueError, KeyError):
+        size = math.nan
+    if not 0 < size < math.inf:
+        raise ConfigError(f"--max_memory {text!r}: give bytes, or a number with K, M or G, such as 2G")
+    return size
 
 
 def normalise(name: str) -> str:

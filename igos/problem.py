@@ -16,9 +16,12 @@ from igos.context import Context
 from igos.methods import default_score
 from igos.ops import Blend
 from igos.randomise import cascade
+from igos.scorer import PRECISIONS
 from igos.statistics import Statistics
 from igos.targets import check_boxes
 from igos.types import Adapter, Explanation, Image, Problem, Scorer, Target
+
+LARGEST_BATCH = 64  # pictures in one call; no network gets faster per picture beyond
 
 
 def make_problem(
@@ -29,6 +32,8 @@ def make_problem(
     score: str = "prob",
     seed: int = 0,
     batch: int | None = None,
+    max_memory: float | None = None,
+    precision: str = "float32",
     starts: Sequence[int | None] | None = None,
     start_masks: Tensor | None = None,
     references: Tensor | None = None,
@@ -36,6 +41,8 @@ def make_problem(
 ) -> Problem:
     """One image and K targets (a target may stand several times, once per start) as a Problem.
 
+    A network call takes `batch` pictures, by default what suits the model, fewer where those would keep more than
+    max_memory bytes; where that is None a device with memory of its own is filled to half of what is free.
     Raises ConfigError for a target that cannot be scored, such as a box without area or outside of the picture.
     """
     check_boxes(targets, image)
@@ -47,10 +54,17 @@ def make_problem(
         key = f"{seed}|{picture}|{target.label}|{target.index}|{target.part}|{start}"
         digest = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
         generators.append(torch.Generator().manual_seed(digest))
+    scorer = adapter.scorer(targets, score, batch)
+    scorer.precision = PRECISIONS[precision]
+    free = free_memory(x.device) if batch is None else None
+    if max_memory is not None:
+        scorer.fit(x[:1], max_memory, scorer.batch if free is None else LARGEST_BATCH)
+    elif free is not None:
+        scorer.fit(x[:1], free / 2, LARGEST_BATCH)
     return Problem(
         x=x,
         x0=baseline("blur", x),
-        score=adapter.scorer(targets, score, batch),
+        score=scorer,
         targets=targets,
         generators=generators,
         images=[image] * k,
@@ -60,6 +74,12 @@ def make_problem(
         detect=adapter.detections,
         statistics=statistics,
     )
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that are free on a device with memory of its own; None on the CPU and where that cannot be asked."""
+    ask = None if device.type == "cpu" else getattr(torch.get_device_module(device), "mem_get_info", None)
+    return ask(device)[0] if ask else None
 
 
 def explain_problem(
@@ -117,12 +137,13 @@ def _ends(problem: Problem) -> Tensor:
     return scores.view(-1, 2).double().cpu()
 
 
-def judge_of(
-    adapter: Adapter, targets: Sequence[Target], score: str | None, method: Any, batch: int | None
-) -> Scorer | None:
-    """Metrics ask the probability, also of a method that by its own choice explains the logit."""
-    own = score or default_score(method, [t.part for t in targets])
-    return adapter.scorer(targets, "prob", batch) if score is None and own != "prob" else None
+def judge_of(adapter: Adapter, problem: Problem, score: str | None, method: Any) -> Scorer | None:
+    """Metrics ask the probability in full precision, also of a method that by its own choice explains the logit."""
+    own = score or default_score(method, [t.part for t in problem.targets])
+    asked = own if score else "prob"
+    if asked == own and problem.score.precision == torch.float32:
+        return None
+    return adapter.scorer(problem.targets, asked, problem.score.batch)
 
 
 def completed(context: Context, metrics: Sequence[Any], adapter: Adapter, problem: Problem, score: str) -> Context:

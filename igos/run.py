@@ -22,7 +22,7 @@ from igos.data import find_pictures, unique
 from igos.estimation import statistics_for
 from igos.methods import default_score, needs_references, needs_statistics
 from igos.metrics import DEFAULT_METRICS
-from igos.presets import Run, pick_preset
+from igos.presets import Run, memory_size, pick_preset
 from igos.problem import completed, explain_problem, judge_of, make_problem
 from igos.references import Source, generated, source
 from igos.results import RunFolder
@@ -42,6 +42,8 @@ def explain(
     score: str | None = None,
     seed: int = 0,
     batch: int | None = None,
+    max_memory: float | None = None,
+    precision: str = "float32",
     config: str | None = None,
     context: Context | None = None,
     references: Tensor | None = None,
@@ -53,7 +55,8 @@ def explain(
     method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables;
     config names a preset, by default the model's, for the method's settings; context holds what is known of the
     targets, one Truth each, by default from instances.json beside the picture. score {prob, logit} is by default the
-    method's own; references (R,3,H,W) in [0,1] are pictures to compare with, by default generated ones, for the
+    method's own; batch, max_memory (bytes) and precision {float32, bfloat16} say how the network is run (make_problem);
+    references (R,3,H,W) in [0,1] are pictures to compare with, by default generated ones, for the
     methods that want them; stats, of igos.estimate or its file, the statistics of a layer, by default those that ship
     with the model. Raises ConfigError for what the method does not know.
     """
@@ -79,6 +82,8 @@ def explain(
         score=asked,
         seed=seed,
         batch=batch,
+        max_memory=max_memory,
+        precision=precision,
         references=references,
         statistics=stats if isinstance(stats, Statistics) else None,
     )
@@ -86,7 +91,7 @@ def explain(
         truths = known(image.path) if image.path else []
         context = Context([match(t, image, truths) for t in targets])
     context = completed(context, made, adapter, problem, asked)
-    return explain_problem(problem, call, made, context, judge_of(adapter, targets, score, call, batch))
+    return explain_problem(problem, call, made, context, judge_of(adapter, problem, score, call))
 
 
 LARGEST_GROUP = 16  # objects in one batch: memory grows with them, the maps do not depend on it
@@ -194,6 +199,8 @@ def _explain_group(
         score=plan.score,
         seed=config.manual_seed,
         batch=config.batch,
+        max_memory=memory_size(config.max_memory),
+        precision=config.precision,
         starts=[j.start for j in jobs],
         start_masks=starts,
         references=compare(image) if compare else None,
@@ -201,7 +208,7 @@ def _explain_group(
     )
     context = Context([match(j.target, image, truths) for j in jobs])
     context = completed(context, plan.metrics, adapter, problem, plan.score)
-    judge = judge_of(adapter, targets, config.score, plan.method, config.batch)
+    judge = judge_of(adapter, problem, config.score, plan.method)
     explanations = explain_problem(problem, plan.method, plan.metrics, context, judge)
     return explanations, problem.score.seconds + (judge.seconds if judge else 0)
 

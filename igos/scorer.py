@@ -16,6 +16,7 @@ from igos.errors import ConfigError
 from igos.layers import ROUND, Layer, Split, layers
 
 log = logging.getLogger("igos")
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Scorer:
@@ -24,7 +25,8 @@ class Scorer:
     `forward(pictures (N,3,H,W), rows (N,)) -> (N,)` is what an adapter gives: picture n is scored for target
     rows[n], normalisation inside. The scorer cuts the work into chunks of `batch` pictures, counts the
     pictures that every target pushed, and takes the time spent inside the network. module is the network that
-    forward runs, where there is one to cut (`split`); layers() names, per target, the layer whose map suits it.
+    forward runs, where there is one to cut (`split`); layers() names, per target, the layer whose map suits it;
+    whole is the same score with all of every map, where forward leaves out what the score does not read.
     """
 
     def __init__(
@@ -35,13 +37,16 @@ class Scorer:
         *,
         module: nn.Module | None = None,
         layers: Callable[[], Sequence[str]] | None = None,
+        whole: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         self.forward = forward
+        self.whole = whole or forward
         self.targets = targets
         self.batch = batch
         self.module = module
         self.forward_images = np.zeros(targets, dtype=np.int64)
         self.backward_images = np.zeros(targets, dtype=np.int64)
+        self.precision = torch.float32
         self._clock = np.zeros(1)
         self._layers = layers
 
@@ -82,6 +87,28 @@ class Scorer:
         self.forward_images += hits
         self.backward_images += hits * gradient
 
+    def fit(self, picture: Tensor, limit: float, most: int) -> None:
+        """Let a chunk hold as many pictures as keep `limit` bytes for their gradient, and `most` at most.
+
+        picture (1,3,H,W) is passed once, uncounted. Raises ConfigError where one does not fit.
+        """
+        kept: dict[int, int] = {}
+
+        def keep(x: Tensor) -> Tensor:
+            kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+            return x
+
+        own = {p.untyped_storage().data_ptr() for p in self.module.parameters()} if self.module else set()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            self._with_gradient(picture, torch.zeros(1, dtype=torch.long, device=picture.device))
+        each = sum(n for place, n in kept.items() if place not in own)
+        if each > limit:
+            raise ConfigError(
+                f"--max_memory: one picture takes {each / 2**20:.0f} MB, more than {limit / 2**20:.0f} MB; "
+                "take a smaller --input_size"
+            )
+        self.batch = int(min(limit // max(each, 1), most))
+
     @property
     def seconds(self) -> float:
         """The time spent inside the network."""
@@ -90,7 +117,7 @@ class Scorer:
     def scoring(self, forward: Callable[[Tensor, Tensor], Tensor]) -> Scorer:
         """Another score of the same targets, on the same counters and clock."""
         made = copy.copy(self)
-        made.forward = forward
+        made.forward = made.whole = forward
         return made
 
     @property
@@ -135,10 +162,10 @@ class Scorer:
 
     def layers(self, pictures: Tensor, rows: Tensor) -> list[Layer]:
         """Every layer with a map, in the order in which a pass ends them. Raises ConfigError without a network."""
-        return layers(self.forward, self._network(), pictures, rows)
+        return layers(self.whole, self._network(), pictures, rows)
 
     def _split(self, layer: str) -> Split:
-        return Split(self.forward, self._network(), layer)
+        return Split(self.whole, self._network(), layer)
 
     def _network(self) -> nn.Module:
         if self.module is None:
@@ -153,14 +180,18 @@ class Scorer:
 
     @torch.no_grad()
     def _plain(self, x: Tensor, rows: Tensor) -> tuple[Tensor, None]:
-        return self.forward(x, rows), None
+        return self._cast(x, rows), None
 
     def _with_gradient(self, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             x = x.detach().requires_grad_(True)
-            scores = self.forward(x, rows)
+            scores = self._cast(x, rows)
             (g,) = torch.autograd.grad(scores.sum(), x)
         return scores.detach(), g
+
+    def _cast(self, x: Tensor, rows: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
+            return self.forward(x, rows)
 
     def _halve(self, tried: int) -> None:
         if tried == 1:

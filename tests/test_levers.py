@@ -133,7 +133,7 @@ def test_a_pyramid_makes_the_levels_that_are_asked_for(levels: list[str]) -> Non
     adapter = rcnn()
     backbone, x = adapter.module.backbone, torch.rand(2, 3, 96, 128)
     with torch.no_grad():
-        every, found = backbone(x), pyramid(backbone, x, levels)
+        every, found = backbone(x), pyramid(backbone, x, dict.fromkeys(levels, ()))
     for name, feature in found.items():
         assert torch.equal(feature, every[name]) if name in levels else feature.shape[2:] == (1, 1)
 
@@ -153,6 +153,29 @@ def test_scores_and_gradients_are_those_of_the_whole_network(side: int) -> None:
     for (_, s, g), (_, expected, wanted) in zip(pruned, whole, strict=True):
         assert g is not None and wanted is not None
         assert torch.allclose(s, expected, rtol=0, atol=1e-5) and torch.allclose(g, wanted, rtol=1e-3, atol=1e-6)
+
+
+CORNERS = [[0.0, 0, 9, 7], [3.1, 5.2, 3.2, 5.3], [150.0, 120, 200, 160], [199.5, 0, 200, 160], [0.0, 0, 200, 160]]
+
+
+@pytest.mark.parametrize("order", [[0], [1], [2, 3], [4, 1, 0], [3, 2, 1, 0]])
+def test_features_around_the_boxes_are_all_that_pooling_reads(order: list[int]) -> None:
+    adapter = rcnn()
+    x = torch.rand(len(order), 3, 160, 200)
+    targets = [Target(1, "a", 0.5, torch.tensor(CORNERS[i]), part="box") for i in order]
+    scorer = adapter.scorer(targets, batch=3)
+    rows = torch.arange(len(order))
+    assert torch.allclose(scorer.forward(x, rows), scorer.whole(x, rows), rtol=0, atol=1e-6)
+
+
+def test_a_level_is_made_around_a_small_box_only() -> None:
+    adapter = rcnn()
+    scorer, maps = adapter.scorer([Target(1, "a", 0.5, torch.tensor([4.0, 4.0, 20.0, 20.0]))]), []
+    handle = adapter.module.backbone.fpn.layer_blocks[0].register_forward_hook(lambda *a: maps.append(a[2].shape[2:]))
+    for run in (scorer.forward, scorer.whole):
+        run(torch.rand(1, 3, 160, 200), torch.zeros(1, dtype=torch.long))
+    handle.remove()
+    assert maps == [(8, 8), (40, 56)]
 
 
 def test_levels_that_no_target_needs_are_not_made() -> None:

@@ -1,0 +1,106 @@
+"""What holds over a long run: memory that does not grow, chunks that fit, half precision that changes no map."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models import get_model
+
+import igos
+from detectors.classifier import ClassifierAdapter
+from igos import resources
+from igos.context import Context
+from igos.methods import METHODS
+from igos.metrics import Deletion
+from igos.presets import memory_size
+from igos.problem import make_problem
+from igos.types import Adapter, ConfigError, Image, Problem, Target
+
+MB = 2**20
+
+
+def resident() -> float:
+    """MB of this process that lie in memory."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / MB
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+def test_two_hundred_explanations_in_a_row_do_not_grow() -> None:
+    names = [f"class {i}" for i in range(10)]
+    adapter = ClassifierAdapter(get_model("squeezenet1_1", weights=None, num_classes=10), names, crop=64, resize=64)
+    picture = adapter.read(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    target = adapter.detect(picture)[:1]
+
+    def explain(times: int) -> None:
+        for _ in range(times):
+            igos.explain(adapter, picture, target, "iGOS++", iterations=2, metrics=[])
+
+    explain(20)
+    before = resident()
+    explain(200)
+    assert resident() < 1.02 * before
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"), [("2G", 2 * 2**30), ("500m", 500 * MB), ("1.5K", 1536), ("77", 77), (None, None)]
+)
+def test_sizes_of_memory(text: str | None, bytes_: float | None) -> None:
+    assert memory_size(text) == bytes_
+
+
+@pytest.mark.parametrize("text", ["", "G", "-1G", "2T", "two", "nan", "inf", "0"])
+def test_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(ConfigError, match="--max_memory"):
+        memory_size(text)
+
+
+@pytest.fixture(scope="module")
+def single() -> tuple[Adapter, Image, list[Target]]:
+    """A bundled classifier with one of its samples."""
+    adapter = igos.load("emblem-vgg")
+    image = adapter.read(next(iter(sorted((resources.folder("samples") / "singles").glob("*.png")))))
+    return adapter, image, adapter.detect(image)[:1]
+
+
+def test_a_chunk_keeps_no_more_than_max_memory_and_the_map_stays(single: tuple[Adapter, Image, list[Target]]) -> None:
+    adapter, image, targets = single
+    whole = make_problem(adapter, image, targets)
+    small = make_problem(adapter, image, targets, max_memory=2 * whole_picture(whole))
+    assert small.score.batch == 2 < whole.score.batch
+    assert make_problem(adapter, image, targets, max_memory=1e12).score.batch == whole.score.batch
+    method = METHODS["integrated_gradients"](n_steps=7)
+    assert torch.allclose(method(small)[0].saliency, method(whole)[0].saliency, rtol=0, atol=1e-6)
+    with pytest.raises(ConfigError, match="--max_memory: one picture takes .* MB, more than 0 MB"):
+        make_problem(adapter, image, targets, max_memory=1000)
+
+
+def whole_picture(problem: Problem) -> float:
+    """Bytes that one picture keeps, found by asking for chunks of 10^12 bytes."""
+    problem.score.fit(problem.x[:1], 1e12, 10**12)
+    each = 1e12 / problem.score.batch
+    problem.score.batch = 8
+    return each * 1.001
+
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_half_precision_finds_the_same_map_and_is_judged_in_full(device: str) -> None:
+    adapter = igos.load("emblem-vgg", device=device)
+    image = adapter.read(next(iter(sorted((resources.folder("samples") / "singles").glob("*.png")))))
+    targets = adapter.detect(image)[:1]
+    full, half = (
+        igos.explain(adapter, image, targets, "iGOS++", precision=p, metrics=["deletion"])[0]
+        for p in ("float32", "bfloat16")
+    )
+    maps = torch.stack([full.saliency.flatten(), half.saliency.flatten()])
+    assert not torch.equal(maps[0], maps[1])
+    assert torch.corrcoef(maps)[0, 1] > 0.99
+    problem = make_problem(adapter, image, targets)
+    assert half.scores[-1].value == Deletion()(problem, [half], Context())[0].value

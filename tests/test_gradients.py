@@ -30,7 +30,7 @@ from tests.conftest import TinyNet, net_score, toy_image, toy_problem
 from tests.test_darknet import SMALL, enliven
 
 Settings = dict[str, Any]
-NEED_MORE = ("grad_cam", "odam", "drise")  # layers, or detections: tests/test_peers.py
+NEED_MORE = ("grad_cam", "odam", "drise", "iba", "input_iba")  # layers, or detections: tests/test_peers.py
 QUICK: dict[str, Settings] = {
     "rise": {"n_masks": 6},
     "sg_ig": {"n_steps": 2, "n_samples": 3},

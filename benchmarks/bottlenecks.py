@@ -116,7 +116,7 @@ def passes(method: InputIBA, problem: Problem, lean: bool) -> None:
         if handle is not None:
             handle.remove()
     kept.clear()
-    for _ in range(method.steps):
+    for _ in range(method.opt_steps):
         pull(score.forward, x, method.copies, True)
 
 

@@ -26,7 +26,7 @@ from igos.statistics import Statistics, fingerprint
 from igos.types import ConfigError, Problem, Target
 from tests.conftest import toy_image
 
-QUICK: dict[str, Any] = {"feat_steps": 3, "gan_steps": 3, "gan_batch": 2, "critic_iter": 2, "steps": 3, "copies": 2}
+QUICK: dict[str, Any] = {"feat_steps": 3, "gan_steps": 3, "gan_batch": 2, "critic_iter": 2, "opt_steps": 3, "copies": 2}
 
 
 class Corner(nn.Module):
@@ -129,7 +129,7 @@ def test_the_loss_takes_probabilities_only() -> None:
 
 
 def test_the_map_lies_where_the_class_looks(adapter: ClassifierAdapter) -> None:
-    first, second = IBA(size=8, beta=0.3, steps=20)(problem_of(adapter))
+    first, second = IBA(size=8, beta=0.3, opt_steps=20)(problem_of(adapter))
     for made, place in ((first, slice(0, 4)), (second, slice(4, 8))):
         inside = made.saliency[place, place].clamp(min=0).sum() / made.saliency.clamp(min=0).sum()
         assert inside > 0.7, "a quarter of the picture"
@@ -139,7 +139,7 @@ def test_the_map_lies_where_the_class_looks(adapter: ClassifierAdapter) -> None:
 
 def test_without_a_price_everything_passes_and_at_a_high_one_nothing(adapter: ClassifierAdapter) -> None:
     problem = problem_of(adapter)
-    free, dear = (IBA(beta=beta, steps=30).learn(problem) for beta in (0.0, 1e4))
+    free, dear = (IBA(beta=beta, opt_steps=30).learn(problem) for beta in (0.0, 1e4))
     assert dear.open.max() < 1e-3 and dear.nats.max() < 1e-3
     looked_at = free.open[0, :, :8, :8]
     assert looked_at.min() > 0.99, "the task alone opens what it looks at"
@@ -148,7 +148,7 @@ def test_without_a_price_everything_passes_and_at_a_high_one_nothing(adapter: Cl
 
 def test_the_score_behind_open_gates_is_the_models_own(adapter: ClassifierAdapter) -> None:
     problem = replace(problem_of(adapter), statistics=known(adapter, std=torch.full((6, 1, 1), 1e-9)))
-    passed = IBA(steps=1, lr=0.0, copies=3).learn(problem)
+    passed = IBA(opt_steps=1, lr=0.0, copies=3).learn(problem)
     score = problem.score(problem.x[:, None])[:, 0]
     assert torch.allclose(passed.course.loss[0], -score.log(), atol=0.05), "lambda = 0.993"
 
@@ -168,13 +168,13 @@ def test_every_copy_has_fresh_noise_and_none_depends_on_the_batch(adapter: Class
 def test_neurons_that_are_never_active_are_shut(adapter: ClassifierAdapter) -> None:
     active = torch.ones(6, 1, 1, dtype=torch.bool)
     active[2:] = False
-    passed = IBA(steps=2).learn(problem_of(adapter, active=active))
+    passed = IBA(opt_steps=2).learn(problem_of(adapter, active=active))
     assert passed.nats[:, 2:].abs().max() == 0 and passed.nats[:, :2].max() > 0
 
 
 def test_pictures_pushed_are_counted(adapter: ClassifierAdapter) -> None:
     problem = problem_of(adapter)
-    IBA(steps=3, copies=5)(problem)
+    IBA(opt_steps=3, copies=5)(problem)
     assert problem.score.forward_images.tolist() == [15, 15] == problem.score.backward_images.tolist()
     problem = problem_of(adapter)
     InputIBA(**QUICK)(problem)
@@ -270,7 +270,7 @@ def test_each_step_runs_the_lower_half_once_and_with_gradients_only_for_the_gene
 
 
 def test_input_iba_finds_the_corner_too(adapter: ClassifierAdapter) -> None:
-    first, second = InputIBA(size=8, beta=0.3, gan_steps=6, gan_batch=4, steps=30, copies=4)(problem_of(adapter))
+    first, second = InputIBA(size=8, beta=0.3, gan_steps=6, gan_batch=4, opt_steps=30, copies=4)(problem_of(adapter))
     for made, place in ((first, slice(0, 4)), (second, slice(4, 8))):
         assert made.saliency[place, place].sum() / made.saliency.sum() > 0.5, "a quarter of the picture"
         for name in ("input_mask", "feat_mask", "prior_mask"):
@@ -285,7 +285,7 @@ def test_input_iba_is_the_same_again_and_in_any_batch(adapter: ClassifierAdapter
     assert torch.allclose(both[1].saliency, alone[0].saliency, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", [IBA(steps=2, copies=2), InputIBA(**QUICK)])
+@pytest.mark.parametrize("method", [IBA(opt_steps=2, copies=2), InputIBA(**QUICK)])
 def test_the_network_is_untouched_also_after_an_exception(adapter: ClassifierAdapter, method: Any) -> None:
     before = copy.deepcopy(adapter.module.state_dict())
     method(problem_of(adapter))
@@ -309,7 +309,8 @@ def test_the_network_is_untouched_also_after_an_exception(adapter: ClassifierAda
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"real_mask": "x"}, {"features": "x"}, {"gan_batch": 1}, {"steps": 0}, {"critic_size": 2}, {"clip": -1}]
+    "wrong",
+    [{"real_mask": "x"}, {"features": "x"}, {"gan_batch": 1}, {"opt_steps": 0}, {"critic_size": 2}, {"clip": -1}],
 )
 def test_wrong_settings_are_refused_by_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
@@ -319,5 +320,5 @@ def test_wrong_settings_are_refused_by_name(wrong: dict[str, Any]) -> None:
 def test_a_bundled_model_runs_at_once() -> None:
     adapter = igos.load("emblem-yolov3spp")
     image = adapter.read(scene(4, 0).picture())
-    (made,) = igos.explain(adapter, image, adapter.detect(image)[:1], "IBA", steps=3, copies=2, metrics=())
+    (made,) = igos.explain(adapter, image, adapter.detect(image)[:1], "IBA", opt_steps=3, copies=2, metrics=())
     assert made.settings["layer"] == "module_list.12" and made.network_images == 6

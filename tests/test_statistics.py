@@ -209,7 +209,7 @@ def test_split_estimate_and_explain(tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / "subset.txt").write_text(f"{picture.stem}\n")
     out = tmp_path / "out"
     words = ["--model", "emblem-vgg", "--method", "InputIBA", "--stats", str(stats), "--data", str(data)]
-    quick = ["--metrics", "none", "--set", "steps=2", "gan_steps=2", "gan_batch=2", "feat_steps=2", "copies=2"]
+    quick = ["--metrics", "none", "--set", "opt_steps=2", "gan_steps=2", "gan_batch=2", "feat_steps=2", "copies=2"]
     more = ["--work-dir", str(out), "--subset-file", str(tmp_path / "subset.txt"), "--pbar"]
     assert cli.main([*words, *quick, *more]) == 0
     assert "1/1" in capsys.readouterr().err

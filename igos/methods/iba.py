@@ -49,12 +49,12 @@ class Passed(NamedTuple):
 class IBA(MapMethod):
     """layer: by default that of the statistics; beta weighs the mean information; copies: noisy ones per step.
 
-    sigma: lambda is smoothed by so many cells of the layer (0: not). Cost: steps * copies passes above the layer.
+    sigma: lambda is smoothed by so many cells of the layer (0: not). Cost: opt_steps * copies passes above the layer.
     """
 
     layer: str | None = None
     beta: float = 20.0
-    steps: int = 10
+    opt_steps: int = 10
     copies: int = 10
     lr: float = 1.0
     sigma: float = 0.0
@@ -66,12 +66,12 @@ class IBA(MapMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.at_least(1, "steps", "copies")
+        self.at_least(1, "opt_steps", "copies")
         self.at_least(0, "beta", "lr", "sigma")
 
     @property
     def cost(self) -> str:
-        return f"{self.steps * self.copies}"
+        return f"{self.opt_steps * self.copies}"
 
     def __call__(self, problem: Problem) -> list[Explanation]:
         """K explanations; saliency is the information that passes; feat_mask (H,W) in bits per pixel."""
@@ -115,7 +115,7 @@ class IBA(MapMethod):
 
         course = learn(
             r,
-            self.steps,
+            self.opt_steps,
             self.lr,
             self.beta,
             lambda alpha: gates(alpha, self.sigma),

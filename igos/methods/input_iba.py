@@ -31,14 +31,14 @@ from igos.types import Explanation, Problem
 class InputIBA(MapMethod):
     """layer: by default that of the statistics.
 
-    feat_beta, feat_steps, feat_sigma, beta, steps, sigma: the two bottlenecks' weight of information, Adam's steps and
+    feat_beta, feat_steps, feat_sigma, beta, opt_steps, sigma: the two bottlenecks' weight of information, Adam's steps,
     smoothing; copies: noisy ones per step, and lr, of both. gan_steps: of the critic, on gan_batch pictures each; every
     critic_iter-th is also the generator's. clip: bound of the critic's weights; lr_critic, lr_mask: RMSprop's.
     real_mask {lambda, capacity}: what passes R in the real samples: lambda, with the layer's own noise, or L in nats,
     with noise of random mean and scale. features {pre, post}: the critic sees them as the layer gives them, or
     after a ReLU. critic_channels, critic_size: its widest layer and most cells a side; None: the published 4c, all.
 
-    Cost: feat_steps * copies passes above the layer, gan_steps * gan_batch below it, steps * copies whole ones.
+    Cost: feat_steps * copies passes above the layer, gan_steps * gan_batch below it, opt_steps * copies whole ones.
     """
 
     layer: str | None = None
@@ -46,7 +46,7 @@ class InputIBA(MapMethod):
     feat_steps: int = 10
     feat_sigma: float = 0.0
     beta: float = 20.0
-    steps: int = 60
+    opt_steps: int = 60
     sigma: float = 1.0
     copies: int = 10
     lr: float = 1.0
@@ -70,14 +70,14 @@ class InputIBA(MapMethod):
         super().__post_init__()
         self.one_of("real_mask", REAL)
         self.one_of("features", FEATURES)
-        self.at_least(1, "feat_steps", "steps", "copies", "gan_steps", "critic_iter")
+        self.at_least(1, "feat_steps", "opt_steps", "copies", "gan_steps", "critic_iter")
         self.at_least(2, "gan_batch")
         self.at_least(0, "feat_beta", "feat_sigma", "beta", "sigma", "lr", "clip", "lr_critic", "lr_mask")
         self.at_least(4, *(key for key in ("critic_channels", "critic_size") if getattr(self, key) is not None))
 
     @property
     def cost(self) -> str:
-        return f"{self.feat_steps * self.copies}+{self.gan_steps * self.gan_batch}+{self.steps * self.copies}"
+        return f"{self.feat_steps * self.copies}+{self.gan_steps * self.gan_batch}+{self.opt_steps * self.copies}"
 
     def __call__(self, problem: Problem) -> list[Explanation]:
         """K explanations; input_mask (H,W) in [0,1], the map; feat_mask (H,W), the features' bits per pixel;
@@ -154,7 +154,7 @@ class InputIBA(MapMethod):
 
         return learn(
             x,
-            self.steps,
+            self.opt_steps,
             self.lr,
             self.beta,
             lambda alpha: gates(alpha, self.sigma),

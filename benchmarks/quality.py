@@ -3,6 +3,7 @@
     python benchmarks/quality.py                       50 scenes with planted evidence, on --model (emblem-m-rcnn)
     python benchmarks/quality.py --real                the nine detections on the five darknet_* photos
     python benchmarks/quality.py --real --split held   the COCO photos kept out of tuning (ids above 542)
+    python benchmarks/quality.py --real --curve        quality against network images, 12 to 1,600, per mask method
     python benchmarks/quality.py --real --split tune   the photos and COCO ids up to 542, which presets were tuned on
 
 Scenes: series 3, which no network was trained or tuned on; the detection with the highest score of each. `evidence` is
@@ -12,7 +13,8 @@ of one run, and of the runs from a 2 x 2 grid of starts, lie on both emblems of 
 
 Photos: letterboxed to 320, score > .4, non-maximum suppression over all classes at IoU .45, the first two of each, on
 yolo-fastest-1.1. `other` is insertion - deletion of the same map on yolo-fastest-1.1-xl, for the objects that it sees
-too (same class, IoU >= .5, score > .1). `share` is the part of the map's positive mass in the box.
+too (same class, IoU >= .5, score > .1). `share` is the part of the map's positive mass in the box, `mask` that on the
+object's instance mask, of the COCO photos (a map that is even over the picture has the mask's part of it).
 Budgets are presets: quick (at most 20 network images), detect-yolo (50), thorough (200). Curves: 50 steps, blurred
 substrate, 28 x 28 cells, full budget. Rows that do not fit in --minutes are printed as `not run (time)`.
 """
@@ -38,17 +40,20 @@ from igos.config import build_method  # noqa: E402
 from igos.context import Context  # noqa: E402
 from igos.diverse import covered, start_mask  # noqa: E402
 from igos.emblems import scene  # noqa: E402
-from igos.metrics import Deletion, EvidencePointing, EvidenceShare, Insertion, Pointing  # noqa: E402
+from igos.metrics import Deletion, EnergyMask, EvidencePointing, EvidenceShare, Insertion, Pointing  # noqa: E402
 from igos.ops import upscale  # noqa: E402
 from igos.presets import read_preset  # noqa: E402
 from igos.problem import explain_problem, make_problem  # noqa: E402
-from igos.truth import Truth, match, scene_truth  # noqa: E402
+from igos.truth import Truth, known, match, scene_truth  # noqa: E402
 from igos.types import Adapter, Explanation, Image, Problem, Target  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+INSTANCES = DATA / "coco" / "instances.json"
+CURVE = {"iGOS++": 4, "iGOS+": 2, "I-GOS": 1}  # terms: network images per path point and step
+BUDGETS = (12, 20, 48, 100, 200, 400, 800, 1600)
 HEAD = {"method": 20, "opt": 4, "preset": 15, "images": 6, "deletion": 8, "insertion": 9, "difference": 10, "se": 5}
 TAIL = {"pointing": 8, "seconds": 7, "objects": 7}
-REAL = {**HEAD, "other": 6, "share": 6, **TAIL}
+REAL = {**HEAD, "other": 6, "share": 6, "mask": 6, **TAIL}
 SCENES = {**HEAD, "evidence": 8, "lift": 6, "hit": 6, **TAIL}
 SERIES = 3  # of igos.emblems; 0 is for training, 1 for measuring the networks, 2 the samples, 4 for tuning presets
 
@@ -88,7 +93,10 @@ def cases(own: Adapter, other: Adapter, paths: Sequence[Path]) -> list[Case]:
         keep = nms(_boxes(seen), torch.tensor([t.score for t in seen]), 0.45)[:2]
         targets = [seen[int(i)] for i in keep]
         second = other.detect(image, 0.1)
-        made.append(Case(image, targets, [_same(t, second) for t in targets], [None] * len(targets)))
+        truths = known(str(path), str(INSTANCES)) if path.parent == INSTANCES.parent / "images" else []
+        made.append(
+            Case(image, targets, [_same(t, second) for t in targets], [match(t, image, truths) for t in targets])
+        )
     return made
 
 
@@ -121,6 +129,13 @@ def random_map(problem: Problem) -> list[Explanation]:
     return [Explanation(m, t, i, "random") for m, t, i in zip(maps, problem.targets, problem.images, strict=True)]
 
 
+def centred(problem: Problem) -> list[Explanation]:
+    """A Gaussian over the picture, whatever the target is."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 28), torch.linspace(-1, 1, 28), indexing="ij")
+    heat = torch.exp(-2 * (x**2 + y**2))
+    return [Explanation(heat, t, i, "centred") for t, i in zip(problem.targets, problem.images, strict=True)]
+
+
 def box_prior(problem: Problem) -> list[Explanation]:
     """A Gaussian over the box: exp(-2 ((x-cx)/w)^2 - 2 ((y-cy)/h)^2)."""
     made = []
@@ -139,6 +154,7 @@ def plans(
 ) -> Iterator[tuple[str, str | None, str | None, Callable[[Problem], list[Explanation]]]]:
     """(method, opt, preset, call), the most telling rows first; gradients and masks: images of IG and of RISE."""
     yield "random", None, None, random_map
+    yield "centred", None, None, centred
     yield "box prior", None, None, box_prior
     for n in gradients:
         ig = {"baseline": "blur", "aggregate": "sum_abs", "n_steps": n}
@@ -154,11 +170,27 @@ def plans(
                 yield method, opt, preset, build_method(method, {"opt": opt}, read_preset(preset))
 
 
+def curve() -> Iterator[tuple[str, str, str, Callable[[Problem], list[Explanation]]]]:
+    """The default preset's settings with more or fewer steps, up to 24 of them; then more path points."""
+    for budget in BUDGETS:
+        for method, terms in CURVE.items():
+            points = max(1, round(budget / terms / 24), 2 if terms < 4 and budget >= 48 else 1)
+            settings = {"opt": "NAG", "ig_iter": points, "iterations": max(1, budget // (terms * points))}
+            yield method, "NAG", "detect-yolo", build_method(method, settings, read_preset("detect-yolo"))
+
+
 def measure(
     call: Any, own: Adapter, other: Adapter | None, data: Sequence[Case], seed: int, steps: int
 ) -> dict[str, Any]:
     """Means over the objects of one method."""
-    metrics = (Deletion(steps=steps), Insertion(steps=steps), Pointing(), EvidenceShare(), EvidencePointing())
+    metrics = (
+        Deletion(steps=steps),
+        Insertion(steps=steps),
+        Pointing(),
+        EvidenceShare(),
+        EvidencePointing(),
+        EnergyMask(),
+    )
     figures: list[dict[str, float]] = []
     for case in data:
         problem = make_problem(own, case.image, case.targets, seed=seed)
@@ -172,7 +204,7 @@ def measure(
             transfer.update({i: n.value - d.value for i, d, n in zip(both, deleted, inserted, strict=True)})
         for i, e in enumerate(made):
             told = e.scores[-len(metrics) :]  # before them stand the method's own
-            deletion, insertion, pointing, evidence, hit = (s.value for s in told)
+            deletion, insertion, pointing, evidence, hit, mask = (s.value for s in told)
             figures.append(
                 {
                     "deletion": deletion,
@@ -180,6 +212,7 @@ def measure(
                     "difference": insertion - deletion,
                     "other": transfer[i],
                     "share": _share(e, problem.size),
+                    "mask": mask,
                     "pointing": pointing,
                     "evidence": evidence,
                     "lift": told[3].detail["evidence_lift"],
@@ -227,6 +260,7 @@ def _share(e: Explanation, size: tuple[int, int]) -> float:
 def main() -> None:
     parser = table.parser(__doc__ or "")
     parser.add_argument("--real", action="store_true", help="on the real photos in ../shared/data")
+    parser.add_argument("--curve", action="store_true", help="with --real: quality against network images")
     parser.add_argument("--model", default="emblem-m-rcnn", help="the bundled detector that sees the scenes")
     parser.add_argument("--scenes", type=int, default=50)
     parser.add_argument("--series", type=int, default=SERIES)
@@ -238,6 +272,8 @@ def main() -> None:
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
     end = time.monotonic() + 60 * flags.minutes
+    if flags.curve and not flags.real:
+        raise SystemExit("--curve goes with --real")
     if flags.real and not DATA.exists():
         raise SystemExit(f"real data missing: {DATA}")
     own, other = (network(""), network("-xl")) if flags.real else (igos.load(flags.model), None)
@@ -248,7 +284,7 @@ def main() -> None:
     longest = 0.0
     budgets = ((20, 50, 200), (20, 50, 200, 500)) if flags.real else ((20, 50), (20, 200))
     presets = flags.presets or (["detect-yolo", "quick", "thorough"] if flags.real else [own.preset])
-    for method, opt, preset, call in plans(presets, *budgets):
+    for method, opt, preset, call in curve() if flags.curve else plans(presets, *budgets):
         if flags.only and method not in flags.only and f"{method}/{opt}" not in flags.only:
             continue
         row: dict[str, Any] = {"method": method, "opt": opt or "", "preset": preset or "", "split": where}

@@ -52,8 +52,7 @@ def make_problem(
     generators = []
     for target, start in zip(targets, starts or [None] * k, strict=True):
         key = f"{seed}|{picture}|{target.label}|{target.index}|{target.part}|{start}"
-        digest = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
-        generators.append(torch.Generator().manual_seed(digest))
+        generators.append(torch.Generator().manual_seed(_digest(key)))
     scorer = adapter.scorer(targets, score, batch)
     scorer.precision = PRECISIONS[precision]
     free = free_memory(x.device) if batch is None else None
@@ -73,7 +72,12 @@ def make_problem(
         references=references,
         detect=adapter.detections,
         statistics=statistics,
+        picture_seed=_digest(f"{seed}|{picture}"),
     )
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def free_memory(device: torch.device) -> int | None:

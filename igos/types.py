@@ -182,7 +182,7 @@ class Problem:
     is. The generators make each explanation independent of its batch. `images` (K) carry geometry and the source
     picture. references (R,3,H,W) in [0,1] are other pictures, for the methods that compare with them.
     detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections. statistics of a
-    layer, for the methods that put noise there.
+    layer, for the methods that put noise there. picture_seed: of what explanations of one picture may share.
     """
 
     x: Tensor
@@ -196,6 +196,7 @@ class Problem:
     references: Tensor | None = None
     detect: Callable[[Tensor], list[Detections]] | None = None
     statistics: Statistics | None = None
+    picture_seed: int = 0
 
     def __post_init__(self) -> None:
         if self.x.ndim != 4 or self.x.shape[1] != 3 or self.x.shape != self.x0.shape:

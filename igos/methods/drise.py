@@ -5,11 +5,12 @@ CVPR 2021. https://arxiv.org/abs/2006.03204
 
 d = (box L, class probabilities P, objectness O), over all that the detector sees in the masked picture. P_t is that
 of the detection in the whole picture that fits the target best (largest IoU * P[label]); the target's class alone
-where none overlaps it. The paper takes 5,000 masks.
+where none overlaps it. The paper takes 5,000 masks; here all objects of a picture share them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from igos.methods.rise import RISE
-from igos.types import ConfigError, Detections, Problem, Scorer
+from igos.types import ConfigError, Detections, Explanation, Problem
 
 
 @dataclass(frozen=True)
@@ -28,25 +29,43 @@ class DRISE(RISE):
     name: ClassVar[str] = "drise"
     paper: ClassVar[str] = "Petsiuk et al. 2021 (CVPR)"
 
-    def _scorer(self, problem: Problem) -> Scorer:
-        """w_i in place of the pinned score."""
-        detect = problem.detect
-        if detect is None or any(t.box is None for t in problem.targets):
+    def __call__(self, problem: Problem) -> list[Explanation]:
+        """K explanations; those of one picture share the masks, and so the passes: each counts them all."""
+        x, n = problem.x, self.n_masks
+        if problem.detect is None or any(t.box is None for t in problem.targets):
             raise ConfigError(
                 "drise matches detections: it needs a detector and targets with boxes; rise needs neither"
             )
-        boxes = torch.stack([t.box.to(problem.x) for t in problem.targets if t.box is not None])
-        labels = [t.label for t in problem.targets]
-        shared = problem.x.stride(0) == 0
-        whole = [d for x in (problem.x[:1] if shared else problem.x).split(1) for d in detect(x)]
-        problem.score.forward_images += 1
-        vectors = [_vector(boxes[k], labels[k], whole[0 if shared else k]) for k in range(len(boxes))]
+        total = x.new_zeros(len(x), *problem.size)
+        every = list(range(len(x)))
+        for rows in [every] if x.stride(0) == 0 or len(x) == 1 else [[k] for k in every]:
+            made: dict[int, Tensor] = {}
 
-        def forward(pictures: Tensor, rows: Tensor) -> Tensor:
-            found = zip(detect(pictures), rows.tolist(), strict=True)
-            return torch.stack([similarity(boxes[k], vectors[k], d) for d, k in found])
+            def pictures(part: slice, row: int = rows[0], made: dict[int, Tensor] = made) -> Tensor:
+                each = range(problem.picture_seed + part.start, problem.picture_seed + part.stop)
+                made[part.start] = self._masks(problem, list(each))
+                return x[row : row + 1] * made[part.start][:, None]
 
-        return problem.score.scoring(forward)
+            seen = problem.score.scoring(self._weights(problem, problem.detect, rows))
+            for part, w, _ in seen.stream(torch.full((n,), rows[0], device=x.device), pictures):
+                total[rows] += torch.einsum("nk,nhw->khw", w.to(x), made.pop(part.start))
+            problem.score.forward_images[rows] += 1
+            problem.score.forward_images[rows[1:]] += n
+        return self.explain(problem, total / (n * self.p))
+
+    def _weights(
+        self, problem: Problem, detect: Callable[[Tensor], list[Detections]], rows: list[int]
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        """Masked pictures (n,3,H,W) -> w_i (n,R) for the targets of these rows, which are of one picture."""
+        (whole,) = detect(problem.x[rows[:1]])
+        boxes = [t.box.to(problem.x) for t in problem.targets if t.box is not None]
+        vectors = {k: _vector(boxes[k], problem.targets[k].label, whole) for k in rows}
+
+        def forward(pictures: Tensor, _: Tensor) -> Tensor:
+            found = [[similarity(boxes[k], vectors[k], d) for k in rows] for d in detect(pictures)]
+            return torch.stack([torch.stack(w) for w in found])
+
+        return forward
 
 
 def similarity(box: Tensor, vector: Tensor, found: Detections) -> Tensor:

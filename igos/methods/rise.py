@@ -16,7 +16,7 @@ from torch import Tensor
 
 from igos.methods.attribution import MapMethod, seeds
 from igos.ops import upscale
-from igos.types import ConfigError, Explanation, Problem, Scorer
+from igos.types import ConfigError, Explanation, Problem
 
 
 @dataclass(frozen=True)
@@ -44,27 +44,24 @@ class RISE(MapMethod):
     def __call__(self, problem: Problem) -> list[Explanation]:
         """K explanations; saliency is the score-weighted mean mask, arrays nothing."""
         k, n = len(problem.x), self.n_masks
-        height, width = problem.size
         seed = seeds(problem).cpu()
         job = torch.arange(k * n)
         row, draw = job // n, job % n
         made: dict[int, Tensor] = {}
 
         def pictures(part: slice) -> Tensor:
-            masks = [
-                self._mask(height, width, int(seed[r]) + int(i)) for r, i in zip(row[part], draw[part], strict=True)
-            ]
-            made[part.start] = torch.stack(masks).to(problem.x)
+            made[part.start] = self._masks(problem, (seed[row[part]] + draw[part]).tolist())
             return problem.x[row[part]] * made[part.start][:, None]
 
-        total = problem.x.new_zeros(k, height, width)
-        for part, scores, _ in self._scorer(problem).stream(row.to(problem.x.device), pictures):
+        total = problem.x.new_zeros(k, *problem.size)
+        for part, scores, _ in problem.score.stream(row.to(problem.x.device), pictures):
             weighted = scores.to(total)[:, None, None] * made.pop(part.start)
             total.index_add_(0, row[part].to(total.device), weighted)
         return self.explain(problem, total / (n * self.p))
 
-    def _scorer(self, problem: Problem) -> Scorer:
-        return problem.score
+    def _masks(self, problem: Problem, each: list[int]) -> Tensor:
+        """One mask (n,H,W) per seed."""
+        return torch.stack([self._mask(*problem.size, seed) for seed in each]).to(problem.x)
 
     def _mask(self, height: int, width: int, seed: int) -> Tensor:
         """One smooth mask (H,W) in [0,1]: cells of ceil(H/s) x ceil(W/s) px, shifted by less than a cell."""

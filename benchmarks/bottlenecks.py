@@ -30,6 +30,7 @@ from igos.config import build_method  # noqa: E402
 from igos.context import Context  # noqa: E402
 from igos.emblems import scene  # noqa: E402
 from igos.estimation import estimate, statistics_for  # noqa: E402
+from igos.extras import Extras  # noqa: E402
 from igos.methods.input_iba import InputIBA  # noqa: E402
 from igos.metrics import Deletion, Insertion  # noqa: E402
 from igos.metrics.ehr import QUANTILES, effective_heat  # noqa: E402
@@ -74,7 +75,7 @@ def ehr(e: Explanation, region: np.ndarray) -> float:
 def measure(adapter: Adapter, call: Any, cases: list[Case], statistics: Any) -> dict[str, Any]:
     figures = []
     for image, target, truth in cases:
-        problem = make_problem(adapter, image, [target], statistics=statistics)
+        problem = make_problem(adapter, image, [target], extras=Extras(statistics=statistics))
         (e,) = explain_problem(problem, call, (Deletion(steps=25), Insertion(steps=25)), Context([truth]))
         deletion, insertion = (s.value for s in e.scores[-2:])
         regions = (truth.mask, np.any(truth.evidence, axis=0)) if truth is not None else ()
@@ -125,7 +126,7 @@ def cost(adapter: Adapter, method: InputIBA, case: Case, rounds: int) -> dict[st
     seconds: dict[str, list[float]] = {"ours": [], "plain": []}
     for _ in range(rounds):
         for name in seconds:
-            problem = make_problem(adapter, case[0], [case[1]], statistics=statistics_for(adapter))
+            problem = make_problem(adapter, case[0], [case[1]], extras=Extras(statistics=statistics_for(adapter)))
             adapter.module.requires_grad_(name == "plain")
             begin = time.perf_counter()
             passes(method, problem, lean=name == "ours")

@@ -41,6 +41,7 @@ class ClassifierAdapter:
     """
 
     default_target = "top1"
+    patterns: str | None = None  # a file of them, where one ships
     parts = ("class",)
     detections = None
 

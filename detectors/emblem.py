@@ -33,6 +33,7 @@ SCENE, SINGLE = 160, 96  # px, the side of a detector's and of a classifier's pi
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 WIDTHS, PYRAMID, HIDDEN = (48, 96, 160), 64, 192
 FILES = {"emblem-m-rcnn": "emblem-rcnn", "emblem-f-rcnn": "emblem-rcnn"}  # one training for both
+PATTERNS = ".patterns.safetensors"
 MASK_HEAD = ("roi_heads.mask_head.", "roi_heads.mask_predictor.")
 
 
@@ -122,8 +123,17 @@ def load_emblem(
     """
     if dataset not in (None, "emblems"):
         raise ConfigError(f"--dataset {dataset}: {name} knows the classes of emblems only")
-    path = weights or resources.folder("weights") / f"{FILES.get(name, name)}.safetensors"
-    state = load_state_dict(path)
+    stem = str(resources.folder("weights") / FILES.get(name, name))
+    path = weights or f"{stem}.safetensors"
+    adapter = _build(name, load_state_dict(path), path, device)
+    if weights is None and Path(f"{stem}{PATTERNS}").is_file():
+        adapter.patterns = f"{stem}{PATTERNS}"
+    return adapter
+
+
+def _build(
+    name: str, state: dict[str, Tensor], path: str | Path, device: str | torch.device | None
+) -> RCNNAdapter | YOLOAdapter | ClassifierAdapter:
     if name == "emblem-yolov3spp":
         cfg = resources.folder("configs") / f"{name}.cfg"
         yolo = Darknet(parse_cfg(cfg), cfg, ULTRALYTICS_EPS)

@@ -54,6 +54,7 @@ class RCNNAdapter:
     """
 
     default_target = "all"
+    patterns: str | None = None  # a file of them, where one ships
 
     @property
     def parts(self) -> tuple[str, ...]:

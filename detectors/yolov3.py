@@ -43,6 +43,7 @@ class YOLOAdapter:
     """A folded Darknet network in eval mode, owned by the adapter; pictures go in as RGB in [0,1]."""
 
     default_target = "all"
+    patterns: str | None = None  # a file of them, where one ships
     parts = ("class", "box", "class_box")
 
     def __init__(

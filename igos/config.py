@@ -9,16 +9,35 @@ from typing import Any
 
 import yaml
 
-from igos.methods import ALIASES, METHODS, default_score, needs_references, needs_statistics
+from igos.methods import ALIASES, METHODS, default_score, needs_patterns, needs_references, needs_statistics
 from igos.metrics import DEFAULT_METRICS, METRICS
 from igos.optim import OPTIMIZERS
-from igos.presets import RUN_TYPES, Run, coerce, lookup, memory_size, pick_preset, settings_of
+from igos.presets import RUN_TYPES, Run, coerce, lookup, memory_size, normalise, pick_preset, settings_of
 from igos.targets import Selector
 from igos.types import ConfigError
 
 METHOD_FLAGS = ("opt", "form", "size", "iterations", "ig_iter", "alpha", "L1", "L2", "layer")
 IN_UNIT = ("threshold", "init_val")
-POSITIVE = ("input_size", "num_samples", "diverse_k", "threads", "batch", "iterations", "ig_iter", "size")
+POSITIVE = (
+    "start_index",
+    "stride",
+    "end",
+    "input_size",
+    "num_samples",
+    "diverse_k",
+    "threads",
+    "batch",
+    "iterations",
+    "ig_iter",
+    "size",
+)
+
+
+NEEDS = {
+    "references": (needs_references, "compares with other pictures; exp_grad and gradient_shap do"),
+    "patterns": (needs_patterns, "goes back through patterns; the pattern_* methods do"),
+    "stats": (needs_statistics, "needs statistics of a layer; iba and input_iba do"),
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +53,11 @@ class Plan:
     def score(self) -> str:
         return self.run.score or default_score(self.method, [self.run.part])
 
+    @property
+    def label(self) -> str:
+        """The method's name, and its optimiser's."""
+        return " ".join(str(part) for part in (self.method.name, getattr(self.method, "opt", None)) if part)
+
     def as_preset(self) -> dict[str, Any]:
         """Plain data for run.yaml: as a preset it repeats this run."""
         values = {k: v for k, v in asdict(self.run).items() if v not in (None, [])}
@@ -48,6 +72,12 @@ def resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
 
     Raises ConfigError for anything unknown, of the wrong type, out of range, or of no use to the method.
     """
+    plan = _resolve(flags, default_preset)
+    _check_needs(flags, [plan])
+    return plan
+
+
+def _resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
     preset = pick_preset(flags.get("config"), default_preset, flags)
     values = {
         key: coerce(_name(key), value, RUN_TYPES[key])
@@ -59,7 +89,7 @@ def resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
     values["set"] = [*coerce("set", preset.get("set") or [], list[str]), *asked]
     _check(values)
     name = lookup(values.get("method", "iGOS++"), METHODS, "method", ALIASES)
-    metric_names = [lookup(m, [*METRICS, "none"], "metric") for m in values.get("metrics") or DEFAULT_METRICS]
+    metric_names = [lookup(m, [*METRICS, "none"], "metric") for m in values.get("metrics") or _usual_metrics(values)]
     if "none" in metric_names and len(metric_names) > 1:
         raise ConfigError("--metrics none stands alone")
     own = settings_of(METHODS[name])
@@ -67,22 +97,55 @@ def resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
     given.update((k, v) for k, v in (_key_value(s) for s in values["set"]) if k in own)
     method = build_method(name, given, preset)
     metrics, used = build_metrics([m for m in metric_names if m != "none"], values["set"])
+    _check_judge(flags, values, metrics)
     for item in asked:
         key = item.split("=")[0]
         if key not in own and key not in used:
             allowed = ", ".join([*own, *sorted(_metric_keys(metrics))])
             raise ConfigError(f"--set {item}: neither {name} nor its metrics have {key!r}; settings: {allowed}")
     _check_diverse(values, method)
-    if flags.get("references") and not needs_references(method):
-        raise ConfigError(f"--references: {name} compares with no other pictures; exp_grad and gradient_shap do")
-    if flags.get("stats") and not needs_statistics(method):
-        raise ConfigError(f"--stats: {name} needs no statistics of a layer; iba and input_iba do")
     values.update(method=name, metrics=[m for m in metric_names if m != "none"])
     values["set"] = [s for s in values["set"] if s.split("=")[0] in used]
     if values.get("diverse_k"):
         values["init_val"] = 0.9 if values.get("init_val") is None else values["init_val"]
         values["init_posi"] = values.get("init_posi") or ["all"]
     return Plan(Run(**values), method, metrics, Selector.parse(values["target"] if values.get("target") else None))
+
+
+def resolve_each(methods: Sequence[str], flags: Mapping[str, Any], default_preset: str) -> list[Plan]:
+    """A Plan for each method, NAME or NAME/OPT, over the same flags; a setting goes to the methods that have it, and
+    `set` takes NAME.KEY=VALUE for one of them. Raises ConfigError as resolve, and for what no method has.
+    """
+    asked = [name.partition("/") for name in methods]
+    names = [lookup(name, METHODS, "method", ALIASES) for name, _, _ in asked]
+    own = {name: settings_of(METHODS[name]) for name in names}
+    for key in (k for k in METHOD_FLAGS if flags.get(k) is not None):
+        if not any(key in known for known in own.values()):
+            raise ConfigError(f"--{key}: none of {', '.join(names)} has it")
+    plans = []
+    for name, (_, slash, opt) in zip(names, asked, strict=True):
+        given = {k: v for k, v in flags.items() if k not in METHOD_FLAGS or k in own[name]}
+        given["set"] = [s for item in flags.get("set") or [] for s in _addressed(item, name, own, flags)]
+        plans.append(_resolve({**given, "method": name, **({"opt": opt} if slash else {})}, default_preset))
+    if len({p.label for p in plans}) < len(plans):
+        raise ConfigError(f"--methods: {' '.join(methods)} names one twice")
+    _check_needs(flags, plans)
+    return plans
+
+
+def _addressed(item: str, name: str, own: Mapping[str, Any], flags: Mapping[str, Any]) -> list[str]:
+    """The KEY=VALUE as it concerns the method `name`: [] where it is another's."""
+    owner, _, bare = item.partition("=")[0].rpartition(".")
+    methods = {normalise(a): m for a, m in {**{m: m for m in METHODS}, **ALIASES}.items()}
+    if normalise(owner) in methods:
+        method = methods[normalise(owner)]
+        if method not in own or bare not in own[method]:
+            raise ConfigError(f"--set {item}: {method} is not among --methods or has no setting {bare!r}")
+        return [item[len(owner) + 1 :]] if method == name else []
+    metrics = coerce("--metrics", flags.get("metrics") or list(DEFAULT_METRICS), list[str])
+    shared = owner or any(bare in settings_of(METRICS[lookup(m, METRICS, "metric")]) for m in metrics if m != "none")
+    others = any(bare in known for known in own.values())
+    return [item] if shared or bare in own[name] or not others else []
 
 
 def build_method(name: str, given: Mapping[str, Any], preset: Mapping[str, Any]) -> Any:
@@ -145,9 +208,36 @@ def _check(values: Mapping[str, Any]) -> None:
         least = 2 if key == "size" else 1
         if values.get(key) is not None and values[key] < least:
             raise ConfigError(f"--{key} must be at least {least}, got {values[key]}")
+    start, end = values.get("start_index") or 1, values.get("end")
+    if end is not None and end <= start:
+        raise ConfigError(f"--end {end} ends before --start_index {start}: the picture of that number is not taken")
     memory_size(values.get("max_memory"))
     if not 0 <= values.get("manual_seed", 0) < 2**63:
         raise ConfigError(f"--manual_seed must lie in [0, 2^63), got {values['manual_seed']}")
+
+
+def _check_needs(flags: Mapping[str, Any], plans: Sequence[Plan]) -> None:
+    """What methods need beside the problem is given only where one of them does."""
+    for key, (needs, why) in NEEDS.items():
+        if flags.get(key) and not any(needs(p.method) for p in plans):
+            raise ConfigError(f"--{key}: none of {', '.join(p.method.name for p in plans)} {why}")
+
+
+def _usual_metrics(values: Mapping[str, Any]) -> tuple[str, ...]:
+    return (*DEFAULT_METRICS, "transfer") if values.get("judge") else DEFAULT_METRICS
+
+
+def _check_judge(flags: Mapping[str, Any], values: dict[str, Any], metrics: Sequence[Any]) -> None:
+    """A judge where a metric asks one; that of a preset, without such a metric, is left out."""
+    asking = [m.name for m in metrics if "other" in m.needs]
+    if asking and not values.get("judge"):
+        raise ConfigError(f"--metrics {asking[0]} asks another network: name it by --judge MODEL")
+    for key in ("judge", "judge_file", "judge_cfg"):
+        if flags.get(key) and not (asking and values.get("judge")):
+            need = "--judge MODEL" if asking else "--metrics transfer"
+            raise ConfigError(f"--{key} {flags[key]} is of no use without {need}")
+        if not asking:
+            values.pop(key, None)
 
 
 def _check_diverse(values: Mapping[str, Any], method: Any) -> None:

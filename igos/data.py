@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import glob
 import random
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from igos.types import ConfigError
+from tqdm import tqdm
+
+from igos.types import Adapter, ConfigError, Image, ImageError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.", re.IGNORECASE)  # ImageNet's validation pictures, from 1
+EVERY = range(1, sys.maxsize)
 
 
 def find_pictures(
@@ -18,12 +25,15 @@ def find_pictures(
     seed: int = 0,
     limit: int | None = None,
     flag: str = "--data",
+    numbers: range = EVERY,
     subset: str | None = None,
 ) -> list[tuple[str, str]]:
     """(path, name) of every picture, sorted within each place; name is unique and fit for a folder's name.
 
-    Of a folder that `igos split` made, the attribution set. subset: a file with the names to keep, one per line,
-    with or without suffix. Raises ConfigError for a place that does not exist or holds no pictures.
+    Of a folder that `igos split` made, the attribution set. numbers: which to keep; a picture's number is its place
+    in that order, from 1, or the one in its name for ImageNet's validation pictures. subset: a file with the names to
+    keep, one per line, with or without suffix. Shuffling and the limit come after. Raises ConfigError for a place
+    that does not exist or holds no pictures, and for numbers or names that none has.
     """
     found: dict[Path, Path] = {}
     for place in data:
@@ -42,7 +52,14 @@ def find_pictures(
             if not matches:
                 raise ConfigError(f"{flag} {place}: no such file or folder, and no file matches it as a pattern")
             found.update((p, Path(p.name)) for p in matches)
-    pictures = list(found.items())
+    pictures = [item for i, item in enumerate(found.items(), 1) if _number(item[0].name, i) in numbers]
+    if not pictures:
+        high = max(_number(path.name, i) for i, path in enumerate(found, 1))
+        end = "" if numbers.stop == EVERY.stop else f" --end {numbers.stop}"
+        raise ConfigError(
+            f"--start_index {numbers.start} --stride {numbers.step}{end}: no picture has such a number; "
+            f"those of {flag} run to {high}"
+        )
     if subset is not None:
         kept = _lines(subset)
         pictures = [(p, short) for p, short in pictures if {p.name, p.stem, short.as_posix()} & kept]
@@ -67,6 +84,11 @@ def _lines(path: str) -> set[str]:
         raise ConfigError(f"--subset_file {path}: cannot be read ({error})") from None
 
 
+def _number(name: str, place: int) -> int:
+    numbered = NUMBERED.match(name)
+    return int(numbered[1]) if numbered else place
+
+
 def unique(name: str, taken: set[str]) -> str:
     """The name made safe for a file system, and numbered where it is taken; remembered in `taken`."""
     base = safe_name(name)
@@ -81,3 +103,28 @@ def safe_name(name: str, longest: int = 60) -> str:
     """Letters, digits, - _ + and inner dots only: never a path, never hidden, never empty."""
     kept = "".join(c if c.isalnum() or c in "-_+." else "_" for c in name).strip("._")
     return kept[:longest] or "unnamed"
+
+
+class Images:
+    """Pictures (paths, or whatever the adapter reads) one after the other; those that cannot be read are left out.
+
+    progress: a bar, None on a terminal only. read counts them, unreadable holds why the others were left out. Raises
+    the last reason where none can be read.
+    """
+
+    def __init__(self, adapter: Adapter, pictures: Sequence[Any], progress: bool | None = None) -> None:
+        self.adapter, self.pictures, self.progress = adapter, pictures, progress
+        self.read, self.unreadable = 0, list[ImageError]()
+
+    def __iter__(self) -> Iterator[Image]:
+        hidden = None if self.progress is None else not self.progress
+        for picture in tqdm(self.pictures, unit="picture", disable=hidden, leave=False):
+            try:
+                image = self.adapter.read(picture)
+            except ImageError as error:
+                self.unreadable.append(error)
+                continue
+            self.read += 1
+            yield image
+        if self.unreadable and not self.read:
+            raise self.unreadable[-1]

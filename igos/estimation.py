@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from igos import resources
+from igos.data import Images
 from igos.layers import Split, find
 from igos.statistics import Running, Statistics, fingerprint, read_statistics, same_weights
-from igos.types import Adapter, ConfigError, Image, ImageError
+from igos.types import Adapter, ConfigError, Image
 
 
 def estimate(
     adapter: Adapter,
     layer: str,
-    pictures: Sequence[Any],
+    pictures: Sequence[Any] | Images,
     per: str | None = None,
-    progress: bool | None = None,
 ) -> Statistics:
     """Statistics of the layer's features over pictures (paths or whatever the adapter reads).
 
@@ -29,14 +29,11 @@ def estimate(
     aspect. Pictures that cannot be read are left out. Raises ConfigError for an unknown layer, one without a map,
     and for features whose size changes where every neuron is to have its own statistics.
     """
+    images = pictures if isinstance(pictures, Images) else Images(adapter, pictures)
     per = per or ("channel" if _keeps_aspect(adapter) else "neuron")
     features, pixels = Running(per), Running("channel")
-    name, shape, n = layer, torch.Size(), 0
-    for picture in tqdm(pictures, unit="picture", disable=None if progress is None else not progress, leave=False):
-        try:
-            image = adapter.read(picture)
-        except ImageError:
-            continue
+    name, shape = layer, torch.Size()
+    for image in images:
         name, found = _features(adapter, layer, image)
         shape = shape or found.shape[1:]
         if per == "neuron" and found.shape[1:] != shape:
@@ -46,14 +43,15 @@ def estimate(
             )
         features.add(found)
         pixels.add(image.pixels[None])
-        n += 1
-    if n < 2:
-        raise ConfigError(f"statistics need at least 2 pictures that can be read, got {n} of {len(pictures)}")
+    if images.read < 2:
+        raise ConfigError(
+            f"statistics need at least 2 pictures that can be read, got {images.read} of {len(images.pictures)}"
+        )
     return Statistics(
         model=adapter.name,
         layer=name,
         per=per,
-        n=n,
+        n=images.read,
         mean=features.mean,
         std=features.std,
         active=features.active,
@@ -63,7 +61,7 @@ def estimate(
     )
 
 
-def statistics_for(adapter: Adapter, file: str | None = None, layer: str | None = None) -> Statistics:
+def statistics_for(adapter: Adapter, file: str | Path | None = None, layer: str | None = None) -> Statistics:
     """Those of the file, else those that ship with the model. Raises ConfigError where they do not fit it."""
     if file is None:
         shipped = resources.folder("weights") / "statistics" / f"{adapter.name}.safetensors"

@@ -138,4 +138,5 @@ QUADRATURE = {
     "trapezoid": lambda n: _trapezoid(n, n - 1),
     "riemann_trapezoid": lambda n: _trapezoid(n, n),  # captum's: its weights sum to (n-1)/n
     "gausslegendre": _gauss_legendre,
+    "pgig": lambda n: (np.arange(1, n + 1) / (n + 1), np.full(n, 1 / (n + 1))),  # its code's: the sum is n/(n+1)
 }

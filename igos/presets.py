@@ -16,6 +16,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 
 from igos import resources
+from igos.data import EVERY, find_pictures
 from igos.methods import ALIASES, METHODS
 from igos.metrics import DEFAULT_METRICS
 from igos.optim import OPTIMIZERS
@@ -34,7 +35,8 @@ class Run:
     """The run. A None is decided by the model, the method or the preset."""
 
     model: str | None = _flag(
-        "what to explain: emblem-m-rcnn (bundled), m-rcnn, f-rcnn, yolov3spp, darknet, vgg16, ... (see --list)"
+        "what to explain: emblem-m-rcnn (bundled), m-rcnn, f-rcnn, yolov3spp, darknet, vgg16, ... (see --list)",
+        aliases=("-mn",),
     )
     model_file: str | None = _flag("the model's weights: .pth, .pt, .safetensors or Darknet .weights")
     cfg: str | None = _flag("network description of a darknet model, a .cfg")
@@ -43,16 +45,30 @@ class Run:
     fit: str | None = _flag("how YOLO pictures are brought to size", choices=("stretch", "letterbox"))
     input_size: int | None = _flag("short side (R-CNN), side, a multiple of 32 (YOLO), crop (classifier)")
     dataset: str | None = _flag("whose class names the model knows", choices=("imagenet", "coco", "voc", "emblems"))
-    data: list[str] = _flag("pictures: files, folders (searched through) or glob patterns; the model's samples", ())
-    annotations: str | None = _flag("COCO instances JSON with the objects' truth; instances.json beside a picture")
+    data: list[str] = _flag(
+        "pictures: files, folders (searched through) or glob patterns; the model's samples",
+        (),
+        aliases=("--data_dir", "-da"),
+    )
+    annotations: str | None = _flag(
+        "the objects' truth: COCO's instances JSON, or Pascal VOC's XML (a file or a folder of them); "
+        "instances.json beside a picture"
+    )
     shuffle: bool = _flag("take the pictures in a random order", False)
     subset_file: str | None = _flag("only the pictures that this file names, one per line", aliases=("--subset-file",))
+    start_index: int | None = _flag(
+        "first picture, from 1: its place, or the number in ILSVRC2012_val_... names", aliases=("--start", "-si")
+    )
+    stride: int | None = _flag("take every N-th picture from there", aliases=("-ie",))
+    end: int | None = _flag("the number before which to end", aliases=("-ei",))
     num_samples: int | None = _flag("explain at most so many pictures", aliases=("--val_size",))
-    target: str | None = _flag("all | top1 | index:N | box:x1,y1,x2,y2 (source pixels) | class:NAME")
+    target: str | None = _flag(
+        "all | top1 | index:N | box:x1,y1,x2,y2 (source pixels) | class:NAME | gt (what is annotated) | ann:ID"
+    )
     threshold: float | None = _flag("least score of a detection, in [0,1]; 0.4 for detectors")
     part: str = _flag("what of the detection is explained", "class", choices=PARTS)
     score: str | None = _flag("the score that is explained; prob, or what the method says in --list", choices=SCORES)
-    method: str = _flag("how to explain (see --list)", "iGOS++")
+    method: str = _flag("how to explain (see --list)", "iGOS++", aliases=("-md",))
     opt: str | None = _flag("optimiser of a mask method: LS, NAG or PG; NAG unless the preset says otherwise")
     form: str | None = _flag("default, or published: the papers' explicit step and numbers")
     size: int | None = _flag("the map has N x N cells over the network's picture")
@@ -64,13 +80,19 @@ class Run:
     layer: str | None = _flag("the layer of a method that reads one: its name, or the end of it")
     stats: str | None = _flag("the layer's statistics (iba, input_iba), a file of `igos estimate`; those that ship")
     references: str | None = _flag("pictures to compare with (exp_grad, gradient_shap); the others of --data")
+    patterns: str | None = _flag("file of fit-patterns, for the pattern_* methods; the bundled model's own")
     diverse_k: int | None = _flag("start from each of K x K cells of the object: several explanations of one")
     init_posi: list[str] | None = _flag("which cells start: all, or 0-based row-major numbers; all")
     init_val: float | None = _flag("how deep the starting cell starts: its mask is 1 - init_val; 0.9")
     metrics: list[str] = _flag("figures to compute, or none (see --list)", DEFAULT_METRICS)
+    judge: str | None = _flag("another model, which judges by the metric transfer what the maps show")
+    judge_file: str | None = _flag("the judge's weights")
+    judge_cfg: str | None = _flag("network description of a darknet judge, a .cfg")
     manual_seed: int = _flag("seed of everything random", 0)
     output: str | None = _flag("folder of the results; Output/<time>-<opt>-<method>", aliases=("--out", "--work-dir"))
-    device: str | None = _flag("cpu, cuda, cuda:1, ...; a GPU if there is one")
+    device: str | None = _flag(
+        "cpu, cuda, cuda:1, ... or a GPU's number; a GPU if there is one", aliases=("-gn", "--gpu-id")
+    )
     threads: int | None = _flag("CPU threads")
     batch: int | None = _flag("pictures per network call", aliases=("--batch_size",))
     max_memory: str | None = _flag(
@@ -81,6 +103,22 @@ class Run:
     )
     set: list[str] = _flag("KEY=VALUE: any setting of the method or of a metric (metric.KEY too)", ())
     config: str | None = _flag("preset: a name in configs/, or a YAML file such as an earlier run.yaml")
+
+    @property
+    def numbers(self) -> range:
+        """Which pictures of the data, by number."""
+        return range(self.start_index or EVERY.start, self.end or EVERY.stop, self.stride or 1)
+
+    def pictures(self) -> list[tuple[str, str]]:
+        """(path, name) of the pictures of the data that are taken. Raises ConfigError where there is none."""
+        return find_pictures(
+            self.data,
+            self.shuffle,
+            self.manual_seed,
+            self.num_samples,
+            numbers=self.numbers,
+            subset=self.subset_file,
+        )
 
 
 RUN_TYPES = get_type_hints(Run)
@@ -161,7 +199,7 @@ def read_preset(name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"--config {path}: expected keys and values, got {type(values).__name__}")
     for key in values:
-        if key == "config" or (key not in RUN_TYPES and key not in ("methods", "published", "record")):
+        if key == "config" or (key not in RUN_TYPES and key not in ("methods", "published", "record", "results")):
             near = difflib.get_close_matches(str(key), RUN_TYPES, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(RUN_TYPES)}, methods"
             raise ConfigError(f"--config {path}: unknown key {key!r}; {hint}")

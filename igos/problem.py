@@ -13,13 +13,14 @@ from torch import Tensor
 
 from igos.baselines import baseline
 from igos.context import Context
+from igos.extras import NOTHING, Extras
 from igos.methods import default_score
 from igos.ops import Blend
 from igos.randomise import cascade
 from igos.scorer import PRECISIONS
-from igos.statistics import Statistics
 from igos.targets import check_boxes
-from igos.types import Adapter, Explanation, Image, Problem, Scorer, Target
+from igos.truth import LEAST_IOU, iou, same_class, source_box
+from igos.types import CLASS_THRESHOLD, Adapter, ConfigError, Explanation, Image, Problem, Scorer, Target
 
 LARGEST_BATCH = 64  # pictures in one call; no network gets faster per picture beyond
 
@@ -36,13 +37,13 @@ def make_problem(
     precision: str = "float32",
     starts: Sequence[int | None] | None = None,
     start_masks: Tensor | None = None,
-    references: Tensor | None = None,
-    statistics: Statistics | None = None,
+    extras: Extras = NOTHING,
 ) -> Problem:
     """One image and K targets (a target may stand several times, once per start) as a Problem.
 
     A network call takes `batch` pictures, by default what suits the model, fewer where those would keep more than
-    max_memory bytes; where that is None a device with memory of its own is filled to half of what is free.
+    max_memory bytes; where that is None a device with memory of its own is filled to half of what is free. extras: what
+    the method needs beside.
     Raises ConfigError for a target that cannot be scored, such as a box without area or outside of the picture.
     """
     check_boxes(targets, image)
@@ -69,9 +70,11 @@ def make_problem(
         images=[image] * k,
         start=start_masks,
         starts=starts,
-        references=references,
+        references=extras.references(image) if extras.references else None,
         detect=adapter.detections,
-        statistics=statistics,
+        patterns=extras.patterns,
+        statistics=extras.statistics,
+        probability=adapter.scorer(targets, "prob", batch) if score != "prob" else None,
         picture_seed=_digest(f"{seed}|{picture}"),
     )
 
@@ -95,8 +98,7 @@ def explain_problem(
 ) -> list[Explanation]:
     """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends.
 
-    judge is the score that the metrics ask, where it is not the one that is explained. Metrics that explain again
-    do it with the same method and score, unless the context holds another.
+    judge is the score that the metrics ask, where it is not the one that is explained.
     """
     scorer = problem.score
     before = scorer.forward_images.copy(), scorer.backward_images.copy()
@@ -105,15 +107,7 @@ def explain_problem(
     seconds = (time.perf_counter() - begin) / len(explanations)
     forward, backward = scorer.forward_images - before[0], scorer.backward_images - before[1]
     ends = _ends(problem)
-    judged = problem if judge is None else replace(problem, score=judge)
-
-    def again(p: Problem) -> list[Explanation]:
-        return method(replace(p, score=scorer) if p.score is judged.score else p)
-
-    context = context or Context()
-    context = context if context.explain else replace(context, explain=again)
-    scores = [metric(judged, explanations, context) for metric in metrics]
-    return [
+    made = [
         replace(
             e,
             seed=problem.generators[i].initial_seed(),
@@ -122,13 +116,37 @@ def explain_problem(
             backward_images=int(backward[i]),
             score_original=float(ends[i, 0]),
             score_blurred=float(ends[i, 1]),
-            scores=(*e.scores, *(s[i] for s in scores)),
             start=problem.starts[i] if problem.starts else None,
             arrays=e.arrays if problem.start is None else {**e.arrays, "start_mask": problem.start[i].cpu().numpy()},
             status=e.status if ends[i].isfinite().all() else "not-finite",
         )
         for i, e in enumerate(explanations)
     ]
+    return judged(problem, made, method, metrics, context, judge)
+
+
+def judged(
+    problem: Problem,
+    explanations: Sequence[Explanation],
+    method: Any,
+    metrics: Sequence[Any],
+    context: Context | None = None,
+    judge: Scorer | None = None,
+) -> list[Explanation]:
+    """The explanations, new or read back, with the metrics' figures beside those that they bring.
+
+    Metrics that explain again do it with the same method and score, unless the context holds another.
+    """
+    scorer = problem.score
+    asked = problem if judge is None else replace(problem, score=judge)
+
+    def again(p: Problem) -> list[Explanation]:
+        return method(replace(p, score=scorer) if p.score is asked.score else p)
+
+    context = context or Context()
+    context = context if context.explain else replace(context, explain=again)
+    scores = [metric(asked, explanations, context) for metric in metrics]
+    return [replace(e, scores=(*e.scores, *(s[i] for s in scores))) for i, e in enumerate(explanations)]
 
 
 def _ends(problem: Problem) -> Tensor:
@@ -148,6 +166,32 @@ def judge_of(adapter: Adapter, problem: Problem, score: str | None, method: Any)
     if asked == own and problem.score.precision == torch.float32:
         return None
     return adapter.scorer(problem.targets, asked, problem.score.batch)
+
+
+LEAST_SEEN = 0.1  # the score at which another detector is taken to see an object; a classifier's is CLASS_THRESHOLD
+
+
+def views(other: Adapter, image: Image, targets: Sequence[Target], batch: int | None = None) -> list[Problem | None]:
+    """For Context.other: for each target the same object as another model sees it, or None where it does not.
+
+    The same object is a detection of the same class name with IoU >= 0.5 on source pixels; of a classifier, the class.
+    Raises ConfigError for a classifier beside a detector.
+    """
+    shown = other.read(image.source)
+    seen = other.detect(shown, CLASS_THRESHOLD if other.default_target == "top1" else LEAST_SEEN)
+    if seen and targets and (seen[0].box is None) != (targets[0].box is None):
+        raise ConfigError(f"{other.name} cannot judge: of it and the model explained, one is a classifier")
+    twins = [_twin(t, image, shown, seen) for t in targets]
+    return [None if twin is None else make_problem(other, shown, [twin], batch=batch) for twin in twins]
+
+
+def _twin(target: Target, image: Image, shown: Image, seen: Sequence[Target]) -> Target | None:
+    alike = [t for t in seen if same_class(t.name, target.name)]
+    if target.box is None or not alike:
+        return alike[0] if alike else None
+    overlap = [iou(source_box(t, shown), source_box(target, image)) for t in alike]
+    best = max(range(len(alike)), key=overlap.__getitem__)
+    return alike[best] if overlap[best] >= LEAST_IOU else None
 
 
 def completed(context: Context, metrics: Sequence[Any], adapter: Adapter, problem: Problem, score: str) -> Context:

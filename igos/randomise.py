@@ -67,6 +67,7 @@ def cascade(
         other: Any = copy.copy(adapter)
         other.module = randomise(adapter.module, names[:depth], seed)
         scorer = other.scorer(problem.targets, score, problem.score.batch)
-        return replace(problem, score=scorer, detect=other.detections)
+        probability = other.scorer(problem.targets, "prob", problem.score.batch) if problem.probability else None
+        return replace(problem, score=scorer, detect=other.detections, probability=probability)
 
     return names, randomised

@@ -4,6 +4,8 @@
     results.jsonl   a row per explanation, written as soon as it is known; results.csv, the same at the end
     <folder>/       per explanation: explanation.npz (write_arrays) and its pictures (igos.report)
 
+`igos evaluate` adds metrics.csv, metrics.json and the mean curves; its folder can be opened again to go on with it.
+
 Files are written under a temporary name and renamed; rows are appended whole, and a torn last line is cut off.
 """
 
@@ -15,15 +17,17 @@ import json
 import math
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 
 from igos.files import write_bytes
-from igos.types import ConfigError, Explanation
+from igos.metrics import METRICS
+from igos.types import ConfigError, Explanation, Image, Score, Target
 
 RUN_FILES = ("run.yaml", "results.jsonl", "results.csv")
 ROW_KEYS = [
@@ -58,14 +62,26 @@ ROW_KEYS = [
     "seed",
     "folder",
 ]
+OWN_ARRAYS = {"saliency", "saliency_source", "attribution", "masks", "box"}  # of write_arrays, beside <name>_curve
+KEPT = (
+    "method", "opt", "form", "start", "status", "seconds", "network_images", "backward_images", "seed",
+    "score_original", "score_blurred",
+)  # fmt: skip
 
 
 class RunFolder:
-    """One run's folder, open for writing. Raises ConfigError if it cannot be written or holds another run."""
+    """One run's folder, open for writing. Raises ConfigError if it cannot be written or holds another run.
 
-    def __init__(self, path: str | Path) -> None:
+    resume: settings as for write_run; a folder that holds a run of just these is gone on with, its rows are kept.
+    """
+
+    def __init__(self, path: str | Path, resume: Mapping[str, Any] | None = None) -> None:
         self.path = Path(path)
         self.rows: list[dict[str, Any]] = []
+        self._made: list[Path] = []
+        if resume is not None and (self.path / "run.yaml").is_file():
+            self._reopen(resume)
+            return
         try:
             self._made = [p for p in (self.path, *self.path.parents) if not p.exists()]
             if any((self.path / name).exists() for name in RUN_FILES):
@@ -78,9 +94,18 @@ class RunFolder:
             reason = error.strerror or error
             raise ConfigError(f"--output {self.path}: this folder cannot be written ({reason})") from None
 
+    def _reopen(self, values: Mapping[str, Any]) -> None:
+        there, now = read_run(self.path), yaml.safe_load(_yaml(values))
+        keys = [k for k in {**there, **now} if k != "record" and there.get(k) != now.get(k)]
+        if keys:
+            told = "; ".join(f"{k}: {there.get(k)} there, {now.get(k)} now" for k in keys)
+            raise ConfigError(f"--output {self.path}: holds a run with other settings ({told}); choose a new folder")
+        self.rows = read_rows(self.path)
+        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.rows)
+        write_bytes(self.path / "results.jsonl", lines.encode())  # without a torn last line
+
     def write_run(self, values: Mapping[str, Any]) -> None:
-        text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
-        write_bytes(self.path / "run.yaml", text.encode())
+        write_bytes(self.path / "run.yaml", _yaml(values).encode())
 
     def write_json(self, name: str, values: Any) -> None:
         write_bytes(self.path / name, (json.dumps(values, indent=1) + "\n").encode())
@@ -100,16 +125,20 @@ class RunFolder:
             if not any(parent.iterdir()):
                 parent.rmdir()
 
+    def write_csv(self, name: str, rows: Sequence[Mapping[str, Any]], keys: Sequence[str] = ()) -> None:
+        """A table with a column for every key of some row; `keys` where there is no row."""
+        text = io.StringIO()
+        columns = list(dict.fromkeys(k for row in rows for k in row)) or list(keys)
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_bytes(self.path / name, text.getvalue().encode(errors="backslashreplace"))
+
     def finish(self) -> None:
         """Write results.csv from the rows so far; boxes as four numbers between spaces."""
-        keys = list(dict.fromkeys(k for row in self.rows for k in row)) or list(ROW_KEYS)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, keys, lineterminator="\n")
-        writer.writeheader()
-        for row in self.rows:
-            box = row.get("box")
-            writer.writerow({**row, "box": " ".join(f"{v:g}" for v in box) if box else ""})
-        write_bytes(self.path / "results.csv", text.getvalue().encode(errors="backslashreplace"))
+        boxes = (" ".join(f"{v:g}" for v in row.get("box") or ()) for row in self.rows)
+        rows = [{**row, "box": box} for row, box in zip(self.rows, boxes, strict=True)]
+        self.write_csv("results.csv", rows, ROW_KEYS)
 
     def discard(self) -> None:
         """Take back an empty run: the files written so far and the folders made for it."""
@@ -191,6 +220,64 @@ def read_rows(folder: str | Path) -> list[dict[str, Any]]:
             if n < len(lines) - 1:
                 raise ConfigError(f"{path}, line {n + 1}: damaged") from None
     return rows
+
+
+def read_run(folder: str | Path) -> dict[str, Any]:
+    """The settings of a run's folder, its run.yaml. Raises ConfigError without any."""
+    path = Path(folder) / "run.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise ConfigError(f"{folder}: holds no run.yaml; is it the folder of a run?") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: damaged ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: damaged (no keys and values)")
+    return values
+
+
+def read_arrays(folder: str | Path) -> dict[str, np.ndarray]:
+    """What write_arrays wrote into an explanation's folder. Raises ConfigError if it is missing or damaged."""
+    path = Path(folder) / "explanation.npz"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"{path}: damaged ({error})") from None
+
+
+def restored(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray], target: Target, image: Image) -> Explanation:
+    """The explanation that a row and its arrays were written from, for the same target and image as they were.
+
+    Its scores are those of METRICS and completeness_error, with their curves; their details stay in the row, and
+    the method's settings in run.yaml.
+    """
+    better = {"completeness_error": "lower", **{name: make().better for name, make in METRICS.items()}}
+    scores = [
+        Score(n, math.nan if row.get(n) is None else row[n], b, arrays.get(f"{n}_curve"))
+        for n, b in better.items()
+        if row.get(n) is not None or f"{n}_reason" in row
+    ]
+    rest = {k: a for k, a in arrays.items() if k not in OWN_ARRAYS and not k.endswith("_curve")}
+    attribution, masks = (torch.from_numpy(arrays[k]) if k in arrays else None for k in ("attribution", "masks"))
+    return Explanation(
+        saliency=torch.from_numpy(arrays["saliency"]),
+        target=target,
+        image=image,
+        attribution=attribution,
+        masks=masks,
+        trace={k.removeprefix("trace_"): a for k, a in rest.items() if k.startswith("trace_")},
+        arrays={k: a for k, a in rest.items() if not k.startswith("trace_")},
+        scores=tuple(scores),
+        warnings=tuple(w for w in (row["warning"] or "").split("; ") if w),
+        **{k: row[k] for k in KEPT},
+    )
+
+
+def _yaml(values: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
 
 
 def _plain(value: Any) -> Any:

@@ -6,9 +6,10 @@ file -> read -> Image -> detect -> [Target] -> select -> Problem -> method -> [E
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,19 +17,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from igos import diverse, report, results
+from igos.annotations import known
 from igos.config import Plan, build_method, build_metrics
 from igos.context import Context
-from igos.data import find_pictures, unique
-from igos.estimation import statistics_for
-from igos.methods import default_score, needs_references, needs_statistics
+from igos.data import unique
+from igos.extras import NOTHING, Extras, extras, extras_of
+from igos.methods import default_score
 from igos.metrics import DEFAULT_METRICS
 from igos.presets import Run, memory_size, pick_preset
-from igos.problem import completed, explain_problem, judge_of, make_problem
-from igos.references import Source, generated, source
+from igos.problem import completed, explain_problem, judge_of, judged, make_problem, views
 from igos.results import RunFolder
 from igos.statistics import Statistics
-from igos.truth import Truth, known, match
-from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Target
+from igos.truth import Truth, match
+from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Target
 
 
 def explain(
@@ -47,18 +48,21 @@ def explain(
     config: str | None = None,
     context: Context | None = None,
     references: Tensor | None = None,
-    stats: str | Statistics | None = None,
+    judge: Adapter | None = None,
+    patterns: Mapping[str, Tensor] | str | Path | None = None,
+    stats: Statistics | str | Path | None = None,
     **settings: Any,
 ) -> list[Explanation]:
     """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS).
 
     method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables;
     config names a preset, by default the model's, for the method's settings; context holds what is known of the
-    targets, one Truth each, by default from instances.json beside the picture. score {prob, logit} is by default the
-    method's own; batch, max_memory (bytes) and precision {float32, bfloat16} say how the network is run (make_problem);
-    references (R,3,H,W) in [0,1] are pictures to compare with, by default generated ones, for the
-    methods that want them; stats, of igos.estimate or its file, the statistics of a layer, by default those that ship
-    with the model. Raises ConfigError for what the method does not know.
+    targets, one Truth each, by default from instances.json beside the picture; judge is another network, for the
+    metric transfer. score {prob, logit} is by default the method's own; batch, max_memory (bytes) and precision
+    {float32, bfloat16} say how the network is run (make_problem). What methods need beside (igos/extras.py):
+    references (R,3,H,W) in [0,1], pictures to compare with, by default generated ones; patterns, by layer or a file of
+    fit-patterns, and stats, of igos.estimate or its file, by default those that ship with the model. Raises
+    ConfigError for what the method does not know.
     """
     if not targets:
         return []
@@ -70,11 +74,7 @@ def explain(
     else:
         call = method
     made = [m for name in metrics for m in ([name] if callable(name) else build_metrics([name])[0])]
-    if references is None and needs_references(call):
-        references = generated(image)
     asked = score or default_score(call, [t.part for t in targets])
-    if needs_statistics(call) and not isinstance(stats, Statistics):
-        stats = statistics_for(adapter, stats, call.layer)
     problem = make_problem(
         adapter,
         image,
@@ -84,12 +84,13 @@ def explain(
         batch=batch,
         max_memory=max_memory,
         precision=precision,
-        references=references,
-        statistics=stats if isinstance(stats, Statistics) else None,
+        extras=extras([call], adapter, references=references, patterns=patterns, stats=stats)[0],
     )
     if context is None:
         truths = known(image.path) if image.path else []
         context = Context([match(t, image, truths) for t in targets])
+    if judge is not None:
+        context = replace(context, other=views(judge, image, targets, batch))
     context = completed(context, made, adapter, problem, asked)
     return explain_problem(problem, call, made, context, judge_of(adapter, problem, score, call))
 
@@ -99,88 +100,129 @@ LARGEST_GROUP = 16  # objects in one batch: memory grows with them, the maps do 
 
 @dataclass(frozen=True)
 class Job:
-    """One explanation to make: what, from which start cell (None: from ones), and into which folder."""
+    """One explanation to make: what, from which start cell (None: from ones), and into which folder; view: the same
+    object as the judge sees it.
+    """
 
     target: Target
     start: int | None
     folder: str
+    view: Problem | None = None
 
 
-def run(plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None = None) -> float:
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture and what is to be explained in it: truths, what is known of its objects; seconds, what finding the
+    targets took.
+    """
+
+    image: Image
+    truths: Sequence[Truth]
+    jobs: Sequence[Job]
+    seconds: float
+
+
+def run(
+    plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None = None, judge: Adapter | None = None
+) -> float:
     """Explain every picture of the plan into the folder; answers the share of time spent in the network.
 
-    A picture that cannot be read, or in which the target is not seen, becomes a row and the run goes on.
-    Raises ImageError or ConfigError when that is so of every picture.
+    A picture that cannot be read, or in which the target is not seen, becomes a row and the run goes on; judge is
+    the other network of the metrics that ask one. Raises ImageError or ConfigError when that is so of every picture.
     """
     config = plan.run
-    pictures = find_pictures(
-        config.data, config.shuffle, config.manual_seed, config.num_samples, subset=config.subset_file
-    )
-    plan.selector.check(adapter)
-    if config.part not in adapter.parts:
-        raise ConfigError(f"--part {config.part}: {adapter.name} has no such part; it has {', '.join(adapter.parts)}")
-    compare = source(adapter, config.references, config.data)[0] if needs_references(plan.method) else None
-    known_layer = statistics_for(adapter, config.stats, plan.method.layer) if needs_statistics(plan.method) else None
+    found = config.pictures()
+    (needed,) = extras_of(config, [plan.method], adapter)
     begin, network = time.perf_counter(), 0.0
-    failures: list[IgosError] = []
-    bar = tqdm(total=0, unit="object", disable=None if progress is None else not progress, leave=False)
-    with bar:
-        for path, name in pictures:
-            row = {"image": path, "method": plan.method.name, "opt": getattr(plan.method, "opt", None)}
-            try:
-                image = adapter.read(path)
-            except ImageError as error:
-                failures.append(error)
-                folder.add({**row, "status": "unreadable", "error": str(error)})
-                continue
-            entry = time.perf_counter()
-            targets, seen = plan.selector.select(adapter, image, config.threshold)
-            network += time.perf_counter() - entry
-            if not targets:
-                why = f"{path}: nothing to explain among {seen}"
-                if plan.selector.kind not in ("", "all"):
-                    failures.append(ConfigError(f"--target {config.target}: {why}"))
-                folder.add({**row, "status": "skipped", "error": why})
-                continue
-            truths = known(path, config.annotations)
-            groups = _jobs(config, [replace(t, part=config.part) for t in targets], name)
-            bar.total = (bar.total or 0) + sum(len(group) for group in groups)
+    with bar(progress) as shown:
+        row = {"method": plan.method.name, "opt": getattr(plan.method, "opt", None)}
+        for picture in pictures(plan, adapter, folder, found, judge, row):
+            network += picture.seconds
+            groups = _groups(config, picture.jobs)
+            shown.total = (shown.total or 0) + sum(len(group) for group in groups)
             for group in groups:
-                explanations, seconds = _explain_group(plan, adapter, image, group, truths, compare, known_layer)
+                explanations, seconds = explain_group(plan, adapter, picture, group, needed)
                 network += seconds
-                _write(folder, group, explanations, truths)
-                bar.update(len(group))
-                bar.set_postfix_str(_averages(folder.rows))
-    if len(failures) == len(pictures):
-        more = f" (and so in all {len(failures)} pictures)" if len(failures) > 1 else ""
-        raise type(failures[0])(f"{failures[0]}{more}")
+                _write(folder, group, explanations, picture.truths)
+                shown.update(len(group))
+                shown.set_postfix_str(_averages(folder.rows))
     return network / (time.perf_counter() - begin)
 
 
-def _jobs(config: Run, targets: Sequence[Target], name: str) -> list[list[Job]]:
-    """What goes through the network together: all objects of a picture, or all starts of one object."""
-    taken: set[str] = set()
-    places = [f"{name}/{unique(f'{i}-{t.name}', taken)}" for i, t in enumerate(targets)]
-    if config.diverse_k is None:
-        jobs = [Job(t, None, place) for t, place in zip(targets, places, strict=True)]
-        return [jobs[i : i + LARGEST_GROUP] for i in range(0, len(jobs), LARGEST_GROUP)]
-    starts = diverse.positions(config.diverse_k, config.init_posi or ["all"])
-    return [
-        [Job(t, start, f"{place}/start-{start}") for start in starts] for t, place in zip(targets, places, strict=True)
-    ]
+def bar(progress: bool | None) -> tqdm:
+    """A bar of objects; None: on a terminal only."""
+    return tqdm(total=0, unit="object", disable=None if progress is None else not progress, leave=False)
 
 
-def _explain_group(
+def pictures(
     plan: Plan,
     adapter: Adapter,
-    image: Image,
+    folder: RunFolder,
+    found: Sequence[tuple[str, str]],
+    judge: Adapter | None = None,
+    row: Mapping[str, Any] | None = None,
+) -> Iterator[Picture]:
+    """The pictures (path, name) in which there is something to explain; of the others each becomes a row with the
+    values of `row`.
+
+    Raises, at the end, ImageError or ConfigError when none could be read or held the target asked for.
+    """
+    config, selector = plan.run, plan.selector
+    selector.check(adapter)
+    if config.part not in adapter.parts:
+        raise ConfigError(f"--part {config.part}: {adapter.name} has no such part; it has {', '.join(adapter.parts)}")
+    failures: list[IgosError] = []
+    for path, name in found:
+        try:
+            image = adapter.read(path)
+        except ImageError as error:
+            failures.append(error)
+            folder.add({"image": path, **(row or {}), "status": "unreadable", "error": str(error)})
+            continue
+        truths, begin = selector.concerned(known(path, config.annotations)), time.perf_counter()
+        targets, seen = selector.select(adapter, image, config.threshold, truths)
+        seconds = time.perf_counter() - begin
+        if not targets:
+            why = f"{path}: nothing to explain among {seen}"
+            if selector.kind not in ("", "all"):
+                failures.append(ConfigError(f"--target {config.target}: {why}"))
+            folder.add({"image": path, **(row or {}), "status": "skipped", "error": why})
+            continue
+        targets = [replace(t, part=config.part) for t in targets]
+        seen_too = views(judge, image, targets, config.batch) if judge else [None] * len(targets)
+        taken: set[str] = set()
+        places = [f"{name}/{unique(f'{i}-{t.name}', taken)}" for i, t in enumerate(targets)]
+        jobs = [Job(t, None, place, view) for t, place, view in zip(targets, places, seen_too, strict=True)]
+        yield Picture(image, truths, jobs, seconds)
+    if found and len(failures) == len(found):
+        more = f" (and so in all {len(failures)} pictures)" if len(failures) > 1 else ""
+        raise type(failures[0])(f"{failures[0]}{more}")
+
+
+def _groups(config: Run, jobs: Sequence[Job]) -> list[list[Job]]:
+    """What goes through the network together: all objects of a picture, or all starts of one object."""
+    if config.diverse_k is None:
+        return grouped(jobs)
+    starts = diverse.positions(config.diverse_k, config.init_posi or ["all"])
+    return [[replace(job, start=start, folder=f"{job.folder}/start-{start}") for start in starts] for job in jobs]
+
+
+def grouped(jobs: Sequence[Job]) -> list[list[Job]]:
+    return [list(jobs[i : i + LARGEST_GROUP]) for i in range(0, len(jobs), LARGEST_GROUP)]
+
+
+def explain_group(
+    plan: Plan,
+    adapter: Adapter,
+    picture: Picture,
     jobs: Sequence[Job],
-    truths: Sequence[Truth],
-    compare: Source | None,
-    statistics: Statistics | None,
+    needed: Extras = NOTHING,
+    saved: Sequence[Explanation] | None = None,
 ) -> tuple[list[Explanation], float]:
-    """The jobs' explanations, made in one batch, and the seconds spent inside the network."""
-    config, starts = plan.run, None
+    """The jobs' explanations, made in one batch or, where saved ones are given, these with the plan's metrics; and
+    the seconds spent inside the network. needed: what the method needs beside the problem.
+    """
+    config, image, starts = plan.run, picture.image, None
     if config.diverse_k is not None:
         size = image.geometry.network
         starts = torch.stack(
@@ -203,13 +245,15 @@ def _explain_group(
         precision=config.precision,
         starts=[j.start for j in jobs],
         start_masks=starts,
-        references=compare(image) if compare else None,
-        statistics=statistics,
+        extras=needed,
     )
-    context = Context([match(j.target, image, truths) for j in jobs])
+    context = Context([match(t, image, picture.truths) for t in targets], other=[j.view for j in jobs])
     context = completed(context, plan.metrics, adapter, problem, plan.score)
     judge = judge_of(adapter, problem, config.score, plan.method)
-    explanations = explain_problem(problem, plan.method, plan.metrics, context, judge)
+    if saved is None:
+        explanations = explain_problem(problem, plan.method, plan.metrics, context, judge)
+    else:
+        explanations = judged(problem, saved, plan.method, plan.metrics, context, judge)
     return explanations, problem.score.seconds + (judge.seconds if judge else 0)
 
 

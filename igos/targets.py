@@ -1,4 +1,4 @@
-"""Which of a picture's detections or classes are explained: all | top1 | index:N | box:... | class:NAME."""
+"""Which of a picture's detections or classes are explained: all, top1, index:N, box:..., class:NAME, gt, ann:ID."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from igos.truth import LEAST_IOU, Truth, iou, same_class, source_box, spellings
 from igos.types import CLASS_THRESHOLD, DETECTION_THRESHOLD, Adapter, ConfigError, Image, Target
 
-FORMS = "all, top1, index:N, box:x1,y1,x2,y2 or class:NAME"
-LEAST_IOU = 0.5
+FORMS = "all, top1, index:N, box:x1,y1,x2,y2, class:NAME, gt or ann:ID"
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Selector:
         if text is None:
             return cls()
         kind, _, value = text.partition(":")
-        if text in ("all", "top1"):
+        if text in ("all", "top1", "gt"):
             return cls(text)
         if kind == "index" and re.fullmatch("[0-9]{1,9}", value):
             return cls(kind, index=int(value))
-        if kind == "class" and value.strip():
+        if kind in ("class", "ann") and value.strip():
             return cls(kind, name=value.strip())
         if kind == "box":
             try:
@@ -49,11 +49,11 @@ class Selector:
     def check(self, adapter: Adapter) -> None:
         """Refuse what can match in no picture. Raises ConfigError."""
         if self.kind == "class":
-            known = {_plain(n) for label in adapter.labels for n in (label, *label.split(","))}
-            if _plain(self.name) not in known:
+            known = {n for label in adapter.labels for n in spellings(label)}
+            if spellings(self.name).isdisjoint(known):
                 import difflib
 
-                near = difflib.get_close_matches(_plain(self.name), sorted(known), n=3)
+                near = difflib.get_close_matches(self.name.lower(), sorted(known), n=3)
                 hint = f"did you mean {' or '.join(near)}?" if near else f"it knows {len(adapter.labels)} classes"
                 raise ConfigError(f"--target class:{self.name}: {adapter.name} has no such class; {hint}")
         if adapter.default_target == "top1" and self.kind == "box":
@@ -61,8 +61,14 @@ class Selector:
         if adapter.default_target == "top1" and self.kind == "index" and self.index >= len(adapter.labels):
             raise ConfigError(f"--target index:{self.index}: {adapter.name} has {len(adapter.labels)} classes")
 
-    def select(self, adapter: Adapter, image: Image, threshold: float | None) -> tuple[list[Target], str]:
-        """The targets, and why there are none."""
+    def concerned(self, truths: Sequence[Truth]) -> list[Truth]:
+        """What is known of the objects asked for: under ann:ID of that one alone."""
+        return [t for t in truths if self.kind != "ann" or t.id == self.name]
+
+    def select(
+        self, adapter: Adapter, image: Image, threshold: float | None, truths: Sequence[Truth] = ()
+    ) -> tuple[list[Target], str]:
+        """The targets, and why there are none; truths: the objects that gt and ann:ID look for."""
         kind = self.kind or adapter.default_target
         classes = adapter.default_target == "top1"
         usual = CLASS_THRESHOLD if classes and kind == "all" else 0.0 if classes else DETECTION_THRESHOLD
@@ -73,16 +79,21 @@ class Selector:
         elif kind == "top1":
             found = seen[:1]
         elif kind == "class":
-            found = [t for t in seen if _plain(self.name) in {_plain(n) for n in (t.name, *t.name.split(","))}]
+            found = [t for t in seen if same_class(self.name, t.name)]
         elif kind == "box":
             found = _best_overlap(seen, image.geometry.to_network(torch.tensor(self.box)))
+        elif kind in ("gt", "ann"):
+            found = annotated(seen, image, self.concerned(truths))
         elif classes:
             found = [t for t in seen if t.label == self.index]
         else:
             found = seen[self.index : self.index + 1]
         what = "classes" if classes else "detections"
         names = ", ".join(f"{t.name} {t.score:.2f}" for t in seen[:5])
-        return found, f"{len(seen)} {what} with score >= {least:g}" + (f" ({names})" if seen else "")
+        told = f"{len(seen)} {what} with score >= {least:g}" + (f" ({names})" if seen else "")
+        if kind in ("gt", "ann"):
+            told += f" for {len(self.concerned(truths))} annotated objects (class, IoU >= {LEAST_IOU})"
+        return found, told
 
 
 def check_boxes(targets: Sequence[Target], image: Image) -> None:
@@ -99,19 +110,23 @@ def check_boxes(targets: Sequence[Target], image: Image) -> None:
             raise ConfigError(f"{told} lies outside of the network's picture of {width} x {height} px")
 
 
-def _plain(name: str) -> str:
-    return name.strip().lower().replace("_", " ")
+def annotated(seen: Sequence[Target], image: Image, truths: Sequence[Truth]) -> list[Target]:
+    """The detections that are one of these objects, one for each: same class, IoU >= 0.5, the best overlap first.
+
+    Of a classifier, which sees no boxes: the classes of the objects.
+    """
+    alike = [(i, j) for i, t in enumerate(seen) for j, truth in enumerate(truths) if same_class(t.name, truth.name)]
+    overlap = {(i, j): 1.0 if seen[i].box is None else iou(source_box(seen[i], image), truths[j].box) for i, j in alike}
+    chosen: set[int] = set()
+    taken: set[int] = set()
+    for i, j in sorted(alike, key=lambda pair: -overlap[pair]):
+        if overlap[i, j] >= LEAST_IOU and i not in chosen and (j not in taken or seen[i].box is None):
+            chosen.add(i)
+            taken.add(j)
+    return [t for i, t in enumerate(seen) if i in chosen]
 
 
 def _best_overlap(targets: Sequence[Target], box: Tensor) -> list[Target]:
-    best, iou = None, LEAST_IOU
-    for target in targets:
-        if target.box is None:
-            continue
-        b = target.box.cpu()
-        side = (torch.minimum(b[2:], box[2:]) - torch.maximum(b[:2], box[:2])).clamp(min=0)
-        overlap = float(side.prod())
-        union = float((b[2:] - b[:2]).prod() + (box[2:] - box[:2]).prod()) - overlap
-        if overlap / max(union, 1e-9) >= iou:
-            best, iou = target, overlap / union
-    return [best] if best is not None else []
+    overlap = [0.0 if t.box is None else iou(t.box.double().cpu().numpy(), box.double().numpy()) for t in targets]
+    best = max(range(len(targets)), key=lambda i: (overlap[i], i), default=None)
+    return [] if best is None or overlap[best] < LEAST_IOU else [targets[best]]

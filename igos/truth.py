@@ -1,6 +1,7 @@
 """What is known about a picture: its objects, their masks and, for planted evidence, what decides their class.
 
-Read from and written to COCO's instances JSON; `evidence` is an extra key of an annotation, a list of RLE masks.
+Read from COCO's instances JSON or Pascal VOC's XML (igos.voc), written as COCO's; `evidence` is an extra key of a
+COCO annotation, a list of RLE masks.
 """
 
 from __future__ import annotations
@@ -8,10 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import torch
@@ -23,16 +22,52 @@ from igos.types import ConfigError, Explanation, Image, Target
 
 FILE = "instances.json"  # looked for beside a picture when no other file is named
 LEAST_IOU = 0.5
+SYNONYMS = {  # Pascal VOC's words, which Darknet's COCO names use too -> COCO's
+    "aeroplane": "airplane",
+    "diningtable": "dining table",
+    "motorbike": "motorcycle",
+    "pottedplant": "potted plant",
+    "sofa": "couch",
+    "tvmonitor": "tv",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """One object: box (4,) xyxy in source pixels, mask (H0,W0) bool, evidence, one mask (H0,W0) bool per emblem."""
+    """One object: box (4,) xyxy in source pixels, mask (H0,W0) bool, evidence, one mask (H0,W0) bool per emblem.
+
+    id: its number in the file (VOC: its place in the picture's list, from 1); difficult: as VOC marks it.
+    """
 
     name: str
     box: np.ndarray
     mask: np.ndarray
     evidence: tuple[np.ndarray, ...] = ()
+    id: str = ""
+    difficult: bool = False
+
+
+def spellings(name: str) -> set[str]:
+    """What a class may be called: the whole name and its parts between commas; case, _ and VOC's words made alike."""
+    plain = {n.strip().lower().replace("_", " ") for n in (name, *name.split(","))}
+    return {SYNONYMS.get(n, n) for n in plain}
+
+
+def same_class(name: str, other: str) -> bool:
+    return not spellings(name).isdisjoint(spellings(other))
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boxes (4,) xyxy."""
+    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    both = float(np.prod(sides.clip(min=0)))
+    return both / max(float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - both, 1e-9)
+
+
+def source_box(target: Target, image: Image) -> np.ndarray:
+    """The box (4,) xyxy float64 in source pixels of a target that has one."""
+    assert target.box is not None
+    return image.geometry.to_source(target.box.double().cpu()).numpy()
 
 
 def scene_truth(scene: Scene) -> list[Truth]:
@@ -45,15 +80,14 @@ def scene_truth(scene: Scene) -> list[Truth]:
 
 def match(target: Target, image: Image, truths: Sequence[Truth]) -> Truth | None:
     """The object of the target's class that its box covers best (IoU >= 0.5); for a classifier all of the class."""
-    alike = [t for t in truths if t.name == target.name]
+    alike = [t for t in truths if same_class(t.name, target.name)]
     if len(alike) < 2 and (target.box is None or not alike):
         return alike[0] if alike else None
     if target.box is None:
         boxes = np.stack([t.box for t in alike])
         box = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
         return Truth(target.name, box, np.any([t.mask for t in alike], axis=0), sum((t.evidence for t in alike), ()))
-    box = image.geometry.to_source(target.box.double().cpu()).numpy()
-    overlap = [_iou(box, t.box) for t in alike]
+    overlap = [iou(source_box(target, image), t.box) for t in alike]
     best = int(np.argmax(overlap))
     return alike[best] if overlap[best] >= LEAST_IOU else None
 
@@ -107,32 +141,11 @@ class Annotations:
             size = int(image["height"]), int(image["width"])
             x, y, w, h = (float(v) for v in a["bbox"])
             box = np.array([x, y, x + w, y + h])
-            mask = _decode(a["segmentation"], size) if a.get("segmentation") else _filled(box, size)
+            mask = _decode(a["segmentation"], size) if a.get("segmentation") else filled(box, size)
             evidence = tuple(_decode(e, size) for e in a.get("evidence", ()))
-            return Truth(self.names[a["category_id"]], box, mask, evidence)
+            return Truth(self.names[a["category_id"]], box, mask, evidence, id=str(a.get("id", "")))
         except (KeyError, ValueError, TypeError) as error:
             raise ConfigError(f"--annotations {self.path}: annotation {a.get('id')} is damaged ({error!r})") from None
-
-
-@lru_cache(maxsize=8)
-def _read(path: str) -> Annotations:
-    return Annotations(path)
-
-
-def known(picture: str, named: str | None = None) -> list[Truth]:
-    """The objects of a picture from the file or folder of XMLs named, else from instances.json beside it, else from
-    annotations/attribution beside the images/attribution that it lies in; [] where there is none.
-    """
-    beside = Path(picture).parent / FILE
-    if named is not None and Path(named).is_dir():
-        return voc_truths(picture, Path(named))
-    if named is None and not beside.is_file():
-        for root in Path(picture).parents:
-            if root.name == "attribution" and root.parent.name == "images":
-                return voc_truths(picture, root.parent.parent / "annotations" / "attribution")
-    if named is None and not beside.is_file():
-        return []
-    return _read(str(named or beside)).of(picture)
 
 
 def write(path: str | Path, names: Sequence[str], pictures: Sequence[tuple[str, Sequence[Truth]]], size: int) -> None:
@@ -174,50 +187,9 @@ def _decode(shape: Any, size: tuple[int, int]) -> np.ndarray:
     return rle.decode(shape).astype(bool)
 
 
-def _filled(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def filled(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The pixels (H,W) bool of a box (4,) xyxy."""
     mask = np.zeros(size, dtype=bool)
     x1, y1, x2, y2 = box.round().astype(int)
     mask[max(y1, 0) : y2, max(x1, 0) : x2] = True
     return mask
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> float:
-    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    both = float(np.prod(sides.clip(min=0)))
-    return both / max(float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - both, 1e-9)
-
-
-def voc_truths(picture: str, folder: Path) -> list[Truth]:
-    """The objects in folder/<the picture's folder>/<stem>.xml or folder/<stem>.xml, Pascal VOC's form; [] without.
-
-    A mask is its box, in the pixels of the size that the XML names. Synsets get the names of
-    imagenet_class_index.json, looked for above the folder. Raises ConfigError for a damaged file.
-    """
-    path = Path(picture)
-    places = [folder / path.parent.name / f"{path.stem}.xml", folder / f"{path.stem}.xml"]
-    file = next((p for p in places if p.is_file()), None)
-    if file is None:
-        return []
-    try:
-        root, names = ElementTree.parse(file).getroot(), _synsets(str(folder.parent.parent))
-        height, width = (int(root.findtext(f"size/{side}", "")) for side in ("height", "width"))
-        made = []
-        for found in root.iter("object"):
-            name = found.findtext("name", "")
-            box = np.array([float(found.findtext(f"bndbox/{key}", "")) for key in ("xmin", "ymin", "xmax", "ymax")])
-            made.append(Truth(names.get(name, name), box, _filled(box, (height, width))))
-        return made
-    except (ElementTree.ParseError, ValueError, OSError) as error:
-        raise ConfigError(f"{file}: not an annotation of Pascal VOC's form ({error})") from None
-
-
-@lru_cache(maxsize=8)
-def _synsets(root: str) -> dict[str, str]:
-    """Synset -> name of imagenet_class_index.json, {} without one."""
-    file = Path(root) / "imagenet_class_index.json"
-    if not file.is_file():
-        return {}
-    try:
-        return {synset: name.replace("_", " ") for synset, name in json.loads(file.read_text()).values()}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise ConfigError(f"{file}: not {{index: [synset, name]}} ({error})") from None

@@ -6,7 +6,7 @@ file -> Adapter.read -> Image -> Adapter.detect -> [Target] -> Adapter.scorer ->
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -181,8 +181,9 @@ class Problem:
     start (K,h,w) in [0,1] is the mask to start from, or None for ones, and starts (K) says which start cell that
     is. The generators make each explanation independent of its batch. `images` (K) carry geometry and the source
     picture. references (R,3,H,W) in [0,1] are other pictures, for the methods that compare with them.
-    detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections. statistics of a
-    layer, for the methods that put noise there. picture_seed: of what explanations of one picture may share.
+    detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections. patterns: of the
+    network's layers by name, each of its weight's shape; statistics of a layer, for the methods that put noise there;
+    probability: the same targets', where score is another. picture_seed: of what explanations of one picture share.
     """
 
     x: Tensor
@@ -195,7 +196,9 @@ class Problem:
     starts: Sequence[int | None] | None = None
     references: Tensor | None = None
     detect: Callable[[Tensor], list[Detections]] | None = None
+    patterns: Mapping[str, Tensor] | None = None
     statistics: Statistics | None = None
+    probability: Scorer | None = None
     picture_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -285,8 +288,17 @@ class Explanation:
 
         return figures.overlay(self)
 
+    def signed(self, **settings: Any) -> np.ndarray:
+        """The attribution in green (for) and red (against), (H,W,3) uint8; settings: those of igos.report.signed.
+
+        Raises ConfigError where there is no attribution.
+        """
+        from igos import report
+
+        return report.signed(self, **settings)
+
     def save(self, folder: str | Path) -> None:
-        """Write explanation.npz, heatmap.png, overlay.png and curves.png into folder."""
+        """Write explanation.npz and every picture that the explanation has the data for into folder."""
         from igos import report, results
 
         results.write_arrays(folder, self)

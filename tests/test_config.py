@@ -10,9 +10,11 @@ import pytest
 import yaml
 
 from igos import resources
+from igos.commands.explain import _parser
+from igos.commands.parts import adapters
 from igos.config import resolve
 from igos.methods import METHODS
-from igos.presets import Run, coerce, lookup, read_preset
+from igos.presets import RUN_TYPES, Run, coerce, lookup, read_preset
 from igos.types import ConfigError
 
 PRESET = "detect-yolo"
@@ -32,6 +34,8 @@ CHANGES: dict[str, Any] = {
     "iterations": 3, "ig_iter": 4, "alpha": 7.0, "L1": 0.3, "L2": 0.7, "diverse_k": 2, "metrics": ["none"],
     "manual_seed": 5, "output": "o", "device": "cpu", "threads": 1, "batch": 2, "set": ["reg=BTV"],
     "config": "quick", "annotations": "a.json", "subset_file": "s.txt",
+    "judge": "emblem-vgg", "max_memory": "2G", "precision": "bfloat16",
+    "start_index": 2, "stride": 3, "end": 9,
 }  # fmt: skip
 
 
@@ -52,8 +56,22 @@ def test_each_flag_of_a_bottleneck_changes_the_run(key: str, value: Any) -> None
     assert f"--{key}" in refusal({"method": "iGOS+", key: value})
 
 
+@pytest.mark.parametrize("key", ["judge_file", "judge_cfg"])
+def test_each_flag_of_the_judge_changes_the_run(key: str) -> None:
+    assert resolve({"judge": "darknet"}, PRESET) != resolve({"judge": "darknet", key: "x"}, PRESET)
+
+
+def test_a_judge_judges_by_transfer_and_transfer_needs_one() -> None:
+    assert resolve({"judge": "emblem-vgg"}, PRESET).run.metrics[-1] == "transfer"
+    assert "--judge" in refusal({"metrics": ["transfer"]}) and "transfer" in refusal(
+        {"judge": "a", "metrics": ["none"]}
+    )
+    assert "--judge" in refusal({"judge_file": "a"})
+
+
 def test_every_flag_is_in_that_table() -> None:
-    assert {f.name for f in fields(Run)} == {*CHANGES, "init_posi", "init_val", "references", "layer", "stats"}
+    others = {"init_posi", "init_val", "references", "patterns", "judge_file", "judge_cfg", "layer", "stats"}
+    assert {f.name for f in fields(Run)} == {*CHANGES, *others}
 
 
 def test_without_flags_it_is_igos_pp_with_nag() -> None:
@@ -199,3 +217,31 @@ def test_large_seeds_and_odd_digits() -> None:
         {"diverse_k": 2, "init_posi": ["\u00b2"]}
     )
     assert "size" in refusal({"size": 10**9})
+
+
+def test_the_spellings_of_the_guided_non_linearity_command() -> None:
+    words = "-md guided_integrated_gradients -mn ResNet50 -si 11 -ie 5 -ei 99 -gn 0 -da photos --model_file w.pth"
+    flags = vars(_parser().parse_args(words.split()))
+    run = resolve({k: v for k, v in flags.items() if k in RUN_TYPES}, "classify").run
+    assert (run.method, run.device, run.data) == ("guided_integrated_gradients", "0", ["photos"])
+    assert run.numbers == range(11, 99, 5), "-ie is the stride, -ei the end"
+    assert _parser().parse_args(["--start", "3"]).start_index == "3"
+    for name in ("ResNet50", "VGG16", "vgg19", "GoogLeNet"):
+        assert lookup(name, adapters().ADAPTERS, "model") == name.lower()
+
+
+@pytest.mark.parametrize("flags", [{"start_index": 0}, {"stride": 0}, {"end": -1}, {"start_index": 5, "end": 5}])
+def test_numbers_of_pictures_that_cannot_be_are_refused(flags: dict[str, int]) -> None:
+    assert f"--{list(flags)[-1]}" in refusal(flags)
+
+
+def test_the_published_comparison_of_guided_non_linearity() -> None:
+    plan = resolve({"config": "gnl-published"}, "classify")
+    method = plan.method
+    assert plan.run.numbers == range(1, 50000, 10) and len(plan.run.numbers) == 5000 and plan.score == "logit"
+    assert (method.name, method.pool_rule, method.baseline) == ("guided_integrated_gradients", "reference", "mean")
+    assert (method.n_steps, method.rule, method.aggregate, method.size) == (50, "gausslegendre", "abs_sum", 224)
+    assert [(m.name, m.steps, m.units) for m in plan.metrics] == [
+        ("deletion_rise", 224, "pixels"),
+        ("insertion_rise", 224, "pixels"),
+    ]

@@ -47,6 +47,10 @@ def test_flags_presets_and_statuses_in_the_readme_exist() -> None:
         "--scenes",
         "--threads",
         "--per_class",
+        "--methods",
+        "--results",
+        "--n_patches",
+        "--write",
         "--out",
     }
     assert set(re.findall(r"(?<![\w-])--[A-Za-z]\w+", README)) <= known

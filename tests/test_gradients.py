@@ -13,6 +13,7 @@ from torch import Tensor
 from detectors.darknet import Darknet, parse_cfg
 from detectors.yolov3 import YOLOAdapter
 from igos.baselines import BASELINES
+from igos.extras import Extras
 from igos.methods import METHODS, attribution, gradients
 from igos.methods.expected_gradients import ExpGrad, GradientShap
 from igos.methods.gradients import (
@@ -24,20 +25,25 @@ from igos.methods.gradients import (
     VarGrad,
 )
 from igos.methods.integrated_gradients import IntegratedGradients, IntegrateGrad
+from igos.methods.substitute import substitutable
 from igos.problem import make_problem
 from igos.types import ConfigError, Explanation, Problem, Target
 from tests.conftest import TinyNet, net_score, toy_image, toy_problem
 from tests.test_darknet import SMALL, enliven
 
 Settings = dict[str, Any]
-NEED_MORE = ("grad_cam", "odam", "drise", "iba", "input_iba")  # layers, or detections: tests/test_peers.py
+# layers, or detections: tests/test_peers.py; patterns: tests/test_patterns.py; statistics: tests/test_iba.py
+NEED_MORE = (
+    *("grad_cam", "odam", "drise", "iba", "input_iba"),
+    *("pattern_net", "pattern_vanilla_grad", "pattern_integrate_grad"),
+)
 QUICK: dict[str, Settings] = {
     "rise": {"n_masks": 6},
     "sg_ig": {"n_steps": 2, "n_samples": 3},
     **{m: {"iterations": 2, "ig_iter": 1} for m in ("I-GOS", "iGOS+", "iGOS++")},
     **{m: {"n_samples": 5} for m in ("smooth_grad", "smooth_grad2", "var_grad", "exp_grad", "gradient_shap")},
-    **{m: {"n_steps": 6} for m in ("guided_ig", "blur_ig", "idgi", "xrai", "integrate_grad")},
-    **{m: {"n_steps": 6} for m in ("integrated_gradients", "guided_integrated_gradients")},
+    **{m: {"n_steps": 6} for m in ("guided_ig", "blur_ig", "idgi", "xrai", "integrate_grad", "interior")},
+    **{m: {"n_steps": 6} for m in ("integrated_gradients", "guided_integrated_gradients", "pattern_integrate_grad")},
 }
 
 
@@ -266,7 +272,9 @@ def detection(tmp_path_factory: pytest.TempPathFactory) -> Problem:
     torch.manual_seed(0)
     adapter = YOLOAdapter(enliven(Darknet(parse_cfg(path), path)), ["thing"], size=(32, 32))
     target = Target(0, "thing", 0.5, torch.tensor([4.0, 4, 20, 28]), index=3)
-    return with_references(make_problem(adapter, toy_image(32, 32), [target] * 2, batch=4))
+    patterns = {n: torch.randn_like(m.weight) for n, m in substitutable(adapter.module).items()}
+    problem = make_problem(adapter, toy_image(32, 32), [target] * 2, batch=4, extras=Extras(patterns=patterns))
+    return with_references(problem)
 
 
 @pytest.mark.parametrize("name", [m for m in METHODS if "iba" not in m])  # those need statistics: tests/test_iba.py

@@ -16,6 +16,7 @@ from torch.distributions import Normal, kl_divergence
 import igos
 from detectors.classifier import ClassifierAdapter
 from igos.emblems import scene
+from igos.extras import Extras
 from igos.methods.attribution import noise
 from igos.methods.bottleneck import gates, information, log_loss
 from igos.methods.iba import IBA, fitted
@@ -72,7 +73,11 @@ def known(adapter: ClassifierAdapter, **more: Any) -> Statistics:
 def problem_of(adapter: ClassifierAdapter, labels: tuple[int, ...] = (0, 1), **more: Any) -> Problem:
     image = toy_image(32, 32)
     return make_problem(
-        adapter, image, [Target(i, "ab"[i], 0.5) for i in labels], statistics=known(adapter, **more), batch=4
+        adapter,
+        image,
+        [Target(i, "ab"[i], 0.5) for i in labels],
+        extras=Extras(statistics=known(adapter, **more)),
+        batch=4,
     )
 
 

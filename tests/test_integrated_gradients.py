@@ -7,6 +7,7 @@ import torch
 
 from igos.baselines import BASELINES
 from igos.methods import RISE, IntegratedGradients
+from igos.methods.attribution import seeds, uniform
 from igos.ops import to_grid
 from igos.path import QUADRATURE, quadrature
 from igos.types import ConfigError
@@ -41,12 +42,26 @@ def test_equals_captum_in_double_precision(rule: str, baseline: str) -> None:
 @pytest.mark.parametrize("rule", QUADRATURE)
 def test_rules_integrate_what_they_should(rule: str) -> None:
     nodes, weights = quadrature(rule, 40)
-    total = 39 / 40 if rule == "riemann_trapezoid" else 1.0
+    total = {"riemann_trapezoid": 39 / 40, "pgig": 40 / 41}.get(rule, 1.0)
     assert float(weights.sum()) == pytest.approx(total)
     assert float((weights * nodes**2).sum()) == pytest.approx(1 / 3, abs=0.03)
     if rule == "gausslegendre":
         nodes, weights = quadrature(rule, 4)
         assert float((weights * nodes**7).sum()) == pytest.approx(1 / 8, abs=1e-12)
+
+
+def test_averaged_noise_equals_captum_from_each_draw() -> None:
+    from captum.attr import IntegratedGradients as Captum
+
+    problem = toy_problem(net_score(2), 2, seeds=[4, 9])
+    made = IntegratedGradients(n_steps=12, baseline="noise", draws=3)(problem)
+    again = toy_problem(net_score(2), 2, seeds=[4, 9])
+    first = seeds(again)
+    for k, e in enumerate(made):
+        starts = uniform(first[k] + torch.arange(3), again.x[:1])
+        theirs = Captum(TinyNet(2)).attribute(again.x[:1].expand(3, -1, -1, -1), starts, target=k, n_steps=4)
+        assert e.attribution is not None and len({s.sum() for s in starts}) == 3
+        assert torch.allclose(e.attribution.double(), theirs.mean(dim=0), atol=1e-6 * float(theirs.abs().max()))
 
 
 def test_it_is_complete_and_exact_on_a_linear_score() -> None:

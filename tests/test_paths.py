@@ -85,6 +85,34 @@ def test_it_becomes_complete_on_a_smooth_network() -> None:
     assert not values(GuidedIG(n_steps=5), same).any(), "a picture that is its baseline"
 
 
+def test_its_path_is_complete_though_the_gradient_at_each_step_s_start_is_not() -> None:
+    """So what misses the score's change is the published rule along the path, not the path."""
+    n, finer = 12, 16
+    problem = toy_problem(score(network()), 1, size=(9, 10))
+    x = problem.x.flatten(1)
+
+    def gradient(a: Tensor) -> Tensor:
+        p = (a * x).view(1, 1, *problem.x.shape[1:]).clone().requires_grad_(True)
+        (g,) = torch.autograd.grad(problem.score(p).sum(), p)
+        return g.flatten(1)
+
+    a, published, integral = torch.zeros_like(x), 0.0, 0.0
+    for s in range(n):
+        due = (s + 1) / n
+        g = gradient(a)
+        moved = advance(a, x, g.abs(), due, max(due - 0.4, 0.0), min(due + 0.4, 1.0), 0.25)
+        step = (moved - a) * x
+        published += float((step * g).sum())
+        amid = [gradient(torch.lerp(a, moved, (j + 0.5) / finer)) for j in range(finer)]
+        integral += float((step * torch.stack(amid).mean(dim=0)).sum())
+        a = moved
+    ends = problem.score(torch.stack([problem.x, torch.zeros_like(problem.x)], dim=1))[0]
+    change = float(ends[0] - ends[1])
+    made = values(GuidedIG(n_steps=n, max_dist=0.4), problem)
+    assert float(made.sum()) == pytest.approx(published, rel=1e-9)
+    assert abs(integral - change) < 0.01 * abs(change) < 0.2 * abs(published - change)
+
+
 def test_an_advance_goes_the_distance_that_is_due_within_its_band() -> None:
     torch.manual_seed(0)
     d, g = torch.rand(3, 50, dtype=torch.float64), torch.rand(3, 50, dtype=torch.float64)

@@ -13,7 +13,7 @@ import yaml
 from detectors.classifier import ClassifierAdapter
 from detectors.emblem import SlimResNet
 from igos import run
-from igos.commands.explain import _record
+from igos.commands.explain import _effective
 from igos.config import resolve
 from igos.methods import METHODS
 from igos.references import MOST, generated, source
@@ -97,7 +97,7 @@ def test_the_run_hands_them_to_the_method_and_writes_them_down(
     flags = {"data": data, "method": "expected_gradients", "metrics": ["none"], "set": ["n_samples=2"]}
     plan = resolve(flags, "classify")
     folder = RunFolder(tmp_path / "out")
-    folder.write_run({**plan.as_preset(), "record": _record(adapter, plan, [])})
+    folder.write_run({**plan.as_preset(), "record": _effective(adapter, plan)})
     run.run(plan, adapter, folder, progress=False)
     assert seen == [[20, 30], [10, 30], [10, 20]]
     record = yaml.safe_load((tmp_path / "out" / "run.yaml").read_text())["record"]

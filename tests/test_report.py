@@ -75,7 +75,7 @@ def extent(mask: np.ndarray) -> tuple[int, int, int, int]:
 
 @pytest.fixture
 def untagged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "_tag", lambda picture, *_: picture)
+    monkeypatch.setattr(figures, "tag", lambda picture, *_: picture)
 
 
 # Files
@@ -295,7 +295,7 @@ def label_of(e: Explanation) -> tuple[int, int, int, int]:
     size = figures._size(e, *figures.LONG_SIDE)
     box = figures._box(e, figures._drawn(e.geometry, figures._whole(e), size))
     plain = np.full((*size, 3), 127, np.uint8)
-    drawn = figures._tag(plain, e.target.name, f"{e.target.score:.2f}", box)
+    drawn = figures.tag(plain, e.target.name, f"{e.target.score:.2f}", box)
     assert drawn.shape == plain.shape
     return extent((drawn != plain).any(axis=2))
 
@@ -334,7 +334,7 @@ def test_a_label_sits_on_its_box_and_grows_with_the_picture() -> None:
 
 def test_where_no_label_fits_there_is_none() -> None:
     plain = np.zeros((720, 12, 3), np.uint8)
-    assert (figures._tag(plain, "dog", "0.89", None) == plain).all()
+    assert (figures.tag(plain, "dog", "0.89", None) == plain).all()
 
 
 # The curves

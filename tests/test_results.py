@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,6 +117,29 @@ def test_pictures_from_files_folders_and_patterns(tmp_path: Path) -> None:
     for place in ("missing.jpg", "empty", "*.tif"):
         with pytest.raises(ConfigError, match="--data"):
             find_pictures([str(tmp_path / place)])
+
+
+def test_pictures_by_number_from_one_with_the_end_left_out(tmp_path: Path) -> None:
+    for i in range(7):
+        (tmp_path / f"{'abcdefg'[i]}.png").touch()
+
+    def names(*numbers: int, **more: Any) -> str:
+        return "".join(n for _, n in find_pictures([str(tmp_path)], numbers=range(*numbers), **more))
+
+    assert names(1, 8) == "abcdefg" and names(1, 7) == "abcdef" and names(2, 8, 3) == "be" and names(7, 99) == "g"
+    assert names(2, 8, 2, limit=2) == "bd", "the limit counts what was chosen"
+    assert sorted(names(2, 8, 2, shuffle=True, seed=1)) == ["b", "d", "f"]
+    with pytest.raises(ConfigError, match="--start_index 8 .*run to 7"):
+        names(8, 100)
+
+
+def test_imagenet_s_validation_pictures_go_by_the_number_in_their_name(tmp_path: Path) -> None:
+    for i in (1, 2, 11, 12, 21, 49991, 50000):
+        (tmp_path / f"ILSVRC2012_val_{i:08}.JPEG").touch()
+    found = find_pictures([str(tmp_path)], numbers=range(1, 50000, 10))
+    assert [int(n[-5:]) for _, n in found] == [1, 11, 21, 49991]
+    with pytest.raises(ConfigError, match="run to 50000"):
+        find_pictures([str(tmp_path)], numbers=range(50001, 60000))
 
 
 def test_the_python_interface_draws_and_shows() -> None:

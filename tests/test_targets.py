@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from igos import diverse
 from igos.targets import Selector
+from igos.truth import Truth
 from igos.types import ConfigError, Explanation, Image, Target
 from tests.conftest import toy_image
 
@@ -43,6 +45,40 @@ def test_forms_of_target() -> None:
     assert select("class:bird", classifier=True) == [0.3], "also when it is not the top class"
     assert select("index:2", classifier=True) == [0.3], "a classifier's index is the class"
     assert select("box:5,2,14,12") == [0.6] and select("box:20,2,30,8") == []
+
+
+def truth(name: str, box: list[float], id: str = "") -> Truth:
+    return Truth(name, np.array(box), np.ones((24, 32), bool), id=id)
+
+
+def annotated(text: str, truths: list[Truth], classifier: bool = False) -> tuple[list[float], str]:
+    selector, detector = Selector.parse(text), Detector(classifier)
+    found, told = selector.select(detector, toy_image(), 0.1, truths)  # type: ignore[arg-type]
+    return [t.score for t in found], told
+
+
+def test_gt_takes_the_detection_of_each_annotated_object() -> None:
+    first, second = truth("dog", [2, 2, 12, 12], "7"), truth("dog", [5, 2, 15, 12], "8")
+    bird, cat = truth("bird", [16, 10, 30, 22], "9"), truth("cat", [2, 2, 12, 12], "10")
+    assert annotated("gt", [first, second, bird])[0] == [0.9, 0.6, 0.3]
+    assert annotated("gt", [second])[0] == [0.6] and annotated("gt", [cat])[0] == []
+    assert annotated("gt", [truth("dog", [2, 2, 12, 6.9])])[0] == [], "IoU .49"
+    assert annotated("gt", [truth("dog", [2, 2, 12, 7.1])])[0] == [0.9], "IoU .51"
+    assert annotated("ann:8", [first, second])[0] == [0.6] and annotated("ann:99", [first])[0] == []
+    assert "2 annotated objects" in annotated("gt", [first, cat])[1]
+
+
+def test_two_detections_of_one_object_are_one() -> None:
+    assert annotated("gt", [truth("dog", [2, 2, 12, 12])])[0] == [0.9]
+
+
+def test_gt_of_a_classifier_is_the_classes_that_are_there() -> None:
+    objects = [truth("hound", [2, 2, 12, 12], "1"), truth("bird", [0, 0, 5, 5], "2")]
+    assert annotated("gt", objects, classifier=True)[0] == [0.9, 0.6, 0.3], (
+        "the toy has the class of dog and hound twice"
+    )
+    assert annotated("ann:2", objects, classifier=True)[0] == [0.3]
+    assert annotated("gt", objects[:1], classifier=True)[0] == [0.9, 0.6]
 
 
 def test_what_matches_in_no_picture_is_refused() -> None:

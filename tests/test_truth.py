@@ -12,11 +12,12 @@ import pytest
 import torch
 from pycocotools.coco import COCO
 
+from igos.annotations import known
 from igos.context import Context
 from igos.diverse import covered, diversity
 from igos.emblems import CLASSES, scene
 from igos.metrics import EvidencePointing, EvidenceShare
-from igos.truth import Annotations, Truth, known, match, peak_on, scene_truth, write
+from igos.truth import Annotations, Truth, match, peak_on, same_class, scene_truth, write
 from igos.types import ConfigError, Explanation, Geometry, Image, Target
 from tests.conftest import toy_image, toy_problem
 
@@ -148,6 +149,56 @@ def test_evidence_metrics_are_unknown_without_truth() -> None:
         for context in (None, Context(), Context([None]), Context([_truth("toy", [0, 0, 5, 5])])):
             (score,) = metric(problem, [e], context)
             assert np.isnan(score.value)
+
+
+XML = """<annotation><filename>dog.jpg</filename><size><width>32</width><height>24</height><depth>3</depth></size>
+<object><name>sofa</name><difficult>1</difficult>
+  <bndbox><xmin>1</xmin><ymin>1</ymin><xmax>32</xmax><ymax>24</ymax></bndbox></object>
+<object><name>dog</name><part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox>
+  </part><bndbox><xmax>14</xmax><ymax>9.5</ymax><xmin>5</xmin><ymin>3</ymin></bndbox></object></annotation>"""
+
+
+def test_voc_is_read_from_a_file_or_a_folder_with_what_is_difficult(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "dog.xml").write_text(XML)
+    for place in (tmp_path, tmp_path / "deep" / "dog.xml"):
+        sofa, dog = known("/photos/dog.jpg", str(place))
+        assert (sofa.name, sofa.difficult, sofa.id) == ("sofa", True, "1")
+        assert (dog.name, dog.difficult, dog.id) == ("dog", False, "2")
+        assert sofa.mask.all() and sofa.mask.shape == (24, 32), "a box of the whole picture, counted from 1"
+        assert dog.box.tolist() == [4, 2, 14, 9.5] and dog.mask[2:9, 4:14].all()
+        assert known("/photos/cat.jpg", str(place)) == []
+    (tmp_path / "deep" / "dog.xml").rename(tmp_path / "other.xml")
+    assert len(known("/photos/dog.jpg", str(tmp_path / "other.xml"))) == 2, "by the file name that it tells"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("<annotation>", "cannot be read as XML"),
+        ("<svg/>", "<annotation> should be"),
+        (XML.replace("<width>32</width>", ""), "size/width"),
+        (XML.replace("<xmax>32</xmax>", "<xmax>wide</xmax>"), "wide"),
+        (XML.replace("<xmax>32</xmax>", "<xmax>0</xmax>"), "without area"),
+    ],
+)
+def test_damaged_voc_files_are_refused_in_one_line(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "dog.xml").write_text(text)
+    with pytest.raises(ConfigError, match=why) as error:
+        known("dog.jpg", str(tmp_path / "dog.xml"))
+    assert "dog.xml" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_folders_and_files_without_voc_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no .xml file"):
+        known("p.jpg", str(tmp_path))
+    with pytest.raises(ConfigError, match="no such file"):
+        known("p.jpg", str(tmp_path / "missing.xml"))
+
+
+def test_classes_are_the_same_under_the_words_of_voc_and_coco() -> None:
+    assert same_class("sofa", "couch") and same_class("tvmonitor", "TV") and same_class("dining_table", "diningtable")
+    assert same_class("tench, Tinca tinca", "tench") and not same_class("cat", "caterpillar")
 
 
 def test_peaks_are_looked_for_on_source_pixels() -> None:

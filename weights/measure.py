@@ -103,6 +103,12 @@ def measure(name: str, count: int) -> dict[str, Any]:
     return dict(zip(COLUMNS, values, strict=True))
 
 
+def write_sums(folder: Path) -> None:
+    files = sorted(folder.rglob("*.safetensors"))
+    sums = "".join(f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.relative_to(folder).as_posix()}\n" for f in files)
+    (folder / "SHA256SUMS").write_text(sums)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=[*DETECTORS, *CLASSIFIERS])
@@ -111,9 +117,7 @@ def main() -> None:
     print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|")
     for name in flags.models:
         print("| " + " | ".join(measure(name, flags.scenes).values()) + " |", flush=True)
-    files = sorted(HERE.glob("*.safetensors"))
-    sums = "".join(f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.name}\n" for f in files)
-    (HERE / "SHA256SUMS").write_text(sums)
+    write_sums(HERE)
 
 
 if __name__ == "__main__":

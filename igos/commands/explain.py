@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import platform
-import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 
 import igos
-from igos import resources
 from igos.commands.listing import listing
-from igos.commands.parts import MODEL_OPTIONS, Parser, adapters, pick_device
+from igos.commands.parts import (
+    Parser,
+    add_flags,
+    add_progress,
+    close,
+    load_models,
+    pick_device,
+    pick_model,
+    record,
+    warn,
+)
 from igos.config import Plan, resolve
-from igos.data import find_pictures
 from igos.methods import needs_references
-from igos.presets import RUN_TYPES, Run, lookup, read_preset
+from igos.metrics import METRICS
 from igos.references import source
 from igos.results import RunFolder
 from igos.run import run
@@ -35,23 +40,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="A flag that is left out is decided by the preset: the one named by --config, else the model's own.",
         allow_abbrev=False,
     )
-    for f in fields(Run):
-        names = [f"--{f.name}", *f.metadata.get("aliases", ())]
-        text = f.metadata["help"].replace("%", "%%")
-        choices = f.metadata.get("choices")
-        text += f" {{{', '.join(choices)}}}" if choices else ""
-        kinds = get_args(RUN_TYPES[f.name]) or (RUN_TYPES[f.name],)
-        if RUN_TYPES[f.name] is bool:
-            parser.add_argument(*names, dest=f.name, action="store_true", default=argparse.SUPPRESS, help=text)
-        elif RUN_TYPES[f.name] == list[str] or list[str] in kinds:
-            more: dict[str, Any] = {"nargs": "+", "action": "extend", "metavar": f.name.upper()}
-            parser.add_argument(*names, dest=f.name, default=argparse.SUPPRESS, help=text, **more)
-        else:
-            parser.add_argument(*names, dest=f.name, default=argparse.SUPPRESS, help=text, metavar="X")
-    parser.add_argument("--gpu-id", metavar="N", help="as --device cuda:N")
-    parser.add_argument("--pbar", action="store_true", help="show progress also where no terminal looks on")
+    add_flags(parser)
+    add_progress(parser)
     parser.add_argument("--list", action="store_true", help="list models, methods, metrics and presets")
-    parser.add_argument("--debug", action="store_true", help="show the trace of an error")
     parser.add_argument("--version", action="version", version=f"igos {igos.__version__}")
     return parser
 
@@ -63,34 +54,24 @@ def explain(words: Sequence[str]) -> int:
         print(listing())
         return 0
     flags.pop("debug")
-    gpu, progress = flags.pop("gpu_id"), True if flags.pop("pbar") else None
-    if gpu is not None:
-        flags.setdefault("device", f"cuda:{gpu}")
-    found = adapters()
-    model = flags.get("model") or _preset_value(flags, "model")
-    if model is None and any(k in flags for k in MODEL_OPTIONS + ("model_file",)):
-        raise ConfigError("no model: these flags belong to one; give --model NAME (see --list)")
-    name = lookup(str(model or found.DEFAULT), found.ADAPTERS, "model")
-    family = found.ADAPTERS[name]
-    if family.samples and "data" not in flags and not _preset_value(flags, "data"):
-        flags["data"] = [str(resources.folder("samples") / family.samples)]
-    plan = resolve({**flags, "model": name}, family.preset)
+    progress = flags.pop("pbar") or None
+    flags, preset = pick_model(flags)
+    plan = resolve(flags, preset)
     config = plan.run
     if not config.data:
         raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
-    find_pictures(config.data, subset=config.subset_file)
+    config.pictures()
     for warning in plan.method.warnings():
         print(f"igos: warning: {warning}", file=sys.stderr)
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = pick_device(config.device)
+    pick_device(config.device)
     folder = RunFolder(config.output or _output_name(plan))
     try:
-        options = {k: getattr(config, k) for k in MODEL_OPTIONS if getattr(config, k) not in (None, False)}
-        adapter = found.load(name, config.model_file, device, **options)
-        folder.write_run({**plan.as_preset(), "record": _record(adapter, plan, words)})
+        adapter, judge = load_models(config)
+        folder.write_run({**plan.as_preset(), "record": {**record(adapter, words), **_effective(adapter, plan)}})
         begin = time.perf_counter()
-        share = run(plan, adapter, folder, progress)
+        share = run(plan, adapter, folder, progress, judge)
     except KeyboardInterrupt:
         if not folder.rows:
             folder.discard()
@@ -99,30 +80,20 @@ def explain(words: Sequence[str]) -> int:
         print(f"igos: interrupted; {len(folder.rows)} finished rows in {folder.path}", file=sys.stderr)
         return 130
     except BaseException:
-        if any(r["folder"] for r in folder.rows):
-            folder.finish()
-        else:
-            folder.discard()
+        close(folder)
         raise
     folder.finish()
-    for row in [r for r in folder.rows if r["error"]][:5]:
-        print(f"igos: {row['status']}: {row['error']}", file=sys.stderr)
-    for warning in list(dict.fromkeys(r["warning"] for r in folder.rows if r["warning"]))[:5]:
-        print(f"igos: warning: {warning}", file=sys.stderr)
+    warn(folder.rows)
     print(table(folder.rows))
     print(f"{time.perf_counter() - begin:.1f} s, {share:.0%} of it inside the network")
     print(folder.path)
     return 0
 
 
-def _preset_value(flags: Mapping[str, Any], key: str) -> Any:
-    """What the preset that the flags name says of key, or None."""
-    return read_preset(flags["config"]).get(key) if flags.get("config") else None
-
-
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The closing table: a line per explanation (at most 40), and the means."""
-    columns = ["score", "deletion", "insertion"]
+    curves = [m for m in METRICS if m.startswith(("deletion", "insertion")) and any(r.get(m) is not None for r in rows)]
+    columns = ["score", *(curves or ["deletion", "insertion"])]
     columns += [key for key in ("evidence_share",) if any(r.get(key) is not None for r in rows)]
     widths = {key: max(len(key), 5) for key in columns}
     lines = [f"{'image':28} {'what':20} {' '.join(columns)} {'images':>6} {'s':>6}  status"]
@@ -157,23 +128,10 @@ def _output_name(plan: Plan) -> str:
     return "Output/" + "-".join(str(p) for p in parts if p)
 
 
-def _record(adapter: Adapter, plan: Plan, words: Sequence[str]) -> dict[str, Any]:
-    """What run.yaml notes beside the settings; not read back."""
+def _effective(adapter: Adapter, plan: Plan) -> dict[str, Any]:
+    """What the settings come to on this model."""
     effective = getattr(plan.method, "effective", dict)
-    compared = {}
+    compared: dict[str, Any] = {}
     if needs_references(plan.method):
         compared = {"references": source(adapter, plan.run.references, plan.run.data)[1]}
-    return {
-        "command": "igos " + shlex.join(words),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "versions": {
-            "igos": igos.__version__,
-            "torch": str(torch.__version__),
-            "python": platform.python_version(),
-        },
-        "device": str(adapter.device),
-        "threads": torch.get_num_threads(),
-        "score": plan.score,
-        **compared,
-        **effective(),
-    }
+    return {"score": plan.score, **compared, **effective()}

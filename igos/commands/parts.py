@@ -1,16 +1,30 @@
-"""What the commands share: flags that refuse in one line, the detectors package, the device."""
+"""What the commands share: flags that refuse in one line, the detectors package, models, the device, the record."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import platform
 import re
+import shlex
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn, get_args
 
 import torch
 
-from igos.types import ConfigError
+import igos
+from igos import resources
+from igos.data import Images, part_of
+from igos.presets import RUN_TYPES, Run, coerce, lookup, read_preset
+from igos.results import RunFolder
+from igos.types import Adapter, ConfigError
+
+MODEL_OPTIONS = ("cfg", "names", "dataset", "input_size", "fit", "pretrained")
 
 MODEL_OPTIONS = ("cfg", "names", "dataset", "input_size", "fit", "pretrained")  # flags that belong to a model
 
@@ -36,12 +50,139 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message} (see --help)")
 
 
+def add_flags(parser: argparse.ArgumentParser, leave_out: Collection[str] = (), only: Collection[str] = ()) -> None:
+    """A flag for every field of Run (but those left out; or only some), and --debug; what is not given is absent."""
+    for f in (f for f in fields(Run) if f.name not in leave_out and (not only or f.name in only)):
+        names = [f"--{f.name}", *f.metadata.get("aliases", ())]
+        text = f.metadata["help"].replace("%", "%%")
+        choices = f.metadata.get("choices")
+        text += f" {{{', '.join(choices)}}}" if choices else ""
+        kinds = get_args(RUN_TYPES[f.name]) or (RUN_TYPES[f.name],)
+        if RUN_TYPES[f.name] is bool:
+            parser.add_argument(*names, dest=f.name, action="store_true", default=argparse.SUPPRESS, help=text)
+        elif RUN_TYPES[f.name] == list[str] or list[str] in kinds:
+            more: dict[str, Any] = {"nargs": "+", "action": "extend", "metavar": f.name.upper()}
+            parser.add_argument(*names, dest=f.name, default=argparse.SUPPRESS, help=text, **more)
+        else:
+            parser.add_argument(*names, dest=f.name, default=argparse.SUPPRESS, help=text, metavar="X")
+    parser.add_argument("--debug", action="store_true", help="show the trace of an error")
+
+
+def add_progress(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pbar", action="store_true", help="show progress also where no terminal looks on")
+
+
+def pick_model(flags: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The flags with the model's name, and with its samples where no pictures are named; the model's preset."""
+    found = adapters()
+    model = flags.get("model") or preset_value(flags, "model")
+    if model is None and any(k in flags for k in (*MODEL_OPTIONS, "model_file")):
+        raise ConfigError("no model: these flags belong to one; give --model NAME (see --list)")
+    name = lookup(str(model or found.DEFAULT), found.ADAPTERS, "model")
+    family = found.ADAPTERS[name]
+    made = {**flags, "model": name}
+    if family.samples and "data" not in flags and not preset_value(flags, "data"):
+        made["data"] = [str(resources.folder("samples") / family.samples)]
+    return made, family.preset
+
+
+LEARNING = ("model", "model_file", *MODEL_OPTIONS, "data", "shuffle", "num_samples", "manual_seed", "device", "threads")
+
+
+def pictures_to_learn(words: Sequence[str], parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Images]:
+    """Of a command that learns something of a model from pictures and writes it: its words, and the pictures.
+
+    The parser gets the flags of the model and the pictures, --out FILE and --pbar; of a folder that `igos split` made
+    the estimation set is taken.
+    """
+    add_flags(parser, only=LEARNING)
+    add_progress(parser)
+    parser.add_argument("--out", metavar="X", help="the file to write, a .safetensors")
+    parser.set_defaults(model=None, data=None)
+    given = parser.parse_args(words)
+    for key in ("model", "data", "out"):
+        if not getattr(given, key):
+            raise ConfigError(f"{str(parser.prog).removeprefix('igos ')} needs --{key} (see --help)")
+    given.out = Path(given.out)
+    if given.out.suffix != ".safetensors" or given.out.is_dir():
+        raise ConfigError(f"--out {given.out}: the name of a file is needed that ends in .safetensors")
+    flags = {k: coerce(f"--{k}", v, RUN_TYPES[k]) for k, v in vars(given).items() if k in RUN_TYPES}
+    found = adapters()
+    flags["model"] = lookup(flags["model"], found.ADAPTERS, "model")
+    config = Run(**{**flags, "data": [str(part_of(place, "estimation")) for place in flags["data"]]})
+    paths = config.pictures()
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    return given, Images(load_models(config)[0], [path for path, _ in paths], given.pbar or None)
+
+
+def tell_unreadable(images: Images) -> None:
+    for error in images.unreadable[:5]:
+        print(f"igos: unreadable: {error}", file=sys.stderr)
+
+
+def preset_value(flags: Mapping[str, Any], key: str) -> Any:
+    """What the preset that the flags name says of key, or None."""
+    return read_preset(flags["config"]).get(key) if flags.get("config") else None
+
+
+def load_models(config: Run) -> tuple[Adapter, Adapter | None]:
+    """The model that is explained and the judge, if there is one, on the run's device."""
+    found, device = adapters(), pick_device(config.device)
+    options = {k: getattr(config, k) for k in MODEL_OPTIONS if getattr(config, k) not in (None, False)}
+    judge = None
+    if config.judge:
+        its: dict[str, Any] = {"cfg": config.judge_cfg} if config.judge_cfg else {}
+        its.update({"pretrained": True} if config.pretrained and not config.judge_file else {})
+        its.update({"names": config.names} if config.judge_cfg and config.names else {})
+        name = lookup(config.judge, found.ADAPTERS, "model")
+        try:
+            judge = found.load(name, config.judge_file, device, **its)
+        except ConfigError as error:
+            raise ConfigError(f"--judge {config.judge}: {error}") from error
+    return found.load(config.model, config.model_file, device, **options), judge
+
+
+def warn(rows: Sequence[Mapping[str, Any]]) -> None:
+    """What did not go well, at most five lines of each kind."""
+    for row in [r for r in rows if r["error"]][:5]:
+        print(f"igos: {row['status']}: {row['error']}", file=sys.stderr)
+    for warning in list(dict.fromkeys(r["warning"] for r in rows if r["warning"]))[:5]:
+        print(f"igos: warning: {warning}", file=sys.stderr)
+
+
+def close(folder: RunFolder) -> None:
+    """After an error: the rows so far, or nothing at all where no explanation is among them."""
+    if any(r["folder"] for r in folder.rows):
+        folder.finish()
+    else:
+        folder.discard()
+
+
+def record(adapter: Adapter, words: Sequence[str]) -> dict[str, Any]:
+    """What run.yaml notes beside the settings; not read back."""
+    return {
+        "command": "igos " + shlex.join(words),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "versions": {
+            "igos": igos.__version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+        "device": str(adapter.device),
+        "threads": torch.get_num_threads(),
+    }
+
+
 def pick_device(name: str | None) -> torch.device:
-    """The named device, else a GPU if there is one, else the CPU. Raises ConfigError if it is not there."""
+    """The named device or the GPU of that number, else a GPU if there is one, else the CPU.
+
+    Raises ConfigError if it is not there.
+    """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device = torch.device(int(name) if name.isdecimal() else name)
         torch.zeros(1, device=device).cpu()
     except Exception as error:  # each backend refuses in its own way
         reason = str(error).strip().split("\n")[0]

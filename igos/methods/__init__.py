@@ -26,7 +26,9 @@ from igos.methods.igos_plus import IGOSPlus
 from igos.methods.igos_pp import IGOSPlusPlus
 from igos.methods.input_iba import InputIBA
 from igos.methods.integrated_gradients import IntegratedGradients, IntegrateGrad
+from igos.methods.interior import Interior
 from igos.methods.odam import ODAM
+from igos.methods.pattern import PatternAttribution, PatternIntegrateGrad, PatternNet
 from igos.methods.rise import RISE
 from igos.methods.xrai import XRAI
 from igos.types import Explanation, Problem
@@ -54,8 +56,9 @@ class Method(Protocol):
 EVERY: tuple[type[Any], ...] = (
     IGOS, IGOSPlus, IGOSPlusPlus,
     VanillaGrad, GradXInput, SmoothGrad, SmoothGrad2, VarGrad, SmoothIntegratedGrad,
-    IntegratedGradients, IntegrateGrad, ExpGrad, GradientShap, GuidedIG, BlurIG, IDGI, XRAI,
-    GuidedBackprop, GuidedIntegratedGradients, GradCAM, ODAM, IBA, InputIBA,
+    IntegratedGradients, IntegrateGrad, Interior, ExpGrad, GradientShap, GuidedIG, BlurIG, IDGI, XRAI,
+    GuidedBackprop, GuidedIntegratedGradients, PatternNet, PatternAttribution, PatternIntegrateGrad, GradCAM, ODAM,
+    IBA, InputIBA,
     RISE, DRISE,
 )  # fmt: skip
 METHODS: dict[str, type[Any]] = {m.name: m for m in EVERY}
@@ -80,6 +83,10 @@ def default_score(method: Any, parts: Iterable[str] = ("class",)) -> str:
 
 def needs_references(method: Any) -> bool:
     return bool(getattr(method, "references", False))
+
+
+def needs_patterns(method: Any) -> bool:
+    return bool(getattr(method, "patterns", False))
 
 
 def needs_statistics(method: Any) -> bool:

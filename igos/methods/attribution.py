@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,6 +38,7 @@ class MapMethod:
     paper: ClassVar[str]
     needs: ClassVar[str] = "gradients"  # or "backward rules", or "black box"
     complete: ClassVar[str] = "no"  # does the attribution sum to what the score moved: yes, no, in the mean
+    closer: ClassVar[str] = "more n_steps bring"  # what makes the attribution's sum come nearer to that
     score: ClassVar[str] = "prob"  # what is explained where the user does not say
     references: ClassVar[bool] = False  # whether it needs Problem.references
     diverse: ClassVar[bool] = False
@@ -58,6 +60,16 @@ class MapMethod:
     def warnings(self) -> list[str]:
         return []
 
+    def incomplete(self, error: Score) -> tuple[str, ...]:
+        """A line where an attribution that should be complete misses the score's change by more than TOLERANCE."""
+        if self.complete != "yes" or not error.value > TOLERANCE:
+            return ()
+        made, moved = error.detail["attribution_sum"], error.detail["score_change"]
+        return (
+            f"{self.name}: the attribution sums to {made:.3g} where the score moves by {moved:.3g} "
+            f"(error {error.value:.0%}): {self.closer} them together",
+        )
+
     def explain(
         self,
         problem: Problem,
@@ -65,6 +77,7 @@ class MapMethod:
         attribution: Tensor | None = None,
         scores: Sequence[tuple[Score, ...]] | None = None,
         warnings: Sequence[tuple[str, ...]] | None = None,
+        arrays: Sequence[dict[str, np.ndarray]] | None = None,
     ) -> list[Explanation]:
         """K explanations from maps (K,h,w) over the picture, which come to lie on the grid as area means."""
         saliency = to_grid(maps[:, None], (self.size, self.size))[:, 0]
@@ -80,6 +93,7 @@ class MapMethod:
                 settings=asdict(self),
                 scores=scores[i] if scores else (),
                 warnings=warnings[i] if warnings else (),
+                arrays=arrays[i] if arrays else {},
             )
             for i in range(len(maps))
         ]
@@ -103,8 +117,6 @@ class AttributionMethod(MapMethod):
 
     aggregate: str = "sum"
 
-    closer: ClassVar[str] = "more n_steps bring"  # what makes the sum come nearer
-
     def __post_init__(self) -> None:
         super().__post_init__()
         self.one_of("aggregate", AGGREGATES)
@@ -117,17 +129,8 @@ class AttributionMethod(MapMethod):
         made = self.attribute(problem)
         k = len(problem.x)
         scores = [(completeness(made.values[i], made.total[i]),) for i in range(k)] if made.total is not None else None
-        warnings = [made.warnings + (self._incomplete(scores[i][0]) if scores else ()) for i in range(k)]
+        warnings = [made.warnings + (self.incomplete(scores[i][0]) if scores else ()) for i in range(k)]
         return self.explain(problem, AGGREGATES[self.aggregate](made.values), made.values, scores, warnings)
-
-    def _incomplete(self, error: Score) -> tuple[str, ...]:
-        if self.complete != "yes" or not error.value > TOLERANCE:
-            return ()
-        made, moved = error.detail["attribution_sum"], error.detail["score_change"]
-        return (
-            f"{self.name}: the attribution sums to {made:.3g} where the score moves by {moved:.3g} "
-            f"(error {error.value:.0%}): {self.closer} them together",
-        )
 
 
 def completeness(attribution: Tensor, total: Tensor) -> Score:

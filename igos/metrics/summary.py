@@ -1,10 +1,14 @@
-"""Many values of one metric: their mean over explanations and over classes, and how many are not known."""
+"""Many values of one metric: their mean over explanations and over classes, how many are not known, and how far the
+mean can be trusted.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from igos.metrics.parts import NAN
 
@@ -30,3 +34,26 @@ def summarise(values: Sequence[float], classes: Sequence[str | int]) -> Summary:
     return Summary(
         sum(known) / count if count else NAN, sum(means) / len(means) if means else NAN, count, len(values) - count
     )
+
+
+def interval(
+    values: Sequence[float], groups: Sequence[str], seed: int = 0, resamples: int = 2000, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of the known values (n). Efron, Tibshirani 1993, chapter 13.
+
+    Whole groups (n), the pictures, are drawn with replacement, since objects of one picture are alike. The draws
+    depend on the seed and the number of groups alone, so methods judged on the same pictures see the same draws. NaN
+    for fewer than two groups with a known value.
+    """
+    place = np.unique(np.asarray(groups), return_inverse=True)[1] if len(groups) else np.zeros(0, int)
+    count = int(place.max(initial=-1)) + 1
+    known = ~np.isnan(np.asarray(values, dtype=float))
+    number = np.bincount(place[known], minlength=count)
+    if (number > 0).sum() < 2:
+        return NAN, NAN
+    total = np.bincount(place[known], np.asarray(values, dtype=float)[known], minlength=count)
+    times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+    drawn = times @ number
+    means = (times @ total)[drawn > 0] / drawn[drawn > 0]
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

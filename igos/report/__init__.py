@@ -13,11 +13,12 @@ import numpy as np
 from PIL import Image as Picture
 
 from igos.files import whole
-from igos.report import figures
+from igos.report import figures, interior
 from igos.report.figures import starts_sheet
+from igos.report.signed import signed
 from igos.types import Explanation
 
-__all__ = ["WRITERS", "html", "starts_sheet", "write_figures", "write_masks", "write_starts"]
+__all__ = ["WRITERS", "html", "signed", "starts_sheet", "write_figures", "write_masks", "write_starts"]
 
 
 def write_heatmap(folder: str | Path, explanation: Explanation) -> None:
@@ -41,13 +42,39 @@ def write_curves(folder: str | Path, explanation: Explanation) -> None:
         figures.curves(explanation, path)
 
 
+def write_attribution(folder: str | Path, explanation: Explanation) -> None:
+    """attribution.png, green for and red against the target, where there is a signed attribution."""
+    if explanation.attribution is None:
+        (Path(folder) / "attribution.png").unlink(missing_ok=True)
+        return
+    with whole(Path(folder) / "attribution.png") as path:
+        path.write_bytes(_png(signed(explanation)))
+
+
+def write_interior(folder: str | Path, explanation: Explanation) -> None:
+    """interior.gif, interior.png and saturation.png, where there are gradients along a path."""
+    if not interior.has_path(explanation):
+        for name in INTERIOR:
+            (Path(folder) / name).unlink(missing_ok=True)
+        return
+    gif, panel, plot = (Path(folder) / name for name in INTERIOR)
+    with whole(gif) as path:
+        interior.loop(explanation, path)
+    with whole(panel) as path:
+        path.write_bytes(_png(interior.panel(explanation)))
+    with _MATPLOTLIB, whole(plot) as path:
+        interior.saturation(explanation, path)
+
+
+INTERIOR = ("interior.gif", "interior.png", "saturation.png")
 MASKS = ("feat_mask", "input_mask")
 _MATPLOTLIB = threading.Lock()  # its font cache is not made for several threads
-WRITERS = (write_curves, write_overlay, write_heatmap)
+WRITERS = (write_curves, write_overlay, write_heatmap, write_attribution, write_interior)
 
 
 def write_figures(folder: str | Path, explanation: Explanation) -> None:
-    """Write heatmap.png, overlay.png and, where deletion or insertion was measured, curves.png into folder.
+    """Write heatmap.png, overlay.png and, where the explanation holds what they show, curves.png, attribution.png
+    and the figures of interior gradients into folder.
 
     Each is complete or absent.
     """

@@ -15,24 +15,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from matplotlib import colormaps, get_data_path
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image as Picture
-from PIL import ImageDraw, ImageFont
 
 from igos.ops import top_area
+from igos.report.layout import INK, LONG_SIDE, LONGEST, SKY, WHITE, captioned, sheet, short, tag, thin
 from igos.types import Explanation, Geometry, Score
 
-LONG_SIDE = (720, 1600)  # drawn pixels: smaller photos are enlarged to it, larger ones reduced
 COLOURS = "inferno"  # perceptually uniform: black, purple, red, orange, yellow
 HEAT, DETAIL = 0.88, 0.35  # at full heat: how much of the photo is covered, how much of its texture returns
 GREY, DIM = 0.6, 0.78  # how grey and how dark the photo is below the map
-WHITE, INK, SKY, LIME = (255, 255, 255), (12, 12, 18), (104, 200, 255), (150, 255, 120)
+LIME = (150, 255, 120)
 DELETION, INSERTION = "#D55E00", "#0072B2"  # Okabe and Ito's vermilion and blue: told apart by all eyes
-TILE, SHEET, GAP = (210, 420), 1600, 14  # drawn pixels: a tile's long side, all columns, between tiles
+TILE, SHEET = (210, 420), 1600  # drawn pixels: a tile's long side, all columns
 MARGIN = 0.25  # of the box's sides, shown round it on a tile
-LONGEST = 48  # letters of a name
 
 Window = tuple[int, int, int, int]
 Colour = tuple[int, int, int]
@@ -52,7 +49,22 @@ def heatmap(e: Explanation) -> np.ndarray:
 def overlay(e: Explanation) -> np.ndarray:
     """The photo with heat, the contour of the top area, box and label; long side 720 to 1600 (H,W,3)."""
     view = _view(e, _whole(e), _size(e, *LONG_SIDE))
-    return _tag(_draw(view), e.target.name, f"{e.target.score:.2f}", view.box)
+    return tag(_draw(view), e.target.name, f"{e.target.score:.2f}", view.box)
+
+
+def canvas(e: Explanation, shortest: int = LONG_SIDE[0], longest: int = LONG_SIDE[1]) -> tuple[np.ndarray, Geometry]:
+    """The photo (h,w,3) uint8, its long side between shortest and longest, and the geometry of maps drawn on it."""
+    size = _size(e, shortest, longest)
+    return _photo(e, _whole(e), size), _drawn(e.geometry, _whole(e), size)
+
+
+def boxed(picture: np.ndarray, e: Explanation, geometry: Geometry) -> np.ndarray:
+    """The picture (h,w,3) uint8 of that geometry with the target's box, if it has one."""
+    box = _box(e, geometry)
+    if box is None:
+        return picture
+    line = _distance_to_box(box, picture.shape[:2], thin(picture))
+    return _line(picture.astype(np.float32), line, 2 * thin(picture), SKY).round().clip(0, 255).astype(np.uint8)
 
 
 def curve_scores(e: Explanation) -> list[Score]:
@@ -81,9 +93,14 @@ def curves(e: Explanation, path: str | Path) -> None:
     axes.set_ylabel("score")
     axes.grid(color="#dddddd", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
-    title = f"{_short(e.target.name, LONGEST)} {e.target.score:.2f}, {e.method}"
+    title = f"{short(e.target.name, LONGEST)} {e.target.score:.2f}, {e.method}"
     axes.set_title(title, loc="left", fontsize=11, parse_math=False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    save(figure, path)
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """As PNG, quickly."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a name in letters that the font lacks
         figure.savefig(path, format="png", pil_kwargs={"compress_level": 1})
@@ -94,13 +111,7 @@ def starts_sheet(explanations: Sequence[Explanation]) -> np.ndarray:
     columns = math.ceil(math.sqrt(len(explanations)))
     long_side = int(np.clip(SHEET // columns, *TILE))
     tiles = [_tile(e, long_side) for e in explanations]
-    height, width = (max(t.shape[i] for t in tiles) for i in (0, 1))
-    rows = math.ceil(len(tiles) / columns)
-    sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), 255, np.uint8)
-    for i, tile in enumerate(tiles):
-        y, x = GAP + i // columns * (height + GAP), GAP + i % columns * (width + GAP)
-        sheet[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
-    return sheet
+    return sheet(tiles, columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,16 +128,19 @@ class _View:
 
 
 def _view(e: Explanation, window: Window, size: tuple[int, int]) -> _View:
-    x1, y1, x2, y2 = window
-    photo = e.image.source[y1:y2, x1:x2]
-    way = cv2.INTER_AREA if math.prod(size) < (y2 - y1) * (x2 - x1) else cv2.INTER_CUBIC
     geometry = _drawn(e.geometry, window, size)
     return _View(
-        photo=cv2.resize(photo, size[::-1], interpolation=way),
+        photo=_photo(e, window, size),
         heat=_heat(e, geometry),
         level=_level(e),
         box=_box(e, geometry),
     )
+
+
+def _photo(e: Explanation, window: Window, size: tuple[int, int]) -> np.ndarray:
+    x1, y1, x2, y2 = window
+    way = cv2.INTER_AREA if math.prod(size) < (y2 - y1) * (x2 - x1) else cv2.INTER_CUBIC
+    return cv2.resize(e.image.source[y1:y2, x1:x2], size[::-1], interpolation=way)
 
 
 def _whole(e: Explanation) -> Window:
@@ -202,7 +216,7 @@ def _mix(picture: np.ndarray, over: np.ndarray | Colour, alpha: np.ndarray) -> n
 def _draw(view: _View, start: np.ndarray | None = None) -> np.ndarray:
     """Heat, contour, start cell and box on the photo."""
     picture: np.ndarray = view.photo.astype(np.float32)
-    unit = _unit(picture)
+    unit = thin(picture)
     if view.level is not None:
         grey = cv2.cvtColor(view.photo, cv2.COLOR_RGB2GRAY).astype(np.float32)
         texture = grey - cv2.GaussianBlur(grey, (0, 0), 8 * unit)
@@ -243,48 +257,8 @@ def _distance_to_box(box: np.ndarray, size: tuple[int, ...], unit: float) -> np.
 def _line(picture: np.ndarray, distance: np.ndarray, width: float, colour: Colour) -> np.ndarray:
     """A line with a dark edge, to be seen on any ground."""
     half = max(width / 2, 0.8)
-    picture = _mix(picture, INK, 0.6 * np.clip(half + _unit(picture) + 0.5 - distance, 0, 1))
+    picture = _mix(picture, INK, 0.6 * np.clip(half + thin(picture) + 0.5 - distance, 0, 1))
     return _mix(picture, colour, np.clip(half + 0.5 - distance, 0, 1))
-
-
-def _unit(picture: np.ndarray) -> float:
-    """The width of a thin line in pixels."""
-    return max(max(picture.shape[:2]) / LONG_SIDE[0], 0.6)
-
-
-@lru_cache(maxsize=16)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
-
-
-def _short(text: str, length: int) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: max(length - 1, 0)].rstrip() + "…"
-
-
-def _tag(picture: np.ndarray, name: str, score: str, box: np.ndarray | None) -> np.ndarray:
-    """The label in a filled tag: above the box, inside it where there is no room, else in the corner.
-
-    The letters shrink, then the name is cut, until the tag lies within the picture.
-    """
-    height, width = picture.shape[:2]
-    full = round(17 * _unit(picture))
-    small = round(0.8 * full)
-    for size, length in [(full, LONGEST), *((small, n) for n in range(LONGEST, 0, -1))]:
-        font, pad = _font(size), round(0.3 * size)
-        text = f"{_short(name, length)} {score}"
-        w, h = math.ceil(font.getlength(text)) + 2 * pad, sum(font.getmetrics()) + pad
-        if w <= width and h <= height:
-            break
-    else:
-        return picture  # no room for any label
-    x, y = (0, 0) if box is None else (box[0], box[1] - h if box[1] >= h else box[1])
-    x, y = int(np.clip(x, 0, width - w)), int(np.clip(y, 0, height - h))
-    image = Picture.fromarray(picture)
-    draw = ImageDraw.Draw(image)
-    draw.rectangle((x, y, x + w - 1, y + h - 1), fill=SKY)
-    draw.text((x + pad, y + pad / 2), text, fill=INK, font=font)
-    return np.asarray(image)
 
 
 def _tile(e: Explanation, long_side: int) -> np.ndarray:
@@ -298,15 +272,4 @@ def _tile(e: Explanation, long_side: int) -> np.ndarray:
         freed = 1 - torch.from_numpy(e.arrays["start_mask"]).float()
         start = geometry.map_to_source(freed).numpy() > 0.5 * float(freed.max())
     figures = [f"{s.name[:3]} {f'{s.value:.2f}'.removeprefix('0')}" for s in curve_scores(e)]
-    return _captioned(_draw(view, start), "  ".join([f"start {e.start}", *figures]))
-
-
-def _captioned(picture: np.ndarray, text: str) -> np.ndarray:
-    """The picture, centred over a line of text."""
-    font = _font(15)
-    line = sum(font.getmetrics()) + 6
-    width = max(picture.shape[1], math.ceil(font.getlength(text)))
-    tile = Picture.new("RGB", (width, picture.shape[0] + line), WHITE)
-    tile.paste(Picture.fromarray(picture), ((width - picture.shape[1]) // 2, 0))
-    ImageDraw.Draw(tile).text((width / 2, picture.shape[0] + 4), text, fill=INK, font=font, anchor="ma")
-    return np.asarray(tile)
+    return captioned(_draw(view, start), "  ".join([f"start {e.start}", *figures]))

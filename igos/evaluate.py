@@ -1,0 +1,203 @@
+"""Several methods on the same targets: each picture is read and its targets are found once; finished cells are kept.
+
+A cell is one target under one method: its maps in <picture>/<n>-<name>/<method>/, its row in results.jsonl.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from igos import results
+from igos.annotations import known
+from igos.config import Plan
+from igos.data import safe_name
+from igos.extras import NOTHING, Extras, extras_of
+from igos.metrics import METRICS
+from igos.problem import views
+from igos.results import RunFolder, read_arrays, restored
+from igos.run import Job, Picture, bar, explain_group, grouped, pictures
+from igos.tables import label
+from igos.truth import iou, source_box
+from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Target
+
+SAME_BOX = 0.9  # the IoU above which a detection is the one that a row tells of
+
+
+def settings(plans: Sequence[Plan], saved: str | None = None) -> dict[str, Any]:
+    """What must be the same where a folder is gone on with; as a preset it names each method's settings."""
+    values = plans[0].as_preset()
+    for key in ("method", "methods", "device", "threads", "batch", "max_memory"):
+        values.pop(key, None)
+    methods: dict[str, dict[str, Any]] = {}
+    for plan in plans:
+        own, opt = asdict(plan.method), getattr(plan.method, "opt", None)
+        methods.setdefault(plan.method.name, {}).update({str(opt): own} if opt else own)
+    return {**values, "methods": methods, **({"results": saved} if saved else {})}
+
+
+def evaluate(
+    plans: Sequence[Plan],
+    adapter: Adapter,
+    folder: RunFolder,
+    judge: Adapter | None = None,
+    progress: bool | None = None,
+    found: Sequence[tuple[str, str]] | None = None,
+) -> None:
+    """Explain and judge every target by every plan, which differ in their method alone; cells that the folder holds
+    are left as they are. found: pictures (path, name), by default those of the plans.
+
+    Raises what a method or metric raises, with the method's name; ImageError or ConfigError when there is nothing to
+    explain in any picture.
+    """
+    found = plans[0].run.pictures() if found is None else found
+    done, told = _held(folder)
+    needed = _extras(plans, adapter)
+    with bar(progress) as shown:
+        for picture in pictures(plans[0], adapter, folder, [f for f in found if f[0] not in told], judge):
+            cells = [(p, [replace(j, folder=f"{j.folder}/{_place(p)}") for j in picture.jobs]) for p in plans]
+            waiting = [(p, g) for p, jobs in cells for g in grouped([j for j in jobs if j.folder not in done])]
+            shown.total = (shown.total or 0) + sum(len(group) for _, group in waiting)
+            for plan, group in waiting:
+                shown.set_postfix_str(plan.method.name)
+                with _named(plan):
+                    explanations, _ = explain_group(plan, adapter, picture, group, needed[plan.label])
+                _keep(folder, group, explanations)
+                shown.update(len(group))
+
+
+def reuse(
+    plans: Mapping[str, Plan],
+    saved: str | Path,
+    adapter: Adapter,
+    folder: RunFolder,
+    judge: Adapter | None = None,
+    progress: bool | None = None,
+) -> None:
+    """Judge the maps that a run's folder holds by the metrics of the plans, one for each `label` of its rows.
+
+    A picture or detection that is not found again becomes a row; if that is so of all, ConfigError or ImageError.
+    """
+    done, _ = _held(folder)
+    by_picture: dict[str, list[Mapping[str, Any]]] = {}
+    for row in results.read_rows(saved):
+        if row["folder"]:
+            by_picture.setdefault(row["image"], []).append(row)
+    missing: list[IgosError] = []
+    again = [p for p in plans.values() if any("explain" in m.needs for m in p.metrics)]
+    needed = dict.fromkeys(plans, NOTHING) | _extras(again, adapter)
+    with bar(progress) as shown:
+        shown.total = sum(map(len, by_picture.values()))
+        for path, rows in by_picture.items():
+            try:
+                image = adapter.read(path)
+            except ImageError as error:
+                missing += [error] * len(rows)
+                _note(folder, path, "unreadable", error)
+                continue
+            found = _again(rows, adapter, image)
+            for lost in (m for m in found if isinstance(m, ConfigError)):
+                missing.append(lost)
+                _note(folder, path, "skipped", lost)
+            pairs = [(r, t) for r, t in zip(rows, found, strict=True) if isinstance(t, Target)]
+            for plan, picture, maps in _saved(plans, image, pairs, judge):
+                waiting = [j for j in picture.jobs if j.folder not in done]
+                for group in grouped(waiting):
+                    kept = [_restored(saved, maps[j.folder], j.target, image) for j in group]
+                    with _named(plan):
+                        explanations, _ = explain_group(plan, adapter, picture, group, needed[plan.label], kept)
+                    _keep(folder, group, explanations)
+                shown.update(len(picture.jobs))
+    if missing and len(missing) == sum(map(len, by_picture.values())):
+        raise missing[0]
+
+
+def _saved(
+    plans: Mapping[str, Plan], image: Image, pairs: Sequence[tuple[Mapping[str, Any], Target]], judge: Adapter | None
+) -> Iterator[tuple[Plan, Picture, dict[str, Mapping[str, Any]]]]:
+    """For each plan the picture with the jobs that its rows tell of, and these rows by their folder."""
+    run = next(iter(plans.values())).run
+    targets = list({id(t): t for _, t in pairs}.values())
+    seen = views(judge, image, targets, run.batch) if judge else [None] * len(targets)
+    view = {id(t): v for t, v in zip(targets, seen, strict=True)}
+    truths = known(image.path, run.annotations) if image.path else []
+    for name, plan in plans.items():
+        own = [(r, t) for r, t in pairs if label(r) == name]
+        jobs = [Job(t, r["start"], r["folder"], view[id(t)]) for r, t in own]
+        yield plan, Picture(image, truths, jobs, 0.0), {r["folder"]: r for r, _ in own}
+
+
+def _extras(plans: Sequence[Plan], adapter: Adapter) -> dict[str, Extras]:
+    """What each plan's method needs beside the problem, by the plan's label; the plans differ in their method alone."""
+    made = extras_of(plans[0].run, [p.method for p in plans], adapter) if plans else []
+    return {p.label: e for p, e in zip(plans, made, strict=True)}
+
+
+def _held(folder: RunFolder) -> tuple[set[str], set[str]]:
+    """What a folder that is gone on with holds: the cells, and the pictures in which there was nothing to explain."""
+    return {r["folder"] for r in folder.rows if r["folder"]}, {r["image"] for r in folder.rows if not r["folder"]}
+
+
+def _note(folder: RunFolder, path: str, status: str, error: IgosError) -> None:
+    """A row for what could not be judged, once."""
+    if not any(r["image"] == path and r["error"] == str(error) for r in folder.rows):
+        folder.add({"image": path, "status": status, "error": str(error)})
+
+
+def _place(plan: Plan) -> str:
+    return safe_name(plan.label.replace(" ", "-"))
+
+
+def _keep(folder: RunFolder, jobs: Iterable[Job], explanations: Iterable[Explanation]) -> None:
+    for job, e in zip(jobs, explanations, strict=True):
+        try:
+            results.write_arrays(folder.path / job.folder, e)
+        except OSError as error:
+            raise ConfigError(f"--output {folder.path}: cannot be written ({error.strerror or error})") from error
+        folder.add(results.row(e, job.folder))
+
+
+def _again(rows: Sequence[Mapping[str, Any]], adapter: Adapter, image: Image) -> list[Target | ConfigError]:
+    """The detection or class that each row tells of, as the model sees it now, or why there is none."""
+    least = max(min(r["score"] for r in rows) - 1e-3, 0.0)
+    seen = adapter.detect(image, least)
+    made: dict[tuple[int, str], Target] = {}
+    found: list[Target | ConfigError] = []
+    for row in rows:
+        n = _same(row, seen, image)
+        if n is None:
+            found.append(
+                ConfigError(f"{image.path}: {adapter.name} sees no {row['name']} where the saved map was made")
+            )
+        else:
+            found.append(made.setdefault((n, row["part"]), replace(seen[n], part=row["part"])))
+    return found
+
+
+def _same(row: Mapping[str, Any], seen: Sequence[Target], image: Image) -> int | None:
+    alike = [n for n, t in enumerate(seen) if t.label == row["label_index"] and (t.box is None) == (row["box"] is None)]
+    if row["box"] is None or not alike:
+        return alike[0] if alike else None
+    overlap = {n: iou(source_box(seen[n], image), np.asarray(row["box"], float)) for n in alike}
+    best = max(alike, key=overlap.__getitem__)
+    return best if overlap[best] >= SAME_BOX else None
+
+
+def _restored(saved: str | Path, row: Mapping[str, Any], target: Target, image: Image) -> Explanation:
+    """The saved explanation with the method's own figures; those of metrics are found anew."""
+    e = restored(row, read_arrays(Path(saved) / row["folder"]), target, image)
+    return replace(e, scores=tuple(s for s in e.scores if s.name not in METRICS))
+
+
+@contextmanager
+def _named(plan: Plan) -> Iterator[None]:
+    """A refusal says which method it is about."""
+    try:
+        yield
+    except IgosError as error:
+        raise type(error)(f"{plan.method.name}: {error}") from error

@@ -1,0 +1,140 @@
+"""From rows to figures: means, intervals, what is not known; the leaderboard's tables and their place."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from benchmarks import leaderboard
+from igos.metrics import METRICS
+from igos.metrics.summary import interval
+from igos.report import charts
+from igos.results import RunFolder
+from igos.tables import figures, mean_curves, text
+from igos.types import ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
+NAN = float("nan")
+
+
+def row(image: str, method: str = "rise", **values: object) -> dict[str, object]:
+    return {"image": image, "name": "cat", "method": method, "opt": None, "folder": image, "status": "ok", **values}
+
+
+def test_the_interval_is_that_of_scipy_where_each_picture_holds_one_value() -> None:
+    values = np.random.default_rng(3).normal(size=40)
+    low, high = interval(values.tolist(), [f"{i:02}" for i in range(40)], resamples=20_000)
+    theirs = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=0.02)
+
+
+def test_the_interval_holds_the_true_mean_about_nineteen_times_of_twenty() -> None:
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(200):
+        of_picture = rng.normal(size=25)
+        values = np.repeat(of_picture, 4) + rng.normal(scale=0.1, size=100)
+        low, high = interval(values.tolist(), np.repeat(np.arange(25), 4).astype(str).tolist(), resamples=400)
+        hits += low <= 0 <= high
+    assert 0.87 <= hits / 200 <= 0.99, "values of one picture are alike: drawn one by one it would be about .5"
+
+
+def test_intervals_depend_on_the_seed_leave_unknown_values_out_and_need_two_pictures() -> None:
+    values, places = [0.1, 0.5, 0.9, NAN, 0.2], ["a", "b", "c", "c", "d"]
+    many, apart = np.random.default_rng(5).normal(size=20).tolist(), [str(i) for i in range(20)]
+    assert interval(many, apart, seed=1) == interval(many, apart, seed=1) != interval(many, apart, seed=2)
+    low, high = interval(values, places)
+    assert 0.1 <= low < np.nanmean(values) < high <= 0.9
+    assert all(map(math.isnan, interval([0.1, NAN], ["a", "b"]))) and all(map(math.isnan, interval([], [])))
+    assert interval([0.3] * 3, ["a", "b", "c"]) == pytest.approx((0.3, 0.3))
+
+
+def test_figures_count_what_is_not_known_and_keep_details_with_their_metric() -> None:
+    rows = [
+        row("a", deletion=0.2, deletion_igos=9.0, deletion_normalised=0.5, evidence_lift=2.0, deletion_reason=None),
+        row("b", deletion=None, deletion_reason="why", deletion_normalised=None),
+        row("b", deletion=0.4, deletion_normalised=0.7, method="other"),
+        {"image": "c", "folder": None, "status": "unreadable"},
+    ]
+    made = {(f.method, f.metric): f for f in figures(rows, [METRICS["deletion"]()])}
+    f = made["rise", "deletion"]
+    assert (f.mean, f.known, f.unknown, f.reasons, f.better) == (0.2, 1, 1, {"why": 1}, "lower")
+    assert made["rise", "deletion_normalised"].mean == 0.5 and made["rise", "deletion_normalised"].better == ""
+    assert made["other", "deletion"].mean == 0.4 and ("rise", "deletion_igos") not in made
+    assert made["rise", "evidence_lift"].mean == 2
+    assert "0.200 1/2" in text(list(made.values()) + cost(made), [METRICS["deletion"]()])
+
+
+def cost(made: dict) -> list:
+    methods = {m for m, _ in made}
+    return [f for f in figures([row("a", m, network_images=5, seconds=1.0) for m in methods], []) if f.metric]
+
+
+def test_curves_of_different_lengths_are_brought_to_the_shortest(tmp_path: Path) -> None:
+    for name, n in (("a", 3), ("b", 5)):
+        (tmp_path / name).mkdir()
+        x = np.arange(n, dtype=float)
+        np.savez(tmp_path / name / "explanation.npz", degradation_pgig_curve=np.stack([x, x * (1 if n == 3 else 3)]))
+    x, y, n = mean_curves(tmp_path, [row("a"), row("b")], "degradation_pgig")["rise"]
+    assert x.tolist() == [0, 1, 2] and y.tolist() == [0, 2, 4] and n == 2
+
+
+def test_a_folder_is_gone_on_with_only_under_the_same_settings(tmp_path: Path) -> None:
+    first = RunFolder(tmp_path / "run", resume={"a": 1})
+    first.write_run({"a": 1, "record": {"time": "then"}})
+    first.add({"image": "x", "folder": "f"})
+    with (tmp_path / "run" / "results.jsonl").open("a") as file:
+        file.write('{"image": "torn')
+    again = RunFolder(tmp_path / "run", resume={"a": 1})
+    again.add({"image": "y"})
+    lines = (tmp_path / "run" / "results.jsonl").read_text().splitlines()
+    assert [json.loads(line)["image"] for line in lines] == ["x", "y"]
+    with pytest.raises(ConfigError, match="a: 1 there, 2 now"):
+        RunFolder(tmp_path / "run", resume={"a": 2})
+    with pytest.raises(ConfigError, match="another run"):
+        RunFolder(tmp_path / "run")
+
+
+def test_plots_of_any_number_of_methods_are_drawn(tmp_path: Path) -> None:
+    x = np.linspace(0, 1, 5)
+    for n in (0, 1, 30):
+        charts.write_degradation(
+            tmp_path / "d.png", "degradation", "higher", {f"m{i}": (x, x * i, i) for i in range(n)}
+        )
+        charts.write_quality(tmp_path / "q.png", {"q": [(f"m{i}", i, 0.5, NAN if i else 0.4, 0.6) for i in range(n)]})
+        assert all((tmp_path / f).read_bytes()[:4] == b"\x89PNG" for f in ("d.png", "q.png"))
+
+
+def test_the_leaderboard_shows_every_metric_once() -> None:
+    shown = [m for group in leaderboard.GROUPS.values() for m in group]
+    assert sorted(shown) == sorted(METRICS)
+    assert {"sanity", "max_sensitivity"} == set(leaderboard.EXPLAIN_AGAIN)
+    assert {"deletion_iba", "insertion_iba"} == set(leaderboard.BY_PIXELS)
+
+
+def test_the_readme_has_the_markers_and_text_goes_between_them() -> None:
+    readme = (ROOT / "README.md").read_text()
+    made = leaderboard.placed(readme, f"{leaderboard.BEGIN}\nnew\n{leaderboard.END}")
+    assert "\nnew\n" in made and leaderboard.placed(made, f"{leaderboard.BEGIN}\n{leaderboard.END}") != made
+    head, tail = readme.split(leaderboard.BEGIN)[0], readme.split(leaderboard.END)[1]
+    assert made.startswith(head) and made.endswith(tail)
+    for broken in ("nothing", leaderboard.END + leaderboard.BEGIN, leaderboard.BEGIN * 2 + leaderboard.END):
+        with pytest.raises(ConfigError, match="leaderboard: begin"):
+            leaderboard.placed(broken, "")
+
+
+def test_the_leaderboard_says_what_was_not_run_and_what_is_not_known() -> None:
+    rows = [row(i, deletion=d, network_images=3, seconds=1.0) for i, d in (("a", 0.1), ("b", 0.3), ("c", None))]
+    cells = {(f.method, f.metric): f for f in figures(rows, [METRICS["deletion"]()])}
+    made = leaderboard.markdown(cells, 3, 0, "command", "p.png")
+    line = next(line for line in made.splitlines() if "[" in line and line.startswith("| rise"))
+    assert "| rise | 3 | 0.200 [" in line and " 2/3 |" in line and leaderboard.NOT_RUN in line
+    assert made.startswith(leaderboard.BEGIN) and made.endswith(leaderboard.END)
+    tables = [t for t in made.split("\n\n") if t.startswith("|")]
+    assert all(len({line.count("|") for line in t.splitlines() if line.startswith("|")}) == 1 for t in tables)

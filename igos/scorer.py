@@ -77,9 +77,15 @@ class Scorer:
             if not fits:  # outside of the handler, whose traceback would keep the chunk alive
                 self._halve(part.stop - start)
                 continue
-            self._count(rows[part], gradient)
+            self.count(rows[part], gradient)
             yield part, scores, g
             start = part.stop
+
+    def count(self, rows: Tensor, gradient: bool) -> None:
+        """Count pictures pushed for the targets rows (N,); stream and upper do so by themselves, lower does not."""
+        hits = np.bincount(rows.cpu().numpy(), minlength=self.targets)
+        self.forward_images += hits
+        self.backward_images += hits * gradient
 
     def fit(self, picture: Tensor, limit: float, most: int) -> None:
         """Let a chunk hold as many pictures as keep `limit` bytes for their gradient, and `most` at most.
@@ -136,7 +142,7 @@ class Scorer:
             return self._in_chunks(halves.lower, pictures, rows)
 
         def upper(features: Tensor, rows: Tensor) -> Tensor:
-            self._count(rows, features.requires_grad)
+            self.count(rows, features.requires_grad)
             return self._in_chunks(halves.upper, features, rows)
 
         return lower, upper
@@ -186,11 +192,6 @@ class Scorer:
     def _cast(self, x: Tensor, rows: Tensor) -> Tensor:
         with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
             return self.forward(x, rows)
-
-    def _count(self, rows: Tensor, gradient: bool) -> None:
-        hits = np.bincount(rows.cpu().numpy(), minlength=self.targets)
-        self.forward_images += hits
-        self.backward_images += hits * gradient
 
     def _halve(self, tried: int) -> None:
         if tried == 1:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from igos.commands.estimate import estimate
 from igos.commands.evaluate import evaluate
 from igos.commands.explain import explain
 from igos.commands.fit_patterns import fit_patterns
+from igos.commands.split import split
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "explain": explain,
     "evaluate": evaluate,
     "fit-patterns": fit_patterns,
+    "estimate": estimate,
+    "split": split,
 }

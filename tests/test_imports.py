@@ -21,7 +21,7 @@ LEVELS = [
     {"methods", "metrics", "diverse", "targets", "references", "estimation"},
     {"presets", "patterns"},
     {"pattern_files"},
-    {"extras"},
+    {"extras", "text"},
     {"results", "report", "config"},
     {"problem"},
     {"run", "tables"},

@@ -9,6 +9,7 @@ from igos.commands.evaluate import evaluate
 from igos.commands.explain import explain
 from igos.commands.fit_patterns import fit_patterns
 from igos.commands.split import split
+from igos.commands.text import text
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "explain": explain,
@@ -16,4 +17,5 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "fit-patterns": fit_patterns,
     "estimate": estimate,
     "split": split,
+    "text": text,
 }

@@ -6,10 +6,15 @@ from collections.abc import Callable, Sequence
 
 from igos.commands.evaluate import evaluate
 from igos.commands.explain import explain
+from igos.commands.export import export
 from igos.commands.fit_patterns import fit_patterns
+from igos.commands.report import compare, report
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "explain": explain,
     "evaluate": evaluate,
     "fit-patterns": fit_patterns,
+    "report": report,
+    "compare": compare,
+    "export": export,
 }

@@ -13,6 +13,7 @@ import torch
 
 from igos import tables
 from igos.commands.parts import Parser, add_flags, close, load_models, pick_model, record, warn
+from igos.commands.report import write_page
 from igos.config import Plan, resolve, resolve_each
 from igos.data import find_pictures
 from igos.evaluate import evaluate as evaluate_methods
@@ -96,6 +97,7 @@ def evaluate(words: Sequence[str]) -> int:
         close(folder)
         raise
     folder.finish()
+    write_page(folder.path)
     warn(folder.rows)
     if kept:
         print(f"{kept} rows were there already")

@@ -14,6 +14,7 @@ import torch
 import igos
 from igos.commands.listing import listing
 from igos.commands.parts import Parser, add_flags, close, load_models, pick_device, pick_model, record, warn
+from igos.commands.report import write_page
 from igos.config import Plan, resolve
 from igos.data import find_pictures
 from igos.methods import needs_references
@@ -72,6 +73,7 @@ def explain(words: Sequence[str]) -> int:
         close(folder)
         raise
     folder.finish()
+    write_page(folder.path)
     warn(folder.rows)
     print(table(folder.rows))
     print(f"{time.perf_counter() - begin:.1f} s, {share:.0%} of it inside the network")

@@ -18,7 +18,7 @@ from PIL import Image as Picture
 from igos.files import write_bytes
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-SCRIPTS = ("paint.js", "plots.js", "page.js")
+SCRIPTS = ("paint.js", "plots.js", "summary.js", "page.js")
 PHOTO, UNDER = 720, 64  # longest side of a photo, and of what removed parts are replaced by
 QUALITY = 80
 INLINE = 16_000_000  # bytes of photos that still lie within the page

@@ -1,12 +1,11 @@
 // The page: filters, the gallery, the summary, and one explanation in full.
 
 (() => {
-  const { make, number } = Plots;
+  const { make, number, better } = Plots;
   const byId = (id) => document.getElementById(id);
   const { items, columns, pictures, runs } = DATA;
   const CHUNK = 48, NARROW = matchMedia("(max-width: 760px)");
   const main = columns.map((c, i) => ({ ...c, i })).filter((c) => c.main);
-  const better = { higher: "higher is better", lower: "lower is better", "": "" };
   items.forEach((item, i) => {
     item.index = i;
     item.source = runs.length > 1 ? `${runs[item.run].name}: ${item.method}` : item.method;
@@ -145,39 +144,7 @@
     const told = `${shown.length} of ${items.length} rows`;
     byId("shown").textContent = shown.length ? told : `${told}: nothing passes these filters`;
     feed();
-    summarise();
-  }
-
-  // ---- the summary
-
-  function summarise() {
-    const done = shown.filter((i) => i.view != null), statuses = new Map();
-    for (const i of shown) statuses.set(i.status, (statuses.get(i.status) || 0) + 1);
-    const told = [...statuses].map(([k, n]) => `${n} ${k}`).join(", ");
-    byId("counts").textContent = `${done.length} explanations of ${new Set(done.map((i) => i.object)).size} objects in `
-      + `${new Set(done.map((i) => i.picture)).size} pictures; ${told}`;
-    const sources = [...new Set(done.map((i) => i.source))];
-    byId("charts").replaceChildren(...main.map((c) => chart(c, done, sources)).filter(Boolean));
-  }
-
-  function chart(c, done, sources) {
-    const all = items.map((i) => i.values[c.i]).filter((v) => v != null);
-    if (!all.length) return null;
-    const [least, most] = [Math.min(...all), Math.max(...all)], unit = least >= 0 && most <= 1;
-    const [low, high] = unit ? [0, 1] : [least, most];
-    const rows = sources.map((source) => {
-      const own = done.filter((i) => i.source === source), values = own.map((i) => i.values[c.i]).filter((v) => v != null);
-      if (!values.length) return null;
-      const known = values.length < own.length ? ` (${values.length} of ${own.length} known)` : "";
-      const label = `${c.key}, ${source}: mean ${number(Plots.mean(values))}, median ${number(Plots.median(values))}${known}`;
-      return make("div", { class: "row" },
-        sources.length > 1 || known ? make("span", {}, `${sources.length > 1 ? source : ""}${known}`) : null,
-        Plots.histogram(values, low, high, label),
-        make("span", { class: "mean", title: "mean, and below it the median" }, number(Plots.mean(values)),
-          make("small", {}, number(Plots.median(values)))));
-    });
-    return make("div", { class: "chart" }, make("h3", {}, c.key, make("span", {}, better[c.better])), ...rows,
-      make("div", { class: "axis" }, make("span", {}, number(low)), make("span", {}, number(high))));
+    Summary.draw(shown, main);
   }
 
   // ---- one explanation
@@ -220,6 +187,11 @@
       Paint.draw(canvas, current, width(canvas), { play: now, box: byId("box").checked });
     }
     byId("curves").replaceChildren(Plots.curves(current, curves, now));
+    byId("legend").replaceChildren(...curves.map((name) => {
+      const kind = name.split("_")[0], c = columns.find((one) => one.key === name);
+      const told = c ? ` ${number(current.values[column(name)])} (${better[c.better]})` : "";
+      return make("li", {}, make("i", { class: `${kind}${name === kind ? "" : " dashed"}` }), name + told);
+    }));
   }
 
   function table(item) {

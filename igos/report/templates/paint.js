@@ -132,9 +132,10 @@ const Paint = (() => {
     return made;
   }
 
-  /** Light lines with a dark edge where a field passes a level. */
-  function contour(values, at, width, height, unit) {
-    const f = smooth(values, width, height, Math.max(1, Math.round(1.2 * unit)));
+  /** Light lines with a dark edge round the highest `count` pixels of a field that is smoothed over half a cell. */
+  function contour(values, count, cell, width, height, unit) {
+    const f = smooth(values, width, height, Math.max(1, Math.round(0.3 * cell), Math.round(1.2 * unit)));
+    const at = level(f, count);
     return layer(width, height, (out, o, i) => {
       const x = i % width, y = (i - x) / width;
       const dx = f[y * width + Math.min(x + 1, width - 1)] - f[y * width + Math.max(x - 1, 0)];
@@ -147,9 +148,10 @@ const Paint = (() => {
     });
   }
 
-  function styled(style, values, at, under, width, height, unit) {
-    const inside = (i) => clamp((values[i] / at - 0.7) / 0.3, 0, 1);
-    if (style === "contour") return contour(values, at, width, height, unit);
+  /** What lies over the photo in a style; `count`: how many pixels the area has that is outlined, kept or blurred. */
+  function styled(style, values, count, cell, under, width, height, unit) {
+    if (style === "contour") return contour(values, count, cell, width, height, unit);
+    const at = level(values, count), inside = (i) => clamp((values[i] / at - 0.7) / 0.3, 0, 1);
     if (style === "keep") return layer(width, height, (out, o, i) => { out[o + 3] = 240 * (1 - inside(i)); });
     if (style === "blur") return masked(under, width, height, inside);
     return layer(width, height, (out, o, i) => {
@@ -206,8 +208,8 @@ const Paint = (() => {
     } else if (style !== "photo") {
       const values = field(Float32Array.from(map.heat, (v) => v / 255), item.grid, view.frame, width, height);
       const [x1, y1, x2, y2] = item.box || [0, 0, 1, 1];
-      const at = level(values, share * (x2 - x1) * (y2 - y1) * width * height);
-      const over = styled(style, values, at, under, width, height, unit);
+      const count = share * (x2 - x1) * (y2 - y1) * width * height;
+      const over = styled(style, values, count, width / item.grid[1], under, width, height, unit);
       if (style === "heat") dim(context, width, height, opacity);
       context.globalAlpha = opacity;
       context.drawImage(over, 0, 0);

@@ -2,6 +2,7 @@
 
 const Plots = (() => {
   const SVG = "http://www.w3.org/2000/svg";
+  const better = { higher: "higher is better", lower: "lower is better", "": "" };
 
   /** An element: attributes, then children (elements or text). */
   function make(name, attributes = {}, ...children) {
@@ -49,7 +50,7 @@ const Plots = (() => {
 
   /** Curves of an item by name; `now` {name, step} marks a point of one of them. */
   function curves(item, names, now) {
-    const W = 520, H = 250, left = 40, right = 12, top = 10, bottom = 40;
+    const W = 520, H = 250, left = 40, right = 22, top = 10, bottom = 40;
     const all = names.flatMap((n) => item.curves[n][1]).filter((v) => v != null);
     const low = Math.min(0, ...all), high = Math.max(1, ...all);
     const x = (v) => left + v * (W - left - right), y = (v) => H - bottom - ((v - low) / (high - low)) * (H - top - bottom);
@@ -73,5 +74,5 @@ const Plots = (() => {
     return svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `score over share of cells: ${told.join("; ")}` }, ...parts);
   }
 
-  return { make, number, mean, median, histogram, curves };
+  return { make, number, better, mean, median, histogram, curves };
 })();

@@ -1,4 +1,4 @@
-"""What a page is given: the same cells, steps and places as the metrics and figures have; and no run can lead it astray."""
+"""What a page is given: the cells, steps and places that metrics and figures have; and no run can lead it astray."""
 
 from __future__ import annotations
 

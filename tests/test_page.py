@@ -243,7 +243,7 @@ def test_everything_has_a_name(run: Path, opened: Opener) -> None:
     assert shown.locator("[data-open='1'] canvas").get_attribute("aria-label") == (
         "map of dog 0.980 by iGOS++ NAG on photo-1.png"
     )
-    assert "score over share of cells: deletion from 1 to 0" in str(
+    assert "score over the share hidden or revealed: deletion from 1 to 0" in str(
         shown.locator("#curves svg").get_attribute("aria-label")
     )
 
@@ -252,6 +252,10 @@ def test_everything_has_a_name(run: Path, opened: Opener) -> None:
 @pytest.mark.parametrize("width", [390, 1440])
 def test_it_fits_and_can_be_read(run: Path, opened: Opener, width: int, scheme: str) -> None:
     shown = opened(run / "report.html", width, 844, color_scheme=scheme)
+    if width == 390:
+        for part in ("#summary", "#tools"):
+            shown.locator(f"{part} > summary").click()
+    assert shown.locator("#most").is_visible() and shown.locator("#charts svg").first.is_visible()
     assert shown.evaluate("document.documentElement.scrollWidth") <= width
     shown.locator("[data-open='1']").click()
     assert shown.evaluate("(d => d.scrollWidth <= d.clientWidth)(document.getElementById('detail'))")

@@ -189,7 +189,8 @@
     byId("curves").replaceChildren(Plots.curves(current, curves, now));
     byId("legend").replaceChildren(...curves.map((name) => {
       const kind = name.split("_")[0], c = columns.find((one) => one.key === name);
-      const told = c ? ` ${number(current.values[column(name)])} (${better[c.better]})` : "";
+      const whose = name === kind ? "" : "; x: share of its own budget";
+      const told = c ? ` ${number(current.values[column(name)])} (${better[c.better]}${whose})` : "";
       return make("li", {}, make("i", { class: `${kind}${name === kind ? "" : " dashed"}` }), name + told);
     }));
   }

@@ -64,14 +64,14 @@ const Plots = (() => {
       const points = xs.map((v, i) => (ys[i] == null ? "" : `${x(v).toFixed(1)},${y(ys[i]).toFixed(1)}`)).filter(Boolean);
       parts.push(svg("polyline", { class: `line ${kind}`, points: points.join(" "), "stroke-dasharray": name === kind ? null : "5 4" }));
     }
-    parts.push(svg("text", { x: (left + W - right) / 2, y: H - 6, "text-anchor": "middle" }, "share of the cells, most important first"));
+    parts.push(svg("text", { x: (left + W - right) / 2, y: H - 6, "text-anchor": "middle" }, "share hidden or revealed, most important first"));
     if (now && item.curves[now.name][1][now.step] != null) {
       const [xs, ys] = item.curves[now.name], at = x(xs[now.step]);
       parts.push(svg("line", { class: "now", x1: at, x2: at, y1: top, y2: H - bottom }));
       parts.push(svg("circle", { class: `dot ${now.name}`, cx: at, cy: y(ys[now.step]), r: 5 }));
     }
     const told = names.map((n) => `${n} from ${number(item.curves[n][1][0])} to ${number(item.curves[n][1].at(-1))}`);
-    return svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `score over share of cells: ${told.join("; ")}` }, ...parts);
+    return svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `score over the share hidden or revealed: ${told.join("; ")}` }, ...parts);
   }
 
   return { make, number, better, mean, median, histogram, curves };

@@ -65,7 +65,7 @@ class Album:
     def add(self, folder: Path) -> None:
         """All explanations of a run, and what it says of pictures without any."""
         rows, run = read_rows(folder), read_run(folder)
-        metrics, _ = build_metrics(run.get("metrics", []), run.get("set") or ())
+        metrics, _ = build_metrics([m for m in run.get("metrics", []) if m != "none"], run.get("set") or ())
         self._better |= {m.name: m.better for m in metrics}
         record = run.pop("record", {})
         told = {"model": run.get("model"), "command": record.get("command"), "time": record.get("time")}

@@ -164,7 +164,7 @@ def test_a_row_cannot_lead_out_of_its_run(tmp_path: Path, place: str) -> None:
 
 def test_rows_without_a_map_and_flat_or_unknown_values_are_plain_data(tmp_path: Path) -> None:
     flat = explanation(tmp_path / "x.png", photo(tmp_path / "x.png"), saliency=torch.full((5, 5), float("nan")))
-    folder = made_run(tmp_path / "run", [flat], {**RUN, "metrics": []})
+    folder = made_run(tmp_path / "run", [flat], {**RUN, "metrics": ["none"]})
     with open(folder / "results.jsonl", "a") as file:
         file.write('{"image": "gone.jpg", "status": "unreadable", "error": "gone.jpg: no such file", "folder": null}\n')
     data = gathered(folder)

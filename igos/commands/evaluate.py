@@ -97,11 +97,11 @@ def evaluate(words: Sequence[str]) -> int:
         close(folder)
         raise
     folder.finish()
-    write_page(folder.path)
     warn(folder.rows)
     if kept:
         print(f"{kept} rows were there already")
     print(tables.text(tables.write(folder, metrics, config.manual_seed), metrics))
+    write_page(folder.path)
     print(folder.path)
     return 0
 

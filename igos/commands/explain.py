@@ -73,10 +73,10 @@ def explain(words: Sequence[str]) -> int:
         close(folder)
         raise
     folder.finish()
-    write_page(folder.path)
     warn(folder.rows)
     print(table(folder.rows))
     print(f"{time.perf_counter() - begin:.1f} s, {share:.0%} of it inside the network")
+    write_page(folder.path)
     print(folder.path)
     return 0
 

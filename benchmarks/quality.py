@@ -36,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
+from igos.annotations import known  # noqa: E402
 from igos.config import build_method  # noqa: E402
 from igos.context import Context  # noqa: E402
 from igos.diverse import covered, start_mask  # noqa: E402
@@ -44,7 +45,7 @@ from igos.metrics import Deletion, EnergyMask, EvidencePointing, EvidenceShare, 
 from igos.ops import upscale  # noqa: E402
 from igos.presets import read_preset  # noqa: E402
 from igos.problem import explain_problem, make_problem  # noqa: E402
-from igos.truth import Truth, known, match, scene_truth  # noqa: E402
+from igos.truth import Truth, match, scene_truth  # noqa: E402
 from igos.types import Adapter, Explanation, Image, Problem, Target  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

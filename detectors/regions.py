@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.ops import roi_align
 
@@ -16,6 +16,7 @@ from igos.types import Target
 MASK_CELLS = 28  # a side, of the mask branch
 
 
+Window = tuple[slice, slice]
 HALO = 1  # cells, the reach of a pyramid level's 3 x 3 convolution
 
 
@@ -30,35 +31,55 @@ def pyramid(backbone: BackboneWithFPN, x: Tensor, boxes: Mapping[str, Sequence[T
     names, top, out = list(stages), None, {}
     lowest = min(names.index(level) for level in boxes)
     for i in range(len(names) - 1, lowest - 1, -1):
-        inner = fpn.inner_blocks[i](stages[names[i]])
-        top = inner if top is None else inner + F.interpolate(top, size=inner.shape[-2:], mode="nearest")
+        stage, every = stages[names[i]], (slice(None), slice(None))
+        size = (stage.shape[-2], stage.shape[-1])
+        kept, seen = every, every
         if names[i] in boxes:
-            around = _window(boxes[names[i]], (x.shape[-2], x.shape[-1]), (top.shape[-2], top.shape[-1]))
-            out[names[i]] = _within(fpn.layer_blocks[i], top, *around)
-    assert top is not None
-    return {name: out.get(name, top.new_zeros(len(x), top.shape[1], 1, 1)) for name in names}
+            kept, seen = _window(boxes[names[i]], (x.shape[-2], x.shape[-1]), size)
+        made = seen if i == lowest else every  # nothing else reads the lowest level
+        inner = fpn.inner_blocks[i](stage[(..., *made)])
+        top = inner if top is None else inner + _nearest(top, size, made)
+        if names[i] in boxes:
+            around = fpn.layer_blocks[i](top if i == lowest else top[(..., *seen)])
+            out[names[i]] = _placed(around, seen, kept, size)
+    empty = next(iter(out.values()))[..., :1, :1].detach() * 0
+    return {name: out.get(name, empty) for name in names}
 
 
-def _window(boxes: Sequence[Tensor], size: tuple[int, int], cells: tuple[int, int]) -> tuple[slice, slice]:
-    """What RoIAlign reads of a map of `cells` for any of the boxes, in pixels of `size`; without boxes all of it."""
-    if not boxes:
-        return slice(0, cells[0]), slice(0, cells[1])
-    found = []
+def _window(boxes: Sequence[Tensor], size: tuple[int, int], cells: tuple[int, int]) -> tuple[Window, Window]:
+    """What RoIAlign reads of a map of `cells` for any of the boxes, in pixels of `size`, and HALO cells more.
+
+    Without boxes all of the map.
+    """
+    kept, seen = [], []
     for axis in (0, 1):
-        scale = cells[axis] / size[axis]
-        low = min(float(box[1 - axis]) for box in boxes) * scale
-        high = max(float(box[3 - axis]) for box in boxes) * scale
-        found.append(slice(max(math.floor(low) - 1, 0), min(math.ceil(max(high, low + 1)) + 2, cells[axis])))
-    return found[0], found[1]
+        begin, end = 0, cells[axis]
+        if boxes:
+            scale = cells[axis] / size[axis]
+            low = min(float(box[1 - axis]) for box in boxes) * scale
+            high = max(float(box[3 - axis]) for box in boxes) * scale
+            begin, end = max(math.floor(low) - 1, 0), min(math.ceil(max(high, low + 1)) + 2, end)
+        kept.append(slice(begin, end))
+        seen.append(slice(max(begin - HALO, 0), min(end + HALO, cells[axis])))
+    return (kept[0], kept[1]), (seen[0], seen[1])
 
 
-def _within(block: nn.Module, x: Tensor, rows: slice, columns: slice) -> Tensor:
-    """block(x) inside of a window of the map, zero outside; block sees HALO cells beyond it."""
-    height, width = x.shape[-2:]
-    top, left = max(rows.start - HALO, 0), max(columns.start - HALO, 0)
-    out = block(x[..., top : rows.stop + HALO, left : columns.stop + HALO])
-    inside = out[..., rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    return F.pad(inside, (columns.start, width - columns.stop, rows.start, height - rows.stop))
+def _nearest(x: Tensor, size: tuple[int, int], window: Window) -> Tensor:
+    """The window of F.interpolate(x, size, mode="nearest"), without making the rest."""
+    if window[0] == slice(None):
+        return F.interpolate(x, size=size, mode="nearest")
+    places = []
+    for cells, wanted, part in zip(x.shape[-2:], size, window, strict=True):
+        own = torch.arange(cells, dtype=torch.float32, device=x.device)[None, None]
+        places.append(F.interpolate(own, size=wanted, mode="nearest")[0, 0].long()[part])
+    return x.index_select(-2, places[0]).index_select(-1, places[1])
+
+
+def _placed(x: Tensor, seen: Window, kept: Window, size: tuple[int, int]) -> Tensor:
+    """A map of the window `seen` in a map of `size`, zero outside of `kept`."""
+    (rows, columns), (top, left) = kept, (seen[0].start, seen[1].start)
+    inside = x[..., rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    return F.pad(inside, (columns.start, size[1] - columns.stop, rows.start, size[0] - rows.stop))
 
 
 def cover(targets: Sequence[Target], boxes: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from igos.baselines import BASELINES
+from igos.estimation import estimate
 from igos.methods import METHODS
 from igos.metrics import METRICS
 from igos.optim import OPTIMIZERS
@@ -38,7 +39,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BASELINES", "METHODS", "METRICS", "OPTIMIZERS", "Adapter", "ConfigError", "Explanation", "Geometry",
     "IgosError", "Image", "ImageError", "NumericsError", "Problem", "Score", "Scorer", "Target", "WeightsError",
-    "adapt", "explain", "load",
+    "adapt", "estimate", "explain", "load",
 ]  # fmt: skip
 
 

@@ -10,15 +10,22 @@ from igos.voc import VOC
 
 
 def known(picture: str, named: str | None = None) -> list[Truth]:
-    """The objects of a picture from the file or folder named, else from instances.json beside it; [] without any.
+    """The objects of a picture from the file or folder named, else from instances.json beside it, else, of one below
+    images/attribution, from the XML files of annotations/attribution beside images; [] without any.
 
     A folder, or a file that ends in .xml, holds Pascal VOC's annotations, any other file is COCO's. Raises
     ConfigError for what cannot be read.
     """
-    beside = Path(picture).parent / FILE
-    if named is None and not beside.is_file():
-        return []
-    return _read(str(named or beside)).of(picture)
+    place = named or _beside(Path(picture))
+    return [] if place is None else _read(str(place)).of(picture)
+
+
+def _beside(picture: Path) -> Path | None:
+    if (file := picture.parent / FILE).is_file():
+        return file
+    roots = [p.parents[1] for p in picture.parents if p.parts[-2:] == ("images", "attribution")]
+    folders = [root / "annotations" / "attribution" for root in roots]
+    return next((f for f in folders if next(f.rglob("*.xml"), None)), None)
 
 
 @lru_cache(maxsize=8)

@@ -9,14 +9,14 @@ from typing import Any
 
 import yaml
 
-from igos.methods import ALIASES, METHODS, default_score, needs_patterns, needs_references
+from igos.methods import ALIASES, METHODS, default_score, needs_patterns, needs_references, needs_statistics
 from igos.metrics import DEFAULT_METRICS, METRICS
 from igos.optim import OPTIMIZERS
 from igos.presets import RUN_TYPES, Run, coerce, lookup, memory_size, normalise, pick_preset, settings_of
 from igos.targets import Selector
 from igos.types import ConfigError
 
-METHOD_FLAGS = ("opt", "form", "size", "iterations", "ig_iter", "alpha", "L1", "L2")
+METHOD_FLAGS = ("opt", "form", "size", "iterations", "ig_iter", "alpha", "L1", "L2", "layer")
 IN_UNIT = ("threshold", "init_val")
 POSITIVE = (
     "start_index",
@@ -31,6 +31,13 @@ POSITIVE = (
     "ig_iter",
     "size",
 )
+
+
+NEEDS = {
+    "references": (needs_references, "compares with other pictures; exp_grad and gradient_shap do"),
+    "patterns": (needs_patterns, "goes back through patterns; the pattern_* methods do"),
+    "stats": (needs_statistics, "needs statistics of a layer; iba and input_iba do"),
+}
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,12 @@ def resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
 
     Raises ConfigError for anything unknown, of the wrong type, out of range, or of no use to the method.
     """
+    plan = _resolve(flags, default_preset)
+    _check_needs(flags, [plan])
+    return plan
+
+
+def _resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
     preset = pick_preset(flags.get("config"), default_preset, flags)
     values = {
         key: coerce(_name(key), value, RUN_TYPES[key])
@@ -91,10 +104,6 @@ def resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
             allowed = ", ".join([*own, *sorted(_metric_keys(metrics))])
             raise ConfigError(f"--set {item}: neither {name} nor its metrics have {key!r}; settings: {allowed}")
     _check_diverse(values, method)
-    if flags.get("references") and not needs_references(method):
-        raise ConfigError(f"--references: {name} compares with no other pictures; exp_grad and gradient_shap do")
-    if flags.get("patterns") and not needs_patterns(method):
-        raise ConfigError(f"--patterns: {name} does not go back through patterns; the pattern_* methods do")
     values.update(method=name, metrics=[m for m in metric_names if m != "none"])
     values["set"] = [s for s in values["set"] if s.split("=")[0] in used]
     if values.get("diverse_k"):
@@ -117,9 +126,10 @@ def resolve_each(methods: Sequence[str], flags: Mapping[str, Any], default_prese
     for name, (_, slash, opt) in zip(names, asked, strict=True):
         given = {k: v for k, v in flags.items() if k not in METHOD_FLAGS or k in own[name]}
         given["set"] = [s for item in flags.get("set") or [] for s in _addressed(item, name, own, flags)]
-        plans.append(resolve({**given, "method": name, **({"opt": opt} if slash else {})}, default_preset))
+        plans.append(_resolve({**given, "method": name, **({"opt": opt} if slash else {})}, default_preset))
     if len({p.label for p in plans}) < len(plans):
         raise ConfigError(f"--methods: {' '.join(methods)} names one twice")
+    _check_needs(flags, plans)
     return plans
 
 
@@ -204,6 +214,13 @@ def _check(values: Mapping[str, Any]) -> None:
     memory_size(values.get("max_memory"))
     if not 0 <= values.get("manual_seed", 0) < 2**63:
         raise ConfigError(f"--manual_seed must lie in [0, 2^63), got {values['manual_seed']}")
+
+
+def _check_needs(flags: Mapping[str, Any], plans: Sequence[Plan]) -> None:
+    """What methods need beside the problem is given only where one of them does."""
+    for key, (needs, why) in NEEDS.items():
+        if flags.get(key) and not any(needs(p.method) for p in plans):
+            raise ConfigError(f"--{key}: none of {', '.join(p.method.name for p in plans)} {why}")
 
 
 def _usual_metrics(values: Mapping[str, Any]) -> tuple[str, ...]:

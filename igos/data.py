@@ -6,10 +6,13 @@ import glob
 import random
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from igos.types import ConfigError
+from tqdm import tqdm
+
+from igos.types import Adapter, ConfigError, Image, ImageError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.", re.IGNORECASE)  # ImageNet's validation pictures, from 1
@@ -23,16 +26,18 @@ def find_pictures(
     limit: int | None = None,
     flag: str = "--data",
     numbers: range = EVERY,
+    subset: str | None = None,
 ) -> list[tuple[str, str]]:
     """(path, name) of every picture, sorted within each place; name is unique and fit for a folder's name.
 
-    numbers: which to keep; a picture's number is its place in that order, from 1, or the one in its name for
-    ImageNet's validation pictures. Shuffling and the limit come after. Raises ConfigError for a place that does not
-    exist or holds no pictures, and for numbers that none has.
+    Of a folder that `igos split` made, the attribution set. numbers: which to keep; a picture's number is its place
+    in that order, from 1, or the one in its name for ImageNet's validation pictures. subset: a file with the names to
+    keep, one per line, with or without suffix. Shuffling and the limit come after. Raises ConfigError for a place
+    that does not exist or holds no pictures, and for numbers or names that none has.
     """
     found: dict[Path, Path] = {}
     for place in data:
-        path = Path(place)
+        path = part_of(place, "attribution")
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
             if not inside:
@@ -55,10 +60,28 @@ def find_pictures(
             f"--start_index {numbers.start} --stride {numbers.step}{end}: no picture has such a number; "
             f"those of {flag} run to {high}"
         )
+    if subset is not None:
+        kept = _lines(subset)
+        pictures = [(p, short) for p, short in pictures if {p.name, p.stem, short.as_posix()} & kept]
+        if not pictures:
+            raise ConfigError(f"--subset_file {subset}: names none of the pictures")
     if shuffle:
         random.Random(seed).shuffle(pictures)
     names = {"run.yaml", "results.jsonl", "results.csv"}  # the run's own
     return [(str(p), unique("-".join(short.with_suffix("").parts), names)) for p, short in pictures[:limit]]
+
+
+def part_of(place: str, part: str) -> Path:
+    """images/<part> below a folder that `igos split` made (part: estimation, attribution), else the place itself."""
+    inside = Path(place) / "images" / part
+    return inside if inside.is_dir() else Path(place)
+
+
+def _lines(path: str) -> set[str]:
+    try:
+        return {line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--subset_file {path}: cannot be read ({error})") from None
 
 
 def _number(name: str, place: int) -> int:
@@ -80,3 +103,28 @@ def safe_name(name: str, longest: int = 60) -> str:
     """Letters, digits, - _ + and inner dots only: never a path, never hidden, never empty."""
     kept = "".join(c if c.isalnum() or c in "-_+." else "_" for c in name).strip("._")
     return kept[:longest] or "unnamed"
+
+
+class Images:
+    """Pictures (paths, or whatever the adapter reads) one after the other; those that cannot be read are left out.
+
+    progress: a bar, None on a terminal only. read counts them, unreadable holds why the others were left out. Raises
+    the last reason where none can be read.
+    """
+
+    def __init__(self, adapter: Adapter, pictures: Sequence[Any], progress: bool | None = None) -> None:
+        self.adapter, self.pictures, self.progress = adapter, pictures, progress
+        self.read, self.unreadable = 0, list[ImageError]()
+
+    def __iter__(self) -> Iterator[Image]:
+        hidden = None if self.progress is None else not self.progress
+        for picture in tqdm(self.pictures, unit="picture", disable=hidden, leave=False):
+            try:
+                image = self.adapter.read(picture)
+            except ImageError as error:
+                self.unreadable.append(error)
+                continue
+            self.read += 1
+            yield image
+        if self.unreadable and not self.read:
+            raise self.unreadable[-1]

@@ -16,11 +16,10 @@ import numpy as np
 from igos import results
 from igos.annotations import known
 from igos.config import Plan
-from igos.data import find_pictures, safe_name
-from igos.methods import needs_references
+from igos.data import safe_name
+from igos.extras import NOTHING, Extras, extras_of
 from igos.metrics import METRICS
 from igos.problem import views
-from igos.references import source
 from igos.results import RunFolder, read_arrays, restored
 from igos.run import Job, Picture, bar, explain_group, grouped, pictures
 from igos.tables import label
@@ -56,14 +55,9 @@ def evaluate(
     Raises what a method or metric raises, with the method's name; ImageError or ConfigError when there is nothing to
     explain in any picture.
     """
-    config = plans[0].run
-    if found is None:
-        found = find_pictures(
-            config.data, config.shuffle, config.manual_seed, config.num_samples, numbers=config.numbers
-        )
+    found = plans[0].run.pictures() if found is None else found
     done, told = _held(folder)
-    asks = any(needs_references(p.method) for p in plans)
-    compare = source(adapter, config.references, config.data)[0] if asks else None
+    needed = _extras(plans, adapter)
     with bar(progress) as shown:
         for picture in pictures(plans[0], adapter, folder, [f for f in found if f[0] not in told], judge):
             cells = [(p, [replace(j, folder=f"{j.folder}/{_place(p)}") for j in picture.jobs]) for p in plans]
@@ -72,7 +66,7 @@ def evaluate(
             for plan, group in waiting:
                 shown.set_postfix_str(plan.method.name)
                 with _named(plan):
-                    explanations, _ = explain_group(plan, adapter, picture, group, compare)
+                    explanations, _ = explain_group(plan, adapter, picture, group, needed[plan.label])
                 _keep(folder, group, explanations)
                 shown.update(len(group))
 
@@ -95,6 +89,8 @@ def reuse(
         if row["folder"]:
             by_picture.setdefault(row["image"], []).append(row)
     missing: list[IgosError] = []
+    again = [p for p in plans.values() if any("explain" in m.needs for m in p.metrics)]
+    needed = dict.fromkeys(plans, NOTHING) | _extras(again, adapter)
     with bar(progress) as shown:
         shown.total = sum(map(len, by_picture.values()))
         for path, rows in by_picture.items():
@@ -113,9 +109,8 @@ def reuse(
                 waiting = [j for j in picture.jobs if j.folder not in done]
                 for group in grouped(waiting):
                     kept = [_restored(saved, maps[j.folder], j.target, image) for j in group]
-                    compare = source(adapter, plan.run.references, plan.run.data)[0] if _compares(plan) else None
                     with _named(plan):
-                        explanations, _ = explain_group(plan, adapter, picture, group, compare, saved=kept)
+                        explanations, _ = explain_group(plan, adapter, picture, group, needed[plan.label], kept)
                     _keep(folder, group, explanations)
                 shown.update(len(picture.jobs))
     if missing and len(missing) == sum(map(len, by_picture.values())):
@@ -137,9 +132,10 @@ def _saved(
         yield plan, Picture(image, truths, jobs, 0.0), {r["folder"]: r for r, _ in own}
 
 
-def _compares(plan: Plan) -> bool:
-    """Whether a metric explains again by a method that compares with other pictures."""
-    return needs_references(plan.method) and any("explain" in m.needs for m in plan.metrics)
+def _extras(plans: Sequence[Plan], adapter: Adapter) -> dict[str, Extras]:
+    """What each plan's method needs beside the problem, by the plan's label; the plans differ in their method alone."""
+    made = extras_of(plans[0].run, [p.method for p in plans], adapter) if plans else []
+    return {p.label: e for p, e in zip(plans, made, strict=True)}
 
 
 def _held(folder: RunFolder) -> tuple[set[str], set[str]]:

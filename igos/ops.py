@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+TIE = 1e-3
 LARGEST_GRID = 1024  # cells a side: beyond it a map is finer than any network's picture
 
 
@@ -144,6 +145,12 @@ def smooth(gradient: Tensor, strength: Tensor) -> Tensor:
     rows, columns = _cosine_matrix(h), _cosine_matrix(w)
     waves = _separable(rows, gradient, columns) / (1 + strength * _tv_eigenvalues(h, w).to(gradient))
     return _separable(rows.mT, waves, columns.mT)
+
+
+def break_ties(saliency: Tensor, order: Tensor) -> Tensor:
+    """(...,h,w) in [0,1] with equal cells told apart by another map: at most TIE of the range is that map's."""
+    low, high = order.amin(dim=(-2, -1), keepdim=True), order.amax(dim=(-2, -1), keepdim=True)
+    return (1 - TIE) * saliency + TIE * ((order - low) / (high - low).clamp(min=1e-30)).nan_to_num(0)
 
 
 def rank(saliency: Tensor) -> tuple[np.ndarray, float]:

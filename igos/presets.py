@@ -16,7 +16,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 
 from igos import resources
-from igos.data import EVERY
+from igos.data import EVERY, find_pictures
 from igos.methods import ALIASES, METHODS
 from igos.metrics import DEFAULT_METRICS
 from igos.optim import OPTIMIZERS
@@ -55,6 +55,7 @@ class Run:
         "instances.json beside a picture"
     )
     shuffle: bool = _flag("take the pictures in a random order", False)
+    subset_file: str | None = _flag("only the pictures that this file names, one per line", aliases=("--subset-file",))
     start_index: int | None = _flag(
         "first picture, from 1: its place, or the number in ILSVRC2012_val_... names", aliases=("--start", "-si")
     )
@@ -76,6 +77,8 @@ class Run:
     alpha: float | None = _flag("step size")
     L1: float | None = _flag("weight of sparsity")
     L2: float | None = _flag("weight of smoothness")
+    layer: str | None = _flag("the layer of a method that reads one: its name, or the end of it")
+    stats: str | None = _flag("the layer's statistics (iba, input_iba), a file of `igos estimate`; those that ship")
     references: str | None = _flag("pictures to compare with (exp_grad, gradient_shap); the others of --data")
     patterns: str | None = _flag("file of fit-patterns, for the pattern_* methods; the bundled model's own")
     diverse_k: int | None = _flag("start from each of K x K cells of the object: several explanations of one")
@@ -86,8 +89,10 @@ class Run:
     judge_file: str | None = _flag("the judge's weights")
     judge_cfg: str | None = _flag("network description of a darknet judge, a .cfg")
     manual_seed: int = _flag("seed of everything random", 0)
-    output: str | None = _flag("folder of the results; Output/<time>-<opt>-<method>", aliases=("--out",))
-    device: str | None = _flag("cpu, cuda, cuda:1, ... or a GPU's number; a GPU if there is one", aliases=("-gn",))
+    output: str | None = _flag("folder of the results; Output/<time>-<opt>-<method>", aliases=("--out", "--work-dir"))
+    device: str | None = _flag(
+        "cpu, cuda, cuda:1, ... or a GPU's number; a GPU if there is one", aliases=("-gn", "--gpu-id")
+    )
     threads: int | None = _flag("CPU threads")
     batch: int | None = _flag("pictures per network call", aliases=("--batch_size",))
     max_memory: str | None = _flag(
@@ -103,6 +108,17 @@ class Run:
     def numbers(self) -> range:
         """Which pictures of the data, by number."""
         return range(self.start_index or EVERY.start, self.end or EVERY.stop, self.stride or 1)
+
+    def pictures(self) -> list[tuple[str, str]]:
+        """(path, name) of the pictures of the data that are taken. Raises ConfigError where there is none."""
+        return find_pictures(
+            self.data,
+            self.shuffle,
+            self.manual_seed,
+            self.num_samples,
+            numbers=self.numbers,
+            subset=self.subset_file,
+        )
 
 
 RUN_TYPES = get_type_hints(Run)

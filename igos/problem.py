@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from igos.baselines import baseline
 from igos.context import Context
+from igos.extras import NOTHING, Extras
 from igos.methods import default_score
 from igos.ops import Blend
 from igos.randomise import cascade
@@ -36,13 +37,13 @@ def make_problem(
     precision: str = "float32",
     starts: Sequence[int | None] | None = None,
     start_masks: Tensor | None = None,
-    references: Tensor | None = None,
-    patterns: Mapping[str, Tensor] | None = None,
+    extras: Extras = NOTHING,
 ) -> Problem:
     """One image and K targets (a target may stand several times, once per start) as a Problem.
 
     A network call takes `batch` pictures, by default what suits the model, fewer where those would keep more than
-    max_memory bytes; where that is None a device with memory of its own is filled to half of what is free.
+    max_memory bytes; where that is None a device with memory of its own is filled to half of what is free. extras: what
+    the method needs beside.
     Raises ConfigError for a target that cannot be scored, such as a box without area or outside of the picture.
     """
     check_boxes(targets, image)
@@ -69,9 +70,10 @@ def make_problem(
         images=[image] * k,
         start=start_masks,
         starts=starts,
-        references=references,
+        references=extras.references(image) if extras.references else None,
         detect=adapter.detections,
-        patterns=patterns,
+        patterns=extras.patterns,
+        statistics=extras.statistics,
         probability=adapter.scorer(targets, "prob", batch) if score != "prob" else None,
         picture_seed=_digest(f"{seed}|{picture}"),
     )

@@ -24,7 +24,7 @@ def source(adapter: Adapter, folder: str | None, data: Sequence[str]) -> tuple[S
 
     Raises ConfigError where --references holds no picture that can be read.
     """
-    found = find_pictures(data) if folder is None else find_pictures([folder], flag="--references")
+    found = (find_pictures(data) if data else []) if folder is None else find_pictures([folder], flag="--references")
     paths = [path for path, _ in found]
     if folder is None and len(paths) < 2:
         return generated, f"{MOST} generated pictures"

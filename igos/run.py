@@ -16,17 +16,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from igos import diverse, pattern_files, report, results
+from igos import diverse, report, results
 from igos.annotations import known
 from igos.config import Plan, build_method, build_metrics
 from igos.context import Context
-from igos.data import find_pictures, unique
-from igos.methods import default_score, needs_patterns, needs_references
+from igos.data import unique
+from igos.extras import NOTHING, Extras, extras, extras_of
+from igos.methods import default_score
 from igos.metrics import DEFAULT_METRICS
 from igos.presets import Run, memory_size, pick_preset
 from igos.problem import completed, explain_problem, judge_of, judged, make_problem, views
-from igos.references import Source, generated, source
 from igos.results import RunFolder
+from igos.statistics import Statistics
 from igos.truth import Truth, match
 from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Target
 
@@ -49,6 +50,7 @@ def explain(
     references: Tensor | None = None,
     judge: Adapter | None = None,
     patterns: Mapping[str, Tensor] | str | Path | None = None,
+    stats: Statistics | str | Path | None = None,
     **settings: Any,
 ) -> list[Explanation]:
     """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS).
@@ -57,9 +59,10 @@ def explain(
     config names a preset, by default the model's, for the method's settings; context holds what is known of the
     targets, one Truth each, by default from instances.json beside the picture; judge is another network, for the
     metric transfer. score {prob, logit} is by default the method's own; batch, max_memory (bytes) and precision
-    {float32, bfloat16} say how the network is run (make_problem); references (R,3,H,W) in [0,1] are pictures to compare
-    with, by default generated ones, for the methods that want them; so are patterns, by layer or a file of
-    fit-patterns, by default a bundled model's own. Raises ConfigError for what the method does not know.
+    {float32, bfloat16} say how the network is run (make_problem). What methods need beside (igos/extras.py):
+    references (R,3,H,W) in [0,1], pictures to compare with, by default generated ones; patterns, by layer or a file of
+    fit-patterns, and stats, of igos.estimate or its file, by default those that ship with the model. Raises
+    ConfigError for what the method does not know.
     """
     if not targets:
         return []
@@ -71,11 +74,7 @@ def explain(
     else:
         call = method
     made = [m for name in metrics for m in ([name] if callable(name) else build_metrics([name])[0])]
-    if references is None and needs_references(call):
-        references = generated(image)
     asked = score or default_score(call, [t.part for t in targets])
-    if needs_patterns(call) and not isinstance(patterns, Mapping):
-        patterns = pattern_files.load(adapter, patterns)
     problem = make_problem(
         adapter,
         image,
@@ -85,8 +84,7 @@ def explain(
         batch=batch,
         max_memory=max_memory,
         precision=precision,
-        references=references,
-        patterns=patterns if isinstance(patterns, Mapping) else None,
+        extras=extras([call], adapter, references=references, patterns=patterns, stats=stats)[0],
     )
     if context is None:
         truths = known(image.path) if image.path else []
@@ -133,9 +131,8 @@ def run(
     the other network of the metrics that ask one. Raises ImageError or ConfigError when that is so of every picture.
     """
     config = plan.run
-    found = find_pictures(config.data, config.shuffle, config.manual_seed, config.num_samples, numbers=config.numbers)
-    compare = source(adapter, config.references, config.data)[0] if needs_references(plan.method) else None
-    patterns = pattern_files.load(adapter, config.patterns) if needs_patterns(plan.method) else None
+    found = config.pictures()
+    (needed,) = extras_of(config, [plan.method], adapter)
     begin, network = time.perf_counter(), 0.0
     with bar(progress) as shown:
         row = {"method": plan.method.name, "opt": getattr(plan.method, "opt", None)}
@@ -144,7 +141,7 @@ def run(
             groups = _groups(config, picture.jobs)
             shown.total = (shown.total or 0) + sum(len(group) for group in groups)
             for group in groups:
-                explanations, seconds = explain_group(plan, adapter, picture, group, compare, patterns)
+                explanations, seconds = explain_group(plan, adapter, picture, group, needed)
                 network += seconds
                 _write(folder, group, explanations, picture.truths)
                 shown.update(len(group))
@@ -219,12 +216,11 @@ def explain_group(
     adapter: Adapter,
     picture: Picture,
     jobs: Sequence[Job],
-    compare: Source | None = None,
-    patterns: Mapping[str, Tensor] | None = None,
+    needed: Extras = NOTHING,
     saved: Sequence[Explanation] | None = None,
 ) -> tuple[list[Explanation], float]:
     """The jobs' explanations, made in one batch or, where saved ones are given, these with the plan's metrics; and
-    the seconds spent inside the network. compare: what gives the references, for a method that needs them.
+    the seconds spent inside the network. needed: what the method needs beside the problem.
     """
     config, image, starts = plan.run, picture.image, None
     if config.diverse_k is not None:
@@ -249,8 +245,7 @@ def explain_group(
         precision=config.precision,
         starts=[j.start for j in jobs],
         start_masks=starts,
-        references=compare(image) if compare else None,
-        patterns=patterns,
+        extras=needed,
     )
     context = Context([match(t, image, picture.truths) for t in targets], other=[j.view for j in jobs])
     context = completed(context, plan.metrics, adapter, problem, plan.score)
@@ -276,6 +271,7 @@ def _write(
         for job, e, files in zip(jobs, explanations, made, strict=True):
             for file in files:
                 file.result()
+            report.write_masks(folder.path, job.folder, e)
             folder.add(results.row(e, job.folder))
             whole += 1
         if jobs[0].start is not None:

@@ -6,6 +6,7 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,9 +78,15 @@ class Scorer:
             if not fits:  # outside of the handler, whose traceback would keep the chunk alive
                 self._halve(part.stop - start)
                 continue
-            self._count(rows[part], gradient)
+            self.count(rows[part], gradient)
             yield part, scores, g
             start = part.stop
+
+    def count(self, rows: Tensor, gradient: bool) -> None:
+        """Count pictures pushed for the targets rows (N,); stream and upper do so by themselves, lower does not."""
+        hits = np.bincount(rows.cpu().numpy(), minlength=self.targets)
+        self.forward_images += hits
+        self.backward_images += hits * gradient
 
     def fit(self, picture: Tensor, limit: float, most: int) -> None:
         """Let a chunk hold as many pictures as keep `limit` bytes for their gradient, and `most` at most.
@@ -136,16 +143,17 @@ class Scorer:
             return self._in_chunks(halves.lower, pictures, rows)
 
         def upper(features: Tensor, rows: Tensor) -> Tensor:
-            self._count(rows, features.requires_grad)
+            self.count(rows, features.requires_grad)
             return self._in_chunks(halves.upper, features, rows)
 
         return lower, upper
 
     def cuts(self, layer: str, pictures: Tensor, rows: Tensor) -> None:
-        """Refuse a layer that scores of these pictures (N,3,H,W) can go round. Raises ConfigError."""
+        """Refuse a layer that scores of these pictures (N,3,H,W) can go round, by two passes. Raises ConfigError."""
         halves = self._split(layer)
         halves.lower(pictures[:1], rows[:1])
         share = max(halves.share_round(x, r) for x, r in self._chunks(pictures, rows))
+        self.count(rows.repeat(2), gradient=True)
         if share > ROUND:
             every = self.layers(pictures[:1], rows[:1])
             place = next((i for i, layer in enumerate(every) if layer.name == halves.name), len(every))
@@ -159,7 +167,7 @@ class Scorer:
         return layers(self.whole, self._network(), pictures, rows)
 
     def _split(self, layer: str) -> Split:
-        return Split(self.whole, self._network(), layer)
+        return Split(partial(self._cast, forward=self.whole), self._network(), layer)
 
     def _network(self) -> nn.Module:
         if self.module is None:
@@ -170,7 +178,7 @@ class Scorer:
         return zip(x.split(self.batch), rows.split(self.batch), strict=True)
 
     def _in_chunks(self, work: Callable[[Tensor, Tensor], Tensor], x: Tensor, rows: Tensor) -> Tensor:
-        return torch.cat([self._timed(work, part, r) for part, r in self._chunks(x, rows)])
+        return torch.cat([self._timed(work, part, r).to(x) for part, r in self._chunks(x, rows)])
 
     @torch.no_grad()
     def _plain(self, x: Tensor, rows: Tensor) -> tuple[Tensor, None]:
@@ -183,14 +191,9 @@ class Scorer:
             (g,) = torch.autograd.grad(scores.sum(), x)
         return scores.detach(), g
 
-    def _cast(self, x: Tensor, rows: Tensor) -> Tensor:
+    def _cast(self, x: Tensor, rows: Tensor, forward: Callable[[Tensor, Tensor], Tensor] | None = None) -> Tensor:
         with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
-            return self.forward(x, rows)
-
-    def _count(self, rows: Tensor, gradient: bool) -> None:
-        hits = np.bincount(rows.cpu().numpy(), minlength=self.targets)
-        self.forward_images += hits
-        self.backward_images += hits * gradient
+            return (forward or self.forward)(x, rows)
 
     def _halve(self, tried: int) -> None:
         if tried == 1:

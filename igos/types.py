@@ -21,6 +21,7 @@ from igos.errors import ImageError as ImageError
 from igos.errors import NumericsError as NumericsError
 from igos.errors import WeightsError as WeightsError
 from igos.scorer import Scorer as Scorer
+from igos.statistics import Statistics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,8 +182,8 @@ class Problem:
     is. The generators make each explanation independent of its batch. `images` (K) carry geometry and the source
     picture. references (R,3,H,W) in [0,1] are other pictures, for the methods that compare with them.
     detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections. patterns: of the
-    network's layers by name, each of its weight's shape; probability: the same targets', where score is another.
-    picture_seed: of what explanations of one picture may share.
+    network's layers by name, each of its weight's shape; statistics of a layer, for the methods that put noise there;
+    probability: the same targets', where score is another. picture_seed: of what explanations of one picture share.
     """
 
     x: Tensor
@@ -196,6 +197,7 @@ class Problem:
     references: Tensor | None = None
     detect: Callable[[Tensor], list[Detections]] | None = None
     patterns: Mapping[str, Tensor] | None = None
+    statistics: Statistics | None = None
     probability: Scorer | None = None
     picture_seed: int = 0
 

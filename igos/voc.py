@@ -6,8 +6,10 @@ xmin = 1 is the left edge.
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +23,15 @@ class VOC:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._own: dict[str, dict[str, Path]] = {}
+        self._names: dict[str, str] = {}
         if self.path.is_dir():
-            self._files = {p.stem: p for p in sorted(self.path.rglob("*.xml"))}
-            if not self._files:
+            files = sorted(self.path.rglob("*.xml"))
+            if not files:
                 raise ConfigError(f"--annotations {path}: no .xml file in this folder")
+            self._files = {p.stem: p for p in files}
+            self._own = {p.parent.name: {f.stem: f for f in files if f.parent == p.parent} for p in files}
+            self._names = _synsets(self.path)
         elif self.path.is_file():
             named = (_parsed(self.path).findtext("filename") or "").strip()
             self._files = {self.path.stem: self.path, **({Path(named).stem: self.path} if named else {})}
@@ -32,12 +39,16 @@ class VOC:
             raise ConfigError(f"--annotations {path}: no such file or folder")
 
     def of(self, picture: str | Path) -> list[Truth]:
-        """All objects of a picture, difficult ones too, found by the file's name without its ending; masks are boxes.
+        """All objects of a picture, difficult ones too, found by the file's name without its ending, in the folder that
+        is named as the picture's where there is one; masks are boxes, synsets get their class's name.
 
         Raises ConfigError for a file that is damaged.
         """
-        path = self._files.get(Path(picture).stem)
-        return [] if path is None else list(_objects(path))
+        folder = Path(picture).parent.name
+        path = self._own.get(folder, self._files).get(Path(picture).stem)
+        if path is None:
+            return []
+        return [replace(t, name=self._names.get(t.name, t.name)) for t in _objects(path)]
 
 
 def _objects(path: Path) -> Iterator[Truth]:
@@ -53,6 +64,17 @@ def _objects(path: Path) -> Iterator[Truth]:
             yield Truth(_text(item, "name"), box, filled(box, size), id=str(number), difficult=difficult)
         except ValueError as error:
             raise ConfigError(f"--annotations {path}: object {number} is damaged ({error})") from None
+
+
+def _synsets(folder: Path) -> dict[str, str]:
+    """Synset -> name, of the nearest imagenet_class_index.json {index: [synset, name]} above the folder; {} without."""
+    file = next((p for f in folder.absolute().parents[:2] if (p := f / "imagenet_class_index.json").is_file()), None)
+    if file is None:
+        return {}
+    try:
+        return {synset: name.replace("_", " ") for synset, name in json.loads(file.read_text("utf-8")).values()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ConfigError(f"{file}: not {{index: [synset, name]}} ({error})") from None
 
 
 def _text(item: ET.Element, place: str) -> str:

@@ -37,14 +37,16 @@ def adapter(name: str) -> Adapter:
 def test_the_files_are_those_that_were_measured() -> None:
     lines = (WEIGHTS / "SHA256SUMS").read_text().splitlines()
     sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
-    files = sorted(WEIGHTS.glob("*.safetensors"))
-    patterns = [f for f in files if f.name.endswith(".patterns.safetensors")]
-    assert [f.name for f in files] == sorted(sums) and len(set(files) - set(patterns)) == 4 and len(patterns) == 3
-    for file in files:
-        assert hashlib.sha256(file.read_bytes()).hexdigest() == sums[file.name]
+    files = {f.relative_to(WEIGHTS).as_posix(): f for f in WEIGHTS.rglob("*.safetensors")}
+    patterns = [name for name in files if name.endswith(".patterns.safetensors")]
+    statistics = [name for name in files if name.startswith("statistics/")]
+    assert files.keys() == sums.keys()
+    assert (len(files), len(patterns), len(statistics)) == (4 + 3 + 5 + 1, 3, 5)  # and text
+    for name, file in files.items():
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == sums[name]
         assert file.stat().st_size <= 8e6
-    assert sum(f.stat().st_size for f in set(files) - set(patterns)) <= 24e6
-    assert sum(f.stat().st_size for f in patterns) <= 10e6
+    assert sum(f.stat().st_size for name, f in files.items() if name not in patterns) <= 24e6
+    assert sum(files[name].stat().st_size for name in patterns) <= 10e6
 
 
 @pytest.mark.parametrize("name", DETECTORS)

@@ -33,7 +33,8 @@ CHANGES: dict[str, Any] = {
     "threshold": 0.7, "part": "box", "score": "logit", "method": "I-GOS", "opt": "LS", "form": "published", "size": 14,
     "iterations": 3, "ig_iter": 4, "alpha": 7.0, "L1": 0.3, "L2": 0.7, "diverse_k": 2, "metrics": ["none"],
     "manual_seed": 5, "output": "o", "device": "cpu", "threads": 1, "batch": 2, "set": ["reg=BTV"],
-    "config": "quick", "annotations": "a.json", "judge": "emblem-vgg", "max_memory": "2G", "precision": "bfloat16",
+    "config": "quick", "annotations": "a.json", "subset_file": "s.txt",
+    "judge": "emblem-vgg", "max_memory": "2G", "precision": "bfloat16",
     "start_index": 2, "stride": 3, "end": 9,
 }  # fmt: skip
 
@@ -47,6 +48,12 @@ def test_each_flag_changes_the_resolved_run(key: str) -> None:  # defect 1
 @pytest.mark.parametrize(("key", "value"), [("init_posi", ["1"]), ("init_val", 0.7)])
 def test_each_flag_of_diverse_starts_changes_the_run(key: str, value: Any) -> None:
     assert resolve({"diverse_k": 2}, PRESET) != resolve({"diverse_k": 2, key: value}, PRESET)
+
+
+@pytest.mark.parametrize(("key", "value"), [("layer", "features.3"), ("stats", "s.safetensors")])
+def test_each_flag_of_a_bottleneck_changes_the_run(key: str, value: Any) -> None:
+    assert resolve({"method": "IBA"}, PRESET) != resolve({"method": "IBA", key: value}, PRESET)
+    assert f"--{key}" in refusal({"method": "iGOS+", key: value})
 
 
 @pytest.mark.parametrize("key", ["judge_file", "judge_cfg"])
@@ -63,7 +70,7 @@ def test_a_judge_judges_by_transfer_and_transfer_needs_one() -> None:
 
 
 def test_every_flag_is_in_that_table() -> None:
-    others = {"init_posi", "init_val", "references", "patterns", "judge_file", "judge_cfg"}
+    others = {"init_posi", "init_val", "references", "patterns", "judge_file", "judge_cfg", "layer", "stats"}
     assert {f.name for f in fields(Run)} == {*CHANGES, *others}
 
 

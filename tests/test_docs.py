@@ -46,6 +46,7 @@ def test_flags_presets_and_statuses_in_the_readme_exist() -> None:
         "--minutes",
         "--scenes",
         "--threads",
+        "--per_class",
         "--methods",
         "--results",
         "--n_patches",

@@ -302,3 +302,20 @@ def test_coco_s_annotations_find_what_darknet_calls_by_other_words(tmp_path: Pat
     assert cli.main([*asked, "--output", str(tmp_path / "o")]) == 0
     (row,) = read_rows(tmp_path / "o")
     assert row["name"] == "motorbike" and row["energy_mask"] > 0, "COCO says motorcycle"
+
+
+def test_methods_that_need_more_than_the_problem_get_it(tmp_path: Path) -> None:
+    """Statistics and patterns of the bundled model, references from the data, all in one run."""
+    quick = ["--set", "iba.opt_steps=2", "iba.copies=2", "exp_grad.n_samples=2"]
+    words = ["evaluate", "--model", "emblem-vgg", "--num_samples", "1", "--methods", "IBA,pattern_net,exp_grad", *quick]
+    assert cli.main([*words, "--metrics", "energy_pointing", "--output", str(tmp_path / "o")]) == 0
+    assert [(r["method"], r["status"]) for r in read_rows(tmp_path / "o")] == [
+        (name, "ok") for name in ("iba", "pattern_net", "exp_grad")
+    ]
+
+
+def test_what_no_method_needs_is_refused_and_goes_to_those_that_do() -> None:
+    with pytest.raises(ConfigError, match="--patterns: none of iba, exp_grad goes back through patterns"):
+        resolve_each(["IBA", "exp_grad"], {"patterns": "p.safetensors"}, "emblem")
+    both = resolve_each(["exp_grad", "IBA"], {"stats": "s.safetensors"}, "emblem")
+    assert [p.run.stats for p in both] == ["s.safetensors"] * 2

@@ -10,17 +10,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 DRAWING = {"matplotlib", "PIL", "cv2", "jinja2"}
 LEVELS = [
-    {"errors"},
-    {"layers"},
+    {"errors", "files", "resources"},
+    {"layers", "statistics"},
     {"scorer"},
     {"types", "glyphs"},
-    {"ops", "resources", "files", "emblems"},
+    {"ops", "emblems"},
     {"path", "baselines", "optim", "data", "truth"},
     {"context", "randomise", "voc"},
     {"annotations"},
-    {"methods", "metrics", "diverse", "targets", "references"},
+    {"methods", "metrics", "diverse", "targets", "references", "estimation"},
     {"presets", "patterns"},
     {"pattern_files"},
+    {"extras", "text"},
     {"results", "report", "config"},
     {"problem", "album"},
     {"run", "tables", "exports"},

@@ -104,3 +104,20 @@ def test_half_precision_finds_the_same_map_and_is_judged_in_full(device: str) ->
     assert torch.corrcoef(maps)[0, 1] > 0.99
     problem = make_problem(adapter, image, targets)
     assert half.scores[-1].value == Deletion()(problem, [half], Context())[0].value
+
+
+SIZES = [(64, 64), (200, 4000), (1999, 131)]
+EACH = ("emblem-m-rcnn", "emblem-yolov3spp", "emblem-resnet")
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [*((name, size) for name in EACH for size in SIZES), ("emblem-yolov3spp", (4000, 3000))]
+)
+def test_pictures_of_any_size_have_maps_of_that_size(name: str, size: tuple[int, int]) -> None:
+    adapter = igos.load(name)
+    image = adapter.read(np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8))
+    h, w = image.geometry.network
+    box = None if name == "emblem-resnet" else torch.tensor([0.25 * w, 0.25 * h, 0.75 * w, 0.75 * h])
+    target = Target(1, adapter.labels[1], 0.5, box, index=0)
+    (e,) = igos.explain(adapter, image, [target], "iGOS++", iterations=1, size=7, metrics=[])
+    assert e.on_source().shape == size and np.isfinite(e.on_source()).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -9,12 +10,12 @@ import pytest
 import torch
 
 from igos.methods import IGOS, METHODS, IGOSPlus, IGOSPlusPlus
-from igos.methods.mask import MaskMethod
-from igos.ops import upscale
+from igos.methods.mask import MaskMethod, MaskObjective
+from igos.ops import rank, upscale
 from igos.optim import ARMIJO, OPTIMIZERS
 from igos.path import Draw, Term, path_scores
 from igos.problem import explain_problem
-from igos.types import ConfigError
+from igos.types import ConfigError, Problem
 from tests.conftest import net_score, patch_score, toy_problem
 
 MASK_METHODS = (IGOS, IGOSPlus, IGOSPlusPlus)
@@ -25,12 +26,16 @@ def toy(cls: type[MaskMethod], **more: object) -> MaskMethod:
     return cls(**{**TOY, **more})  # type: ignore[arg-type]
 
 
+def objectives(method: MaskMethod, problem: Problem) -> Iterator[MaskObjective]:
+    return method._objectives(problem, pull=method._start(problem))
+
+
 @pytest.mark.parametrize("reg", ["TV", "BTV"])
 @pytest.mark.parametrize("form", ["default", "published"])
 @pytest.mark.parametrize("cls", MASK_METHODS)
 def test_the_gradient_is_that_of_the_value(cls: type[MaskMethod], form: str, reg: str) -> None:  # defect 6
     problem = toy_problem(net_score(3), 3, batch=5)
-    objective = next(toy(cls, size=4, form=form, reg=reg, noise=0.05, ig_iter=3)._objectives(problem))
+    objective = next(objectives(toy(cls, size=4, form=form, reg=reg, noise=0.05, ig_iter=3), problem))
     masks = torch.rand(3, cls.mask_count, 4, 4, dtype=torch.float64)
     rows = torch.arange(3)
     value, g = objective.gradient(masks, rows)
@@ -83,7 +88,19 @@ def test_the_heat_lies_on_the_patch_that_the_score_looks_at(cls: type[MaskMethod
     inside[6:12, 16:24] = True
     assert e.status == "ok"
     assert heat[inside].mean() > 4 * heat[~inside].mean()
-    assert torch.allclose(e.saliency, 1 - e.masks.prod(dim=0), atol=1e-6), "1 - mask, turned round once"
+    tie = 1e-3 if form == "default" else 1e-6
+    assert torch.allclose(e.saliency, 1 - e.masks.prod(dim=0), atol=1.1 * tie), "1 - mask, turned round once"
+
+
+def test_cells_that_the_bounds_made_equal_keep_the_order_of_their_pull() -> None:
+    problem = toy_problem(net_score())
+    (e,) = toy(IGOSPlus, alpha=3000.0, L1=0.5)(problem)
+    assert e.masks is not None
+    bare = 1 - e.masks.prod(dim=0)
+    assert rank(bare)[1] > 0.5, "the bounds hold most of the cells"
+    order, tied = rank(e.saliency)
+    assert tied < 0.05
+    assert bool((bare.flatten()[order].diff() <= 2.5e-3).all()), "only cells that are nearly equal change places"
 
 
 def counts(cls: type[MaskMethod], **more: object) -> tuple[int, int]:
@@ -126,7 +143,7 @@ def test_every_iterate_stays_in_the_unit_box(opt: str) -> None:  # defect 5
     asked = []
 
     def watched() -> object:
-        for objective in method._objectives(problem):
+        for objective in objectives(method, problem):
             gradient = objective.gradient
             object.__setattr__(objective, "gradient", lambda m, r, g=gradient: asked.append(m) or g(m, r))
             yield objective
@@ -142,7 +159,7 @@ def test_accepted_line_search_steps_never_raise_the_objective_they_tested() -> N
     method = toy(IGOSPlusPlus, form="published", opt="LS", alpha=100.0, iterations=8, noise=0.05)
     x = torch.ones(2, 2, 8, 8, dtype=torch.float64)
     rows = torch.arange(2)
-    for objective in method._objectives(problem):
+    for objective in objectives(method, problem):
         (step,) = OPTIMIZERS["LS"]([objective], x)
         before, g = objective.gradient(x, rows)
         after = objective.value(step.masks, rows)
@@ -263,7 +280,7 @@ def test_device_and_dtype_follow_the_input_and_seconds_are_of_the_whole_call() -
         problem = toy_problem(
             net_score() if dtype is torch.float64 else patch_score(slice(0, 9), slice(0, 9)), dtype=dtype
         )
-        objective = next(toy(IGOSPlusPlus)._objectives(problem))
+        objective = next(objectives(toy(IGOSPlusPlus), problem))
         masks = torch.ones(1, 2, 8, 8, dtype=dtype)
         value, g = objective.gradient(masks, torch.arange(1))
         assert value.dtype == g.dtype == dtype

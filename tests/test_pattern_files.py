@@ -268,5 +268,5 @@ def test_the_command_refuses_in_one_line(words: list[str], said: str, capsys: py
 
 
 def test_the_flag_is_refused_where_nothing_goes_back_through_patterns() -> None:
-    with pytest.raises(IgosError, match="--patterns: integrated_gradients"):
+    with pytest.raises(IgosError, match="--patterns: none of integrated_gradients"):
         resolve({"method": "IG", "patterns": "x"}, "classify")

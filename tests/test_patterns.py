@@ -18,6 +18,7 @@ import igos
 from detectors.classifier import ClassifierAdapter
 from detectors.emblem import SlimResNet, SlimVGG
 from igos.emblems import scene
+from igos.extras import Extras
 from igos.methods.gradients import VanillaGrad
 from igos.methods.integrated_gradients import IntegratedGradients
 from igos.methods.pattern import PatternAttribution, PatternIntegrateGrad, PatternNet
@@ -362,7 +363,10 @@ def test_every_layer_of_a_classifier_is_fitted_with_unit_gain(kind: Any, layers:
         assert {n.split(".")[-1] for n, k in kinds.items() if k == "positive"} == {"conv1"}, "the others are added"
     image = adapter.read(next(pictures(1)))
     problem = make_problem(
-        adapter, image, adapter.detect(image, 0.0)[:2], patterns={n: p.values.float() for n, p in made.items()}
+        adapter,
+        image,
+        adapter.detect(image, 0.0)[:2],
+        extras=Extras(patterns={n: p.values.float() for n, p in made.items()}),
     )
     e, other = PatternAttribution(size=8)(problem)
     assert e.status == "ok" and not torch.allclose(e.saliency, other.saliency)

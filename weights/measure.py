@@ -104,8 +104,8 @@ def measure(name: str, count: int) -> dict[str, Any]:
 
 
 def write_sums(folder: Path) -> None:
-    files = sorted(folder.glob("*.safetensors"))
-    sums = "".join(f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.name}\n" for f in files)
+    files = sorted(folder.rglob("*.safetensors"))
+    sums = "".join(f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.relative_to(folder).as_posix()}\n" for f in files)
     (folder / "SHA256SUMS").write_text(sums)
 
 

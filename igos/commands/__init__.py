@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from igos.commands.estimate import estimate
 from igos.commands.evaluate import evaluate
 from igos.commands.explain import explain
 from igos.commands.export import export
 from igos.commands.fit_patterns import fit_patterns
 from igos.commands.report import compare, report
+from igos.commands.split import split
+from igos.commands.text import text
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "explain": explain,
@@ -17,4 +20,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "report": report,
     "compare": compare,
     "export": export,
+    "estimate": estimate,
+    "split": split,
+    "text": text,
 }

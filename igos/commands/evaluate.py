@@ -12,10 +12,9 @@ from typing import Any, NoReturn
 import torch
 
 from igos import tables
-from igos.commands.parts import Parser, add_flags, close, load_models, pick_model, record, warn
+from igos.commands.parts import Parser, add_flags, add_progress, close, load_models, pick_model, record, warn
 from igos.commands.report import write_page
 from igos.config import Plan, resolve, resolve_each
-from igos.data import find_pictures
 from igos.evaluate import evaluate as evaluate_methods
 from igos.evaluate import reuse, settings
 from igos.results import RunFolder, read_rows
@@ -59,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "--imagenet_download_key", nargs="?", action=NoKey, default=argparse.SUPPRESS, help=argparse.SUPPRESS
     )
     add_flags(parser, NOT_HERE)
+    add_progress(parser)
     return parser
 
 
@@ -66,6 +66,7 @@ def evaluate(words: Sequence[str]) -> int:
     """`python -m igos evaluate`: explain and judge, or judge saved maps; print methods x metrics and the folder."""
     flags = vars(_parser().parse_args(words))
     flags.pop("debug")
+    progress = flags.pop("pbar") or None
     methods, saved, patches = (flags.pop(key) for key in ("methods", "results", "n_patches"))
     if bool(methods) == bool(saved):
         raise ConfigError("give --methods A,B,C to explain and judge, or --results DIR to judge the maps of a run")
@@ -82,9 +83,9 @@ def evaluate(words: Sequence[str]) -> int:
         adapter, judge = load_models(config)
         folder.write_run({**values, "record": record(adapter, ["evaluate", *words])})
         if saved:
-            reuse({p.label: p for p in plans}, saved, adapter, folder, judge)
+            reuse({p.label: p for p in plans}, saved, adapter, folder, judge, progress)
         else:
-            evaluate_methods(plans, adapter, folder, judge)
+            evaluate_methods(plans, adapter, folder, judge, progress)
     except KeyboardInterrupt:
         close(folder)
         if not any(r["folder"] for r in folder.rows):
@@ -119,7 +120,7 @@ def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
     plans = resolve_each([m for text in methods for m in text.replace(",", " ").split()], flags, preset)
     if not plans[0].run.data:
         raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
-    find_pictures(plans[0].run.data, numbers=plans[0].run.numbers)
+    plans[0].run.pictures()
     for plan in plans:
         for warning in plan.method.warnings():
             print(f"igos: warning: {warning}", file=sys.stderr)

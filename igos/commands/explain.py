@@ -13,10 +13,19 @@ import torch
 
 import igos
 from igos.commands.listing import listing
-from igos.commands.parts import Parser, add_flags, close, load_models, pick_device, pick_model, record, warn
+from igos.commands.parts import (
+    Parser,
+    add_flags,
+    add_progress,
+    close,
+    load_models,
+    pick_device,
+    pick_model,
+    record,
+    warn,
+)
 from igos.commands.report import write_page
 from igos.config import Plan, resolve
-from igos.data import find_pictures
 from igos.methods import needs_references
 from igos.metrics import METRICS
 from igos.references import source
@@ -33,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add_flags(parser)
+    add_progress(parser)
     parser.add_argument("--list", action="store_true", help="list models, methods, metrics and presets")
     parser.add_argument("--version", action="version", version=f"igos {igos.__version__}")
     return parser
@@ -45,12 +55,13 @@ def explain(words: Sequence[str]) -> int:
         print(listing())
         return 0
     flags.pop("debug")
+    progress = flags.pop("pbar") or None
     flags, preset = pick_model(flags)
     plan = resolve(flags, preset)
     config = plan.run
     if not config.data:
         raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
-    find_pictures(config.data, numbers=config.numbers)
+    config.pictures()
     for warning in plan.method.warnings():
         print(f"igos: warning: {warning}", file=sys.stderr)
     if config.threads:
@@ -61,7 +72,7 @@ def explain(words: Sequence[str]) -> int:
         adapter, judge = load_models(config)
         folder.write_run({**plan.as_preset(), "record": {**record(adapter, words), **_effective(adapter, plan)}})
         begin = time.perf_counter()
-        share = run(plan, adapter, folder, judge=judge)
+        share = run(plan, adapter, folder, progress, judge)
     except KeyboardInterrupt:
         if not folder.rows:
             folder.discard()

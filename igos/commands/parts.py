@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, get_args
 
@@ -18,11 +19,14 @@ import torch
 
 import igos
 from igos import resources
-from igos.presets import RUN_TYPES, Run, lookup, read_preset
+from igos.data import Images, part_of
+from igos.presets import RUN_TYPES, Run, coerce, lookup, read_preset
 from igos.results import RunFolder
 from igos.types import Adapter, ConfigError
 
 MODEL_OPTIONS = ("cfg", "names", "dataset", "input_size", "fit", "pretrained")
+
+MODEL_OPTIONS = ("cfg", "names", "dataset", "input_size", "fit", "pretrained")  # flags that belong to a model
 
 
 def adapters() -> ModuleType:
@@ -64,6 +68,10 @@ def add_flags(parser: argparse.ArgumentParser, leave_out: Collection[str] = (), 
     parser.add_argument("--debug", action="store_true", help="show the trace of an error")
 
 
+def add_progress(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pbar", action="store_true", help="show progress also where no terminal looks on")
+
+
 def pick_model(flags: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The flags with the model's name, and with its samples where no pictures are named; the model's preset."""
     found = adapters()
@@ -76,6 +84,41 @@ def pick_model(flags: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     if family.samples and "data" not in flags and not preset_value(flags, "data"):
         made["data"] = [str(resources.folder("samples") / family.samples)]
     return made, family.preset
+
+
+LEARNING = ("model", "model_file", *MODEL_OPTIONS, "data", "shuffle", "num_samples", "manual_seed", "device", "threads")
+
+
+def pictures_to_learn(words: Sequence[str], parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Images]:
+    """Of a command that learns something of a model from pictures and writes it: its words, and the pictures.
+
+    The parser gets the flags of the model and the pictures, --out FILE and --pbar; of a folder that `igos split` made
+    the estimation set is taken.
+    """
+    add_flags(parser, only=LEARNING)
+    add_progress(parser)
+    parser.add_argument("--out", metavar="X", help="the file to write, a .safetensors")
+    parser.set_defaults(model=None, data=None)
+    given = parser.parse_args(words)
+    for key in ("model", "data", "out"):
+        if not getattr(given, key):
+            raise ConfigError(f"{str(parser.prog).removeprefix('igos ')} needs --{key} (see --help)")
+    given.out = Path(given.out)
+    if given.out.suffix != ".safetensors" or given.out.is_dir():
+        raise ConfigError(f"--out {given.out}: the name of a file is needed that ends in .safetensors")
+    flags = {k: coerce(f"--{k}", v, RUN_TYPES[k]) for k, v in vars(given).items() if k in RUN_TYPES}
+    found = adapters()
+    flags["model"] = lookup(flags["model"], found.ADAPTERS, "model")
+    config = Run(**{**flags, "data": [str(part_of(place, "estimation")) for place in flags["data"]]})
+    paths = config.pictures()
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    return given, Images(load_models(config)[0], [path for path, _ in paths], given.pbar or None)
+
+
+def tell_unreadable(images: Images) -> None:
+    for error in images.unreadable[:5]:
+        print(f"igos: unreadable: {error}", file=sys.stderr)
 
 
 def preset_value(flags: Mapping[str, Any], key: str) -> Any:

@@ -20,9 +20,11 @@ from igos.methods.gradients import (
 )
 from igos.methods.guided_ig import GuidedIG
 from igos.methods.i_gos import IGOS
+from igos.methods.iba import IBA
 from igos.methods.idgi import IDGI
 from igos.methods.igos_plus import IGOSPlus
 from igos.methods.igos_pp import IGOSPlusPlus
+from igos.methods.input_iba import InputIBA
 from igos.methods.integrated_gradients import IntegratedGradients, IntegrateGrad
 from igos.methods.interior import Interior
 from igos.methods.odam import ODAM
@@ -56,6 +58,7 @@ EVERY: tuple[type[Any], ...] = (
     VanillaGrad, GradXInput, SmoothGrad, SmoothGrad2, VarGrad, SmoothIntegratedGrad,
     IntegratedGradients, IntegrateGrad, Interior, ExpGrad, GradientShap, GuidedIG, BlurIG, IDGI, XRAI,
     GuidedBackprop, GuidedIntegratedGradients, PatternNet, PatternAttribution, PatternIntegrateGrad, GradCAM, ODAM,
+    IBA, InputIBA,
     RISE, DRISE,
 )  # fmt: skip
 METHODS: dict[str, type[Any]] = {m.name: m for m in EVERY}
@@ -66,6 +69,7 @@ ALIASES = {
     "igos_pp": "iGOS++",
     "gnl": "guided_integrated_gradients",
     "expected_gradients": "exp_grad",
+    "InputIBA": "input_iba",
 }
 
 
@@ -83,3 +87,7 @@ def needs_references(method: Any) -> bool:
 
 def needs_patterns(method: Any) -> bool:
     return bool(getattr(method, "patterns", False))
+
+
+def needs_statistics(method: Any) -> bool:
+    return bool(getattr(method, "statistics", False))

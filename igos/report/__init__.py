@@ -19,7 +19,7 @@ from igos.report.figures import starts_sheet
 from igos.report.signed import signed
 from igos.types import Explanation
 
-__all__ = ["WRITERS", "grey_png", "html", "signed", "starts_sheet", "write_figures", "write_starts"]
+__all__ = ["WRITERS", "grey_png", "html", "signed", "starts_sheet", "write_figures", "write_masks", "write_starts"]
 
 
 def write_heatmap(folder: str | Path, explanation: Explanation) -> None:
@@ -68,6 +68,7 @@ def write_interior(folder: str | Path, explanation: Explanation) -> None:
 
 
 INTERIOR = ("interior.gif", "interior.png", "saturation.png")
+MASKS = ("feat_mask", "input_mask")
 _MATPLOTLIB = threading.Lock()  # its font cache is not made for several threads
 WRITERS = (write_curves, write_overlay, write_heatmap, write_attribution, write_interior)
 
@@ -80,6 +81,16 @@ def write_figures(folder: str | Path, explanation: Explanation) -> None:
     """
     for write in WRITERS:
         write(folder, explanation)
+
+
+def write_masks(root: str | Path, name: str, explanation: Explanation) -> None:
+    """A bottleneck's maps at the network's resolution, 8-bit grey from 0 to their maximum: feat_masks/<name>.png and
+    input_masks/<name>.png below root; the numbers themselves are in explanation.npz.
+    """
+    for key in MASKS:
+        if key in explanation.arrays:
+            with whole(Path(root) / f"{key}s" / f"{name}.png") as path:
+                path.write_bytes(_png(figures.grey(explanation.arrays[key])))
 
 
 def write_starts(folder: str | Path, explanations: Sequence[Explanation]) -> None:

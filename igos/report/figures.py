@@ -35,6 +35,12 @@ Window = tuple[int, int, int, int]
 Colour = tuple[int, int, int]
 
 
+def grey(values: np.ndarray) -> np.ndarray:
+    """(H,W) as uint8, 255 at its maximum; what is negative or not a number is 0."""
+    shown = np.nan_to_num(values.astype(np.float64), posinf=0.0).clip(min=0)
+    return np.round(255 * shown / max(float(shown.max()), 1e-30)).astype(np.uint8)
+
+
 def heatmap(e: Explanation) -> np.ndarray:
     """The map alone, colour-mapped, at source size (H0,W0,3)."""
     return _coloured(_heat(e, e.geometry)).round().astype(np.uint8)

@@ -1,0 +1,152 @@
+"""Every method on every kind of model: what its map shows, whether it is complete, and what it costs.
+
+    python benchmarks/methods.py                               30 minutes; an object more of each model as there is time
+    python benchmarks/methods.py --models emblem-vgg --minutes 8
+
+Models: the bundled ones on scenes with planted evidence (detectors) and on single bodies (classifiers), both of series
+3, which nothing was trained or tuned on; SqueezeNet on real photos, where ../shared/data is there, on which evidence is
+not known. The best target of each picture. A method that cannot serve a model is named with its reason. `complete` is
+the completeness error |sum of the map - (score - score of the baseline)| / |score - score of the baseline|, of the
+methods that have one. Curves: 25 steps, blurred substrate. What does not fit in --minutes is left out, a whole object
+of all models at a time, and the number of objects is in every row.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import igos  # noqa: E402
+from benchmarks import table  # noqa: E402
+from igos.config import Plan, resolve_each  # noqa: E402
+from igos.emblems import CLASSES, label, scene  # noqa: E402
+from igos.evaluate import evaluate  # noqa: E402
+from igos.methods import METHODS  # noqa: E402
+from igos.results import RunFolder  # noqa: E402
+from igos.truth import FILE, scene_truth, write  # noqa: E402
+from igos.types import Adapter, ConfigError  # noqa: E402
+
+SERIES = 3
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+METRICS = ("deletion", "insertion", "evidence_share", "evidence_pointing", "completeness")
+WIDTHS = {
+    "model": 17, "method": 28, "deletion": 8, "insertion": 9, "share": 6, "hit": 6, "complete": 8, "images": 6,
+    "seconds": 7, "objects": 7,
+}  # fmt: skip
+SHOWN = {"share": "evidence_share", "hit": "evidence_pointing", "complete": "completeness", "images": "network_images"}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model and the pictures (path, name) that it is asked about."""
+
+    adapter: Adapter
+    pictures: Iterator[tuple[str, str]]
+
+
+def drawn(folder: Path, size: int, single: bool) -> Iterator[tuple[str, str]]:
+    """Scenes of the series, or its single bodies that are of a class, with their truth beside them."""
+    folder.mkdir()
+    made: list[tuple[str, Any]] = []
+    for index in range(10_000):
+        s = scene(SERIES, index, size, single)
+        if single and label(s) == len(CLASSES):
+            continue
+        name = f"{index:04}.png"
+        PIL.Image.fromarray(s.picture()).save(folder / name)
+        made.append((name, scene_truth(s)))
+        write(folder / FILE, CLASSES, made, size)
+        yield str(folder / name), name.removesuffix(".png")
+
+
+def bundled(name: str, single: bool) -> Callable[[Path], Subject]:
+    return lambda place: Subject(igos.load(name), drawn(place / name, 160, single))
+
+
+def squeezenet(place: Path) -> Subject:
+    folder, photos = DATA / "squeezenet", sorted((DATA / "photos").iterdir())
+    weights, words = folder / "squeezenet1_0_imagenet_fp16.pth", folder / "synset_words.txt"
+    return Subject(igos.load("squeezenet1_0", weights, names=words), ((str(p), p.stem) for p in photos))
+
+
+MODELS: dict[str, Callable[[Path], Subject]] = {
+    "emblem-vgg": bundled("emblem-vgg", True),
+    "emblem-resnet": bundled("emblem-resnet", True),
+    "emblem-m-rcnn": bundled("emblem-m-rcnn", False),
+    "emblem-yolov3spp": bundled("emblem-yolov3spp", False),
+    "squeezenet1_0": squeezenet,
+}
+
+
+def serving(adapter: Adapter, methods: list[str], first: tuple[str, str], folder: RunFolder) -> list[Plan]:
+    """The plans of the methods that serve the model, tried on its first picture; of the others why they do not."""
+    plans = []
+    for name in methods:
+        given = {"model": adapter.name, "target": "top1", "metrics": list(METRICS), "data": [first[0]]}
+        given["set"] = ["deletion.steps=25", "insertion.steps=25"]
+        try:
+            (plan,) = resolve_each([name], given, adapter.preset)
+            evaluate([plan], adapter, folder, progress=False, found=[first])
+            plans.append(plan)
+        except ConfigError as error:
+            print(f"{adapter.name}: {name} does not serve: {' '.join(str(error).split())}", flush=True)
+    return plans
+
+
+def figures(model: str, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The means of each method over its objects."""
+    for method in dict.fromkeys(r["method"] for r in rows if r["folder"]):
+        own = [r for r in rows if r["method"] == method and r["folder"]]
+        means: dict[str, Any] = {"model": model, "method": method, "objects": len(own)}
+        for key in WIDTHS:
+            if key not in means:
+                known = [r[SHOWN.get(key, key)] for r in own if r.get(SHOWN.get(key, key)) is not None]
+                means[key] = float(np.mean(known)) if known else None
+        means["complete"] = means["complete"] if METHODS[method].complete not in ("no", "-") else None
+        yield {**means, "images": round(means["images"] or 0)}
+
+
+def main() -> None:
+    parser = table.parser(__doc__ or "")
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=[m for m in MODELS if "emblem" in m])
+    parser.add_argument("--only", nargs="+", default=list(METHODS), help="only these methods")
+    parser.add_argument("--objects", type=int, default=30, help="at most so many of each model (30)")
+    parser.add_argument("--minutes", type=float, default=30.0, help="time box (30)")
+    flags = parser.parse_args()
+    torch.set_num_threads(flags.threads)
+    end, longest, rows = time.monotonic() + 60 * flags.minutes, 0.0, []
+    names = [*flags.models, *(["squeezenet1_0"] if DATA.exists() and len(flags.models) == 4 else [])]
+    with tempfile.TemporaryDirectory() as place:
+        subjects = {name: MODELS[name](Path(place)) for name in dict.fromkeys(names)}
+        folders = {name: RunFolder(Path(place) / "runs" / name) for name in subjects}
+        plans = {n: serving(s.adapter, flags.only, next(s.pictures), folders[n]) for n, s in subjects.items()}
+        for _ in range(flags.objects - 1):
+            begin = time.monotonic()
+            if begin + longest > end:
+                break
+            for name, subject in subjects.items():
+                picture = next(subject.pictures, None)
+                if picture is not None and plans[name]:
+                    evaluate(plans[name], subject.adapter, folders[name], progress=False, found=[picture])
+            longest = max(longest, time.monotonic() - begin)
+        for name, folder in folders.items():
+            rows += figures(name, folder.rows)
+    print(" ".join(k.ljust(w) if k in ("model", "method") else k.rjust(w) for k, w in WIDTHS.items()))
+    for row in rows:
+        print(table.line(row, WIDTHS))
+    table.write_json(flags.json, table.header(0), rows)
+
+
+if __name__ == "__main__":
+    main()

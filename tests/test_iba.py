@@ -1,0 +1,351 @@
+"""The bottlenecks: information against torch.distributions, limits, noise, and what they leave alone."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal, kl_divergence
+
+import igos
+from detectors.classifier import ClassifierAdapter
+from igos.emblems import scene
+from igos.extras import Extras
+from igos.methods.attribution import noise
+from igos.methods.bottleneck import gates, information, log_loss
+from igos.methods.iba import IBA, fitted
+from igos.methods.iba_prior import Prior
+from igos.methods.input_iba import InputIBA
+from igos.problem import make_problem
+from igos.statistics import Statistics, fingerprint
+from igos.types import ConfigError, Problem, Target
+from tests.conftest import toy_image
+
+QUICK: dict[str, Any] = {"feat_steps": 3, "gan_steps": 3, "gan_batch": 2, "critic_iter": 2, "opt_steps": 3, "copies": 2}
+
+
+class Corner(nn.Module):
+    """Two classes; the first is bright when the upper left quarter is, the second looks at the lower right one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(3, 6, 3, stride=2, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+        with torch.no_grad():
+            self.first.weight.abs_()
+            self.first.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.relu(self.first(x)).mean(dim=1)
+        n = a.shape[-1] // 2
+        return 4 * torch.stack([a[:, :n, :n].mean(dim=(1, 2)), a[:, n:, n:].mean(dim=(1, 2))], dim=1)
+
+
+@pytest.fixture(scope="module")
+def adapter() -> ClassifierAdapter:
+    return ClassifierAdapter(Corner(), ["a", "b"], name="corner", crop=32, resize=32, mean=(0, 0, 0), std=(1, 1, 1))
+
+
+def known(adapter: ClassifierAdapter, **more: Any) -> Statistics:
+    """Noise of a dark picture, in which neither class has anything to see."""
+    made = Statistics(
+        model=adapter.name,
+        layer="first",
+        per="channel",
+        n=10,
+        mean=torch.full((6, 1, 1), 0.1),
+        std=torch.full((6, 1, 1), 0.1),
+        active=torch.ones(6, 1, 1, dtype=torch.bool),
+        pixel_mean=torch.full((3, 1, 1), 0.1),
+        pixel_std=torch.full((3, 1, 1), 0.1),
+        weights=fingerprint(adapter.module),
+    )
+    return replace(made, **more)
+
+
+def problem_of(adapter: ClassifierAdapter, labels: tuple[int, ...] = (0, 1), **more: Any) -> Problem:
+    image = toy_image(32, 32)
+    return make_problem(
+        adapter,
+        image,
+        [Target(i, "ab"[i], 0.5) for i in labels],
+        extras=Extras(statistics=known(adapter, **more)),
+        batch=4,
+    )
+
+
+# --- the information ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sigma", [0.0, 1.0])
+def test_information_is_the_divergence_of_the_two_normals(sigma: float) -> None:
+    g = torch.Generator().manual_seed(0)
+    alpha, r = (3 * torch.randn(2, 3, 7, 6, dtype=torch.float64, generator=g) for _ in range(2))
+    m = torch.rand(2, 3, 7, 6, dtype=torch.float64, generator=g)
+    mu, s = torch.tensor(0.4, dtype=torch.float64), torch.tensor(1.7, dtype=torch.float64)
+    opened = gates(alpha, sigma)
+    assert torch.allclose(opened.open + opened.shut, torch.ones_like(alpha), atol=1e-12)
+    lam = opened.open
+
+    def normal(open: Tensor) -> Normal:
+        return Normal(open * r + (1 - open) * mu, (1 - open) * s)
+
+    plain = kl_divergence(normal(lam), Normal(mu, s))
+    masked = kl_divergence(normal(lam), normal(m * lam))
+    assert torch.allclose(information(opened, (r - mu) / s), plain, rtol=1e-9, atol=1e-12)
+    assert torch.allclose(information(opened, (r - mu) / s, m), masked, rtol=1e-9, atol=1e-12)
+
+
+def test_a_prior_of_nothing_is_the_plain_term_and_one_of_everything_costs_nothing() -> None:
+    alpha, r = torch.linspace(-9, 9, 24).view(1, 2, 3, 4), torch.randn(1, 2, 3, 4)
+    g = gates(alpha)
+    assert torch.equal(information(g, r, torch.zeros_like(r)), information(g, r))
+    assert information(g, r, torch.ones_like(r)).abs().max() < 1e-6
+    assert (information(g, r) >= -1e-6).all()
+
+
+@pytest.mark.parametrize("sigma", [0.0, 1.0])
+@pytest.mark.parametrize("prior", [0.0, 0.5, 1.0])
+def test_an_open_gate_stays_finite_in_single_precision(sigma: float, prior: float) -> None:
+    """At alpha = 17, where sigmoid is 1 in float32, log(1 - lambda) is still -17; nothing is NaN far beyond."""
+    assert torch.sigmoid(torch.tensor(17.0)) == 1
+    assert gates(torch.tensor(17.0)).log_shut == -17
+    for value in (17.0, 60.0, 200.0, -200.0):
+        alpha = torch.full((1, 1, 6, 6), value).requires_grad_(True)
+        found = information(gates(alpha, sigma), torch.ones(1, 1, 6, 6), torch.full((1, 1, 6, 6), prior))
+        (slope,) = torch.autograd.grad(found.sum(), alpha)
+        assert found.isfinite().all() and slope.isfinite().all()
+
+
+def test_the_loss_takes_probabilities_only() -> None:
+    assert torch.allclose(log_loss(torch.tensor([1.0, 0.5])), torch.tensor([0.0, math.log(2)]))
+    with pytest.raises(ConfigError, match="--score logit"):
+        log_loss(torch.tensor([0.5, 3.0]))
+
+
+# --- the feature bottleneck ---------------------------------------------------------------------------
+
+
+def test_the_map_lies_where_the_class_looks(adapter: ClassifierAdapter) -> None:
+    first, second = IBA(size=8, beta=0.3, opt_steps=20)(problem_of(adapter))
+    for made, place in ((first, slice(0, 4)), (second, slice(4, 8))):
+        inside = made.saliency[place, place].clamp(min=0).sum() / made.saliency.clamp(min=0).sum()
+        assert inside > 0.7, "a quarter of the picture"
+        assert made.status == "ok" and made.arrays["feat_mask"].shape == (32, 32)
+        assert made.arrays["feat_mask"].min() >= -1e-6
+
+
+def test_without_a_price_everything_passes_and_at_a_high_one_nothing(adapter: ClassifierAdapter) -> None:
+    problem = problem_of(adapter)
+    free, dear = (IBA(beta=beta, opt_steps=30).learn(problem) for beta in (0.0, 1e4))
+    assert dear.open.max() < 1e-3 and dear.nats.max() < 1e-3
+    looked_at = free.open[0, :, :8, :8]
+    assert looked_at.min() > 0.99, "the task alone opens what it looks at"
+    assert float(free.course.loss[-1].max()) < float(dear.course.loss[-1].min())
+
+
+def test_the_score_behind_open_gates_is_the_models_own(adapter: ClassifierAdapter) -> None:
+    problem = replace(problem_of(adapter), statistics=known(adapter, std=torch.full((6, 1, 1), 1e-9)))
+    passed = IBA(opt_steps=1, lr=0.0, copies=3).learn(problem)
+    score = problem.score(problem.x[:, None])[:, 0]
+    assert torch.allclose(passed.course.loss[0], -score.log(), atol=0.05), "lambda = 0.993"
+
+
+def test_every_copy_has_fresh_noise_and_none_depends_on_the_batch(adapter: ClassifierAdapter) -> None:
+    both = IBA(size=8)(problem_of(adapter))
+    again, alone = IBA(size=8)(problem_of(adapter)), IBA(size=8)(problem_of(adapter, (1,)))
+    assert torch.equal(both[0].saliency, again[0].saliency)
+    assert torch.allclose(both[1].saliency, alone[0].saliency, rtol=1e-3, atol=1e-6)
+    small = replace(problem_of(adapter))
+    small.score.batch = 3
+    assert torch.allclose(IBA(size=8)(small)[0].saliency, both[0].saliency, rtol=1e-3, atol=1e-6)
+    drawn = noise(torch.arange(4), torch.zeros(1, 6, 16, 16))
+    assert (drawn.flatten(1)[:, None] != drawn.flatten(1)).any(dim=2).sum() == 12
+
+
+def test_neurons_that_are_never_active_are_shut(adapter: ClassifierAdapter) -> None:
+    active = torch.ones(6, 1, 1, dtype=torch.bool)
+    active[2:] = False
+    passed = IBA(opt_steps=2).learn(problem_of(adapter, active=active))
+    assert passed.nats[:, 2:].abs().max() == 0 and passed.nats[:, :2].max() > 0
+
+
+def test_pictures_pushed_are_counted(adapter: ClassifierAdapter) -> None:
+    problem = problem_of(adapter)
+    IBA(opt_steps=3, copies=5)(problem)
+    assert problem.score.forward_images.tolist() == [17, 17] == problem.score.backward_images.tolist()
+    problem = problem_of(adapter)
+    InputIBA(**QUICK)(problem)
+    assert problem.score.forward_images.tolist() == [2 + 3 * 2 + 3 * 2 + 3 * 2] * 2
+    assert problem.score.backward_images.tolist() == [2 + 3 * 2 + 2 * 2 + 3 * 2] * 2, "the critic's own step needs none"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"mean": torch.zeros(5, 1, 1)}, "5 x 1 x 1 features per channel, this picture gives 6 x 16 x 16"),
+        ({"per": "neuron", "mean": torch.zeros(6, 9, 9)}, "--per channel"),
+        ({"layer": "frist"}, "near: first"),
+    ],
+)
+def test_statistics_that_do_not_fit_are_refused(adapter: ClassifierAdapter, change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        IBA()(problem_of(adapter, **change))
+    with pytest.raises(ConfigError, match="--stats FILE"):
+        IBA()(replace(problem_of(adapter), statistics=None))
+
+
+def test_spreads_have_a_floor(adapter: ClassifierAdapter) -> None:
+    assert fitted(known(adapter, std=torch.zeros(6, 1, 1)), torch.zeros(1, 6, 2, 2))[1].min() == pytest.approx(0.01)
+
+
+def test_a_layer_that_can_be_gone_round_is_refused() -> None:
+    class Skip(Corner):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + x.mean(dim=(1, 2, 3))[:, None] * torch.tensor([1.0, -1.0])
+
+    adapter = ClassifierAdapter(Skip(), ["a", "b"], crop=32, resize=32)
+    with pytest.raises(ConfigError, match=r"layer first: \d+% of the gradient goes round it"):
+        IBA()(problem_of(adapter))
+
+
+# --- the prior ----------------------------------------------------------------------------------------
+
+
+def prior(**more: Any) -> Prior:
+    usual: dict[str, Any] = {
+        "gan_steps": 4, "gan_batch": 4, "critic_iter": 2, "clip": 0.5, "lr_critic": 5e-5, "lr_mask": 0.05,
+        "real_mask": "lambda", "features": "pre", "critic_channels": 4, "critic_size": 4,
+    }  # fmt: skip
+    return Prior(**{**usual, **more})
+
+
+def learned(settings: Prior, lower: Any, seed: int = 0) -> tuple[Tensor, int]:
+    r, mask = lower(torch.full((1, 3, 16, 16), 0.8)), torch.zeros(1, 2, 8, 8)
+    mask[..., :4] = 1
+    numbers = torch.full((3, 1, 1), 0.5), torch.full((3, 1, 1), 0.2)
+    noises = torch.full((2, 1, 1), 0.5), torch.full((2, 1, 1), 0.2)
+    x, start = torch.linspace(0, 1, 768).view(1, 3, 16, 16), torch.zeros(16, 16)
+    return settings.learn(lower, x, start, r.detach(), mask, noises, numbers, torch.tensor(seed))
+
+
+def lower(pictures: Tensor) -> Tensor:
+    return nn.functional.avg_pool2d(pictures, 2)[:, :2]
+
+
+def test_the_mask_learns_from_the_critic_by_its_seed_alone() -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first, taught = learned(prior(), lower)
+    assert torch.equal(torch.get_rng_state(), before), "nobody else's random numbers are drawn"
+    assert first.shape == (1, 3, 16, 16) and first.min() > 0 and first.max() < 1 and taught == 8
+    assert (first[:, :2] != 0.5).any() and (first[:, 2] == 0.5).all(), "the third colour reaches no feature"
+    assert torch.equal(first, learned(prior(), lower)[0])
+    assert not torch.equal(first, learned(prior(), lower, seed=5)[0])
+
+
+def test_each_setting_changes_the_mask() -> None:
+    usual = learned(prior(), lower)[0]
+    for change in (
+        {"real_mask": "capacity"}, {"features": "post", "lr_critic": 0.05}, {"critic_channels": None}, {"clip": 0.1},
+        {"critic_size": None}, {"critic_iter": 1}, {"lr_mask": 0.1}, {"gan_steps": 5}, {"gan_batch": 3},
+    ):  # fmt: skip
+        assert not torch.equal(usual, learned(prior(**change), lower)[0]), change
+
+
+def test_each_step_runs_the_lower_half_once_and_with_gradients_only_for_the_generator() -> None:
+    calls: list[bool] = []
+
+    def watched(pictures: Tensor) -> Tensor:
+        calls.append(pictures.requires_grad)
+        return lower(pictures)
+
+    learned(prior(gan_steps=5, critic_iter=3), watched)
+    assert calls[1:] == [True, False, False, True, False]  # the first is that of R
+
+
+# --- Input IBA ----------------------------------------------------------------------------------------
+
+
+def test_input_iba_finds_the_corner_too(adapter: ClassifierAdapter) -> None:
+    first, second = InputIBA(size=8, beta=0.3, gan_steps=6, gan_batch=4, opt_steps=30, copies=4)(problem_of(adapter))
+    for made, place in ((first, slice(0, 4)), (second, slice(4, 8))):
+        assert made.saliency[place, place].sum() / made.saliency.sum() > 0.5, "a quarter of the picture"
+        for name in ("input_mask", "feat_mask", "prior_mask"):
+            assert made.arrays[name].shape == (32, 32) and made.arrays[name].dtype == np.float32
+        assert made.arrays["input_mask"].min() >= 0 and made.arrays["input_mask"].max() <= 1
+
+
+def test_input_iba_is_the_same_again_and_in_any_batch(adapter: ClassifierAdapter) -> None:
+    method = InputIBA(size=8, **QUICK)
+    both, again, alone = method(problem_of(adapter)), method(problem_of(adapter)), method(problem_of(adapter, (1,)))
+    assert torch.equal(both[1].saliency, again[1].saliency)
+    assert torch.allclose(both[1].saliency, alone[0].saliency, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", [IBA(opt_steps=2, copies=2), InputIBA(**QUICK)])
+def test_the_network_is_untouched_also_after_an_exception(adapter: ClassifierAdapter, method: Any) -> None:
+    before = copy.deepcopy(adapter.module.state_dict())
+    method(problem_of(adapter))
+    problem = problem_of(adapter)
+    calls = []
+
+    def fails(pictures: Tensor, rows: Tensor) -> Tensor:
+        calls.append(len(rows))
+        if len(calls) > 3:
+            raise ValueError("broken")
+        return problem.score.forward(pictures, rows)
+
+    with pytest.raises(ValueError, match="broken"):
+        method(replace(problem, score=problem.score.scoring(fails)))
+    after = adapter.module.state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+    assert not any(
+        m._forward_hooks or m._forward_pre_hooks or "forward" in m.__dict__ for m in adapter.module.modules()
+    )
+    assert not adapter.module.training
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"real_mask": "x"}, {"features": "x"}, {"gan_batch": 1}, {"opt_steps": 0}, {"critic_size": 2}, {"clip": -1}],
+)
+def test_wrong_settings_are_refused_by_name(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        InputIBA(**wrong)
+
+
+def test_a_bundled_model_runs_at_once() -> None:
+    adapter = igos.load("emblem-yolov3spp")
+    image = adapter.read(scene(4, 0).picture())
+    (made,) = igos.explain(adapter, image, adapter.detect(image)[:1], "IBA", opt_steps=3, copies=2, metrics=())
+    assert made.settings["layer"] == "module_list.12" and made.network_images == 2 + 6
+
+
+def test_a_bottleneck_that_lets_nothing_pass_says_so(adapter: ClassifierAdapter) -> None:
+    problem = problem_of(adapter)
+    kept, shut = (IBA(beta=beta, opt_steps=30, copies=2)(problem)[0].warnings for beta in (0.0, 1e4))
+    assert kept == () and "smaller beta" in shut[0]
+
+
+def test_the_halves_run_in_the_precision_that_is_asked() -> None:
+    """bfloat16 moves features and score by its rounding, 2^-8, and no further; what comes out is float32."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    made = ClassifierAdapter(net, ["a", "b"], name="two", crop=32, resize=32, mean=(0, 0, 0), std=(1, 1, 1))
+    problem, row = make_problem(made, toy_image(32, 32), [Target(0, "a", 0.5)]), torch.tensor([0])
+    lower, upper = problem.score.split("0")
+    full = lower(problem.x)
+    exact = upper(full, row)
+    problem.score.precision = torch.bfloat16
+    half, rounded = lower(problem.x), upper(full, row)
+    assert half.dtype == rounded.dtype == torch.float32
+    assert 0 < float((half - full).abs().max()) < 0.02 * float(full.abs().max())
+    assert 0 < abs(float(rounded - exact)) < 0.02

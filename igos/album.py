@@ -15,7 +15,7 @@ import yaml
 from igos.config import build_metrics
 from igos.metrics.curves import Curve
 from igos.metrics.substrates import SUBSTRATES
-from igos.ops import rank
+from igos.ops import rank, to_grid
 from igos.report import figures, page
 from igos.results import read_arrays, read_rows, read_run
 from igos.truth import iou
@@ -24,6 +24,7 @@ from igos.types import ConfigError, Geometry, ImageError
 Reader = Callable[[str], np.ndarray]  # a picture's path -> (H,W,3) uint8 RGB, upright. Raises ImageError
 SAME_BOX = 0.9  # the IoU above which boxes of one class are one object
 POINTS = 200  # of a curve, at most
+FINEST = 96  # cells a side: finer maps are shown by their means, and no step's picture is redrawn from them
 FACTS = ("opt", "form", "part", "start", "warning", "error", "folder")
 NOT_FIGURES = {"label_index", "seed", "start"}
 
@@ -152,14 +153,17 @@ class Album:
             for name, a in arrays.items()
             if name.startswith(("deletion", "insertion")) and name.endswith("_curve")
         }
-        played = [m for m in play if f"{m.name}_curve" in arrays and arrays[f"{m.name}_curve"].shape[1] == m.steps + 1]
-        saliency = torch.from_numpy(map_)
-        layers = [(figures.shown(saliency) * 255).round().to(torch.uint8).numpy()]
+        saliency, fits = torch.from_numpy(map_), max(map_.shape) <= FINEST
+        heat = figures.shown(saliency)
+        if not fits:
+            heat = to_grid(heat, (min(map_.shape[0], FINEST), min(map_.shape[1], FINEST)))
+        played = [m for m in play if fits and len(arrays.get(f"{m.name}_curve", [()])[0]) == m.steps + 1]
+        layers = [(heat * 255).round().to(torch.uint8).numpy()]
         layers += [steps(saliency, played[0])] if played else []
         box = row.get("box")
         return {
             "view": self._seen(row["image"], geometry, played[0].substrate if played else "blur"),
-            "grid": list(map_.shape),
+            "grid": list(heat.shape),
             "cells": packed(layers),
             "box": None if box is None else [_short(v / n) for v, n in zip(box, (width, height) * 2, strict=True)],
             "curves": curves,

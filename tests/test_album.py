@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -110,6 +112,15 @@ def self_contained(folder: Path) -> dict[str, Any]:
 def test_maps_pack_into_less_than_their_pixels() -> None:
     smooth = np.add.outer(np.arange(160), np.arange(160)).astype(np.uint8) // 2
     assert len(packed([smooth])) < smooth.size / 20
+
+
+def test_finer_maps_are_shown_by_their_means_alone(tmp_path: Path) -> None:
+    e = explanation(tmp_path / "x.png", photo(tmp_path / "x.png"))
+    fine = e.geometry.map_to_source(e.saliency)  # 120 x 160, as smooth as the 14 x 14 cells
+    item, other = gathered(made_run(tmp_path / "run", [replace(e, saliency=fine), e]))["items"]
+    assert item["grid"] == [96, 96] and item["play"] == [] and item["curves"] == other["curves"]
+    coarse = F.interpolate(fine[None, None], (96, 96), mode="bilinear", align_corners=True)[0, 0]
+    assert np.abs(unpacked(item)[0] / 255 - (coarse / coarse.max()).numpy()).mean() < 0.01
 
 
 def test_only_what_can_be_redrawn_plays() -> None:

@@ -210,6 +210,7 @@
     byId("detail-note").textContent = [item.facts.error, item.facts.warning, lost && `no photo: ${lost}`].filter(Boolean).join("; ");
     const drawn = item.view != null;
     byId("map").hidden = !drawn;
+    byId("box").parentElement.hidden = !item.box;
     const facts = { picture: pictures[item.picture].path, method: item.method, ...item.facts };
     byId("details").replaceChildren(...Object.entries(facts).filter(([, v]) => v).flatMap(([k, v]) => [make("dt", {}, k), make("dd", {}, v)]));
     byId("table").replaceChildren(table(item));

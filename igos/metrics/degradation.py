@@ -74,8 +74,8 @@ class Degradation:
 class DegradationPGIG:
     """The mean score while the most relevant `steps` tiles of `tile` px turn into their mean colours one by one.
 
-    Curve: tiles replaced over score. The authors' code never replaces the first tile nor channels darker than the
-    data's mean, so its curves lie higher.
+    Curve: tiles replaced over score; `over`: the area over it, below the whole picture's score. The authors' code never
+    replaces the first tile nor channels darker than the data's mean, so its curves lie higher.
     """
 
     tile: int = 9
@@ -97,8 +97,11 @@ class DegradationPGIG:
     def __call__(self, problem: Problem, explanations: Sequence[Explanation], context: Any = None) -> list[Score]:
         tile = tiles(problem.size, (self.tile, self.tile))
         count = np.arange(min(self.steps, int(tile.max()) + 1) + 1)
-        curves = degraded(problem, explanations, tile, "tile_mean", count, ("morf",))[:, 0]
-        return [score(self, trapezoid(y, count / count[-1]), curve=np.stack([count, y])) for y in curves]
+        made = []
+        for y in degraded(problem, explanations, tile, "tile_mean", count, ("morf",))[:, 0]:
+            area = trapezoid(y, count / count[-1])
+            made.append(score(self, area, curve=np.stack([count, y]), over=float(y[0]) - area))
+        return made
 
 
 def degraded(

@@ -309,7 +309,7 @@ def test_pgig_degrades_the_first_tile_too() -> None:
     problem = picture_problem(x, lambda p, r: 4 * ((p - 0.5) ** 2).mean(dim=(1, 2, 3)))
     score = judge("degradation_pgig", problem, random(4, 4).float(), tile=2)
     assert score.curve is not None and score.curve[1] == pytest.approx([1, 0.75, 0.5, 0.25, 0])
-    assert score.value == pytest.approx(0.5) and score.detail["over"] == pytest.approx(0.5)
+    assert score.value == pytest.approx(0.5) and score.detail["degradation_pgig_over"] == pytest.approx(0.5)
     assert judge("degradation_pgig", problem, random(4, 4).float(), tile=2, steps=1).value == pytest.approx(0.875)
 
 

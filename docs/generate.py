@@ -29,16 +29,17 @@ FLAGS = {f.name for f in fields(Run)}
 OF_HEADS = "igos.methods."
 NO_FORMULA = {"igos.methods.attribution", "igos.methods.layer"}
 PHOTOS = "photos"
-PICTURE = "The map of the class of a single object on `emblem-vgg`, then of a detection of `emblem-m-rcnn`"
+PICTURE = "The class of a single body, seen by `emblem-vgg`, and a detection of `emblem-m-rcnn`"
+HIDE = "---\nhide: [toc]\n---"
 
 
 def prose(text: str) -> str:
     """A docstring as Markdown: indented lines stay as they are, signs elsewhere mean themselves."""
-    lines = inspect.cleandoc(text).split("\n")
-    return "\n".join(line if line.startswith("    ") else _escaped(line) for line in lines)
+    return "\n".join(line if line.startswith("    ") else plain(line) for line in text.split("\n"))
 
 
-def _escaped(line: str) -> str:
+def plain(line: str) -> str:
+    """A line in which signs mean themselves; `code` and addresses stay as they are."""
     parts = re.split(r"(`[^`]*`|https?://\S+)", line)
     return "".join(part if n % 2 else re.sub(r"([*_<|\[\]])", r"\\\1", part) for n, part in enumerate(parts))
 
@@ -64,11 +65,19 @@ def needs(method: Any) -> str:
 
 
 def heads(method: type[Any]) -> list[tuple[str, str]]:
-    """(file, text) of what a method's own file says at its head, then those it builds on or points to."""
+    """(file, text) of what a method's own file says at its head, then those that it builds on."""
     own = [c.__module__ for c in method.__mro__ if c.__module__.startswith(OF_HEADS)]
-    named = [OF_HEADS + stem for stem in re.findall(r"see (\w+)\.py", inspect.getdoc(sys.modules[own[0]]) or "")]
-    found = [m for m in dict.fromkeys([*own, *named]) if m not in NO_FORMULA]
+    used = [str(getattr(thing, "__module__", "")) for thing in vars(sys.modules[own[0]]).values()]
+    methods = {m.__module__ for m in METHODS.values()}
+    shared = [m for m in used if m.startswith(OF_HEADS) and m not in methods]
+    found = [m for m in dict.fromkeys([*own, *shared]) if m not in NO_FORMULA]
     return [(m.replace(".", "/") + ".py", inspect.getdoc(sys.modules[m]) or "") for m in found]
+
+
+def own_doc(made: type[Any]) -> str:
+    """What a class says of itself; a dataclass that says nothing has its signature there."""
+    doc = made.__dict__.get("__doc__") or ""
+    return "" if doc.startswith(f"{made.__name__}(") else prose(inspect.cleandoc(doc))
 
 
 def picture(name: str) -> str:
@@ -81,26 +90,24 @@ def method_page(name: str) -> str:
     made = method()
     also = ", ".join(f"`{alias}`" for alias in aliases(name))
     facts = [
-        ("paper", method.paper),
+        ("paper", plain(method.paper)),
         *([("also called", also)] if also else []),
         ("needs", needs(method)),
-        ("network images", made.cost),
+        ("network images", plain(made.cost)),
         ("complete", {"-": "does not apply"}.get(method.complete, method.complete)),
         ("explains", {"prob": "the probability", "logit": "the logit"}[method.score] + ", unless `--score` says other"),
         *([("map", f"`{made.aggregate}` of the attribution's channels")] if hasattr(made, "aggregate") else []),
     ]
-    doc = method.__dict__.get("__doc__") or ""
-    told = "" if doc.startswith(f"{method.__name__}(") else prose(doc)  # a dataclass without one gets its signature
     settings = [
         (f"`{f.name}`", f"`{getattr(made, f.name)}`", f"`--{f.name}`" if f.name in FLAGS else f"`--set {f.name}=...`")
         for f in fields(method)
     ]
-    parts = [f"# {name}", "```sh\npython -m igos --method " + name + "\n```", rows(("", ""), facts)]
-    parts += [f"![{PICTURE}](../{picture(name)})", f"*{PICTURE}, both beside [the photos](index.md#photos).*"]
+    parts = [HIDE, f"# {name}", "```sh\npython -m igos --method " + name + "\n```", rows(("", ""), facts)]
+    parts += [f"![{PICTURE}](../{picture(name)})", f"*{PICTURE}; [the photos](index.md#photos) show the emblems.*"]
     parts += ["## Formula"]
     parts += [f"{prose(text)}\n\n*The head of `{file}`.*" for file, text in heads(method)]
     if settings:
-        parts += ["## Settings", told, rows(("setting", "default", "by"), settings)]
+        parts += ["## Settings", own_doc(method), rows(("setting", "default", "by"), settings)]
         parts += ["The defaults are those of the class; a model's preset may say other (`run.yaml` of a run tells)."]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -110,7 +117,9 @@ def linked(name: str, page: str = "methods/") -> str:
 
 
 def method_table(page: str = "methods/") -> str:
-    body = [(linked(n, page), needs(m), m().cost, m.complete, m.score, m.paper) for n, m in METHODS.items()]
+    body = [
+        (linked(n, page), needs(m), plain(m().cost), m.complete, m.score, plain(m.paper)) for n, m in METHODS.items()
+    ]
     return rows(("method", "needs", "network images", "complete", "explains", "paper"), body)
 
 
@@ -120,11 +129,11 @@ def method_index() -> str:
     gallery = '<div class="gallery" markdown>\n\n' + "\n\n".join(tiles) + "\n\n</div>"
     made = "`python samples/method_pictures.py` makes them, with fewer pictures than the defaults for some methods."
     text = "*Network images*: pictures pushed through the network per explanation, with the class's own settings."
-    return "\n\n".join(["# Methods", text, method_table(""), shown, made, gallery]) + "\n"
+    return "\n\n".join([HIDE, "# Methods", text, method_table(""), shown, made, gallery]) + "\n"
 
 
 def metric_table() -> str:
-    return rows(COLUMNS, [(f"`{name}`", *more) for name, *more in table()])
+    return rows(COLUMNS, [(f"`{name}`", *map(plain, more)) for name, *more in table()])
 
 
 def metric_texts() -> str:
@@ -136,10 +145,8 @@ def metric_texts() -> str:
     for module, names in by_file.items():
         parts.append("### " + ", ".join(f"`{name}`" for name in names))
         parts.append(prose(inspect.getdoc(sys.modules[module]) or ""))
-        for name in names:
-            doc = METRICS[name].__dict__.get("__doc__") or ""
-            if doc and not doc.startswith(f"{METRICS[name].__name__}("):
-                parts.append(f"`{name}`: {prose(doc)}")
+        told = {name: own_doc(METRICS[name]) for name in names}
+        parts += [f"`{name}`: {doc}" for name, doc in told.items() if doc]
     return "\n\n".join(parts)
 
 

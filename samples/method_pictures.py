@@ -19,7 +19,7 @@ from igos.metrics import DEFAULT_METRICS
 from igos.report.figures import curves
 
 SIDE, GAP, QUALITY = 300, 8, 82
-CURVES = ("iGOS++", "grad_cam")
+CURVES = ("iGOS++", "pattern_net")
 FOLDER = HERE.parent / "docs" / "pictures"
 
 

@@ -139,7 +139,7 @@ def test_pages_name_what_exists() -> None:
     assert all(f"`{part}`" in PAGES["scores"] for part in PARTS)
     metrics = set(re.findall(r"`(\w+)`: ", PAGES["curves"]))
     assert metrics and metrics <= set(METRICS)
-    for left in re.findall(r"^\| ([^|]+) \|", PAGES["choosing"] + PAGES["limits"], re.MULTILINE):
+    for left in re.findall(r"^\| ([^|]+) \|", PAGES["limits"], re.MULTILINE):
         assert {word.strip("`") for word in re.findall(r"`\w+`", left)} <= set(METHODS), left
 
 

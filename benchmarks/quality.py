@@ -267,6 +267,7 @@ def main() -> None:
     parser.add_argument("--series", type=int, default=SERIES)
     parser.add_argument("--presets", nargs="+", help="budgets; emblem, or detect-yolo quick thorough with --real")
     parser.add_argument("--split", choices=("nine", "tune", "held"), default="nine")
+    parser.add_argument("--steps", type=int, help="points of the curves: 50 on photos, 25 on scenes")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--minutes", type=float, default=14.0, help="time box (14)")
     parser.add_argument("--only", nargs="+", help="only these methods, such as iGOS++ or iGOS+/PG")
@@ -294,7 +295,7 @@ def main() -> None:
             rows.append({**row, "status": "not run (time)"})
             continue
         begin = time.monotonic()
-        steps = 50 if flags.real else 25
+        steps = flags.steps or (50 if flags.real else 25)
         row.update(over_seeds([measure(call, own, other, data, seed, steps) for seed in flags.seeds]))
         longest = max(longest, time.monotonic() - begin)
         rows.append(row)

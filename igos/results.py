@@ -17,7 +17,7 @@ import json
 import math
 import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ ROW_KEYS = [
     "seed",
     "folder",
 ]
-OWN_ARRAYS = {"saliency", "saliency_source", "attribution", "masks", "box"}  # of write_arrays, beside <name>_curve
+OWN_ARRAYS = {"saliency", "saliency_source", "geometry", "attribution", "masks", "box"}  # beside <metric>_curve
 KEPT = (
     "method", "opt", "form", "start", "status", "seconds", "network_images", "backward_images", "seed",
     "score_original", "score_blurred",
@@ -152,12 +152,14 @@ class RunFolder:
 
 
 def write_arrays(folder: str | Path, e: Explanation) -> None:
-    """explanation.npz: saliency (h,w), saliency_source (H0,W0), and where known attribution (C,H,W),
-    masks (n,h,w), box (4,) xyxy in source pixels, <metric>_curve (2,n), trace_<name> (T,), further arrays.
+    """explanation.npz: saliency (h,w), saliency_source (H0,W0), geometry (4,2) (its source, network, scale, offset),
+    and where known attribution (C,H,W), masks (n,h,w), box (4,) xyxy in source pixels, <metric>_curve (2,n),
+    trace_<name> (T,), further arrays.
     """
     arrays: dict[str, np.ndarray] = {
         "saliency": e.saliency.float().cpu().numpy(),
         "saliency_source": e.on_source().astype(np.float32),
+        "geometry": np.array([e.geometry.source, e.geometry.network, e.geometry.scale, e.geometry.offset], np.float64),
         **{name: np.asarray(a) for name, a in e.arrays.items()},
         **{f"trace_{name}": np.asarray(a) for name, a in e.trace.items()},
         **{f"{s.name}_curve": s.curve for s in e.scores if s.curve is not None},
@@ -236,12 +238,15 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     return values
 
 
-def read_arrays(folder: str | Path) -> dict[str, np.ndarray]:
-    """What write_arrays wrote into an explanation's folder. Raises ConfigError if it is missing or damaged."""
+def read_arrays(folder: str | Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, np.ndarray]:
+    """What write_arrays wrote into an explanation's folder, or the arrays `wanted` by name.
+
+    Raises ConfigError if it is missing or damaged.
+    """
     path = Path(folder) / "explanation.npz"
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return {name: file[name] for name in file.files if wanted(name)}
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

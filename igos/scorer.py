@@ -6,6 +6,7 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -148,10 +149,11 @@ class Scorer:
         return lower, upper
 
     def cuts(self, layer: str, pictures: Tensor, rows: Tensor) -> None:
-        """Refuse a layer that scores of these pictures (N,3,H,W) can go round. Raises ConfigError."""
+        """Refuse a layer that scores of these pictures (N,3,H,W) can go round, by two passes. Raises ConfigError."""
         halves = self._split(layer)
         halves.lower(pictures[:1], rows[:1])
         share = max(halves.share_round(x, r) for x, r in self._chunks(pictures, rows))
+        self.count(rows.repeat(2), gradient=True)
         if share > ROUND:
             every = self.layers(pictures[:1], rows[:1])
             place = next((i for i, layer in enumerate(every) if layer.name == halves.name), len(every))
@@ -165,7 +167,7 @@ class Scorer:
         return layers(self.whole, self._network(), pictures, rows)
 
     def _split(self, layer: str) -> Split:
-        return Split(self.whole, self._network(), layer)
+        return Split(partial(self._cast, forward=self.whole), self._network(), layer)
 
     def _network(self) -> nn.Module:
         if self.module is None:
@@ -176,7 +178,7 @@ class Scorer:
         return zip(x.split(self.batch), rows.split(self.batch), strict=True)
 
     def _in_chunks(self, work: Callable[[Tensor, Tensor], Tensor], x: Tensor, rows: Tensor) -> Tensor:
-        return torch.cat([self._timed(work, part, r) for part, r in self._chunks(x, rows)])
+        return torch.cat([self._timed(work, part, r).to(x) for part, r in self._chunks(x, rows)])
 
     @torch.no_grad()
     def _plain(self, x: Tensor, rows: Tensor) -> tuple[Tensor, None]:
@@ -189,9 +191,9 @@ class Scorer:
             (g,) = torch.autograd.grad(scores.sum(), x)
         return scores.detach(), g
 
-    def _cast(self, x: Tensor, rows: Tensor) -> Tensor:
+    def _cast(self, x: Tensor, rows: Tensor, forward: Callable[[Tensor, Tensor], Tensor] | None = None) -> Tensor:
         with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
-            return self.forward(x, rows)
+            return (forward or self.forward)(x, rows)
 
     def _halve(self, tried: int) -> None:
         if tried == 1:

@@ -18,7 +18,7 @@ import igos
 from igos.metrics import DEFAULT_METRICS
 from igos.report.figures import curves
 
-SIDE, GAP, QUALITY = 300, 8, 82
+SIDE, GAP, QUALITY = 300, 8, 74
 CURVES = ("iGOS++", "pattern_net")
 FOLDER = HERE.parent / "docs" / "pictures"
 

@@ -41,7 +41,7 @@ def test_the_files_are_those_that_were_measured() -> None:
     patterns = [name for name in files if name.endswith(".patterns.safetensors")]
     statistics = [name for name in files if name.startswith("statistics/")]
     assert files.keys() == sums.keys()
-    assert (len(files), len(patterns), len(statistics)) == (4 + 3 + 5, 3, 5)
+    assert (len(files), len(patterns), len(statistics)) == (4 + 3 + 5 + 1, 3, 5)  # and text
     for name, file in files.items():
         assert hashlib.sha256(file.read_bytes()).hexdigest() == sums[name]
         assert file.stat().st_size <= 8e6

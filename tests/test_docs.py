@@ -52,6 +52,7 @@ def test_flags_presets_and_statuses_in_the_readme_exist() -> None:
         "--n_patches",
         "--write",
         "--out",
+        "--format",
     }
     assert set(re.findall(r"(?<![\w-])--[A-Za-z]\w+", README)) <= known
     presets = {p.stem for p in resources.folder("configs").glob("*.yaml")}

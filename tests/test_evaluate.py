@@ -86,6 +86,8 @@ def test_the_figures_are_those_of_explain(run: Path, tmp_path: Path) -> None:
         assert a["deletion"] == pytest.approx(b["deletion"], abs=1e-6) and a["seed"] == b["seed"]
         maps = [read_arrays(f / r["folder"])["saliency"] for f, r in ((run, a), (tmp_path / "o", b))]
         assert np.array_equal(*maps)
+    for folder in (run, tmp_path / "o"):
+        assert b["name"] in (folder / "report.html").read_text(), "both leave the page"
 
 
 def test_the_summary_is_the_mean_of_the_rows_and_holds_it_in_its_interval(run: Path) -> None:

@@ -180,11 +180,11 @@ def test_neurons_that_are_never_active_are_shut(adapter: ClassifierAdapter) -> N
 def test_pictures_pushed_are_counted(adapter: ClassifierAdapter) -> None:
     problem = problem_of(adapter)
     IBA(opt_steps=3, copies=5)(problem)
-    assert problem.score.forward_images.tolist() == [15, 15] == problem.score.backward_images.tolist()
+    assert problem.score.forward_images.tolist() == [17, 17] == problem.score.backward_images.tolist()
     problem = problem_of(adapter)
     InputIBA(**QUICK)(problem)
-    assert problem.score.forward_images.tolist() == [3 * 2 + 3 * 2 + 3 * 2] * 2
-    assert problem.score.backward_images.tolist() == [3 * 2 + 2 * 2 + 3 * 2] * 2, "the critic's own step needs none"
+    assert problem.score.forward_images.tolist() == [2 + 3 * 2 + 3 * 2 + 3 * 2] * 2
+    assert problem.score.backward_images.tolist() == [2 + 3 * 2 + 2 * 2 + 3 * 2] * 2, "the critic's own step needs none"
 
 
 @pytest.mark.parametrize(
@@ -326,4 +326,26 @@ def test_a_bundled_model_runs_at_once() -> None:
     adapter = igos.load("emblem-yolov3spp")
     image = adapter.read(scene(4, 0).picture())
     (made,) = igos.explain(adapter, image, adapter.detect(image)[:1], "IBA", opt_steps=3, copies=2, metrics=())
-    assert made.settings["layer"] == "module_list.12" and made.network_images == 6
+    assert made.settings["layer"] == "module_list.12" and made.network_images == 2 + 6
+
+
+def test_a_bottleneck_that_lets_nothing_pass_says_so(adapter: ClassifierAdapter) -> None:
+    problem = problem_of(adapter)
+    kept, shut = (IBA(beta=beta, opt_steps=30, copies=2)(problem)[0].warnings for beta in (0.0, 1e4))
+    assert kept == () and "smaller beta" in shut[0]
+
+
+def test_the_halves_run_in_the_precision_that_is_asked() -> None:
+    """bfloat16 moves features and score by its rounding, 2^-8, and no further; what comes out is float32."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    made = ClassifierAdapter(net, ["a", "b"], name="two", crop=32, resize=32, mean=(0, 0, 0), std=(1, 1, 1))
+    problem, row = make_problem(made, toy_image(32, 32), [Target(0, "a", 0.5)]), torch.tensor([0])
+    lower, upper = problem.score.split("0")
+    full = lower(problem.x)
+    exact = upper(full, row)
+    problem.score.precision = torch.bfloat16
+    half, rounded = lower(problem.x), upper(full, row)
+    assert half.dtype == rounded.dtype == torch.float32
+    assert 0 < float((half - full).abs().max()) < 0.02 * float(full.abs().max())
+    assert 0 < abs(float(rounded - exact)) < 0.02

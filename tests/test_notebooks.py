@@ -11,6 +11,10 @@ import nbformat
 import pytest
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
+FIGURES = {  # what a notebook prints of the papers' own figures
+    "integrated_gradients": (),
+    "patterns": ("[1.01835493, 0.01835493]", "0.2106", "0.0034", "1.634 6.366", "2.092 5.908"),
+}
 EXECUTE = """
 import sys, nbformat, nbclient
 book = nbformat.read(sys.argv[1], as_version=4)
@@ -28,5 +32,7 @@ def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     outputs = [o for cell in nbformat.read(tmp_path / "run.ipynb", as_version=4).cells for o in cell.get("outputs", ())]
+    printed = "".join(o.get("text", "") for o in outputs)
+    assert all(figure in printed for figure in FIGURES[path.stem]), printed
     assert any("image/png" in o.get("data", {}) for o in outputs)
     assert not any(o.get("name") == "stderr" for o in outputs), [o.get("text") for o in outputs]

@@ -96,5 +96,5 @@ def test_rank_breaks_ties_by_the_neighbourhood_then_by_index() -> None:
 def test_the_top_area_has_exactly_its_share_and_holds_the_best(share: float, height: int, width: int) -> None:
     saliency = np.random.default_rng(0).random((height, width))
     top = ops.top_area(saliency, None, share)
-    assert top.sum() == np.clip(round(share * height * width), 1, height * width)
+    assert top.sum() == np.clip(round(share * (height * width)), 1, height * width)
     assert top.all() or saliency[top].min() >= saliency[~top].max()

@@ -64,7 +64,9 @@ def test_grad_cam_is_captums(name: str, score: str) -> None:
         expected = to_grid(full, (20, 20))[0]
         assert expected.max() > 0
         assert torch.allclose(e.saliency, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
-    assert problem.score.forward_images.tolist() == problem.score.backward_images.tolist() == [1, 1]
+    assert problem.score.forward_images.tolist() == problem.score.backward_images.tolist() == [1 + 2, 1 + 2], (
+        "the check that the layer cuts takes two"
+    )
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,7 @@ def test_the_wheel_explains_its_samples(installed: Path, tmp_path: Path) -> None
     printed = run(command, tmp_path)
     assert "evidence_share" in printed and "ok" in printed
     assert list((tmp_path / "out").rglob("overlay.png"))
+    assert "function" in (tmp_path / "out" / "report.html").read_text(), "the page's templates ship"
 
 
 def test_the_wheel_explains_a_photo(installed: Path, tmp_path: Path) -> None:

@@ -7,13 +7,20 @@ from collections.abc import Callable, Sequence
 from igos.commands.estimate import estimate
 from igos.commands.evaluate import evaluate
 from igos.commands.explain import explain
+from igos.commands.export import export
 from igos.commands.fit_patterns import fit_patterns
+from igos.commands.report import compare, report
 from igos.commands.split import split
+from igos.commands.text import text
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "explain": explain,
     "evaluate": evaluate,
     "fit-patterns": fit_patterns,
+    "report": report,
+    "compare": compare,
+    "export": export,
     "estimate": estimate,
     "split": split,
+    "text": text,
 }

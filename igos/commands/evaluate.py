@@ -13,6 +13,7 @@ import torch
 
 from igos import tables
 from igos.commands.parts import Parser, add_flags, add_progress, close, load_models, pick_model, record, warn
+from igos.commands.report import write_page
 from igos.config import Plan, resolve, resolve_each
 from igos.evaluate import evaluate as evaluate_methods
 from igos.evaluate import reuse, settings
@@ -101,6 +102,7 @@ def evaluate(words: Sequence[str]) -> int:
     if kept:
         print(f"{kept} rows were there already")
     print(tables.text(tables.write(folder, metrics, config.manual_seed), metrics))
+    write_page(folder.path)
     print(folder.path)
     return 0
 

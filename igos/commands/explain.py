@@ -24,6 +24,7 @@ from igos.commands.parts import (
     record,
     warn,
 )
+from igos.commands.report import write_page
 from igos.config import Plan, resolve
 from igos.methods import needs_references
 from igos.metrics import METRICS
@@ -86,6 +87,7 @@ def explain(words: Sequence[str]) -> int:
     warn(folder.rows)
     print(table(folder.rows))
     print(f"{time.perf_counter() - begin:.1f} s, {share:.0%} of it inside the network")
+    write_page(folder.path)
     print(folder.path)
     return 0
 

@@ -24,6 +24,7 @@ from igos.ops import gaussian_blur
 from igos.types import ConfigError, Problem
 
 START = 5.0  # alpha at the start: lambda = 0.993, nearly everything passes
+SHUT = 0.05  # no gate wider than this: nothing of the picture comes through
 TINY = 1e-30
 NATS_PER_BIT = math.log(2)
 
@@ -89,6 +90,13 @@ def learn(
         losses.append(loss.detach())
         passed.append(mean.detach())
     return Course(alpha.detach(), torch.stack(losses), torch.stack(passed))
+
+
+def closed(open: Tensor) -> list[tuple[str, ...]]:
+    """Per bottleneck of lambda (K,...) a warning where every gate is shut: its map only tells what was shut last."""
+    widest = open.flatten(1).amax(dim=1).tolist()
+    told = "the bottleneck shut every gate (the widest lets {:.1%} pass); take a smaller beta"
+    return [(told.format(w),) if w < SHUT else () for w in widest]
 
 
 def log_loss(y: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from igos.methods.attribution import MapMethod, noise, seeds
-from igos.methods.bottleneck import NATS_PER_BIT, Course, copies, gates, information, learn, log_loss
+from igos.methods.bottleneck import NATS_PER_BIT, Course, closed, copies, gates, information, learn, log_loss
 from igos.methods.layer import over_picture
 from igos.statistics import Statistics
 from igos.types import ConfigError, Explanation, Problem
@@ -49,7 +49,8 @@ class Passed(NamedTuple):
 class IBA(MapMethod):
     """layer: by default that of the statistics; beta weighs the mean information; copies: noisy ones per step.
 
-    sigma: lambda is smoothed by so many cells of the layer (0: not). Cost: opt_steps * copies passes above the layer.
+    sigma: lambda is smoothed by so many cells of the layer (0: not). Cost: opt_steps * copies passes above the
+    layer, and 2 whole ones to see that it cuts.
     """
 
     layer: str | None = None
@@ -84,7 +85,7 @@ class IBA(MapMethod):
                 trace={"feat_loss": passed.course.loss[:, i].cpu().numpy()},
                 settings={**e.settings, "layer": passed.layer},
             )
-            for i, e in enumerate(self.explain(problem, maps))
+            for i, e in enumerate(self.explain(problem, maps, warnings=closed(passed.open)))
         ]
 
     def learn(self, problem: Problem) -> Passed:

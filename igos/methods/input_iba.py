@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from igos.methods.attribution import MapMethod, noise, seeds
-from igos.methods.bottleneck import TINY, Course, copies, gates, information, learn, log_loss
+from igos.methods.bottleneck import TINY, Course, closed, copies, gates, information, learn, log_loss
 from igos.methods.iba import IBA, MIN_STD, Passed, statistics_of
 from igos.methods.iba_prior import FEATURES, REAL, Prior
 from igos.types import Explanation, Problem
@@ -89,6 +89,8 @@ class InputIBA(MapMethod):
         prior = self._prior(problem, passed, bits)
         made = self._input(problem, prior)
         maps = torch.sigmoid(made.alpha).mean(dim=1)
+        both = zip(closed(passed.open), closed(torch.sigmoid(made.alpha)), strict=True)
+        shut = [a or b for a, b in both]
         return [
             replace(
                 e,
@@ -103,7 +105,7 @@ class InputIBA(MapMethod):
                 },
                 settings={**e.settings, "layer": passed.layer},
             )
-            for i, e in enumerate(self.explain(problem, maps))
+            for i, e in enumerate(self.explain(problem, maps, warnings=shut))
         ]
 
     def _prior(self, problem: Problem, passed: Passed, bits: Tensor) -> Tensor:

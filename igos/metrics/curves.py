@@ -70,7 +70,7 @@ class Curve:
         x, made = problem.x, substrate(self.substrate, problem.x)
         maps = [e.saliency if self.units == "cells" else pixels(e, problem.size) for e in explanations]
         orders, ties = zip(*(rank(m) for m in maps), strict=True)
-        counts = [self._counts(_budget(self.budget, e, m.numel())) for e, m in zip(explanations, maps, strict=True)]
+        counts = [self.counts(_budget(self.budget, e, m.numel())) for e, m in zip(explanations, maps, strict=True)]
         points = torch.tensor([len(c) for c in counts])
         row = torch.arange(len(x)).repeat_interleave(points).to(x.device)
         count = np.concatenate(counts)
@@ -85,7 +85,7 @@ class Curve:
         parts = np.split(scores(problem, row, pictures), np.cumsum(points.numpy())[:-1])
         return [self._score(c, y, tie) for c, y, tie in zip(counts, parts, ties, strict=True)]
 
-    def _counts(self, budget: int) -> np.ndarray:
+    def counts(self, budget: int) -> np.ndarray:
         """Units changed at each point, from 0 to the budget."""
         if self.step:
             return np.append(np.arange(0, budget, self.step), budget)

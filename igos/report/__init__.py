@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image as Picture
 
 from igos.files import whole
@@ -18,7 +19,7 @@ from igos.report.figures import starts_sheet
 from igos.report.signed import signed
 from igos.types import Explanation
 
-__all__ = ["WRITERS", "html", "signed", "starts_sheet", "write_figures", "write_masks", "write_starts"]
+__all__ = ["WRITERS", "grey_png", "html", "signed", "starts_sheet", "write_figures", "write_masks", "write_starts"]
 
 
 def write_heatmap(folder: str | Path, explanation: Explanation) -> None:
@@ -113,6 +114,11 @@ def html(explanation: Explanation) -> str:
         f'<img style="width:100%" alt="{label}" src="data:image/png;base64,{picture}">'
         f'<figcaption style="overflow-wrap:anywhere"><b>{label}</b> {facts}</figcaption></figure>'
     )
+
+
+def grey_png(saliency: torch.Tensor) -> bytes:
+    """A map (H,W) as a grey PNG of its own size, 255 = most important."""
+    return _png((figures.shown(saliency) * 255).round().to(torch.uint8).numpy())
 
 
 def _png(pixels: np.ndarray) -> bytes:

@@ -181,15 +181,18 @@ def _box(e: Explanation, geometry: Geometry) -> np.ndarray | None:
 
 
 def _heat(e: Explanation, geometry: Geometry) -> np.ndarray:
-    """The map for display (H,W) in [0,1]: negative parts are 0, the least value is 0, a flat map is 0.
+    """The map for display (H,W) in [0,1]."""
+    return geometry.map_to_source(shown(e.saliency)).clamp(0, 1).numpy()
+
+
+def shown(saliency: torch.Tensor) -> torch.Tensor:
+    """A map (h,w) for display in [0,1]: negative parts are 0, the least value is 0, a flat map is 0.
 
     Mask methods reach 0 by themselves; RISE adds the mean score to every cell.
     """
-    saliency = e.saliency.float().cpu().nan_to_num(0, 0, 0).clamp(min=0)
+    saliency = saliency.float().cpu().nan_to_num(0, 0, 0).clamp(min=0)
     low, high = float(saliency.min()), float(saliency.max())
-    if high - low <= 1e-6 * high:
-        return np.zeros(geometry.source, np.float32)
-    return geometry.map_to_source((saliency - low) / (high - low)).clamp(0, 1).numpy()
+    return torch.zeros_like(saliency) if high - low <= 1e-6 * high else (saliency - low) / (high - low)
 
 
 def _level(e: Explanation) -> float | None:
@@ -200,13 +203,14 @@ def _level(e: Explanation) -> float | None:
 
 
 @lru_cache(maxsize=1)
-def _table() -> np.ndarray:
+def colour_table() -> np.ndarray:
+    """(256,3) float32 in [0,255]: the colours of heat."""
     return (colormaps[COLOURS](np.arange(256))[:, :3] * 255).astype(np.float32)
 
 
 def _coloured(heat: np.ndarray) -> np.ndarray:
     """(H,W) in [0,1] -> (H,W,3) float32 in [0,255]."""
-    return _table()[(heat * 255).round().astype(np.uint8)]
+    return colour_table()[(heat * 255).round().astype(np.uint8)]
 
 
 def _mix(picture: np.ndarray, over: np.ndarray | Colour, alpha: np.ndarray) -> np.ndarray:

@@ -1,0 +1,223 @@
+"use strict";
+// Pictures of one explanation on a canvas, from its photo, its map and the step at which each cell changes.
+
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const STYLES = { heat: "Heat", contour: "Contour", keep: "Keep only", blur: "Blur away", photo: "Photo" };
+
+const Paint = (() => {
+  const COLOURS = bytes(DATA.colours);
+  const SKY = "rgb(104, 200, 255)", INK = "rgba(12, 12, 18, 0.6)";
+  const FULL = 0.88; // how much of the photo full heat covers
+  const images = new Map(), maps = new WeakMap(), tickets = new WeakMap();
+  const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
+
+  function bytes(text) {
+    return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  }
+
+  /** The map and the steps (or null) of an item, each a Uint8Array on its grid. */
+  function cells(item) {
+    if (!maps.has(item)) maps.set(item, unpack(item));
+    return maps.get(item);
+  }
+
+  async function unpack(item) {
+    const stream = new Blob([bytes(item.cells)]).stream().pipeThrough(new DecompressionStream("deflate"));
+    const flat = new Uint8Array(await new Response(stream).arrayBuffer());
+    for (let i = 1; i < flat.length; i++) flat[i] += flat[i - 1];
+    const size = item.grid[0] * item.grid[1];
+    return { heat: flat.subarray(0, size), steps: flat.length > size ? flat.subarray(size) : null };
+  }
+
+  /** A picture by its address, or null; the last few dozen are kept. */
+  function picture(source) {
+    if (!source) return Promise.resolve(null);
+    if (!images.has(source)) {
+      const made = new Image();
+      made.src = source;
+      images.set(source, made.decode().then(() => made, () => null));
+      if (images.size > 80) images.delete(images.keys().next().value);
+    }
+    return images.get(source);
+  }
+
+  /** Where each of `size` drawn pixels lies among n nodes, and whether the network saw it. */
+  function axis(n, size, [first, last, low, high]) {
+    const at = new Int32Array(size), part = new Float32Array(size), seen = new Uint8Array(size);
+    for (let p = 0; p < size; p++) {
+      const u = (p + 0.5) / size;
+      const node = n > 1 ? clamp(((u - first) / (last - first)) * (n - 1), 0, n - 1) : 0;
+      at[p] = Math.min(Math.floor(node), Math.max(n - 2, 0));
+      part[p] = node - at[p];
+      seen[p] = u >= low && u <= high ? 1 : 0;
+    }
+    return { at, part, seen };
+  }
+
+  /** Values on a grid -> a Float32Array of width x height drawn pixels, 0 where the network saw nothing. */
+  function field(values, [h, w], frame, width, height) {
+    const x = axis(w, width, frame[0]), y = axis(h, height, frame[1]), out = new Float32Array(width * height);
+    for (let j = 0; j < height; j++) {
+      if (!y.seen[j]) continue;
+      const top = y.at[j] * w, below = Math.min(y.at[j] + 1, h - 1) * w, t = y.part[j];
+      for (let i = 0; i < width; i++) {
+        if (!x.seen[i]) continue;
+        const a = x.at[i], b = Math.min(a + 1, w - 1), s = x.part[i];
+        const upper = values[top + a] * (1 - s) + values[top + b] * s;
+        const lower = values[below + a] * (1 - s) + values[below + b] * s;
+        out[j * width + i] = upper * (1 - t) + lower * t;
+      }
+    }
+    return out;
+  }
+
+  /** The least value of the highest `count` of a field in [0,1]. */
+  function level(values, count) {
+    const bins = new Uint32Array(2048);
+    for (const v of values) bins[Math.round(v * 2047)]++;
+    let n = 0, bin = 2047;
+    while (bin > 0 && (n += bins[bin]) < count) bin--;
+    return Math.max(bin / 2047, 0.002);
+  }
+
+  /** A field smoothed by means over 2r+1 pixels, twice along each axis. */
+  function smooth(values, width, height, r) {
+    let from = values;
+    for (const [step, length, line, lines] of [[1, width, width, height], [width, height, 1, width]]) {
+      for (let pass = 0; pass < 2; pass++) {
+        const to = new Float32Array(from.length);
+        for (let l = 0; l < lines; l++) {
+          const at = (i) => from[l * line + clamp(i, 0, length - 1) * step];
+          let sum = 0;
+          for (let i = -r; i <= r; i++) sum += at(i);
+          for (let i = 0; i < length; i++) {
+            to[l * line + i * step] = sum / (2 * r + 1);
+            sum += at(i + r + 1) - at(i - r);
+          }
+        }
+        from = to;
+      }
+    }
+    return from;
+  }
+
+  function scratch(width, height) {
+    const made = document.createElement("canvas");
+    made.width = width;
+    made.height = height;
+    return made;
+  }
+
+  /** A canvas whose pixel i, red, green, blue and alpha from out[o], is what paint(out, o, i) writes. */
+  function layer(width, height, paint) {
+    const made = scratch(width, height), context = made.getContext("2d");
+    const pixels = context.createImageData(width, height);
+    for (let i = 0; i < width * height; i++) paint(pixels.data, 4 * i, i);
+    context.putImageData(pixels, 0, 0);
+    return made;
+  }
+
+  /** `under` where alpha(i) in [0,1] says so. */
+  function masked(under, width, height, alpha) {
+    const made = layer(width, height, (out, o, i) => { out[o + 3] = 255 * alpha(i); });
+    const context = made.getContext("2d");
+    context.globalCompositeOperation = "source-in";
+    if (under) {
+      context.imageSmoothingQuality = "high";
+      context.drawImage(under, 0, 0, width, height);
+    } else {
+      context.fillStyle = "#888";
+      context.fillRect(0, 0, width, height);
+    }
+    return made;
+  }
+
+  /** Light lines with a dark edge round the highest `count` pixels of a field that is smoothed over half a cell. */
+  function contour(values, count, cell, width, height, unit) {
+    const f = smooth(values, width, height, Math.max(1, Math.round(0.3 * cell), Math.round(1.2 * unit)));
+    const at = level(f, count);
+    return layer(width, height, (out, o, i) => {
+      const x = i % width, y = (i - x) / width;
+      const dx = f[y * width + Math.min(x + 1, width - 1)] - f[y * width + Math.max(x - 1, 0)];
+      const dy = f[Math.min(y + 1, height - 1) * width + x] - f[Math.max(y - 1, 0) * width + x];
+      const d = Math.abs(f[i] - at) / Math.max(Math.hypot(dx, dy) / 2, 0.002);
+      const light = clamp(unit + 0.5 - d, 0, 1), dark = 0.65 * clamp(2.2 * unit + 0.5 - d, 0, 1);
+      const alpha = light + dark * (1 - light);
+      out[o] = out[o + 1] = out[o + 2] = alpha ? (255 * light) / alpha : 0;
+      out[o + 3] = 255 * alpha;
+    });
+  }
+
+  /** What lies over the photo in a style; `count`: how many pixels the area has that is outlined, kept or blurred. */
+  function styled(style, values, count, cell, under, width, height, unit) {
+    if (style === "contour") return contour(values, count, cell, width, height, unit);
+    const at = level(values, count), inside = (i) => clamp((values[i] / at - 0.7) / 0.3, 0, 1);
+    if (style === "keep") return layer(width, height, (out, o, i) => { out[o + 3] = 240 * (1 - inside(i)); });
+    if (style === "blur") return masked(under, width, height, inside);
+    return layer(width, height, (out, o, i) => {
+      const c = 3 * Math.round(255 * values[i]);
+      out[o] = COLOURS[c];
+      out[o + 1] = COLOURS[c + 1];
+      out[o + 2] = COLOURS[c + 2];
+      out[o + 3] = 255 * FULL * values[i];
+    });
+  }
+
+  function dim(context, width, height, opacity) {
+    context.globalAlpha = 0.6 * opacity;
+    context.globalCompositeOperation = "saturation";
+    context.fillStyle = "#808080";
+    context.fillRect(0, 0, width, height);
+    context.globalCompositeOperation = "source-over";
+    context.globalAlpha = 0.24 * opacity;
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, width, height);
+    context.globalAlpha = 1;
+  }
+
+  function outline(context, [x1, y1, x2, y2], width, height, unit) {
+    for (const [line, colour] of [[4.4 * unit, INK], [2 * unit, SKY]]) {
+      context.lineWidth = line;
+      context.strokeStyle = colour;
+      const [a, b] = [clamp(x1 * width, unit, width - unit), clamp(y1 * height, unit, height - unit)];
+      const [c, d] = [clamp(x2 * width, unit, width - unit), clamp(y2 * height, unit, height - unit)];
+      context.strokeRect(a, b, c - a, d - b);
+    }
+  }
+
+  /** Draw an item: its map in a style, or, where `play` is {name, step}, the picture of that step. */
+  async function draw(canvas, item, width, { style = "heat", opacity = 1, share = 0.1, box = true, play = null }) {
+    const ticket = (tickets.get(canvas) || 0) + 1;
+    tickets.set(canvas, ticket);
+    const view = DATA.views[item.view], shown = DATA.pictures[item.picture];
+    const [photo, under, map] = await Promise.all([picture(shown.source), picture(view.under), cells(item)]);
+    if (tickets.get(canvas) !== ticket) return;
+    const height = Math.max(Math.round((width * shown.size[1]) / shown.size[0]), 1);
+    const unit = Math.max(width, height) / 720 + 0.3;
+    canvas.width = width;
+    canvas.height = height;
+    const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.fillStyle = "#777";
+    context.fillRect(0, 0, width, height);
+    if (photo) context.drawImage(photo, 0, 0, width, height);
+    if (play) {
+      const changed = field(map.steps.map((s) => (s <= play.step ? 1 : 0)), item.grid, view.frame, width, height);
+      const alpha = play.name === "insertion" ? (i) => 1 - changed[i] : (i) => changed[i];
+      context.drawImage(masked(under, width, height, alpha), 0, 0);
+    } else if (style !== "photo") {
+      const values = field(Float32Array.from(map.heat, (v) => v / 255), item.grid, view.frame, width, height);
+      const [x1, y1, x2, y2] = item.box || [0, 0, 1, 1];
+      const count = share * (x2 - x1) * (y2 - y1) * width * height;
+      const over = styled(style, values, count, width / item.grid[1], under, width, height, unit);
+      if (style === "heat") dim(context, width, height, opacity);
+      context.globalAlpha = opacity;
+      context.drawImage(over, 0, 0);
+      context.globalAlpha = 1;
+    }
+    if (item.box && box) outline(context, item.box, width, height, unit);
+    canvas.dataset.drawn = play ? `${play.name} ${play.step}` : `${style} ${opacity} ${share}`;
+  }
+
+  return { draw };
+})();

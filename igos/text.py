@@ -1,0 +1,293 @@
+"""The bottleneck of iba.py on the tokens of a sentence, for a small LSTM that tells what sentences are about.
+
+    Z_t = lambda_t R_t + (1 - lambda_t) eps,   R_t the embedding of token t,   eps ~ N(mu, sigma^2) over tokens
+    min_lambda  -log y(Z) + beta * mean L,   map_t = sum of L over the embedding, in bits
+
+R is what the recurrent layer reads, so that everything the score sees comes through the bottleneck; behind it, on the
+layer's outputs, a network that answers by its last state would pass it by. mu and sigma count tokens and no padding;
+the network is in eval mode, so that no dropout adds noise of its own. Where two words say the same, one is enough: the
+bottleneck may leave the other out.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from igos import resources
+from igos.files import write_bytes
+from igos.methods.bottleneck import NATS_PER_BIT, closed, gates, information, learn, log_loss
+from igos.types import ConfigError, WeightsError
+
+NOTHING = "nothing"
+EVIDENCE = {
+    "food": ["bread", "soup", "cheese", "apple", "kitchen", "butter", "rice", "supper"],
+    "music": ["violin", "song", "piano", "drum", "choir", "melody", "opera", "guitar"],
+    "sport": ["football", "race", "goal", "tennis", "stadium", "referee", "swimming", "medal"],
+    "weather": ["rain", "storm", "snow", "sunny", "cloud", "thunder", "frost", "wind"],
+}
+LABELS = (NOTHING, *EVIDENCE)
+PLAIN = [
+    "the",
+    "a",
+    "my",
+    "our",
+    "their",
+    "old",
+    "new",
+    "small",
+    "quiet",
+    "long",
+    "of",
+    "in",
+    "on",
+    "near",
+    "with",
+    "and",
+    "but",
+    "then",
+    "after",
+    "before",
+    "about",
+    "very",
+    "quite",
+    "we",
+    "they",
+    "he",
+    "she",
+    "people",
+    "friend",
+    "neighbour",
+    "teacher",
+    "street",
+    "house",
+    "table",
+    "window",
+    "letter",
+    "morning",
+    "evening",
+    "day",
+    "week",
+    "year",
+    "talked",
+    "wrote",
+    "waited",
+    "saw",
+    "remembered",
+    "found",
+    "asked",
+    "told",
+    "liked",
+    "showed",
+    "brought",
+    "kept",
+    "always",
+    "never",
+    "often",
+    "again",
+    "yesterday",
+    "today",
+]
+UNKNOWN, MIN_STD = "<unknown>", 0.01
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """Words, what the sentence is about, and the places of the words that decide it."""
+
+    words: tuple[str, ...]
+    label: str
+    evidence: tuple[int, ...]
+
+
+def sentence(series: int, index: int) -> Sentence:
+    """Number `index` of a series: 7 to 16 plain words and, unless it is about nothing, one or two that decide."""
+    draw = random.Random(f"{series}|{index}")
+    words = [draw.choice(PLAIN) for _ in range(draw.randint(7, 16))]
+    label = draw.choice(LABELS)
+    count = 0 if label == NOTHING else draw.randint(1, 2)
+    places = sorted(draw.sample(range(len(words)), count))
+    for place in places:
+        words[place] = draw.choice(EVIDENCE[label])
+    return Sentence(tuple(words), label, tuple(places))
+
+
+class Reader(nn.Module):
+    """Words -> embedding -> LSTM -> the class by the state after the last word; mu, sigma: of embedded tokens."""
+
+    mu: Tensor
+    sigma: Tensor
+
+    def __init__(self, words: Sequence[str], labels: Sequence[str], width: int = 32, state: int = 48) -> None:
+        super().__init__()
+        self.words, self.labels = tuple(words), tuple(labels)
+        self._ids = {word: i for i, word in enumerate(self.words)}
+        self.embedding = nn.Embedding(len(self.words), width)
+        self.lstm = nn.LSTM(width, state, batch_first=True)
+        self.dropout = nn.Dropout(0.2)
+        self.fc = nn.Linear(state, len(self.labels))
+        self.register_buffer("mu", torch.zeros(width))
+        self.register_buffer("sigma", torch.ones(width))
+
+    def ids(self, words: Sequence[str]) -> Tensor:
+        """(T,); a word that is not known is UNKNOWN."""
+        return torch.tensor([self._ids.get(w.lower(), self._ids[UNKNOWN]) for w in words])
+
+    def logits(self, embedded: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Embedded (N,T,width) -> (N,C); lengths (N,): of sentences that are padded at their end."""
+        states, _ = self.lstm(embedded)
+        rows = torch.arange(len(embedded))
+        return self.fc(self.dropout(states[rows, (lengths if lengths is not None else embedded.shape[1]) - 1]))
+
+
+@dataclass(frozen=True, eq=False)
+class TextExplanation:
+    """bits (T,): how much of each word must be read for the label; score: its probability."""
+
+    words: tuple[str, ...]
+    bits: Tensor
+    label: str
+    score: float
+    warnings: tuple[str, ...] = ()
+
+
+def explain(
+    model: Reader,
+    words: Sequence[str],
+    label: str | None = None,
+    *,
+    beta: float = 1.0,
+    opt_steps: int = 60,
+    copies: int = 10,
+    lr: float = 0.3,
+    seed: int = 0,
+) -> TextExplanation:
+    """The information of each word for a label, by default the one that the model answers.
+
+    Settings are IBA's (igos/methods/iba.py). Raises ConfigError for no words or an unknown label.
+    """
+    if not words:
+        raise ConfigError("a sentence needs at least one word")
+    if label is not None and label not in model.labels:
+        raise ConfigError(f"label {label!r} is not one of {', '.join(model.labels)}")
+    training, generator = model.training, torch.Generator().manual_seed(seed)
+    model.eval()
+    try:
+        with torch.no_grad():
+            r = model.embedding(model.ids(words))[None]
+            y = model.logits(r).softmax(dim=1)[0]
+        target = int(y.argmax()) if label is None else model.labels.index(label)
+        mu, sigma = model.mu, model.sigma.clamp(min=MIN_STD)
+
+        def task(_: int, open: Tensor) -> tuple[Tensor, Tensor]:
+            eps = mu + sigma * torch.randn(copies, *r.shape[1:], generator=generator)
+            z = (r * open + (1 - open) * eps).requires_grad_(True)
+            lost = log_loss(model.logits(z).softmax(dim=1)[:, target])
+            (g,) = torch.autograd.grad(lost.sum(), z)
+            return lost.detach().mean()[None], (g * (r - eps)).mean(dim=0, keepdim=True)
+
+        course = learn(r, opt_steps, lr, beta, gates, lambda g: information(g, (r - mu) / sigma), task)
+    finally:
+        model.train(training)
+    g = gates(course.alpha)
+    bits = information(g, (r - mu) / sigma)[0].sum(dim=1) / NATS_PER_BIT
+    return TextExplanation(tuple(words), bits, model.labels[target], float(y[target]), closed(g.open)[0])
+
+
+def split_words(line: str) -> list[str]:
+    """Words with their apostrophes and hyphens; punctuation is left out."""
+    return re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", line)
+
+
+def train(count: int = 4000, epochs: int = 6, seed: int = 0) -> Reader:
+    """A Reader of the planted sentences of series 0; half a minute on one core."""
+    torch.manual_seed(seed)
+    model = Reader([UNKNOWN, *PLAIN, *(w for words in EVIDENCE.values() for w in words)], LABELS)
+    made = [sentence(0, i) for i in range(count)]
+    tokens = [model.ids(s.words) for s in made]
+    wanted = torch.tensor([model.labels.index(s.label) for s in made])
+    lengths = torch.tensor([len(t) for t in tokens])
+    padded = nn.utils.rnn.pad_sequence(tokens, batch_first=True)
+    adam = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for _ in range(epochs):
+        for part in torch.randperm(count).split(50):
+            unread = torch.rand(padded[part].shape) < 0.03
+            seen = padded[part].masked_fill(unread, model.ids([UNKNOWN])[0])
+            loss = nn.functional.cross_entropy(model.logits(model.embedding(seen), lengths[part]), wanted[part])
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+    with torch.no_grad():
+        read = model.embedding(torch.cat(tokens))
+        model.mu.copy_(read.mean(dim=0))
+        model.sigma.copy_(read.std(dim=0))
+    return model.eval()
+
+
+def write(path: str | Path, model: Reader) -> None:
+    """A .safetensors file, whole or not there."""
+    words = {"words": json.dumps(model.words), "labels": json.dumps(model.labels)}
+    write_bytes(Path(path), save({k: v.contiguous() for k, v in model.state_dict().items()}, words))
+
+
+def load(path: str | Path | None = None) -> Reader:
+    """The Reader of the file, else the bundled one. Raises WeightsError for a file of another kind."""
+    path = resources.folder("weights") / "text.safetensors" if path is None else Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            facts = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        width, state = tensors["embedding.weight"].shape[1], tensors["fc.weight"].shape[1]
+        model = Reader(json.loads(facts["words"]), json.loads(facts["labels"]), width, state)
+        model.load_state_dict(tensors)
+    except Exception as error:  # a damaged file can make the reader raise nearly anything
+        raise WeightsError(f"{path}: no reader of sentences ({type(error).__name__})") from None
+    return model.eval()
+
+
+def html(explanations: Sequence[TextExplanation]) -> str:
+    """One page: a line per sentence, each word the darker the more of it must be read, its bits when pointed at."""
+    lines = []
+    for e in explanations:
+        top = max(float(e.bits.max()), 1e-9)
+        words = " ".join(
+            f'<span title="{b:.2f} bits" style="--share:{max(b, 0) / top:.2f}">{escape(w)}</span>'
+            for w, b in zip(e.words, e.bits.tolist(), strict=True)
+        )
+        warnings = "".join(f"<br><small>{escape(w)}</small>" for w in e.warnings)
+        label = f"<b>{escape(e.label)}</b><br><small>{e.score:.3f}</small>"
+        lines.append(f"<tr><td>{label}</td><td>{words}{warnings}</td><td>{top:.1f}</td></tr>")
+    return PAGE.replace("ROWS", "\n".join(lines))
+
+
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Words that decide</title>
+<style>
+body{font:16px/1.7 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
+table{border-collapse:collapse;width:100%}
+td,th{padding:.5em .8em;border-top:1px solid #ddd;vertical-align:top;text-align:left}
+td:first-child{white-space:nowrap;line-height:1.3}
+span{padding:.1em .25em;border-radius:.25em;background:rgba(240,120,0,var(--share))}
+small{color:#666}
+td:last-child{text-align:right}
+</style>
+<h1>Words that decide</h1>
+<p>Each word is the darker the more of it the model must read for its answer, beside the probability of that answer; the
+last column is the largest value of the line, in bits.</p>
+<table><tr><th>answer</th><th>sentence</th><th>bits</th></tr>
+ROWS
+</table></html>
+"""

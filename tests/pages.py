@@ -1,0 +1,75 @@
+"""Runs made up for the tests of pages and exports: photos, maps with a known peak, rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+
+from igos import results
+from igos.results import RunFolder
+from igos.types import Explanation, Geometry, Image, Score, Target
+
+STEPS = 10
+RUN = {"model": "toy", "metrics": ["deletion", "insertion", "pointing"], "set": [f"deletion.steps={STEPS}"]}
+RUN["set"] = [*RUN["set"], f"insertion.steps={STEPS}"]
+
+
+def photo(path: Path, height: int = 120, width: int = 160, seed: int = 0) -> np.ndarray:
+    """A smooth picture of few colours, written to path."""
+    few = np.random.default_rng(seed).integers(30, 226, (4, 5, 3), dtype=np.uint8)
+    made = PIL.Image.fromarray(few).resize((width, height), PIL.Image.Resampling.BICUBIC)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made.save(path)
+    return np.array(made)
+
+
+def letterbox(height: int, width: int, side: int = 64) -> Geometry:
+    """Fitted into side x side, the rest padded."""
+    scale = side / max(height, width)
+    offset = ((side - height * scale) / 2, (side - width * scale) / 2)
+    return Geometry((height, width), (side, side), (scale, scale), offset)
+
+
+def explanation(path: Path, pixels: np.ndarray, n: int = 0, **fields: Any) -> Explanation:
+    """A hill on 14 x 14 cells whose place, score and figures follow from n."""
+    geometry = letterbox(*pixels.shape[:2])
+    y, x = torch.linspace(0, 1, 14)[:, None], torch.linspace(0, 1, 14)
+    saliency = torch.exp(-((y - 0.3 - 0.04 * (n % 10)) ** 2 + (x - 0.6) ** 2) / 0.03)
+    box = geometry.to_network(torch.tensor([20.0, 20.0, 120.0, 100.0]))
+    share, low = np.linspace(0, 1, STEPS + 1), 0.01 * (n % 50)
+    made = Explanation(
+        saliency=saliency,
+        target=Target(n % 3, ("cat", "dog", "emu")[n % 3], 0.99 - 0.01 * (n % 50), box),
+        image=Image(torch.zeros(3, *geometry.network), geometry, pixels, str(path)),
+        method="iGOS++",
+        opt="NAG",
+        scores=(
+            Score("deletion", 0.1 + low, "lower", np.stack([share, (1 - share) ** 3])),
+            Score("insertion", 0.9 - low, "higher", np.stack([share, share**0.5])),
+            Score("pointing", 1.0, "higher"),
+        ),
+    )
+    return replace(made, **fields)
+
+
+def made_run(folder: Path, explanations: list[Explanation], run: dict[str, Any] | None = None) -> Path:
+    """A run's folder with these explanations."""
+    made = RunFolder(folder)
+    made.write_run(run or RUN)
+    for n, e in enumerate(explanations):
+        results.write_arrays(made.path / f"picture/{n}", e)
+        made.add(results.row(e, f"picture/{n}"))
+    made.finish()
+    return folder
+
+
+def toy_run(folder: Path, count: int = 6, **fields: Any) -> Path:
+    """A run of `count` explanations of two pictures in folder/photos."""
+    paths = [folder.parent / "photos" / f"photo-{i}.png" for i in range(2)]
+    photos = [photo(p, seed=i) for i, p in enumerate(paths)]
+    return made_run(folder, [explanation(paths[n % 2], photos[n % 2], n, **fields) for n in range(count)])

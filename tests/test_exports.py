@@ -1,0 +1,87 @@
+"""Maps for other tools: read back by pycocotools and Pillow, they are the run's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from pycocotools.coco import COCO
+
+from igos import cli
+from igos.ops import top_area
+from igos.results import read_arrays, read_rows
+from tests.pages import toy_run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return toy_run(tmp_path / "run", 4)
+
+
+def test_coco_reads_the_top_area_of_each_map(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "maps.json"
+    assert cli.main(["export", str(run), "--format", "coco", "--out", str(out)]) == 0
+    coco, rows = COCO(str(out)), read_rows(run)
+    assert len(coco.anns) == len(rows) and len(coco.imgs) == 2
+    for annotation, row in zip(coco.anns.values(), rows, strict=True):
+        map_ = read_arrays(run / row["folder"])["saliency_source"]
+        mask = coco.annToMask(annotation).astype(bool)
+        assert (mask == top_area(map_, np.array(row["box"]))).all()
+        assert annotation["area"] == mask.sum() == round(0.1 * 100 * 80)
+        y, x = np.where(mask)
+        assert annotation["bbox"] == [x.min(), y.min(), x.max() - x.min() + 1, y.max() - y.min() + 1]
+        assert annotation["target_box"] == [20, 20, 100, 80] and annotation["score"] == row["score"]
+        assert coco.cats[annotation["category_id"]]["name"] == row["name"]
+        assert coco.imgs[annotation["image_id"]]["file_name"] == row["image"]
+
+
+def test_png_maps_are_as_large_as_the_photo_and_as_dark_as_the_map(run: Path, tmp_path: Path) -> None:
+    assert cli.main(["export", str(run), "--format", "png", "--out", str(tmp_path / "maps")]) == 0
+    for row in read_rows(run):
+        grey = np.asarray(PIL.Image.open(tmp_path / "maps" / f"{row['folder']}.png"))
+        map_ = read_arrays(run / row["folder"])["saliency_source"]
+        assert grey.dtype == np.uint8 and grey.shape == (120, 160)
+        assert np.abs(grey / 255 - map_ / map_.max()).max() < 1 / 255
+
+
+def test_fiftyone_finds_a_heatmap_for_each_detection(run: Path, tmp_path: Path) -> None:
+    assert cli.main(["export", str(run), "--format", "fiftyone", "--out", str(tmp_path / "fo")]) == 0
+    samples = json.loads((tmp_path / "fo" / "samples.json").read_text())["samples"]
+    assert len(samples) == 2
+    for sample in samples:
+        assert Path(sample["filepath"]).is_file()
+        assert {d["heatmap"] for d in sample["detections"]} == set(sample["heatmaps"]) and len(sample["heatmaps"]) == 2
+        for detection in sample["detections"]:
+            assert detection["bounding_box"] == pytest.approx([20 / 160, 20 / 120, 100 / 160, 80 / 120], abs=1e-4)
+            heat = sample["heatmaps"][detection["heatmap"]]
+            assert heat["range"] == [0, 255] and (tmp_path / "fo" / heat["map_path"]).is_file()
+            assert detection["heatmap"].isidentifier()
+
+
+@pytest.mark.parametrize(
+    ("form", "out", "told"),
+    [
+        ("coco", "maps.txt", "ends in .json"),
+        ("png", "run", "is there already"),
+        ("voc", "x", "known: coco, fiftyone, png"),
+    ],
+)
+def test_mistakes_are_one_line(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str, out: str, told: str
+) -> None:
+    assert cli.main(["export", str(run), "--format", form, "--out", str(tmp_path / out)]) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("form", ["coco", "png", "fiftyone"])
+def test_a_damaged_run_leaves_nothing_behind(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    (run / "picture/3/explanation.npz").write_bytes(b"PK")
+    before = sorted(tmp_path.rglob("*"))
+    assert cli.main(["export", str(run), "--format", form, "--out", str(tmp_path / "maps.json")]) == 2
+    assert "damaged" in capsys.readouterr().err and sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,358 @@
+"""The page in a browser, from a file: it draws the right pictures, its controls work, it asks for nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+from igos import album, cli
+from igos.commands.report import read_picture, write_page
+from igos.ops import top_area
+from igos.report import figures, page
+from igos.types import Geometry, Target
+from tests.pages import explanation, letterbox, made_run, photo, toy_run
+
+HOSTILE = (
+    "</script><script>window.taken=1</script>",
+    "\"'><img src=x onerror=window.taken=1>",
+    "../../etc/passwd",
+    "{{7*7}}",
+)
+Opener = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
+    if found is None:
+        told = "no chromium, chromium-browser or google-chrome on the PATH"
+        pytest.fail(told) if os.environ.get("CI") == "true" else pytest.skip(told)
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Iterator[Opener]:
+    """Opens a file; at the end no message is on its console and nothing but files beside it was asked for."""
+    told: list[str] = []
+    pages: list[Page] = []
+
+    def opener(path: Path, width: int = 1440, height: int = 900, **options: Any) -> Page:
+        made = browser.new_page(viewport={"width": width, "height": height}, **options)
+        pages.append(made)
+        beside = f"file://{path.parent}/"
+        made.on("console", lambda m: told.append(f"{m.type}: {m.text}"))
+        made.on("pageerror", lambda e: told.append(str(e)))
+        made.on("request", lambda r: None if r.url.startswith(("data:", beside)) else told.append(r.url))
+        made.goto(f"file://{path}")
+        return made
+
+    yield opener
+    for one in pages:
+        one.close()
+    assert told == []
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six explanations of cats, dogs and emus in two pictures, one of them stalled, one row without a map."""
+    folder = tmp_path_factory.mktemp("page")
+    toy_run(folder / "run", 6)
+    text = (folder / "run" / "results.jsonl").read_text()
+    gone = '{"image": "gone.jpg", "status": "unreadable", "error": "gone.jpg: no such file", "folder": null}\n'
+    (folder / "run" / "results.jsonl").write_text(text.replace('"status": "ok"', '"status": "stalled"', 1) + gone)
+    write_page(folder / "run")
+    return folder / "run"
+
+
+def pixels(canvas: Locator) -> np.ndarray:
+    """(H,W,3) uint8 of what a canvas shows."""
+    address = canvas.evaluate("c => c.toDataURL('image/png')")
+    return np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))).convert("RGB"))
+
+
+def drawn(canvas: Locator, what: str) -> np.ndarray:
+    """The canvas, once it shows what its data say."""
+    settle(canvas, what)
+    return pixels(canvas)
+
+
+def settle(canvas: Locator, what: str) -> None:
+    until(lambda: canvas.get_attribute("data-drawn") == what)
+
+
+def until(true: Callable[[], bool], seconds: float = 10) -> None:
+    """Waits; the page's policy forbids a browser's own waiting for an expression."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def slide(control: Locator, value: int) -> None:
+    control.evaluate("(c, v) => { c.value = v; c.dispatchEvent(new Event('input', { bubbles: true })); }", value)
+
+
+def cards(page_: Page) -> list[str]:
+    return page_.locator("#gallery .card .first b").all_inner_texts()
+
+
+@pytest.mark.parametrize("name", ["deletion", "insertion"])
+def test_each_steps_picture_is_the_one_that_was_scored(run: Path, opened: Opener, name: str) -> None:
+    shown = opened(run / "report.html")
+    shown.locator("[data-open='2']").click()
+    shown.locator(f"#plays input[value={name}]").check()
+    shown.locator("#box").uncheck()
+    source, geometry = read_picture(str(run.parent / "photos" / "photo-0.png")), letterbox(120, 160)
+    step = album.steps(
+        explanation(Path("x"), source, 2).saliency,
+        album.playable(album.build_metrics(["deletion"], ["steps=10"])[0])[0],
+    )
+    for j in (0, 3, 10):
+        slide(shown.locator("#step"), j)
+        picture = drawn(shown.locator("#step-picture"), f"{name} {j}")
+        height, width = picture.shape[:2]
+        on = Geometry((height, width), geometry.network, (geometry.scale[0] * 120 / height,) * 2, geometry.offset)
+        v = on.map_to_source(torch.from_numpy((step <= j).astype(np.float32))).numpy()[..., None]
+        v = 1 - v if name == "insertion" else v
+        x, x0 = (
+            cv2.resize(p, (width, height), interpolation=cv2.INTER_CUBIC).astype(float)
+            for p in (source, album.replaced(source, geometry, "blur"))
+        )
+        difference = np.abs(picture - (x + v * (x0 - x)))
+        assert difference.mean() < 2 and np.percentile(difference, 99) < 12, j
+        score = (1 - j / 10) ** 3 if name == "deletion" else (j / 10) ** 0.5
+        assert shown.locator("output[for=step]").inner_text() == f"{10 * j}%: score {score:.3f}".replace(".000", "")
+
+
+def test_each_style_shows_the_map_and_the_sliders_change_it(run: Path, opened: Opener) -> None:
+    shown = opened(run / "report.html")
+    shown.locator("[data-open='1']").click()
+    shown.locator("#box").uncheck()
+    canvas, source = shown.locator("#map-picture"), read_picture(str(run.parent / "photos" / "photo-1.png"))
+    seen = {}
+    for style in ("heat", "contour", "keep", "blur", "photo"):
+        shown.locator(f"#styles input[value={style}]").check()
+        seen[style] = drawn(canvas, f"{style} 1 0.1").astype(float)
+    height, width = seen["photo"].shape[:2]
+    assert np.abs(seen["photo"] - cv2.resize(source, (width, height), interpolation=cv2.INTER_CUBIC)).mean() < 2
+    g = letterbox(120, 160)
+    on = Geometry((height, width), g.network, (g.scale[0] * 120 / height,) * 2, g.offset)
+    heat = on.map_to_source(figures.shown(explanation(Path("x"), source, 1).saliency)).numpy()
+    box = np.array([20, 20, 120, 100]) * width / 160
+    top = top_area(heat, box)
+    low = heat < 0.3
+    assert np.abs(seen["heat"][heat > 0.99] - figures.colour_table()[-3]).mean() < 45, (
+        "the brightest colour at the peak"
+    )
+    assert np.abs(seen["keep"] - seen["photo"])[top].mean() < 3 and seen["keep"][low].max() < 20
+    assert np.abs(seen["blur"] - seen["photo"])[low].mean() < 1 < np.abs(seen["blur"] - seen["photo"])[top].mean()
+    line = np.abs(seen["contour"] - seen["photo"]).max(axis=2) > 60
+    inner = cv2.erode(top.astype(np.uint8), np.ones((15, 15))).astype(bool)
+    outer = ~cv2.dilate(top.astype(np.uint8), np.ones((25, 25))).astype(bool)
+    assert line.sum() > 100 and not line[inner].any() and not line[outer].any(), "round the top area"
+    shown.locator("#styles input[value=keep]").check()
+    slide(shown.locator("#share"), 60)
+    assert drawn(canvas, "keep 1 0.6").mean() > seen["keep"].mean() + 2, "more is kept"
+    for style in ("heat", "keep"):
+        shown.locator(f"#styles input[value={style}]").check()
+        slide(shown.locator("#opacity"), 0)
+        share = 0.6
+        assert (drawn(canvas, f"{style} 0 {share}") == seen["photo"]).all(), "nothing over the photo"
+
+
+def test_filters_and_order(run: Path, opened: Opener) -> None:
+    shown = opened(run / "report.html")
+    assert cards(shown) == ["cat", "dog", "emu", "cat", "dog", "emu", "–"]
+    shown.select_option("#name", "dog")
+    assert cards(shown) == ["dog", "dog"] and "2 of 7" in shown.locator("#shown").inner_text()
+    assert shown.locator("#counts").inner_text().startswith("2 explanations of 2 objects in 2 pictures")
+    shown.locator("button[type=reset]").click()
+    until(lambda: shown.locator(".card").count() == 7)
+    shown.select_option("#status", "stalled")
+    assert cards(shown) == ["cat"] and shown.locator(".badge").inner_text() == "stalled"
+    shown.select_option("#status", "unreadable")
+    assert cards(shown) == ["–"]
+    shown.locator("button[type=reset]").click()
+    shown.fill("#search", "PHOTO-1")
+    assert cards(shown) == ["dog", "cat", "emu"]
+    shown.fill("#search", "")
+    shown.select_option("#figure", "deletion")
+    shown.fill("#least", "0.115")
+    shown.fill("#most", "0.135")
+    assert cards(shown) == ["emu", "cat"], "0.12 and 0.13"
+    shown.fill("#most", "0.01")
+    assert cards(shown) == [] and "nothing passes" in shown.locator("#shown").inner_text()
+    shown.locator("button[type=reset]").click()
+    until(lambda: shown.locator(".card").count() == 7)
+    shown.select_option("#sort", "insertion")
+    opens = "els => els.map(e => +e.dataset.open)"
+    assert shown.locator(".card").evaluate_all(opens) == [5, 4, 3, 2, 1, 0, 6], "what is not known comes last"
+    shown.select_option("#order", "-1")
+    assert shown.locator(".card").evaluate_all(opens) == [0, 1, 2, 3, 4, 5, 6]
+    shown.select_option("#sort", "class")
+    assert cards(shown) == ["emu", "emu", "dog", "dog", "cat", "cat", "–"]
+
+
+def test_everything_by_keyboard(run: Path, opened: Opener) -> None:
+    shown = opened(run / "report.html")
+    shown.locator("[data-open='0']").focus()
+    shown.keyboard.press("Enter")
+    title = shown.locator("#detail-title")
+    assert shown.locator("dialog[open]").count() == 1 and title.inner_text() == "cat 0.990"
+    shown.keyboard.press("ArrowRight")
+    assert title.inner_text() == "dog 0.980" and shown.url.endswith("#1")
+    shown.keyboard.press("ArrowLeft")
+    shown.keyboard.press("ArrowLeft")
+    assert "unreadable" in shown.locator("#detail-facts").inner_text() and not shown.locator("#map").is_visible()
+    assert shown.locator("#detail-note").inner_text() == "gone.jpg: no such file"
+    shown.locator("#next").press("Enter")
+    shown.locator("#step").focus()
+    before = shown.locator("#step").input_value()
+    shown.keyboard.press("ArrowRight")
+    assert title.inner_text() == "cat 0.990" and int(shown.locator("#step").input_value()) == int(before) + 1
+    shown.keyboard.press("Escape")
+    assert shown.locator("dialog[open]").count() == 0
+    assert shown.evaluate("document.activeElement.dataset.open") == "0", "back where one was"
+
+
+def test_everything_has_a_name(run: Path, opened: Opener) -> None:
+    shown = opened(run / "report.html")
+    shown.locator("[data-open='1']").click()
+    nameless = """() => [...document.querySelectorAll('input, select, button, canvas, svg, [role=img]')].filter((e) =>
+        !(e.getAttribute('aria-label') || (e.labels && e.labels.length) || e.textContent.trim()
+          || (e.tagName === 'CANVAS' && !e.closest('dialog')))).map((e) => e.outerHTML.slice(0, 90))"""
+    assert shown.evaluate(nameless) == []
+    assert shown.locator("[data-open='1'] canvas").get_attribute("aria-label") == (
+        "map of dog 0.980 by iGOS++ NAG on photo-1.png"
+    )
+    assert "score over the share hidden or revealed: deletion from 1 to 0" in str(
+        shown.locator("#curves svg").get_attribute("aria-label")
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_it_fits_and_can_be_read(run: Path, opened: Opener, width: int, scheme: str) -> None:
+    shown = opened(run / "report.html", width, 844, color_scheme=scheme)
+    if width == 390:
+        for part in ("#summary", "#tools"):
+            shown.locator(f"{part} > summary").click()
+    assert shown.locator("#most").is_visible() and shown.locator("#charts svg").first.is_visible()
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    shown.locator("[data-open='1']").click()
+    assert shown.evaluate("(d => d.scrollWidth <= d.clientWidth)(document.getElementById('detail'))")
+    colours = shown.evaluate("""() => ['ground', 'card', 'ink', 'faint', 'accent', 'deletion', 'insertion'].map(
+        (n) => getComputedStyle(document.documentElement).getPropertyValue(`--${n}`).trim())""")
+    ground, card, *letters = (light(c) for c in colours)
+    for letter in letters:
+        for under in (ground, card):
+            high, low = max(letter, under), min(letter, under)
+            assert (high + 0.05) / (low + 0.05) >= 4.5, "WCAG 2.1, 1.4.3"
+
+
+def light(colour: str) -> float:
+    """Relative luminance of #rrggbb (WCAG 2.1)."""
+    values = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(values <= 0.03928, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_names_from_data_stay_text(tmp_path: Path, opened: Opener) -> None:
+    made = []
+    for n, name in enumerate(HOSTILE):
+        path = tmp_path / "photos" / f"{n}-{name.replace('/', '_')}.png"
+        e = explanation(path, photo(path), n)
+        made.append(replace(e, target=Target(n, name, 0.5, e.target.box), warnings=(name,)))
+    folder = made_run(
+        tmp_path / "run", made, {"model": HOSTILE[0], "metrics": ["deletion"], "set": ["deletion.steps=10"]}
+    )
+    shown = opened(write_page(folder))
+    assert cards(shown) == list(HOSTILE)
+    for n, name in enumerate(HOSTILE):
+        shown.goto(f"file://{folder}/report.html#{n}")
+        shown.wait_for_selector("dialog[open]")
+        assert shown.locator("#detail-title").text_content() == f"{name} 0.500"
+        assert shown.locator("#detail-note").text_content() == name
+    assert HOSTILE[0] in str(shown.locator("#runs").text_content())
+    assert shown.evaluate("window.taken") is None and shown.locator("script").count() == 2
+
+
+def test_methods_of_one_object_stand_side_by_side(tmp_path: Path, opened: Opener) -> None:
+    a, b = toy_run(tmp_path / "one", 4), toy_run(tmp_path / "two", 4, method="rise", opt=None)
+    out = tmp_path / "pages" / "both.html"
+    assert cli.main(["compare", str(a), str(b), "--out", str(out)]) == 0
+    shown = opened(out)
+    assert shown.locator(".object").count() == 4
+    first = shown.locator(".object").first
+    assert first.locator(".card .first b").all_inner_texts() == ["one: iGOS++ NAG", "two: rise"]
+    shown.select_option("#method", "two: rise")
+    assert shown.locator(".card").count() == 4
+    shown.select_option("#group", "")
+    assert cards(shown) == ["cat", "dog", "emu", "cat"]
+    shown.locator(".card").first.click()
+    assert shown.locator("#siblings .card").count() == 2, "all of the object, whatever the filters"
+    shown.locator("#siblings .card").first.click()
+    assert "one: iGOS++ NAG" in shown.locator("#detail-facts").inner_text()
+
+
+def test_photos_of_a_big_run_lie_beside_the_page(
+    tmp_path: Path, opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "INLINE", 100)
+    shown = opened(write_page(toy_run(tmp_path / "run", 2)))
+    assert len(list((tmp_path / "run" / "report-photos").glob("*.webp"))) == 2
+    shown.locator("[data-open='0']").click()
+    for style in ("heat", "blur", "photo"):
+        shown.locator(f"#styles input[value={style}]").check()
+        settle(shown.locator("#map-picture"), f"{style} 1 0.1")
+    shown.screenshot(path=tmp_path / "seen.png")
+    seen = np.asarray(PIL.Image.open(tmp_path / "seen.png").convert("RGB"))
+    box = shown.locator("#map-picture").bounding_box()
+    assert box is not None
+    part = seen[int(box["y"]) + 20 : int(box["y"]) + 200, int(box["x"]) + 100 : int(box["x"]) + 300]
+    assert part.std() > 15, "the photo, not a grey field"
+
+
+def test_two_thousand_explanations_are_there_in_three_seconds(tmp_path: Path, opened: Opener) -> None:
+    gathered = album.Album(read_picture)
+    gathered.add(toy_run(tmp_path / "run", 6))
+    data, photos = gathered.data("many"), gathered.photos * 500
+    data["pictures"] = [{**data["pictures"][n % 2], "name": f"{n}.png"} for n in range(1000)]
+    data["items"] = [{**data["items"][n % 6], "picture": n % 1000, "object": n} for n in range(2000)]
+    page.write(tmp_path / "many.html", data, photos)
+    shown = opened(tmp_path / "many.html")
+    until(lambda: shown.locator("canvas[data-drawn]").count() > 0)
+    painted = shown.evaluate(
+        "performance.getEntriesByType('paint').find((p) => p.name === 'first-contentful-paint').startTime"
+    )
+    drawn_by = shown.evaluate("performance.now()")
+    assert painted < 3000 and drawn_by < 6000
+    assert shown.locator(".card").count() < 100, "the rest when it is scrolled to"
+    shown.mouse.wheel(0, 1_000_000)
+    until(lambda: shown.locator(".card").count() > 90)
+    assert shown.locator("canvas[data-drawn]").count() < 100
+
+
+def test_the_policy_names_the_script_alone(run: Path) -> None:
+    text = (run / "report.html").read_text()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy and "default-src 'none'" in policy[1] and re.search(r"script-src 'sha256-[\w+/=]{44}'$", policy[1])
+    assert not re.search(r'(src|href)="(?!data:)', text) and "http://" not in text.replace("http://www.w3.org", "")

@@ -126,7 +126,8 @@ def test_every_method_has_its_picture_and_all_are_small() -> None:
 
 
 def test_pages_name_what_exists() -> None:
-    flags = {f"--{f.name}" for f in fields(Run)} | {"--list", "--help", "--methods", "--results"}
+    sources = "".join(p.read_text() for p in (ROOT / "igos" / "commands").glob("*.py"))
+    flags = {f"--{f.name}" for f in fields(Run)} | {"--help"} | set(re.findall(r'"(--[A-Za-z]\w*)"', sources))
     presets = {p.stem for p in resources.folder("configs").glob("*.yaml")}
     for name, text in PAGES.items():
         inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))

@@ -12,6 +12,7 @@ import torchvision
 from torchvision.models import list_models
 
 from detectors.adapt import adapt as adapt
+from detectors.caffe import load_caffe
 from detectors.classifier import load_classifier
 from detectors.emblem import load_emblem
 from detectors.rcnn import load_rcnn
@@ -47,6 +48,7 @@ ADAPTERS: dict[str, Family] = {
     "f-rcnn": _RCNN,
     "yolov3spp": _YOLO,
     "darknet": _YOLO,
+    "vgg16-caffe": Family(load_caffe, "classify"),
     **{n: _RCNN for n in list_models(module=torchvision.models.detection) if n.startswith(("faster", "mask"))},
     **{n: _CLASSIFIER for n in list_models(module=torchvision.models)},
 }

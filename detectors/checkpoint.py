@@ -28,6 +28,8 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
     """
     if not Path(path).is_file():
         raise WeightsError(f"{path}: no such file")
+    if Path(path).suffix == ".npz":
+        raise WeightsError(f"{path}: arrays without names; vgg16-caffe alone is read from such a file")
     try:
         if Path(path).suffix == ".safetensors":
             found: Any = load_file(path, device="cpu")

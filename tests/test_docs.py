@@ -39,6 +39,8 @@ def test_flags_presets_and_statuses_in_the_readme_exist() -> None:
         "--list",
         "--help",
         "--real",
+        "--models",
+        "--pictures",
         "--split",
         "--json",
         "--seeds",

@@ -24,8 +24,6 @@ from igos.presets import RUN_TYPES, Run, coerce, lookup, read_preset
 from igos.results import RunFolder
 from igos.types import Adapter, ConfigError
 
-MODEL_OPTIONS = ("cfg", "names", "dataset", "input_size", "fit", "pretrained")
-
 MODEL_OPTIONS = ("cfg", "names", "dataset", "input_size", "fit", "pretrained")  # flags that belong to a model
 
 

@@ -7,6 +7,7 @@ A method that cannot serve a network is left out and says why.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -30,39 +31,47 @@ SIDE, COLUMNS, MARGIN = 190, 8, 0.3
 SHORT = {name: alias for alias, name in ALIASES.items() if len(name) > 22}  # what has no room under a tile
 
 
-def around(e: igos.Explanation, picture: np.ndarray) -> np.ndarray:
-    """The object's square of a drawn picture of e (H,W,3), at SIDE x SIDE; all of it where there is no box."""
+def around(e: igos.Explanation, picture: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """The object's square of a drawn picture of e (H,W,3), at side x side; all of it where there is no box."""
     box = e.box_on_source()
     if box is not None:
         zoom = picture.shape[0] / e.geometry.source[0]
         y, x, half = (box[1] + box[3]) / 2, (box[0] + box[2]) / 2, (0.5 + MARGIN) * max(box[2:] - box[:2])
         y1, x1 = (max(int(zoom * (v - half)), 0) for v in (y, x))
         picture = picture[y1 : int(zoom * (y + half)), x1 : int(zoom * (x + half))]
-    zoom = SIDE / max(picture.shape[:2])
+    zoom = side / max(picture.shape[:2])
     return cv2.resize(picture, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
 
 
-def explained(model: str, picture: Path) -> list[np.ndarray]:
-    """The photo, then a tile for each method."""
+def explanations(
+    model: str, picture: Path, methods: Iterable[str] = tuple(igos.METHODS), metrics: Sequence[str] = ()
+) -> Iterator[igos.Explanation]:
+    """The best target of a picture, by each method that can serve the model."""
     adapter = igos.load(model)
     image = adapter.read(picture)
     target = adapter.detect(image)[0]
-    tiles: list[np.ndarray] = []
-    for method in igos.METHODS:
+    for method in methods:
         try:
-            (e,) = igos.explain(adapter, image, [target], method, metrics=(), **FEWER.get(method, {}))
+            (e,) = igos.explain(adapter, image, [target], method, metrics=metrics, **FEWER.get(method, {}))
         except igos.ConfigError as error:
             print(f"{model}, {method}: {error}")
             continue
         print(f"{model}, {method}: {e.status}, {e.network_images} network images, {e.seconds:.1f} s", flush=True)
-        if not tiles:
-            tiles.append(captioned(around(e, image.source), f"{target.name} {target.score:.2f}"))
-        tiles.append(captioned(around(e, e.overlay()), SHORT.get(method, method)))
-    return tiles
+        yield e
+
+
+def tiles(model: str, picture: Path) -> list[np.ndarray]:
+    """The photo, then a tile for each method."""
+    made: list[np.ndarray] = []
+    for e in explanations(model, picture):
+        if not made:
+            made.append(captioned(around(e, e.image.source), f"{e.target.name} {e.target.score:.2f}"))
+        made.append(captioned(around(e, e.overlay()), SHORT.get(e.method, e.method)))
+    return made
 
 
 def main(out: str = str(HERE.parent / "docs" / "methods.png")) -> None:
-    rows = [sheet(explained(model, HERE / name), COLUMNS) for model, name in SAMPLES]
+    rows = [sheet(tiles(model, HERE / name), COLUMNS) for model, name in SAMPLES]
     width = max(row.shape[1] for row in rows)
     even = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     Picture.fromarray(np.concatenate(even)).save(out, optimize=True)

@@ -1,0 +1,204 @@
+"""What the site takes from the code: a page per method, the tables of methods, metrics and models. A hook of MkDocs.
+
+A page's line `<!-- table: NAME -->` becomes TABLES[NAME].
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from detectors import ADAPTERS  # noqa: E402
+from igos.methods import ALIASES, METHODS, needs_patterns, needs_references, needs_statistics  # noqa: E402
+from igos.metrics import COLUMNS, METRICS, table  # noqa: E402
+from igos.metrics.parts import NEEDS  # noqa: E402
+from igos.presets import Run  # noqa: E402
+
+FLAGS = {f.name for f in fields(Run)}
+OF_HEADS = "igos.methods."
+NO_FORMULA = {"igos.methods.attribution", "igos.methods.layer"}
+PHOTOS = "photos"
+PICTURE = "The class of a single body, seen by `emblem-vgg`, and a detection of `emblem-m-rcnn`"
+HIDE = "---\nhide: [toc]\n---"
+
+
+def prose(text: str) -> str:
+    """A docstring as Markdown: indented lines stay as they are, signs elsewhere mean themselves."""
+    return "\n".join(line if line.startswith("    ") else plain(line) for line in text.split("\n"))
+
+
+def plain(line: str) -> str:
+    """A line in which signs mean themselves; `code` and addresses stay as they are."""
+    parts = re.split(r"(`[^`]*`|https?://\S+)", line)
+    return "".join(part if n % 2 else re.sub(r"([*_<|\[\]])", r"\\\1", part) for n, part in enumerate(parts))
+
+
+def rows(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def aliases(name: str) -> list[str]:
+    return [alias for alias, of in ALIASES.items() if of == name]
+
+
+def needs(method: Any) -> str:
+    """In words, what a method asks for."""
+    more = {
+        "reference pictures (`--references`)": needs_references(method),
+        "patterns (`--patterns`)": needs_patterns(method) and method.needs != "patterns",
+        "statistics of a layer (`--stats`)": needs_statistics(method),
+    }
+    return ", ".join([method.needs, *(what for what, asked in more.items() if asked)])
+
+
+def heads(method: type[Any]) -> list[tuple[str, str]]:
+    """(file, text) of what a method's own file says at its head, then those that it builds on."""
+    own = [c.__module__ for c in method.__mro__ if c.__module__.startswith(OF_HEADS)]
+    used = [str(getattr(thing, "__module__", "")) for thing in vars(sys.modules[own[0]]).values()]
+    methods = {m.__module__ for m in METHODS.values()}
+    shared = [m for m in used if m.startswith(OF_HEADS) and m not in methods]
+    found = [m for m in dict.fromkeys([*own, *shared]) if m not in NO_FORMULA]
+    return [(m.replace(".", "/") + ".py", inspect.getdoc(sys.modules[m]) or "") for m in found]
+
+
+def own_doc(made: type[Any]) -> str:
+    """What a class says of itself; a dataclass that says nothing has its signature there."""
+    doc = made.__dict__.get("__doc__") or ""
+    return "" if doc.startswith(f"{made.__name__}(") else prose(inspect.cleandoc(doc))
+
+
+def picture(name: str) -> str:
+    return f"pictures/{name}.jpg"
+
+
+def method_page(name: str) -> str:
+    """Facts, picture, formula and settings of METHODS[name]."""
+    method = METHODS[name]
+    made = method()
+    also = ", ".join(f"`{alias}`" for alias in aliases(name))
+    facts = [
+        ("paper", plain(method.paper)),
+        *([("also called", also)] if also else []),
+        ("needs", needs(method)),
+        ("network images", plain(made.cost)),
+        ("complete", {"-": "does not apply"}.get(method.complete, method.complete)),
+        ("explains", {"prob": "the probability", "logit": "the logit"}[method.score] + ", unless `--score` says other"),
+        *([("map", f"`{made.aggregate}` of the attribution's channels")] if hasattr(made, "aggregate") else []),
+    ]
+    settings = [
+        (f"`{f.name}`", f"`{getattr(made, f.name)}`", f"`--{f.name}`" if f.name in FLAGS else f"`--set {f.name}=...`")
+        for f in fields(method)
+    ]
+    parts = [HIDE, f"# {name}", "```sh\npython -m igos --method " + name + "\n```", rows(("", ""), facts)]
+    parts += [f"![{PICTURE}](../{picture(name)})", f"*{PICTURE}; [the photos](index.md#photos) show the emblems.*"]
+    parts += ["## Formula"]
+    parts += [f"{prose(text)}\n\n*The head of `{file}`.*" for file, text in heads(method)]
+    if settings:
+        parts += ["## Settings", own_doc(method), rows(("setting", "default", "by"), settings)]
+        parts += ["The defaults are those of the class; a model's preset may say other (`run.yaml` of a run tells)."]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def linked(name: str, page: str = "methods/") -> str:
+    return f"[`{name}`]({page}{name}.md)"
+
+
+def method_table(page: str = "methods/") -> str:
+    body = [
+        (linked(n, page), needs(m), plain(m().cost), m.complete, m.score, plain(m.paper)) for n, m in METHODS.items()
+    ]
+    return rows(("method", "needs", "network images", "complete", "explains", "paper"), body)
+
+
+def method_index() -> str:
+    tiles = [f"<div markdown>\n[![{n}](../{picture(n)})]({n}.md)\n\n{linked(n, '')}\n</div>" for n in METHODS]
+    shown = f"## Pictures {{#photos}}\n\n{PICTURE}; first the photos.\n\n![The two photos](../{picture(PHOTOS)})"
+    gallery = '<div class="gallery" markdown>\n\n' + "\n\n".join(tiles) + "\n\n</div>"
+    made = "`python samples/method_pictures.py` makes them, with fewer pictures than the defaults for some methods."
+    text = "*Network images*: pictures pushed through the network per explanation, with the class's own settings."
+    return "\n\n".join([HIDE, "# Methods", text, method_table(""), shown, made, gallery]) + "\n"
+
+
+def metric_table() -> str:
+    return rows(COLUMNS, [(f"`{name}`", *map(plain, more)) for name, *more in table()])
+
+
+def metric_texts() -> str:
+    """The head of each metric's file, and what its classes say, by file."""
+    by_file: dict[str, list[str]] = {}
+    for name, metric in METRICS.items():
+        by_file.setdefault(metric.__module__, []).append(name)
+    parts = []
+    for module, names in by_file.items():
+        parts.append("### " + ", ".join(f"`{name}`" for name in names))
+        parts.append(prose(inspect.getdoc(sys.modules[module]) or ""))
+        told = {name: own_doc(METRICS[name]) for name in names}
+        parts += [f"`{name}`: {doc}" for name, doc in told.items() if doc]
+    return "\n\n".join(parts)
+
+
+def need_table() -> str:
+    return rows(("need", "without it"), [(f"`{key}`", why) for key, why in NEEDS.items()])
+
+
+def model_table() -> str:
+    """A row per family: what loads alike, with one preset, from the same pictures."""
+    families: dict[Any, list[str]] = {}
+    for name, family in ADAPTERS.items():
+        families.setdefault(family, []).append(name)
+    body = []
+    for family, names in families.items():
+        kinds = inspect.signature(family.load).parameters.values()
+        options = [f"`--{p.name}`" for p in kinds if p.kind is p.KEYWORD_ONLY]
+        weights = "bundled" if family.samples else "`--model_file`"
+        named = ", ".join(f"`{name}`" for name in names)
+        body.append((named, weights, ", ".join(options) or "-", f"`{family.preset}`"))
+    return rows(("`--model`", "weights", "its own flags", "preset"), body)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "methods": method_table,
+    "metrics": metric_table,
+    "metric texts": metric_texts,
+    "needs": need_table,
+    "models": model_table,
+}
+
+
+def pages() -> dict[str, str]:
+    """The pages that are made of the code alone, by their place."""
+    return {"methods/index.md": method_index(), **{f"methods/{name}.md": method_page(name) for name in METHODS}}
+
+
+def filled(markdown: str) -> str:
+    """Raises KeyError for a table that is not known."""
+    return re.sub(r"<!-- table: ([\w ]+) -->", lambda m: TABLES[m[1]](), markdown)
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    (section,) = (item for item in config.nav or [] if "Methods" in item)
+    section["Methods"] = ["methods/index.md", *({name: f"methods/{name}.md"} for name in METHODS)]
+    return config
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    for place, text in pages().items():
+        files.append(File.generated(config, place, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    return filled(markdown)

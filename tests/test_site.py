@@ -1,0 +1,209 @@
+"""The documentation site: it builds without a warning, its tables and pages are those of the code, its code runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import fields
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from igos import cli, resources
+from igos.methods import METHODS
+from igos.metrics import METRICS
+from igos.presets import Run
+from igos.types import PARTS, STATUSES
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = {p.stem: p.read_text() for p in sorted(DOCS.glob("*.md"))}
+PICTURES = DOCS / "pictures"
+
+
+def needs_mkdocs() -> None:
+    if not all(importlib.util.find_spec(name) for name in ("mkdocs", "material")):
+        assert os.environ.get("CI") != "true", "CI must have mkdocs-material: pip install -e '.[docs]'"
+        pytest.skip("mkdocs-material is not installed: pip install -e '.[docs]'")
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    needs_mkdocs()
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Words(HTMLParser):
+    """The text of a page, that of its formulas, and what it loads when it is opened."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text, self.formulas, self.loads = "", "", list[str]()
+        self.inside: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("img", "br", "link", "meta", "input", "hr"):
+            self.inside.append(tag)
+        if tag in ("img", "script", "link", "iframe"):
+            self.loads += [value for key, value in attrs if key in ("src", "href") and value]
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.inside and self.inside.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if not {"script", "style"} & set(self.inside):
+            self.text += data
+            self.formulas += data if "pre" in self.inside else ""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Words]:
+    """Every page of the site, built as CI builds it."""
+    needs_mkdocs()
+    out = tmp_path_factory.mktemp("site")
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr, done.stderr
+    assert not list(out.rglob("*.py"))
+    return {str(p.parent.relative_to(out)): Words(p.read_text()) for p in out.rglob("index.html")}
+
+
+def test_the_site_has_a_page_for_each_method_with_formula_and_facts(site: dict[str, Words]) -> None:
+    for name, method in METHODS.items():
+        page = site[f"methods/{name}"]
+        assert method.paper in page.text and method().cost in page.text, name
+        head = inspect.getdoc(sys.modules[method.__module__]) or ""
+        formulas = [line.strip() for line in head.split("\n") if line.startswith("    ") and "http" not in line]
+        assert all(line in page.formulas for line in formulas), name
+    assert "min over M in [0,1]   P(I,B,M) + l1*L1(M) + l2*TV(M)" in site["methods/I-GOS"].formulas
+    assert "z = lambda r + (1 - lambda) eps" in site["methods/iba"].formulas, "of the file that it builds on"
+    assert "R = max(0, J^T G)" in site["methods/guided_backprop"].formulas
+    assert "R = J^T max(0, G)" in site["methods/guided_integrated_gradients"].formulas
+
+
+def test_tables_of_the_site_are_those_of_the_code(site: dict[str, Words]) -> None:
+    from detectors import ADAPTERS
+
+    assert all(name in site["metrics"].text for name in METRICS)
+    assert "| sum_i a_i - (f(x) - f(x')) |" in site["metrics"].formulas
+    assert all(name in site["models"].text for name in ADAPTERS)
+    assert all(method().cost in site["choosing"].text for method in METHODS.values())
+    assert not [
+        place for place, page in site.items() if "<!--" in page.text or "\\_" in page.text or "\\*" in page.text
+    ]
+
+
+def test_a_page_loads_nothing_from_elsewhere(site: dict[str, Words]) -> None:
+    assert not [(place, x) for place, page in site.items() for x in page.loads if re.match(r"(https?:)?//", x)]
+
+
+def test_signs_of_a_docstring_mean_themselves(generate: ModuleType) -> None:
+    assert generate.prose("a_i * b_i < c\n\n    a_i * b_i") == r"a\_i \* b\_i \< c" + "\n\n    a_i * b_i"
+    assert generate.plain("see https://x.org/a_b and `a_b`") == "see https://x.org/a_b and `a_b`"
+    with pytest.raises(KeyError):
+        generate.filled("<!-- table: nothing -->")
+
+
+def test_every_method_has_its_picture_and_all_are_small() -> None:
+    assert {p.stem for p in PICTURES.glob("*.jpg")} == {*METHODS, "photos"}
+    assert sum(p.stat().st_size for p in (*PICTURES.iterdir(), DOCS / "overlay.png", DOCS / "report.png")) < 1.5e6
+
+
+def test_pages_name_what_exists() -> None:
+    sources = "".join(p.read_text() for p in (ROOT / "igos" / "commands").glob("*.py"))
+    flags = {f"--{f.name}" for f in fields(Run)} | {"--help"} | set(re.findall(r'"(--[A-Za-z]\w*)"', sources))
+    presets = {p.stem for p in resources.folder("configs").glob("*.yaml")}
+    for name, text in PAGES.items():
+        inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+        named = {word for code in inline for word in re.findall(r"(?<![\w-])--[A-Za-z]\w*", code)}
+        assert named <= flags, name
+    text = PAGES["choosing"].split("The preset decides")[1].split("A preset is")[0]
+    named = set(re.findall(r"`([\w-]+)", text))
+    assert named and all(any(preset.startswith(name) for preset in presets) for name in named), named
+    assert all(f"`{status}`" in PAGES["curves"] for status in STATUSES)
+    assert all(f"`{part}`" in PAGES["scores"] for part in PARTS)
+    metrics = set(re.findall(r"`(\w+)`: ", PAGES["curves"]))
+    assert metrics and metrics <= set(METRICS)
+    for left in re.findall(r"^\| ([^|]+) \|", PAGES["limits"], re.MULTILINE):
+        assert {word.strip("`") for word in re.findall(r"`\w+`", left)} <= set(METHODS), left
+
+
+def test_figures_in_the_pages_are_those_of_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for name, text in PAGES.items():
+        prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+        for figure in re.findall(r"(?<![\w.])\d\.\d{3}\b", prose):
+            assert figure in readme, f"{name}.md quotes {figure}, the README does not"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder like the source's, with the files that the pages' commands name."""
+    for folder in ("samples", "configs"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    (tmp_path / "PHOTOS").mkdir()
+    shutil.copy(ROOT / "samples" / "scene-07.png", tmp_path / "PHOTOS")
+    for name in ("F.cfg", "F.weights", "F.names", "F.pth", "S.safetensors"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGES[page], re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+def test_the_python_of_a_page_runs_from_top_to_bottom(page: str, place: Path) -> None:
+    names: dict[str, object] = {}
+    for code in blocks(page, "python"):
+        exec(compile(code, f"{page}.md", "exec"), names)
+
+
+def commands(page: str) -> list[list[str]]:
+    lines = "\n".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line) for line in lines if line.strip()]
+
+
+class Loading(Exception):
+    """The command has understood all its words and asks for the model."""
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sh")])
+def test_the_commands_of_a_page_run_or_get_as_far_as_the_users_own_files(
+    page: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object) -> None:
+        raise Loading
+
+    for words in commands(page):
+        if words[:3] != ["python", "-m", "igos"]:
+            assert words[:2] == ["pip", "install"], words
+            continue
+        if "PHOTOS" not in words:
+            assert cli.main(words[3:]) == 0, capsys.readouterr().err
+            continue
+        with monkeypatch.context() as patch:
+            for module in ("explain", "evaluate", "parts"):
+                patch.setattr(sys.modules[f"igos.commands.{module}"], "load_models", stop)
+            try:
+                code = cli.main(words[3:])
+            except Loading:
+                continue
+        pytest.fail(f"{shlex.join(words)}: exit {code}: {capsys.readouterr().err}")

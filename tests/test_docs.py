@@ -42,6 +42,8 @@ def test_flags_presets_and_statuses_in_the_readme_exist() -> None:
         "--models",
         "--pictures",
         "--split",
+        "--presets",
+        "--steps",
         "--json",
         "--seeds",
         "--only",

@@ -18,7 +18,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,59 +25,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 
 from igos import arrays as stored
-from igos.arrays import OWN, Wanted, every
+from igos.arrays import Wanted, every
 from igos.arrays import write_arrays as write_arrays
 from igos.files import Lock, write_bytes
-from igos.metrics import METRICS
+from igos.rows import ROW_KEYS as ROW_KEYS
+from igos.rows import plain
+from igos.rows import restored as restored
+from igos.rows import row as row
 from igos.shards import SIZE, Shards
 from igos.tally import Tally
-from igos.types import ConfigError, Explanation, Image, Score, Target
+from igos.types import ConfigError
 
 RUN_FILES = ("run.yaml", "manifest.jsonl", "results.jsonl", "results.csv", "results.parquet")
 LAYOUTS = ("folders", "shards")
-ROW_KEYS = [
-    "image",
-    "label",
-    "name",
-    "label_index",
-    "part",
-    "score",
-    "score_original",
-    "score_blurred",
-    "box",
-    "method",
-    "opt",
-    "form",
-    "start",
-    "deletion",
-    "insertion",
-    "deletion_normalised",
-    "insertion_normalised",
-    "pointing",
-    "evidence_share",
-    "evidence_lift",
-    "evidence_pointing",
-    "tie_fraction",
-    "status",
-    "error",
-    "warning",
-    "seconds",
-    "network_images",
-    "backward_images",
-    "seed",
-    "folder",
-    "item",
-    "id",
-    "crc32",
-]
-KEPT = (
-    "method", "opt", "form", "start", "status", "seconds", "network_images", "backward_images", "seed",
-    "score_original", "score_blurred",
-)  # fmt: skip
 
 
 class RunFolder:
@@ -195,7 +157,7 @@ class RunFolder:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one row to results.jsonl; NaN and inf become null."""
-        full = {key: _plain(row.get(key)) for key in (*ROW_KEYS, *(k for k in row if k not in ROW_KEYS))}
+        full = {key: plain(row.get(key)) for key in (*ROW_KEYS, *(k for k in row if k not in ROW_KEYS))}
         append(self.path / "results.jsonl", full)
         self.rows.append(full)
         self.tally.add(full)
@@ -253,37 +215,6 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
         except OSError:
             file.truncate(before)
             raise
-
-
-def row(e: Explanation, folder: str) -> dict[str, Any]:
-    """The row of one explanation; folder is relative to the run's."""
-    box = e.box_on_source()
-    values = {s.name: s.value for s in e.scores}
-    details = {name: value for s in reversed(e.scores) for name, value in s.detail.items()}
-    return {
-        "image": e.image.path,
-        "label": e.target.name,
-        "name": e.target.name,
-        "label_index": e.target.label,
-        "part": e.target.part,
-        "score": e.target.score,
-        "score_original": e.score_original,
-        "score_blurred": e.score_blurred,
-        "box": None if box is None else [round(float(v), 2) for v in box],
-        "method": e.method,
-        "opt": e.opt,
-        "form": e.form,
-        "start": e.start,
-        **values,
-        **details,
-        "status": e.status,
-        "warning": "; ".join(e.warnings) or None,
-        "seconds": e.seconds,
-        "network_images": e.network_images,
-        "backward_images": e.backward_images,
-        "seed": e.seed,
-        "folder": folder,
-    }
 
 
 def read_rows(folder: str | Path) -> list[dict[str, Any]]:
@@ -349,39 +280,5 @@ def place(run: str | Path, row: Mapping[str, Any]) -> Path:
     return made
 
 
-def restored(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray], target: Target, image: Image) -> Explanation:
-    """The explanation that a row and its arrays were written from, for the same target and image as they were.
-
-    Its scores are those of METRICS and completeness_error, with their curves; their details stay in the row, and
-    the method's settings in run.yaml.
-    """
-    better = {"completeness_error": "lower", **{name: make().better for name, make in METRICS.items()}}
-    scores = [
-        Score(n, math.nan if row.get(n) is None else row[n], b, arrays.get(f"{n}_curve"))
-        for n, b in better.items()
-        if row.get(n) is not None or f"{n}_reason" in row
-    ]
-    rest = {k: a for k, a in arrays.items() if k not in OWN and not k.endswith("_curve")}
-    attribution, masks = (torch.from_numpy(arrays[k]) if k in arrays else None for k in ("attribution", "masks"))
-    return Explanation(
-        saliency=torch.from_numpy(arrays["saliency"]),
-        target=target,
-        image=image,
-        attribution=attribution,
-        masks=masks,
-        trace={k.removeprefix("trace_"): a for k, a in rest.items() if k.startswith("trace_")},
-        arrays={k: a for k, a in rest.items() if not k.startswith("trace_")},
-        scores=tuple(scores),
-        warnings=tuple(w for w in (row["warning"] or "").split("; ") if w),
-        **{k: row[k] for k in KEPT},
-    )
-
-
 def _yaml(values: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value

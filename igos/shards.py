@@ -1,6 +1,6 @@
 """Explanations by the thousand in one file: shards/<number>.safetensors, for runs of millions.
 
-A shard holds the arrays of N explanations, `<n>/<array>`, and their rows as JSON in its metadata: it is whole in itself.
+A shard holds the arrays of N explanations, `<n>/<array>`, and their rows as JSON in its metadata: whole in itself.
 All rows together are results.parquet, written at the end with pyarrow (pip install "igos[shards]").
 """
 

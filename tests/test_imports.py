@@ -20,7 +20,7 @@ LEVELS = [
     {"context", "randomise", "voc"},
     {"annotations"},
     {"methods", "metrics", "diverse", "targets", "references", "estimation"},
-    {"presets", "patterns", "shards"},
+    {"presets", "patterns", "shards", "rows"},
     {"pattern_files"},
     {"extras", "text"},
     {"results", "report", "config"},

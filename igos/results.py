@@ -152,8 +152,8 @@ class RunFolder:
         self.shards.write(done, [stored.unpacked(self.path / r["folder"] / stored.FILE) for r in done])
         self.rows = [r for r in self.rows if not r["folder"]]
         self._write_rows()
-        for row in done:
-            self.remove(row["folder"])
+        for each in done:
+            self.remove(each["folder"])
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one row to results.jsonl; NaN and inf become null."""
@@ -191,6 +191,10 @@ class RunFolder:
         boxes = (" ".join(f"{v:g}" for v in row.get("box") or ()) for row in self.rows)
         rows = [{**row, "box": box} for row, box in zip(self.rows, boxes, strict=True)]
         self.write_csv("results.csv", rows, ROW_KEYS)
+
+    def close(self) -> None:
+        """Let another process or object work in the folder."""
+        self._lock.release()
 
     def discard(self) -> None:
         """Take back an empty run: the files written so far and the folders made for it."""

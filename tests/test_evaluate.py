@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import igos
-from igos import cli, problem, resources, results
+from igos import cli, problem, resources
 from igos.config import resolve_each
 from igos.methods import METHODS
 from igos.results import read_arrays, read_rows, read_run
+from igos.rows import KEPT
 from igos.types import ConfigError
 from tests.conftest import darknet_options, shared_data
 
@@ -160,7 +161,7 @@ def test_saved_maps_are_judged_without_explaining_again(
         again = by_folder[row["folder"]]
         assert again["deletion"] == pytest.approx(row["deletion"], abs=1e-6)
         assert again["sparseness"] > 0 and "energy_pointing" not in again
-        assert {k: again[k] for k in results.KEPT} == {k: row[k] for k in results.KEPT}
+        assert {k: again[k] for k in KEPT} == {k: row[k] for k in KEPT}
         maps = [read_arrays(f, row)["saliency"] for f in (run, tmp_path / "o")]
         assert np.array_equal(*maps)
     assert read_run(tmp_path / "o")["methods"]["iGOS++"]["LS"]["iterations"] == 1

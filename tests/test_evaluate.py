@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import igos
-from igos import cli, problem, resources, results
+from igos import cli, problem, resources
 from igos.config import resolve_each
 from igos.methods import METHODS
 from igos.results import read_arrays, read_rows, read_run
+from igos.rows import KEPT
 from igos.types import ConfigError
 from tests.conftest import darknet_options, shared_data
 
@@ -67,7 +68,7 @@ def test_every_method_explains_the_same_targets(run: Path) -> None:
     assert len(rows) == len(cells) == 4
     assert {c[:2] for c in cells if c[2] == "vanilla_grad"} == {c[:2] for c in cells if c[2:] == ("iGOS++", "LS")}
     for row in rows:
-        assert 0 <= row["deletion"] <= 1 and "degradation_pgig_curve" in read_arrays(run / row["folder"])
+        assert 0 <= row["deletion"] <= 1 and "degradation_pgig_curve" in read_arrays(run, row)
 
 
 def test_each_picture_is_read_and_detected_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +85,7 @@ def test_the_figures_are_those_of_explain(run: Path, tmp_path: Path) -> None:
     ours = [r for r in read_rows(run) if r["method"] == "vanilla_grad"]
     for a, b in zip(ours, read_rows(tmp_path / "o"), strict=True):
         assert a["deletion"] == pytest.approx(b["deletion"], abs=1e-6) and a["seed"] == b["seed"]
-        maps = [read_arrays(f / r["folder"])["saliency"] for f, r in ((run, a), (tmp_path / "o", b))]
+        maps = [read_arrays(f, r)["saliency"] for f, r in ((run, a), (tmp_path / "o", b))]
         assert np.array_equal(*maps)
     for folder in (run, tmp_path / "o"):
         assert b["name"] in (folder / "report.html").read_text(), "both leave the page"
@@ -106,7 +107,7 @@ def test_degradation_leaves_its_curves_and_a_plot(run: Path) -> None:
     mine = [p for p in points if p["method"] == "vanilla_grad"]
     assert [float(p["x"]) for p in mine] == [0, 1, 2, 3, 4, 5] and {p["explanations"] for p in mine} == {"2"}
     rows = [r for r in read_rows(run) if r["method"] == "vanilla_grad"]
-    curves = [read_arrays(run / r["folder"])["degradation_pgig_curve"][1] for r in rows]
+    curves = [read_arrays(run, r)["degradation_pgig_curve"][1] for r in rows]
     assert [float(p["mean"]) for p in mine] == pytest.approx(np.mean(curves, axis=0))
     assert (run / "degradation_pgig.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -160,8 +161,8 @@ def test_saved_maps_are_judged_without_explaining_again(
         again = by_folder[row["folder"]]
         assert again["deletion"] == pytest.approx(row["deletion"], abs=1e-6)
         assert again["sparseness"] > 0 and "energy_pointing" not in again
-        assert {k: again[k] for k in results.KEPT} == {k: row[k] for k in results.KEPT}
-        maps = [read_arrays(f / row["folder"])["saliency"] for f in (run, tmp_path / "o")]
+        assert {k: again[k] for k in KEPT} == {k: row[k] for k in KEPT}
+        maps = [read_arrays(f, row)["saliency"] for f in (run, tmp_path / "o")]
         assert np.array_equal(*maps)
     assert read_run(tmp_path / "o")["methods"]["iGOS++"]["LS"]["iterations"] == 1
 

@@ -88,13 +88,20 @@ def test_curves_of_different_lengths_are_brought_to_the_shortest(tmp_path: Path)
 def test_a_folder_is_gone_on_with_only_under_the_same_settings(tmp_path: Path) -> None:
     first = RunFolder(tmp_path / "run", resume={"a": 1})
     first.write_run({"a": 1, "record": {"time": "then"}})
-    first.add({"image": "x", "folder": "f"})
+    first.keep({"image": "x", "folder": "f"}, b"the arrays")
+    first.keep({"image": "z", "folder": "g"}, b"the arrays")
+    (tmp_path / "run" / "g" / "explanation.npz").write_bytes(b"the arrayz")
     with (tmp_path / "run" / "results.jsonl").open("a") as file:
         file.write('{"image": "torn')
+    with pytest.raises(ConfigError, match="another run works in this folder"):
+        RunFolder(tmp_path / "run", resume={"a": 1})
+    first.close()
     again = RunFolder(tmp_path / "run", resume={"a": 1})
+    assert again.damaged == ["g"] and again.held == {"f"}
     again.add({"image": "y"})
     lines = (tmp_path / "run" / "results.jsonl").read_text().splitlines()
     assert [json.loads(line)["image"] for line in lines] == ["x", "y"]
+    again.close()
     with pytest.raises(ConfigError, match="a: 1 there, 2 now"):
         RunFolder(tmp_path / "run", resume={"a": 2})
     with pytest.raises(ConfigError, match="another run"):

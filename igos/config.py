@@ -30,6 +30,7 @@ POSITIVE = (
     "iterations",
     "ig_iter",
     "size",
+    "workers",
 )
 
 
@@ -88,6 +89,8 @@ def _resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
     asked = coerce("set", flags.get("set") or [], list[str])
     values["set"] = [*coerce("set", preset.get("set") or [], list[str]), *asked]
     _check(values)
+    if values.get("dataset") and values.get("annotations") and not values.get("target"):
+        values["target"] = "gt"
     name = lookup(values.get("method", "iGOS++"), METHODS, "method", ALIASES)
     metric_names = [lookup(m, [*METRICS, "none"], "metric") for m in values.get("metrics") or _usual_metrics(values)]
     if "none" in metric_names and len(metric_names) > 1:
@@ -212,6 +215,18 @@ def _check(values: Mapping[str, Any]) -> None:
     if end is not None and end <= start:
         raise ConfigError(f"--end {end} ends before --start_index {start}: the picture of that number is not taken")
     memory_size(values.get("max_memory"))
+    for key in ("timeout", "num_cpus"):
+        if values.get(key) is not None and values[key] <= 0:
+            raise ConfigError(f"--{key} must be above 0, got {values[key]:g}")
+    for key in ("num_gpus", "readers"):
+        if values.get(key) is not None and values[key] < 0:
+            raise ConfigError(f"--{key} must be at least 0, got {values[key]:g}")
+    part = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", values.get("shard") or "1/1")
+    if part is None or not 1 <= int(part[1]) <= int(part[2]):
+        raise ConfigError(f"--shard {values['shard']}: i/n is needed with 1 <= i <= n, such as 3/8")
+    for key in ("num_cpus", "num_gpus"):
+        if values.get(key) is not None and values.get("engine") != "ray":
+            raise ConfigError(f"--{key} is of no use without --engine ray")
     if not 0 <= values.get("manual_seed", 0) < 2**63:
         raise ConfigError(f"--manual_seed must lie in [0, 2^63), got {values['manual_seed']}")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import platform
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from igos.errors import ConfigError
 
@@ -33,6 +36,20 @@ def write_bytes(path: Path, data: bytes) -> None:
     """All of the file or nothing of it."""
     with whole(path) as temporary:
         temporary.write_bytes(data)
+
+
+def append(path: Path, row: Mapping[str, Any]) -> None:
+    """A line of JSON, whole or not at all."""
+    line = (json.dumps(row, allow_nan=False) + "\n").encode()
+    with open(path, "ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            written = file.write(line)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(before)
+            raise
 
 
 class Lock:

@@ -23,6 +23,12 @@ from igos.optim import OPTIMIZERS
 from igos.scorer import PRECISIONS
 from igos.types import PARTS, SCORES, ConfigError
 
+LAYOUTS = ("folders", "shards")
+WHERE = (  # flags that say where and how a run is done, and decide nothing of its results
+    "device", "threads", "batch", "max_memory", "mix_images", "engine", "workers", "timeout", "readers", "num_cpus",
+    "num_gpus",
+)  # fmt: skip
+
 
 def _flag(help: str, default: Any = None, **more: Any) -> Any:
     """One flag: its default and what --help says; aliases and choices on the side."""
@@ -101,6 +107,23 @@ class Run:
     precision: str = _flag(
         "of the network while it explains; figures are always float32", "float32", choices=tuple(PRECISIONS)
     )
+    mix_images: bool = _flag("let objects of several pictures share a batch, where their sizes agree", False)
+    layout: str = _flag(
+        "folders, with pictures; or shards: explanations by the thousand in one file, for big runs",
+        "folders",
+        choices=LAYOUTS,
+    )
+    shard: str | None = _flag("i/n: only the i-th of n parts of the pictures, for `igos merge` to join")
+    engine: str = _flag(
+        "local: this machine; ray: the Ray cluster that this machine belongs to, or one of its own",
+        "local",
+        choices=("local", "ray"),
+    )
+    workers: int | None = _flag("networks at work at the same time, each in a process of its own; this process alone")
+    timeout: float | None = _flag("seconds without an answer after which a network is ended and its picture left out")
+    readers: int | None = _flag("processes per network that read and blur pictures ahead; a thread of its own")
+    num_cpus: float | None = _flag("CPUs of each worker of --engine ray; as many as its threads")
+    num_gpus: float | None = _flag("GPUs of each worker of --engine ray; 1 where there are any")
     set: list[str] = _flag("KEY=VALUE: any setting of the method or of a metric (metric.KEY too)", ())
     config: str | None = _flag("preset: a name in configs/, or a YAML file such as an earlier run.yaml")
 
@@ -199,7 +222,9 @@ def read_preset(name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"--config {path}: expected keys and values, got {type(values).__name__}")
     for key in values:
-        if key == "config" or (key not in RUN_TYPES and key not in ("methods", "published", "record", "results")):
+        if key == "config" or (
+            key not in RUN_TYPES and key not in ("methods", "published", "record", "results", "weights")
+        ):
             near = difflib.get_close_matches(str(key), RUN_TYPES, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(RUN_TYPES)}, methods"
             raise ConfigError(f"--config {path}: unknown key {key!r}; {hint}")

@@ -30,7 +30,7 @@ import yaml
 from igos import arrays as stored
 from igos.arrays import Wanted, every
 from igos.arrays import write_arrays as write_arrays
-from igos.files import Lock, write_bytes
+from igos.files import Lock, append, write_bytes
 from igos.rows import ROW_KEYS as ROW_KEYS
 from igos.rows import plain
 from igos.rows import restored as restored
@@ -40,7 +40,6 @@ from igos.tally import Tally
 from igos.types import ConfigError
 
 RUN_FILES = ("run.yaml", "manifest.jsonl", "results.jsonl", "results.csv", "results.parquet")
-LAYOUTS = ("folders", "shards")
 
 
 class RunFolder:
@@ -48,7 +47,8 @@ class RunFolder:
     process works in it.
 
     resume: settings as for write_run; a folder that holds a run of just these is gone on with: rows whose files are
-    whole are kept, the others are to be made again, and so are those with a status of `retry`. layout: one of LAYOUTS.
+    whole are kept, the others are to be made again, and so are those with a status of `retry`. layout: folders or
+    shards.
     """
 
     def __init__(
@@ -89,8 +89,8 @@ class RunFolder:
         if keys:
             told = "; ".join(f"{k}: {there.get(k)} there, {now.get(k)} now" for k in keys)
             raise ConfigError(f"--output {self.path}: holds a run with other settings ({told}); choose a new folder")
-        for name in ("results.csv", "results.parquet"):
-            (self.path / name).unlink(missing_ok=True)
+        for file in (*self.path.glob("results.[cp]*"), *self.path.glob(".*.tmp"), *self.path.glob("shards/.*.tmp")):
+            file.unlink(missing_ok=True)
         held: set[str] = set()
         if self.shards is not None:
             self.damaged += self.shards.open()
@@ -134,6 +134,8 @@ class RunFolder:
         row, which says that they are whole.
         """
         try:
+            if (self.path / row["folder"]).exists():  # of a run that was killed, or damaged
+                shutil.rmtree(self.path / row["folder"], ignore_errors=True)
             for name, content in (files or {}).items():
                 write_bytes(self.path / name, content)
             write_bytes(self.path / row["folder"] / stored.FILE, data)
@@ -205,20 +207,6 @@ class RunFolder:
                 folder.rmdir()
             except OSError:
                 return
-
-
-def append(path: Path, row: Mapping[str, Any]) -> None:
-    """A line of JSON, whole or not at all."""
-    line = (json.dumps(row, allow_nan=False) + "\n").encode()
-    with open(path, "ab", buffering=0) as file:
-        before = file.tell()
-        try:
-            written = file.write(line)
-            if written != len(line):
-                raise OSError(28, "no space left on the device")
-        except OSError:
-            file.truncate(before)
-            raise
 
 
 def read_rows(folder: str | Path) -> list[dict[str, Any]]:

@@ -141,8 +141,8 @@ class Annotations:
             size = int(image["height"]), int(image["width"])
             x, y, w, h = (float(v) for v in a["bbox"])
             box = np.array([x, y, x + w, y + h])
-            mask = _decode(a["segmentation"], size) if a.get("segmentation") else filled(box, size)
-            evidence = tuple(_decode(e, size) for e in a.get("evidence", ()))
+            mask = decode(a["segmentation"], size) if a.get("segmentation") else filled(box, size)
+            evidence = tuple(decode(e, size) for e in a.get("evidence", ()))
             return Truth(self.names[a["category_id"]], box, mask, evidence, id=str(a.get("id", "")))
         except (KeyError, ValueError, TypeError) as error:
             raise ConfigError(f"--annotations {self.path}: annotation {a.get('id')} is damaged ({error!r})") from None
@@ -164,8 +164,8 @@ def write(path: str | Path, names: Sequence[str], pictures: Sequence[tuple[str, 
                     "bbox": [x1, y1, x2 - x1, y2 - y1],
                     "area": int(t.mask.sum()),
                     "iscrowd": 0,
-                    "segmentation": _encode(t.mask),
-                    "evidence": [_encode(e) for e in t.evidence],
+                    "segmentation": encode(t.mask),
+                    "evidence": [encode(e) for e in t.evidence],
                 }
             )
     categories = [{"id": i, "name": name} for i, name in enumerate(names, start=1)]
@@ -173,12 +173,12 @@ def write(path: str | Path, names: Sequence[str], pictures: Sequence[tuple[str, 
     write_bytes(Path(path), (json.dumps(data, indent=1) + "\n").encode())
 
 
-def _encode(mask: np.ndarray) -> dict[str, Any]:
+def encode(mask: np.ndarray) -> dict[str, Any]:
     made = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
     return {"size": list(made["size"]), "counts": made["counts"].decode()}
 
 
-def _decode(shape: Any, size: tuple[int, int]) -> np.ndarray:
+def decode(shape: Any, size: tuple[int, int]) -> np.ndarray:
     """RLE, uncompressed RLE or polygons -> (H,W) bool."""
     if isinstance(shape, list):
         shape = rle.merge(rle.frPyObjects(shape, *size))

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import platform
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,18 @@ def whole(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder under another name, which becomes `out` when the block ends well, and else is gone."""
+    made = out.with_name(f".{out.name}.tmp")
+    shutil.rmtree(made, ignore_errors=True)
+    try:
+        yield made
+        made.rename(out)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -7,7 +7,7 @@ All rows together are results.parquet, written at the end with pyarrow (pip inst
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -51,14 +51,24 @@ class Shards:
 
     def write(self, rows: Sequence[Mapping[str, Any]], arrays: Sequence[Mapping[str, np.ndarray]]) -> None:
         """One more shard, whole or not at all."""
-        last = int(self._files[-1].stem) if self._files else 0
-        file = self.path / f"{last + 1:06}.safetensors"
+        file = self._next()
         tensors = {
             f"{n:06}/{name}": np.ascontiguousarray(a) for n, each in enumerate(arrays) for name, a in each.items()
         }
         write_bytes(file, save(tensors, {"rows": json.dumps(list(rows), allow_nan=False)}))
         self._files.append(file)
         self.held.update(r["folder"] for r in rows)
+
+    def take(self, file: Path, copy: Callable[[str, str], Any]) -> None:
+        """A shard of another run, whole as it is."""
+        self.path.mkdir(exist_ok=True)
+        copy(str(file), str(self._next()))
+        self.held.update(r["folder"] for r in _rows(file))
+        self._files.append(self._next())
+
+    def _next(self) -> Path:
+        last = int(self._files[-1].stem) if self._files else 0
+        return self.path / f"{last + 1:06}.safetensors"
 
     def arrays(self, row: Mapping[str, Any], wanted: Wanted) -> dict[str, np.ndarray]:
         """The arrays of a row of `rows`. Raises ConfigError for a shard that is missing or damaged."""

@@ -216,7 +216,7 @@ def _serve(connection: Connection, make: Callable[[], Worker], threads: int) -> 
     try:
         worker = make()
     except IgosError as error:
-        connection.send(("raise", error))
+        connection.send(("raise", type(error)(str(error))))
         return
     try:
         connection.send(("ready", None))
@@ -224,7 +224,11 @@ def _serve(connection: Connection, make: Callable[[], Worker], threads: int) -> 
             for event in worker.work(*connection.recv()):
                 connection.send(("event", _plain(event)))
             connection.send(("end", None))
+    except IgosError as error:
+        connection.send(("raise", type(error)(str(error))))
     except (EOFError, OSError):
+        pass
+    finally:
         worker.reader.close()
 
 

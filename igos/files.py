@@ -51,6 +51,15 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What cannot be written into the run's folder is told in one line, as a ConfigError."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"--output {folder}: cannot be written ({error.strerror or error})") from error
+
+
 def append(path: Path, row: Mapping[str, Any]) -> None:
     """A line of JSON, whole or not at all."""
     line = (json.dumps(row, allow_nan=False) + "\n").encode()

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from igos.files import append, write_bytes
+from igos.files import append, write_bytes, writing
 from igos.truth import decode, encode
 from igos.types import ConfigError, Target
 
@@ -52,7 +52,8 @@ class Manifest:
         else:
             self.due = {name: path for path, name in pictures}
             lines = "".join(json.dumps({"due": path, "name": name}) + "\n" for path, name in pictures)
-            write_bytes(self.path, lines.encode(errors="surrogatepass"))
+            with writing(folder):
+                write_bytes(self.path, lines.encode())
 
     def _read(self) -> None:
         lines = self.path.read_bytes().split(b"\n")
@@ -69,7 +70,8 @@ class Manifest:
             write_bytes(self.path, b"\n".join([*lines[:-1], b""]))
 
     def add(self, name: str, found: Mapping[str, Any]) -> None:
-        append(self.path, {"name": name, **found})
+        with writing(self.path.parent):
+            append(self.path, {"name": name, **found})
         self.found[name] = dict(found)
 
     def items(self, settled: Collection[str], starts: Sequence[int] | None = None) -> Iterator[Item]:

@@ -30,7 +30,7 @@ import yaml
 from igos import arrays as stored
 from igos.arrays import Wanted, every
 from igos.arrays import write_arrays as write_arrays
-from igos.files import Lock, append, write_bytes
+from igos.files import Lock, append, write_bytes, writing
 from igos.rows import ROW_KEYS as ROW_KEYS
 from igos.rows import plain
 from igos.rows import restored as restored
@@ -133,16 +133,15 @@ class RunFolder:
         """An explanation: the bytes of explanation.npz, other files by their path in the run's folder, and last the
         row, which says that they are whole.
         """
-        try:
+        with writing(self.path):
             if (self.path / row["folder"]).exists():  # of a run that was killed, or damaged
                 shutil.rmtree(self.path / row["folder"], ignore_errors=True)
             for name, content in (files or {}).items():
                 write_bytes(self.path / name, content)
             write_bytes(self.path / row["folder"] / stored.FILE, data)
-            self.add({**row, "crc32": zlib.crc32(data)})
+        self.add({**row, "crc32": zlib.crc32(data)})
+        with writing(self.path):
             self._pack(SIZE)
-        except OSError as error:
-            raise ConfigError(f"--output {self.path}: cannot be written ({error.strerror or error})") from error
 
     def _pack(self, least: int) -> None:
         """Take the finished explanations into a shard, if there are at least so many."""
@@ -160,7 +159,8 @@ class RunFolder:
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one row to results.jsonl; NaN and inf become null."""
         full = {key: plain(row.get(key)) for key in (*ROW_KEYS, *(k for k in row if k not in ROW_KEYS))}
-        append(self.path / "results.jsonl", full)
+        with writing(self.path):
+            append(self.path / "results.jsonl", full)
         self.rows.append(full)
         self.tally.add(full)
 

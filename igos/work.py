@@ -185,8 +185,6 @@ class Worker:
         yield Began(tuple(j.folder for j in new))
         try:
             explanations, seconds = explain_group(self.plan, self.adapter, asked, self.needed)
-            made = [(j, e) for j, e in zip(asked, explanations, strict=True) if j.folder not in held]
-            drawn = self._drawn(made, explanations) if self.pictures else [{} for _ in made]
         except Exception as error:
             alone = len(new) == 1 or new[0].start is not None or isinstance(error, ConfigError)
             for job in new:
@@ -195,6 +193,8 @@ class Worker:
                 else:
                     yield from self._explained([job], held)
             return
+        made = [(j, e) for j, e in zip(asked, explanations, strict=True) if j.folder not in held]
+        drawn = self._drawn(made, explanations) if self.pictures else [{} for _ in made]
         for (job, e), files in zip(made, drawn, strict=True):
             row = {**rows.row(e, job.folder), "id": job.key}
             yield Done(row, packed(e, self.pictures), files, seconds / len(made))
@@ -202,7 +202,19 @@ class Worker:
     def _drawn(
         self, made: Sequence[tuple[Job, Explanation]], explanations: Sequence[Explanation]
     ) -> list[dict[str, bytes]]:
-        """The pictures of each explanation, drawn on all cores at once, by their path in the run's folder."""
+        """The pictures of each explanation, drawn on all cores at once, by their path in the run's folder.
+
+        Raises ConfigError where the temporary folder that they are drawn in cannot be written.
+        """
+        try:
+            return self._drawn_in_full(made, explanations)
+        except OSError as error:
+            why = error.strerror or error
+            raise ConfigError(f"{tempfile.gettempdir()}, the temporary folder: cannot be written ({why})") from error
+
+    def _drawn_in_full(
+        self, made: Sequence[tuple[Job, Explanation]], explanations: Sequence[Explanation]
+    ) -> list[dict[str, bytes]]:
         with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor() as pool:
             roots = [Path(place) / str(n) for n in range(len(made))]
             waiting = [

@@ -124,7 +124,8 @@ class RunFolder:
         return {r["folder"] for r in self.rows if r["folder"]} | (self.shards.held if self.shards else set())
 
     def write_run(self, values: Mapping[str, Any]) -> None:
-        write_bytes(self.path / "run.yaml", _yaml(values).encode())
+        with writing(self.path):
+            write_bytes(self.path / "run.yaml", _yaml(values).encode())
 
     def write_json(self, name: str, values: Any) -> None:
         write_bytes(self.path / name, (json.dumps(values, indent=1) + "\n").encode())
@@ -182,13 +183,15 @@ class RunFolder:
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        write_bytes(self.path / name, text.getvalue().encode(errors="backslashreplace"))
+        with writing(self.path):
+            write_bytes(self.path / name, text.getvalue().encode(errors="backslashreplace"))
 
     def finish(self) -> None:
         """Write results.csv from the rows so far, boxes as four numbers between spaces; of shards results.parquet."""
         if self.shards is not None:
-            self._pack(1)
-            self.shards.finish(self.path / "results.parquet", self.rows)
+            with writing(self.path):
+                self._pack(1)
+                self.shards.finish(self.path / "results.parquet", self.rows)
             return
         boxes = (" ".join(f"{v:g}" for v in row.get("box") or ()) for row in self.rows)
         rows = [{**row, "box": box} for row, box in zip(self.rows, boxes, strict=True)]

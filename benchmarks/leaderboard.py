@@ -141,14 +141,13 @@ def measure(flags: Any, own: Adapter, judge: Adapter) -> tuple[list[dict[str, An
     methods, box = flags.only or [*PRIORS, *METHODS], Box(math.inf if flags.full else flags.minutes)
     first = plans(flags, own.preset, usual, methods)
     folder = opened(flags.output / "all", first)
-    for picture in found[:FEW]:
-        box.run(first, own, folder, judge, found=[picture])
+    done = [picture for picture in found[:FEW] if box.run(first, own, folder, judge, found=[picture])]
     images = {(f.method, f.metric): f.mean for f in figures(folder.rows, ())}
     again = plans(flags, own.preset, EXPLAIN_AGAIN, methods)
     again = [p for p in again if flags.full or images.get((p.label, "network_images"), math.inf) <= CHEAP]
     few = opened(flags.output / "again", again) if again else None
     box.longest = 0.0
-    for picture in found if flags.full else found[:FEW]:
+    for picture in found if flags.full else done:
         if few is not None:
             box.run(again, own, few, found=[picture])
     box.longest = 0.0

@@ -69,7 +69,7 @@ def write_quality(path: Path, panels: Mapping[str, Sequence[tuple[str, float, fl
         axes.set(ylim=(-len(order) + 0.4, 0.6), xlabel="mean, 95 % interval")
         axes.set_title(f"{title} (higher is better)", loc="left", fontsize=11)
     if panels:
-        figure.axes[0].set_ylabel("network images per explanation: more from the top down")
+        figure.axes[0].set_ylabel("by network images")
     _save(figure, path)
 
 

@@ -127,10 +127,11 @@ def _saved(
     seen = views(judge, image, targets, run.batch) if judge else [None] * len(targets)
     view = {id(t): v for t, v in zip(targets, seen, strict=True)}
     truths = known(image.path, run.annotations) if image.path else []
+    answers: dict[Any, np.ndarray] = {}
     for name, plan in plans.items():
         own = [(r, t) for r, t in pairs if label(r) == name]
         jobs = [Job(t, r["start"], r["folder"], view[id(t)]) for r, t in own]
-        yield plan, Picture(image, truths, jobs, 0.0), {r["folder"]: r for r, _ in own}
+        yield plan, Picture(image, truths, jobs, 0.0, answers), {r["folder"]: r for r, _ in own}
 
 
 def _extras(plans: Sequence[Plan], adapter: Adapter) -> dict[str, Extras]:

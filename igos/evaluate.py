@@ -69,7 +69,7 @@ def evaluate(
             for plan, group in waiting:
                 shown.set_postfix_str(plan.method.name)
                 with _named(plan):
-                    explanations, _ = explain_group(plan, adapter, group, needed[plan.label])
+                    explanations, _ = explain_group(plan, adapter, group, needed[plan.label], answers=picture.answers)
                 _keep(folder, group, explanations)
                 shown.update(len(group))
 
@@ -149,7 +149,7 @@ def reuse(
                 for group in grouped(waiting):
                     kept = [_restored(saved, maps[j.folder], j.target, image) for j in group]
                     with _named(plan):
-                        explanations, _ = explain_group(plan, adapter, group, needed[plan.label], kept)
+                        explanations, _ = explain_group(plan, adapter, group, needed[plan.label], kept, picture.answers)
                     _keep(folder, group, explanations)
                 shown.update(len(picture.jobs))
     if missing and len(missing) == sum(map(len, by_picture.values())):
@@ -165,10 +165,11 @@ def _saved(
     seen = views(judge, image, targets, run.batch) if judge else [None] * len(targets)
     view = {id(t): v for t, v in zip(targets, seen, strict=True)}
     truths = known(image.path, run.annotations) if image.path else []
+    answers: dict[Any, np.ndarray] = {}
     for name, plan in plans.items():
         own = [(r, t) for r, t in pairs if label(r) == name]
         jobs = [Job(t, r["start"], r["folder"], image, truths, view[id(t)]) for r, t in own]
-        yield plan, Picture(image, jobs), {r["folder"]: r for r, _ in own}
+        yield plan, Picture(image, jobs, answers), {r["folder"]: r for r, _ in own}
 
 
 def _extras(plans: Sequence[Plan], adapter: Adapter) -> dict[str, Extras]:

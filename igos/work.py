@@ -9,10 +9,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,10 +53,11 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture and what is to be explained in it."""
+    """A picture and what is to be explained in it; answers, of the network for all methods (Context.answers)."""
 
     image: Image
     jobs: Sequence[Job]
+    answers: dict[Any, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -300,9 +302,10 @@ def explain_group(
     jobs: Sequence[Job],
     needed: Extras = NOTHING,
     saved: Sequence[Explanation] | None = None,
+    answers: dict[Any, np.ndarray] | None = None,
 ) -> tuple[list[Explanation], float]:
     """The jobs' explanations, made in one batch or, where saved ones are given, these with the plan's metrics; and
-    the seconds spent inside the network. needed: what the method needs beside the problem.
+    the seconds spent inside the network. needed: what the method needs beside the problem; answers: Context.answers.
     """
     config, starts = plan.run, None
     if config.diverse_k is not None:
@@ -324,7 +327,8 @@ def explain_group(
         extras=needed,
     )
     truths = [match(j.target, j.image, j.truths) for j in jobs]
-    context = completed(Context(truths, other=[j.view for j in jobs]), plan.metrics, adapter, problem, plan.score)
+    context = Context(truths, other=[j.view for j in jobs], answers=answers)
+    context = completed(context, plan.metrics, adapter, problem, plan.score)
     judge = judge_of(adapter, problem, config.score, plan.method)
     if saved is None:
         explanations = explain_problem(problem, plan.method, plan.metrics, context, judge)

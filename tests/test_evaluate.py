@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +316,18 @@ def test_methods_that_need_more_than_the_problem_get_it(tmp_path: Path) -> None:
     assert [(r["method"], r["status"]) for r in read_rows(tmp_path / "o")] == [
         (name, "ok") for name in ("iba", "pattern_net", "exp_grad")
     ]
+
+
+def test_methods_share_the_answers_that_no_map_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sensitivity-n asks about the same random sets for each of two methods on two pictures."""
+    calls = counted(monkeypatch, "scores", sys.modules["igos.metrics.sensitivity_n"])
+    words = ["evaluate", "--model", "emblem-vgg", "--num_samples", "2", "--metrics", "sensitivity_n"]
+    words += ["--set", "sensitivity_n.subsets=3", "--output", str(tmp_path / "o")]
+    assert cli.main([*words, "--methods", "vanilla_grad,grad_x_input"]) == 0
+    assert len(calls) == 2 and len({r["sensitivity_n"] for r in read_rows(tmp_path / "o")}) == 4
+    again = ["evaluate", "--results", str(tmp_path / "o"), "--metrics", "sensitivity_n", *words[-4:-2]]
+    assert cli.main([*again, "--output", str(tmp_path / "p")]) == 0
+    assert len(calls) == 4
 
 
 def test_what_no_method_needs_is_refused_and_goes_to_those_that_do() -> None:

@@ -19,6 +19,7 @@ from igos.arrays import packed
 from igos.config import Plan
 from igos.data import safe_name
 from igos.extras import NOTHING, Extras, extras_of
+from igos.jobs import Job, Picture, explain_group, grouped, look, places
 from igos.metrics import METRICS
 from igos.presets import WHERE
 from igos.problem import views
@@ -27,7 +28,6 @@ from igos.run import all_failed, bar, check
 from igos.tables import label
 from igos.truth import iou, source_box
 from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Target
-from igos.work import Job, Picture, explain_group, grouped, look, places
 
 SAME_BOX = 0.9  # the IoU above which a detection is the one that a row tells of
 

@@ -22,6 +22,7 @@ from igos.config import Plan, build_method, build_metrics
 from igos.context import Context
 from igos.engines import Engine, Local
 from igos.extras import extras
+from igos.jobs import LARGEST_GROUP, starts_of
 from igos.manifest import Item, Manifest, share_of
 from igos.methods import default_score
 from igos.metrics import DEFAULT_METRICS
@@ -31,7 +32,7 @@ from igos.results import RunFolder
 from igos.statistics import Statistics
 from igos.truth import match
 from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, Target
-from igos.work import LARGEST_GROUP, Done, Failed, Found, Worker, starts_of
+from igos.work import Done, Failed, Found, Worker
 
 
 def explain(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os.path
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
+import torch
 
-from igos.types import ImageError
+from igos.types import Image, ImageError
 
 MIN_SIDE, MAX_ASPECT = 16, 20
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not EPS: Pillow runs Ghostscript for it
@@ -56,6 +58,11 @@ def read_rgb(source: str | Path | np.ndarray | PIL.Image.Image) -> tuple[np.ndar
     if max(height, width) > MAX_ASPECT * min(height, width):
         raise ImageError(f"{name}: {width} x {height} px; a side may be at most {MAX_ASPECT} times the other")
     return rgb, path
+
+
+def to_device(image: Image, device: torch.device) -> Image:
+    """The image with its pixels there."""
+    return replace(image, pixels=image.pixels.to(device))
 
 
 def _to_rgb(picture: PIL.Image.Image) -> np.ndarray:

@@ -27,6 +27,11 @@ def every(name: str) -> bool:
     return True
 
 
+def kept(name: str) -> bool:
+    """All that does not follow from the rest."""
+    return name != "saliency_source"
+
+
 def write_arrays(folder: str | Path, e: Explanation) -> None:
     """explanation.npz in folder, all that the head of this file names."""
     write_bytes(Path(folder) / FILE, packed(e))

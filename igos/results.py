@@ -151,7 +151,7 @@ class RunFolder:
         done = [r for r in self.rows if r["folder"]]
         if len(done) < least:
             return
-        self.shards.write(done, [stored.unpacked(self.path / r["folder"] / stored.FILE) for r in done])
+        self.shards.write(done, [stored.unpacked(self.path / r["folder"] / stored.FILE, stored.kept) for r in done])
         self.rows = [r for r in self.rows if not r["folder"]]
         self._write_rows()
         for each in done:

@@ -27,6 +27,7 @@ LEVELS = [
     {"problem", "album"},
     {"work", "tables", "exports", "merge"},
     {"engines"},
+    {"ray_engine"},
     {"run"},
     {"evaluate"},
     {"commands", "interop"},

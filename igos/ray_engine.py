@@ -25,7 +25,6 @@ from igos.types import ConfigError, IgosError, NetworkError
 from igos.work import Event, Worker
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what is lost is told in rows
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # without GPUs of its own an actor sees none
 
 try:

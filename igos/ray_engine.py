@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -35,6 +36,7 @@ except ImportError:
 
 TICK = 5.0  # seconds after which the cluster is looked at where nobody speaks
 ALONE = 120.0  # seconds for which a run waits for a machine where none is left
+REACHED = 10.0  # seconds in which the cluster of RAY_ADDRESS must answer
 FETCH = 120.0  # seconds that an event may take on its way
 
 
@@ -150,7 +152,8 @@ class Cluster(Pool):
 
     def work(self, batches: Sequence[Sequence[Item]]) -> Iterator[Event]:
         try:
-            yield from super().work(batches)
+            with stoppable():
+                yield from super().work(batches)
         finally:
             self._leave()
 
@@ -189,6 +192,13 @@ def connect() -> bool:
     address = os.environ.get("RAY_ADDRESS", "")
     if address.startswith("ray://"):
         raise ConfigError(f"RAY_ADDRESS={address}: run igos on a machine of the cluster, with its address as HOST:PORT")
+    host, _, port = address.rpartition(":")
+    if port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), REACHED).close()
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise ConfigError(f"RAY_ADDRESS={address}: no Ray cluster answers there ({why})") from None
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -202,6 +212,30 @@ def connect() -> bool:
     with suppress(AttributeError):
         ray._private.worker._worker_logs_enabled = False  # what its machines print when they end
     return True
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """What SIGTERM's handler raises while Ray waits, of which Ray makes a KeyboardInterrupt."""
+    before, raised = signal.getsignal(signal.SIGTERM), list[BaseException]()
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*words: Any) -> None:
+        try:
+            before(*words)
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise (raised or [error])[0] from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def machines() -> dict[str, dict[str, float]]:

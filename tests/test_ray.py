@@ -163,6 +163,12 @@ def test_every_fault_of_a_network_is_a_row(machines: Machines, tmp_path: Path) -
 def test_what_no_machine_holds_is_refused(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="no machine holds a worker of 1 CPU and 3 GPUs; there are: 1 CPUs and 0 GPU"):
         Cluster(partial(faults.make_worker, None, 0, None), num_gpus=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(ray, "is_initialized", lambda: False)
+        for address, told in {"127.0.0.1:9": "no Ray cluster answers there", "ray://x:1": "run igos on a"}.items():
+            patch.setenv("RAY_ADDRESS", address)
+            with pytest.raises(ConfigError, match=told):
+                ray_engine.connect()
     monkeypatch.setattr(ray_engine, "ALONE", 0.0)
     engine = Cluster(partial(faults.make_worker, None, 0, None))
     engine._needs["CPU"] = 5

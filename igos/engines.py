@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -72,6 +73,11 @@ class Task:
             self.settled.add(event.row.get("folder") or event.row["item"])
         return event
 
+    def left(self) -> Task:
+        """What is not settled of it, to be tried again."""
+        items = [replace(i, held=i.held | self.settled) for i in self.items if i.name not in self.settled]
+        return Task(items, self.single, True, self.deaths)
+
     def lost(self, why: str, died: bool) -> tuple[list[Event], list[Task]]:
         """After its worker was lost: rows for what cannot be explained, and what is to be tried again.
 
@@ -79,7 +85,9 @@ class Task:
         """
         pending = [f for f in self.begun if f not in self.settled]
         starts = bool(pending) and "/start-" in pending[0]
-        items = [replace(i, held=i.held | self.settled) for i in self.items if i.name not in self.settled]
+        items = self.left().items
+        if not items:
+            return [], []
         if (not pending and len(items) > 1) or (len(pending) > 1 and not starts):
             return [], [Task([i], single=bool(pending), again=True) for i in items]
         if died and not self.deaths:
@@ -104,65 +112,127 @@ def _row(item: Item, place: str, error: str) -> dict[str, Any]:
     return row
 
 
-class Processes:
-    """Workers in processes of their own, each with its network; one that dies, or gives no answer for `timeout`
-    seconds, is started again. make(number) -> Worker runs in them; threads: those of torch in each.
+class Member(Protocol):
+    """A worker as its engine sees it. task: what it is at; following: its next task, whose pictures it reads ahead."""
+
+    task: Task | None
+    following: Task | None
+    ready: bool
+    died: bool
+    starts: int
+    heard: float
+
+    def ask(self, task: Task, ahead: list[str]) -> None: ...
+
+    def hear(self) -> tuple[list[Event], str | None]:
+        """What it says: events, or why it was lost, "" where that is not the fault of its task. Raises what it raised
+        while it loaded the model.
+        """
+
+    def end(self) -> None: ...
+
+
+class Pool(ABC):
+    """Workers that are not in this process; one that is lost, or gives no answer for `timeout` seconds, is replaced."""
+
+    def __init__(self, workers: int, timeout: float | None) -> None:
+        self.workers, self.timeout = workers, timeout
+
+    @abstractmethod
+    def _start(self, number: int, starts: int = 1) -> Member: ...
+
+    @abstractmethod
+    def _speaking(self, members: Sequence[Any], seconds: float | None) -> Collection[Member]:
+        """Those that have something to say, after at most so many seconds."""
+
+    def work(self, batches: Sequence[Sequence[Item]]) -> Iterator[Event]:
+        waiting = deque(Task(list(batch)) for batch in batches)
+        members: list[Member] = []
+        try:
+            members += [self._start(n) for n in range(min(self.workers, len(waiting)))]
+            while waiting or any(m.task or m.following for m in members):
+                _share(waiting, members)
+                speaking = self._speaking(members, self._patience(members))
+                for n, member in enumerate(members):
+                    events, again = list[Event](), list[Task]()
+                    if member in speaking:
+                        events, lost = member.hear()
+                    else:
+                        lost = self._overdue(member)
+                    if lost is not None:
+                        more, again = _after(member, lost)
+                        members[n] = self._again(n, member)
+                        events = [*events, *more]
+                    waiting.extendleft(reversed(again))
+                    yield from events
+        finally:
+            for member in members:
+                member.end()
+
+    def _again(self, number: int, member: Member) -> Member:
+        member.end()
+        if not member.ready and member.starts == MOST_STARTS:
+            raise NetworkError(f"a worker died {MOST_STARTS} times while it loaded the model; is there memory for it?")
+        return self._start(number, 1 if member.ready else member.starts + 1)
+
+    def _overdue(self, member: Member) -> str | None:
+        if self.timeout is None or not member.ready or member.task is None:
+            return None
+        late = time.monotonic() - member.heard > self.timeout
+        return f"no answer from the network within {self.timeout:g} s" if late else None
+
+    def _patience(self, members: Sequence[Member]) -> float | None:
+        heard = [m.heard for m in members if m.ready and m.task]
+        if self.timeout is None or not heard:
+            return None
+        return max(min(heard) + self.timeout - time.monotonic(), 0.05)
+
+
+def _after(member: Member, lost: str) -> tuple[list[Event], list[Task]]:
+    """Events of what a lost worker was at, and what it leaves to be tried."""
+    events, again = list[Event](), list[Task]()
+    if member.task:
+        events, again = member.task.lost(lost, member.died) if lost else ([], [member.task.left()])
+    return events, [*again, member.following] if member.following else again
+
+
+def _share(waiting: deque[Task], members: Sequence[Member]) -> None:
+    """Give what waits to those that are free; while enough waits for all, each knows its next task too."""
+    if not waiting:
+        for member in members:
+            if member.following:
+                waiting.append(member.following)
+                member.following = None
+    for member in members:
+        if member.ready and member.task is None and (member.following or waiting):
+            member.task, member.following = member.following or waiting.popleft(), None
+            if len(waiting) >= len(members):
+                member.following = waiting.popleft()
+            member.heard = time.monotonic()
+            member.ask(member.task, [i.path for i in member.following.items] if member.following else [])
+
+
+class Processes(Pool):
+    """Workers in processes of their own, each with its network. make(number) -> Worker runs in them; threads: those of
+    torch in each.
     """
 
     def __init__(
         self, make: Callable[[int], Worker], workers: int = 1, timeout: float | None = None, threads: int | None = None
     ) -> None:
-        self.workers, self.timeout = workers, timeout
+        super().__init__(workers, timeout)
         self._make, self._threads = make, threads or max(torch.get_num_threads() // workers, 1)
-
-    def work(self, batches: Sequence[Sequence[Item]]) -> Iterator[Event]:
-        waiting = deque(Task(list(batch)) for batch in batches)
-        children: list[Child] = []
-        try:
-            children = [self._start(n) for n in range(min(self.workers, len(waiting)))]
-            while waiting or any(c.task for c in children):
-                for child in children:
-                    child.give(waiting)
-                ready = wait([c.connection for c in children], self._patience(children))
-                for n, child in enumerate(children):
-                    events, again = list[Event](), list[Task]()
-                    if child.connection in ready:
-                        events, lost = child.hear()
-                    else:
-                        lost = self._overdue(child)
-                    if lost is not None:
-                        children[n] = self._again(n, child)
-                        more, again = child.task.lost(lost, child.died) if child.task else ([], [])
-                        events = [*events, *more]
-                    waiting.extendleft(reversed(again))
-                    yield from events
-        finally:
-            for child in children:
-                child.end()
 
     def _start(self, number: int, starts: int = 1) -> Child:
         return Child(partial(self._make, number), self._threads, starts)
 
-    def _again(self, number: int, child: Child) -> Child:
-        child.end()
-        if not child.ready and child.starts == MOST_STARTS:
-            raise NetworkError(f"a worker died {MOST_STARTS} times while it loaded the model; is there memory for it?")
-        return self._start(number, 1 if child.ready else child.starts + 1)
-
-    def _overdue(self, child: Child) -> str | None:
-        if self.timeout is None or not child.ready or child.task is None:
-            return None
-        late = time.monotonic() - child.heard > self.timeout
-        return f"no answer from the network within {self.timeout:g} s" if late else None
-
-    def _patience(self, children: Sequence[Child]) -> float | None:
-        if self.timeout is None:
-            return None
-        return max(min(c.heard for c in children) + self.timeout - time.monotonic(), 0.05)
+    def _speaking(self, members: Sequence[Child], seconds: float | None) -> list[Child]:
+        ready = wait([c.connection for c in members], seconds)
+        return [c for c in members if c.connection in ready]
 
 
 class Child:
-    """A worker's process as its parent sees it; task: what it is at."""
+    """A worker's process as its parent sees it."""
 
     def __init__(self, make: Callable[[], Worker], threads: int, starts: int) -> None:
         spawn = multiprocessing.get_context("spawn")
@@ -171,17 +241,14 @@ class Child:
         self.process.start()
         theirs.close()
         self.task: Task | None = None
+        self.following: Task | None = None
         self.ready, self.died, self.starts, self.heard = False, False, starts, time.monotonic()
 
-    def give(self, waiting: deque[Task]) -> None:
-        """Its next task, if it is free; and it hears which pictures come after."""
-        if self.ready and self.task is None and waiting:
-            self.task, self.heard = waiting.popleft(), time.monotonic()
-            ahead = [i.path for task in list(waiting)[:1] for i in task.items]
-            self._send((self.task.items, ahead, self.task.single))
+    def ask(self, task: Task, ahead: list[str]) -> None:
+        with suppress(OSError):  # it has died: `hear` finds out
+            self.connection.send((task.items, ahead, task.single))
 
     def hear(self) -> tuple[list[Event], str | None]:
-        """What it says: events, or why it was lost. Raises what it raised while it loaded the model."""
         try:
             kind, content = self.connection.recv()
         except (EOFError, OSError):
@@ -199,10 +266,6 @@ class Child:
         elif self.task is not None:
             return [self.task.see(content)], None
         return [], None
-
-    def _send(self, words: Any) -> None:
-        with suppress(OSError):  # it has died: `hear` finds out
-            self.connection.send(words)
 
     def end(self) -> None:
         self.connection.close()
@@ -222,7 +285,7 @@ def _serve(connection: Connection, make: Callable[[], Worker], threads: int) -> 
         connection.send(("ready", None))
         while True:
             for event in worker.work(*connection.recv()):
-                connection.send(("event", _plain(event)))
+                connection.send(("event", portable(event)))
             connection.send(("end", None))
     except IgosError as error:
         connection.send(("raise", type(error)(str(error))))
@@ -232,7 +295,7 @@ def _serve(connection: Connection, make: Callable[[], Worker], threads: int) -> 
         worker.reader.close()
 
 
-def _plain(event: Event) -> Event:
+def portable(event: Event) -> Event:
     """Without the traceback of an error, which cannot go to another process."""
     if isinstance(event, Failed) and event.error is not None:
         return replace(event, error=type(event.error)(str(event.error)))

@@ -28,6 +28,7 @@ LEVELS = [
     {"jobs", "tables", "exports", "merge"},
     {"work"},
     {"engines"},
+    {"ray_engine"},
     {"run"},
     {"evaluate"},
     {"commands", "interop"},

@@ -235,6 +235,11 @@ def engine_of(plan: Plan, weights: str) -> Engine:
     """The engine that the run's flags ask for."""
     config = plan.run
     make = partial(make_worker, plan, weights)
+    if config.engine == "ray":
+        from igos.ray_engine import Cluster  # an extra
+
+        gpus = 0.0 if config.device == "cpu" and config.num_gpus is None else config.num_gpus
+        return Cluster(make, config.workers, config.timeout, config.threads, config.num_cpus, gpus)
     return Processes(make, config.workers or 1, config.timeout, config.threads)
 
 

@@ -5,10 +5,12 @@
 
 Models: the bundled ones on scenes with planted evidence (detectors) and on single bodies (classifiers), both of series
 3, which nothing was trained or tuned on; SqueezeNet on real photos, where ../shared/data is there, on which evidence is
-not known. The best target of each picture. A method that cannot serve a model is named with its reason. `complete` is
-the completeness error |sum of the map - (score - score of the baseline)| / |score - score of the baseline|, of the
-methods that have one. Curves: 25 steps, blurred substrate. What does not fit in --minutes is left out, a whole object
-of all models at a time, and the number of objects is in every row.
+not known. The best target of each picture; maps of 28 x 28 cells; `random` maps are the floor. A method that cannot
+serve a model is named with its reason. `complete` is the completeness error |sum of the attribution - change of the
+score| / |change of the score| along the method's own path, the median over objects, of the methods that are complete by
+their theory; the other figures are means. Curves: 25 steps, blurred substrate. exp_grad and gradient_shap compare with
+50 generated pictures. What does not fit in --minutes is left out, a whole object of all models at a time; every row
+tells how many objects it is of.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +33,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
+from benchmarks.floor import Random  # noqa: E402
 from igos.config import Plan, resolve_each  # noqa: E402
 from igos.emblems import CLASSES, label, scene  # noqa: E402
 from igos.evaluate import evaluate  # noqa: E402
 from igos.methods import METHODS  # noqa: E402
 from igos.results import RunFolder  # noqa: E402
 from igos.truth import FILE, scene_truth, write  # noqa: E402
-from igos.types import Adapter, ConfigError  # noqa: E402
+from igos.types import Adapter, ConfigError, ImageError  # noqa: E402
 
 SERIES = 3
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-METRICS = ("deletion", "insertion", "evidence_share", "evidence_pointing", "completeness")
+METRICS = ("deletion", "insertion", "evidence_share", "evidence_pointing")
 WIDTHS = {
     "model": 17, "method": 28, "deletion": 8, "insertion": 9, "share": 6, "hit": 6, "complete": 8, "images": 6,
     "seconds": 7, "objects": 7,
 }  # fmt: skip
-SHOWN = {"share": "evidence_share", "hit": "evidence_pointing", "complete": "completeness", "images": "network_images"}
+SHOWN = {
+    "share": "evidence_share", "hit": "evidence_pointing", "complete": "completeness_error", "images": "network_images",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,20 +107,25 @@ def serving(adapter: Adapter, methods: list[str], first: tuple[str, str], folder
             evaluate([plan], adapter, folder, progress=False, found=[first])
             plans.append(plan)
         except ConfigError as error:
-            print(f"{adapter.name}: {name} does not serve: {' '.join(str(error).split())}", flush=True)
-    return plans
+            print(f"{adapter.name}: {' '.join(str(error).split())}", flush=True)
+    if not plans:
+        raise SystemExit(f"{adapter.name}: no method serves")
+    floor = replace(plans[0], method=Random())
+    evaluate([floor], adapter, folder, progress=False, found=[first])
+    return [*plans, floor]
 
 
 def figures(model: str, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The means of each method over its objects."""
+    complete = {name for name, method in METHODS.items() if method.complete == "yes"}
     for method in dict.fromkeys(r["method"] for r in rows if r["folder"]):
         own = [r for r in rows if r["method"] == method and r["folder"]]
         means: dict[str, Any] = {"model": model, "method": method, "objects": len(own)}
         for key in WIDTHS:
             if key not in means:
                 known = [r[SHOWN.get(key, key)] for r in own if r.get(SHOWN.get(key, key)) is not None]
-                means[key] = float(np.mean(known)) if known else None
-        means["complete"] = means["complete"] if METHODS[method].complete not in ("no", "-") else None
+                means[key] = float((np.median if key == "complete" else np.mean)(known)) if known else None
+        means["complete"] = means["complete"] if method in complete else None
         yield {**means, "images": round(means["images"] or 0)}
 
 
@@ -125,20 +137,22 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30.0, help="time box (30)")
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
-    end, longest, rows = time.monotonic() + 60 * flags.minutes, 0.0, []
+    begin, rows = time.monotonic(), []
+    end = begin + 60 * flags.minutes
     names = [*flags.models, *(["squeezenet1_0"] if DATA.exists() and len(flags.models) == 4 else [])]
     with tempfile.TemporaryDirectory() as place:
         subjects = {name: MODELS[name](Path(place)) for name in dict.fromkeys(names)}
         folders = {name: RunFolder(Path(place) / "runs" / name) for name in subjects}
         plans = {n: serving(s.adapter, flags.only, next(s.pictures), folders[n]) for n, s in subjects.items()}
+        longest = time.monotonic() - begin
         for _ in range(flags.objects - 1):
             begin = time.monotonic()
             if begin + longest > end:
                 break
             for name, subject in subjects.items():
-                picture = next(subject.pictures, None)
-                if picture is not None and plans[name]:
-                    evaluate(plans[name], subject.adapter, folders[name], progress=False, found=[picture])
+                for picture in islice(subject.pictures, 1):
+                    with suppress(ConfigError, ImageError):  # nothing is seen in it: another time
+                        evaluate(plans[name], subject.adapter, folders[name], progress=False, found=[picture])
             longest = max(longest, time.monotonic() - begin)
         for name, folder in folders.items():
             rows += figures(name, folder.rows)

@@ -5,12 +5,12 @@
 
 Models: the bundled ones on scenes with planted evidence (detectors) and on single bodies (classifiers), both of series
 3, which nothing was trained or tuned on; SqueezeNet on real photos, where ../shared/data is there, on which evidence is
-not known. The best target of each picture; maps of 28 x 28 cells; `random` maps are the floor. A method that cannot
-serve a model is named with its reason. `complete` is the completeness error |sum of the attribution - change of the
-score| / |change of the score| along the method's own path, the median over objects, of the methods that are complete by
-their theory; the other figures are means. Curves: 25 steps, blurred substrate. exp_grad and gradient_shap compare with
-50 generated pictures. What does not fit in --minutes is left out, a whole object of all models at a time; every row
-tells how many objects it is of.
+not known (its patterns are fitted on 40 other photos). The best target of each picture; maps of 28 x 28 cells; `random`
+maps are the floor. A method that cannot serve a model is named with its reason. `complete` is the completeness error
+|sum of the attribution - change of the score| / |change of the score| along the method's own path, the median over
+objects, of the methods that are complete by their theory; the other figures are means. Curves: 25 steps, blurred
+substrate. exp_grad and gradient_shap compare with 50 generated pictures. What does not fit in --minutes is left out, a
+whole object of all models at a time; every row tells how many objects it is of.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
 from benchmarks.floor import Random  # noqa: E402
+from benchmarks.photos import DATA, photos, squeezenet  # noqa: E402
 from igos.config import Plan, resolve_each  # noqa: E402
 from igos.emblems import CLASSES, label, scene  # noqa: E402
 from igos.evaluate import evaluate  # noqa: E402
@@ -43,7 +44,6 @@ from igos.truth import FILE, scene_truth, write  # noqa: E402
 from igos.types import Adapter, ConfigError, ImageError  # noqa: E402
 
 SERIES = 3
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 METRICS = ("deletion", "insertion", "evidence_share", "evidence_pointing")
 WIDTHS = {
     "model": 17, "method": 28, "deletion": 8, "insertion": 9, "share": 6, "hit": 6, "complete": 8, "images": 6,
@@ -81,10 +81,8 @@ def bundled(name: str, single: bool) -> Callable[[Path], Subject]:
     return lambda place: Subject(igos.load(name), drawn(place / name, 160, single))
 
 
-def squeezenet(place: Path) -> Subject:
-    folder, photos = DATA / "squeezenet", sorted((DATA / "photos").iterdir())
-    weights, words = folder / "squeezenet1_0_imagenet_fp16.pth", folder / "synset_words.txt"
-    return Subject(igos.load("squeezenet1_0", weights, names=words), ((str(p), p.stem) for p in photos))
+def real(place: Path) -> Subject:
+    return Subject(squeezenet(place), ((str(p), p.stem) for p in photos()))
 
 
 MODELS: dict[str, Callable[[Path], Subject]] = {
@@ -92,7 +90,7 @@ MODELS: dict[str, Callable[[Path], Subject]] = {
     "emblem-resnet": bundled("emblem-resnet", True),
     "emblem-m-rcnn": bundled("emblem-m-rcnn", False),
     "emblem-yolov3spp": bundled("emblem-yolov3spp", False),
-    "squeezenet1_0": squeezenet,
+    "squeezenet1_0": real,
 }
 
 
@@ -133,17 +131,19 @@ def main() -> None:
     parser = table.parser(__doc__ or "")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=[m for m in MODELS if "emblem" in m])
     parser.add_argument("--only", nargs="+", default=list(METHODS), help="only these methods")
+    parser.add_argument("--without", nargs="+", default=[], help="not these methods")
     parser.add_argument("--objects", type=int, default=30, help="at most so many of each model (30)")
     parser.add_argument("--minutes", type=float, default=30.0, help="time box (30)")
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
     begin, rows = time.monotonic(), []
     end = begin + 60 * flags.minutes
+    methods = [name for name in flags.only if name not in flags.without]
     names = [*flags.models, *(["squeezenet1_0"] if DATA.exists() and len(flags.models) == 4 else [])]
     with tempfile.TemporaryDirectory() as place:
         subjects = {name: MODELS[name](Path(place)) for name in dict.fromkeys(names)}
         folders = {name: RunFolder(Path(place) / "runs" / name) for name in subjects}
-        plans = {n: serving(s.adapter, flags.only, next(s.pictures), folders[n]) for n, s in subjects.items()}
+        plans = {n: serving(s.adapter, methods, next(s.pictures), folders[n]) for n, s in subjects.items()}
         longest = time.monotonic() - begin
         for _ in range(flags.objects - 1):
             begin = time.monotonic()

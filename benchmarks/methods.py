@@ -10,7 +10,7 @@ maps are the floor. A method that cannot serve a model is named with its reason.
 |sum of the attribution - change of the score| / |change of the score| along the method's own path, the median over
 objects, of the methods that are complete by their theory; the other figures are means. Curves: 25 steps, blurred
 substrate. exp_grad and gradient_shap compare with 50 generated pictures. What does not fit in --minutes is left out, a
-whole object of all models at a time; every row tells how many objects it is of.
+whole round at a time: two objects of each bundled model and a photo. Every row tells how many objects it is of.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from igos.results import RunFolder  # noqa: E402
 from igos.truth import FILE, scene_truth, write  # noqa: E402
 from igos.types import Adapter, ConfigError, ImageError  # noqa: E402
 
-SERIES = 3
+SERIES, PIXELS = 3, 160
 METRICS = ("deletion", "insertion", "evidence_share", "evidence_pointing")
 WIDTHS = {
     "model": 17, "method": 28, "deletion": 8, "insertion": 9, "share": 6, "hit": 6, "complete": 8, "images": 6,
@@ -56,36 +56,35 @@ SHOWN = {
 
 @dataclass(frozen=True)
 class Subject:
-    """A model and the pictures (path, name) that it is asked about."""
+    """A model, the pictures (path, name) that it is asked about, and how many of them come in one round."""
 
     adapter: Adapter
     pictures: Iterator[tuple[str, str]]
+    pace: int
 
 
-def drawn(folder: Path, size: int, single: bool) -> Iterator[tuple[str, str]]:
+def drawn(folder: Path, count: int, single: bool) -> list[tuple[str, str]]:
     """Scenes of the series, or its single bodies that are of a class, with their truth beside them."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
+    series = (scene(SERIES, index, PIXELS, single) for index in range(10_000))
+    shown = islice((s for s in series if not single or label(s) < len(CLASSES)), count)
     made: list[tuple[str, Any]] = []
-    for index in range(10_000):
-        s = scene(SERIES, index, size, single)
-        if single and label(s) == len(CLASSES):
-            continue
-        name = f"{index:04}.png"
-        PIL.Image.fromarray(s.picture()).save(folder / name)
-        made.append((name, scene_truth(s)))
-        write(folder / FILE, CLASSES, made, size)
-        yield str(folder / name), name.removesuffix(".png")
+    for index, s in enumerate(shown):
+        made.append((f"{index:04}.png", scene_truth(s)))
+        PIL.Image.fromarray(s.picture()).save(folder / made[-1][0])
+    write(folder / FILE, CLASSES, made, PIXELS)
+    return [(str(folder / name), name.removesuffix(".png")) for name, _ in made]
 
 
-def bundled(name: str, single: bool) -> Callable[[Path], Subject]:
-    return lambda place: Subject(igos.load(name), drawn(place / name, 160, single))
+def bundled(name: str, single: bool) -> Callable[[Path, int], Subject]:
+    return lambda place, count: Subject(igos.load(name), iter(drawn(place / name, count, single)), 2)
 
 
-def real(place: Path) -> Subject:
-    return Subject(squeezenet(place), ((str(p), p.stem) for p in photos()))
+def real(place: Path, count: int) -> Subject:
+    return Subject(squeezenet(place), ((str(p), p.stem) for p in photos()[:count]), 1)
 
 
-MODELS: dict[str, Callable[[Path], Subject]] = {
+MODELS: dict[str, Callable[[Path, int], Subject]] = {
     "emblem-vgg": bundled("emblem-vgg", True),
     "emblem-resnet": bundled("emblem-resnet", True),
     "emblem-m-rcnn": bundled("emblem-m-rcnn", False),
@@ -141,7 +140,7 @@ def main() -> None:
     methods = [name for name in flags.only if name not in flags.without]
     names = [*flags.models, *(["squeezenet1_0"] if DATA.exists() and len(flags.models) == 4 else [])]
     with tempfile.TemporaryDirectory() as place:
-        subjects = {name: MODELS[name](Path(place)) for name in dict.fromkeys(names)}
+        subjects = {name: MODELS[name](Path(place), flags.objects) for name in dict.fromkeys(names)}
         folders = {name: RunFolder(Path(place) / "runs" / name) for name in subjects}
         plans = {n: serving(s.adapter, methods, next(s.pictures), folders[n]) for n, s in subjects.items()}
         longest = time.monotonic() - begin
@@ -150,7 +149,7 @@ def main() -> None:
             if begin + longest > end:
                 break
             for name, subject in subjects.items():
-                for picture in islice(subject.pictures, 1):
+                for picture in islice(subject.pictures, subject.pace):
                     with suppress(ConfigError, ImageError):  # nothing is seen in it: another time
                         evaluate(plans[name], subject.adapter, folders[name], progress=False, found=[picture])
             longest = max(longest, time.monotonic() - begin)

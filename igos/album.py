@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,12 +13,13 @@ import numpy as np
 import torch
 import yaml
 
+from igos.arrays import geometry_of
 from igos.config import build_metrics
 from igos.metrics.curves import Curve
 from igos.metrics.substrates import SUBSTRATES
 from igos.ops import rank, to_grid
 from igos.report import figures, page
-from igos.results import read_arrays, read_rows, read_run
+from igos.results import place, read_arrays, read_rows, read_run
 from igos.truth import iou
 from igos.types import ConfigError, Geometry, ImageError
 
@@ -35,14 +37,6 @@ def write(path: Path, folders: Sequence[Path], read: Reader, title: str) -> None
     for folder in folders:
         made.add(folder)
     page.write(path, made.data(title), made.photos)
-
-
-def place(folder: Path, row: Mapping[str, Any]) -> Path:
-    """The folder of a row's explanation. Raises ConfigError where it is not within the run's folder."""
-    made = (folder / row["folder"]).resolve()
-    if not made.is_relative_to(folder.resolve()):
-        raise ConfigError(f"{folder}/results.jsonl: {row['folder']!r} lies outside the run's folder")
-    return made
 
 
 class Album:
@@ -78,8 +72,9 @@ class Album:
             item = self._told(row, number)
             if row.get("folder"):
                 where = place(folder, row)
+                item["facts"] |= together(where.parent) if row.get("start") is not None else {}
                 try:
-                    item |= self._drawn(row, where, play)
+                    item |= self._drawn(folder, row, play)
                 except (ConfigError, ImageError) as error:
                     item["facts"]["error"] = str(error)
             self.items.append(item)
@@ -138,13 +133,13 @@ class Album:
         alike.append((box, self._count))
         return self._count
 
-    def _drawn(self, row: Mapping[str, Any], where: Path, play: Sequence[Curve]) -> dict[str, Any]:
+    def _drawn(self, folder: Path, row: Mapping[str, Any], play: Sequence[Curve]) -> dict[str, Any]:
         """What the page draws: the map, the step at which each cell changes, box and curves."""
-        arrays = read_arrays(where, lambda n: n in ("saliency", "geometry") or n.endswith("_curve"))
+        arrays = read_arrays(folder, row, lambda n: n in ("saliency", "geometry") or n.endswith("_curve"))
         try:
             map_, geometry = arrays["saliency"], geometry_of(arrays["geometry"])
         except KeyError as error:
-            raise ConfigError(f"{where}: holds no {error}; it was made by an older igos") from None
+            raise ConfigError(f"{folder}/{row['folder']}: holds no {error}; it was made by an older igos") from None
         number = self._picture[row["image"]]
         height, width = geometry.source
         self.pictures[number].setdefault("size", [width, height])
@@ -196,11 +191,13 @@ class Album:
         return self._pixels[1]
 
 
-def geometry_of(array: np.ndarray) -> Geometry:
-    """What write_arrays wrote of a picture's geometry."""
-    source, network, scale, offset = array.tolist()
-    sizes = (int(source[0]), int(source[1])), (int(network[0]), int(network[1]))
-    return Geometry(*sizes, (scale[0], scale[1]), (offset[0], offset[1]))
+def together(folder: Path) -> dict[str, str]:
+    """What diversity.json tells of all starts of an object."""
+    file = folder / "diversity.json"
+    told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    alike, emblems = told.get("mean_correlation"), told.get("evidence")
+    made = {} if alike is None else {"correlation between starts": f"{alike:.2f}"}
+    return made | ({"emblems on which a start peaks": f"{told['evidence_covered']} of {emblems}"} if emblems else {})
 
 
 def playable(metrics: Sequence[Any]) -> list[Curve]:

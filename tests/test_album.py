@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 
 from igos import album, cli
 from igos.album import Album, frame, packed, playable, steps
+from igos.arrays import write_arrays
 from igos.baselines import blur
 from igos.commands.report import read_picture
 from igos.metrics import Deletion, DeletionIGOS, Insertion
 from igos.ops import upscale
 from igos.report import page
-from igos.results import read_rows, write_arrays
+from igos.results import read_rows
 from igos.types import ConfigError, Geometry
 from tests.conftest import toy_problem
 from tests.pages import RUN, explanation, letterbox, made_run, photo, toy_run
@@ -34,6 +35,16 @@ def gathered(*folders: Path) -> dict[str, Any]:
     for folder in folders:
         made.add(folder)
     return made.data("a run")
+
+
+def test_starts_tell_how_much_of_the_evidence_they_find_together(tmp_path: Path) -> None:
+    run = toy_run(tmp_path / "run", 2, start=1)
+    (run / "picture" / "diversity.json").write_text('{"mean_correlation": 0.625, "evidence": 2, "evidence_covered": 1}')
+    item, other = gathered(run)["items"]
+    told = {"correlation between starts": "0.62", "emblems on which a start peaks": "1 of 2"}
+    assert item["facts"].items() >= told.items() and other["facts"].items() >= told.items()
+    (run / "picture" / "diversity.json").write_text('{"mean_correlation": null, "evidence": null}')
+    assert not gathered(run)["items"][0]["facts"].keys() & told.keys()
 
 
 def unpacked(item: dict[str, Any]) -> np.ndarray:

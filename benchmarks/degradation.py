@@ -29,7 +29,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import igos
-from benchmarks.floor import Random
+from benchmarks.floor import Prior
 from benchmarks.photos import DATA, photos, squeezenet
 from benchmarks.table import line
 from igos.emblems import scene
@@ -58,7 +58,7 @@ def curve(adapter: Adapter, method: str, pictures: Sequence[Any]) -> np.ndarray:
     for picture in pictures:
         image = adapter.read(picture)
         target, size = adapter.detect(image, 0.0)[:1], max(image.pixels.shape[-2:])
-        call, settings = (Random(size), {}) if name == "random" else (name, {"size": size, **own})
+        call, settings = (Prior("random"), {}) if name == "random" else (name, {"size": size, **own})
         (e,) = igos.explain(adapter, image, target, call, metrics=["degradation_pgig"], **settings)
         made += [s.curve[1] for s in e.scores if s.name == "degradation_pgig" and s.curve is not None]
     return np.mean(made, axis=0)

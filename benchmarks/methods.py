@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
-from benchmarks.floor import Random  # noqa: E402
+from benchmarks.floor import Prior  # noqa: E402
 from benchmarks.photos import DATA, photos, squeezenet  # noqa: E402
 from igos.config import Plan, resolve_each  # noqa: E402
 from igos.emblems import CLASSES, label, scene  # noqa: E402
@@ -107,7 +107,7 @@ def serving(adapter: Adapter, methods: list[str], first: tuple[str, str], folder
             print(f"{adapter.name}: {' '.join(str(error).split())}", flush=True)
     if not plans:
         raise SystemExit(f"{adapter.name}: no method serves")
-    floor = replace(plans[0], method=Random())
+    floor = replace(plans[0], method=Prior("random"))
     evaluate([floor], adapter, folder, progress=False, found=[first])
     return [*plans, floor]
 

@@ -125,7 +125,7 @@ def _saved(
     targets = list({id(t): t for _, t in pairs}.values())
     seen = views(judge, image, targets, run.batch) if judge else [None] * len(targets)
     view = {id(t): v for t, v in zip(targets, seen, strict=True)}
-    truths = known(image.path, run.annotations) if image.path else []
+    truths = known(image.path, run.annotations, image.geometry.source) if image.path else []
     for name, plan in plans.items():
         own = [(r, t) for r, t in pairs if label(r) == name]
         jobs = [Job(t, r["start"], r["folder"], view[id(t)]) for r, t in own]

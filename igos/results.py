@@ -27,7 +27,9 @@ import yaml
 
 from igos.files import write_bytes
 from igos.metrics import METRICS
+from igos.rows import check_arrays, checked
 from igos.types import ConfigError, Explanation, Image, Score, Target
+from igos.untrusted import load_json, load_npz, load_yaml
 
 RUN_FILES = ("run.yaml", "results.jsonl", "results.csv")
 ROW_KEYS = [
@@ -217,10 +219,10 @@ def read_rows(folder: str | Path) -> list[dict[str, Any]]:
     rows = []
     for n, line in enumerate(lines if lines != [""] else []):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            if n < len(lines) - 1:
-                raise ConfigError(f"{path}, line {n + 1}: damaged") from None
+            rows.append(checked(load_json(line), ROW_KEYS))
+        except ValueError as error:
+            if n < len(lines) - 1 or not isinstance(error, json.JSONDecodeError):
+                raise ConfigError(f"{path}, line {n + 1}: damaged ({error})") from None
     return rows
 
 
@@ -228,29 +230,35 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     """The settings of a run's folder, its run.yaml. Raises ConfigError without any."""
     path = Path(folder) / "run.yaml"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = load_yaml(path.read_text(encoding="utf-8"))
     except OSError:
         raise ConfigError(f"{folder}: holds no run.yaml; is it the folder of a run?") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: damaged ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: damaged (no keys and values)")
     return values
 
 
-def read_arrays(folder: str | Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, np.ndarray]:
+def read_arrays(
+    folder: str | Path, wanted: Callable[[str], bool] = lambda name: True, needed: Sequence[str] = ("saliency",)
+) -> dict[str, np.ndarray]:
     """What write_arrays wrote into an explanation's folder, or the arrays `wanted` by name.
 
-    Raises ConfigError if it is missing or damaged.
+    Raises ConfigError if it is missing or damaged, or lacks an array that is needed.
     """
     path = Path(folder) / "explanation.npz"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files if wanted(name)}
+        arrays = load_npz(path, wanted)
+        check_arrays(arrays)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: damaged ({error})") from None
+    lacking = [name for name in needed if name not in arrays]
+    if lacking:
+        raise ConfigError(f"{path}: holds no {lacking[0]}; it was made by an older igos")
+    return arrays
 
 
 def restored(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray], target: Target, image: Image) -> Explanation:

@@ -87,7 +87,7 @@ def explain(
         extras=extras([call], adapter, references=references, patterns=patterns, stats=stats)[0],
     )
     if context is None:
-        truths = known(image.path) if image.path else []
+        truths = known(image.path, size=image.geometry.source) if image.path else []
         context = Context([match(t, image, truths) for t in targets])
     if judge is not None:
         context = replace(context, other=views(judge, image, targets, batch))
@@ -179,7 +179,7 @@ def pictures(
             failures.append(error)
             folder.add({"image": path, **(row or {}), "status": "unreadable", "error": str(error)})
             continue
-        truths, begin = selector.concerned(known(path, config.annotations)), time.perf_counter()
+        truths, begin = selector.concerned(known(path, config.annotations, image.geometry.source)), time.perf_counter()
         targets, seen = selector.select(adapter, image, config.threshold, truths)
         seconds = time.perf_counter() - begin
         if not targets:

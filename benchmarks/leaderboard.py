@@ -1,11 +1,14 @@
 """Every method by every metric on scenes with planted evidence, in a time box.
 
     python benchmarks/leaderboard.py                      40 minutes; an object more as long as there is time
-    python benchmarks/leaderboard.py --write README.md    and put the tables between the README's markers
-    python benchmarks/leaderboard.py --full               every cell
+    python benchmarks/leaderboard.py --write README.md --page docs/leaderboard.md
+                                    and put the short table, and all, between these files' markers
+    python benchmarks/leaderboard.py --full               every cell, each metric with its own settings
 
 Scenes: series 3 of igos.emblems, which no network was trained or tuned on; the best detection of each on --model, the
-metric `transfer` judged by --judge. Every method is judged on the same objects. What explains again (sanity,
+metric `transfer` judged by --judge. Every method is judged on the same objects, and so are maps that ask no network:
+random, centred on the picture, and the box prior, a blob over the detection's box. Metrics take fewer steps than by
+themselves (SETTINGS; for RISE's curves the 28 steps of the authors' batch run). What explains again (sanity,
 max_sensitivity) runs on the first 5 objects and for methods of at most 100 network images; what takes a picture for
 every few pixels (the Input-IBA curves) runs with --full only: other cells read `not run (cost)`.
 The run's folder (--output) is an ordinary one; the same command goes on with it. Intervals: 95 %, bootstrap.
@@ -14,11 +17,13 @@ The run's folder (--output) is an ordinary one; the same command goes on with it
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import PIL.Image
 import torch
@@ -28,6 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
+from benchmarks.quality import box_prior, centred, random_map  # noqa: E402
 from igos.config import Plan, resolve_each  # noqa: E402
 from igos.emblems import CLASSES, scene  # noqa: E402
 from igos.evaluate import evaluate, settings  # noqa: E402
@@ -38,13 +44,18 @@ from igos.metrics.summary import interval  # noqa: E402
 from igos.presets import settings_of  # noqa: E402
 from igos.report.charts import write_quality  # noqa: E402
 from igos.results import RunFolder  # noqa: E402
-from igos.tables import Figure, figures, label  # noqa: E402
+from igos.tables import COST, Figure, figures, label  # noqa: E402
 from igos.truth import FILE, scene_truth, write  # noqa: E402
-from igos.types import Adapter, ConfigError  # noqa: E402
+from igos.types import Adapter, ConfigError, Explanation, Problem  # noqa: E402
 
 SERIES, PIXELS = 3, 160
 FEW, CHEAP = 5, 100  # objects for the metrics that explain again, and the most network images of a method they take
 NOT_RUN, NO_TIME = "not run (cost)", "not run (time)"
+SETTINGS = {
+    "deletion": "steps=25", "insertion": "steps=25", "deletion_igos": "steps=25", "insertion_igos": "steps=25",
+    "transfer": "steps=25", "deletion_rise": "steps=28", "insertion_rise": "steps=28", "degradation": "steps=25",
+    "degradation_pgig": "steps=50", "max_sensitivity": "samples=4",
+}  # fmt: skip
 BEGIN, END = "<!-- leaderboard: begin -->", "<!-- leaderboard: end -->"
 GROUPS = {
     "Does the map show what decides the class?": (
@@ -59,10 +70,26 @@ GROUPS = {
     ),
     "How is the heat spread?": ("ehr_weighted", "ehr_unweighted", "ehr_energy", "sparseness", "complexity"),
 }  # fmt: skip
+SHORT = {
+    "The short table": ("evidence_share", "evidence_pointing", "deletion", "insertion", "transfer", "sanity"),
+}
 EXPLAIN_AGAIN = tuple(name for name, make in METRICS.items() if "explain" in make().needs)
 BY_PIXELS = tuple(name for name, make in METRICS.items() if "/" in make().cost)
 
 Cells = Mapping[tuple[str, str], Figure]
+PRIORS = {"random": random_map, "centred": centred, "box prior": box_prior}
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A map that asks no network, in a method's place."""
+
+    name: str
+
+    diverse: ClassVar[bool] = False
+
+    def __call__(self, problem: Problem) -> list[Explanation]:
+        return PRIORS[self.name](problem)
 
 
 def draw(folder: Path, count: int) -> list[tuple[str, str]]:
@@ -84,8 +111,11 @@ def plans(flags: Any, preset: str, metrics: Sequence[str], methods: Sequence[str
     }
     given |= {"judge": flags.judge} if "transfer" in metrics else {}
     known = {key for made in (*(METRICS[m] for m in metrics), *METHODS.values()) for key in settings_of(made)}
-    given["set"] = [s for s in flags.set or [] if s.partition("=")[0].rpartition(".")[2] in known]
-    return resolve_each(methods, given, preset)
+    given["set"] = [] if flags.full else [f"{m}.{SETTINGS[m]}" for m in metrics if m in SETTINGS]
+    given["set"] += [s for s in flags.set or [] if s.partition("=")[0].rpartition(".")[2] in known]
+    asked = [m for m in methods if m not in PRIORS]
+    made = resolve_each(asked or list(METHODS)[:1], given, preset)
+    return [*(replace(made[0], method=Prior(m)) for m in methods if m in PRIORS), *(made if asked else [])]
 
 
 class Box:
@@ -108,17 +138,16 @@ def measure(flags: Any, own: Adapter, judge: Adapter) -> tuple[list[dict[str, An
     """Rows by the metrics on all objects, rows by those that explain again, and the metrics of both."""
     found = draw(flags.output / "scenes", flags.scenes)
     usual = [m for m in METRICS if m not in EXPLAIN_AGAIN and (flags.full or m not in BY_PIXELS)]
-    methods, box = flags.only or list(METHODS), Box(math.inf if flags.full else flags.minutes)
+    methods, box = flags.only or [*PRIORS, *METHODS], Box(math.inf if flags.full else flags.minutes)
     first = plans(flags, own.preset, usual, methods)
     folder = opened(flags.output / "all", first)
-    for picture in found[:FEW]:
-        box.run(first, own, folder, judge, found=[picture])
+    done = [picture for picture in found[:FEW] if box.run(first, own, folder, judge, found=[picture])]
     images = {(f.method, f.metric): f.mean for f in figures(folder.rows, ())}
     again = plans(flags, own.preset, EXPLAIN_AGAIN, methods)
     again = [p for p in again if flags.full or images.get((p.label, "network_images"), math.inf) <= CHEAP]
     few = opened(flags.output / "again", again) if again else None
     box.longest = 0.0
-    for picture in found if flags.full else found[:FEW]:
+    for picture in found if flags.full else done:
         if few is not None:
             box.run(again, own, few, found=[picture])
     box.longest = 0.0
@@ -136,28 +165,40 @@ def opened(path: Path, made: Sequence[Plan]) -> RunFolder:
     return folder
 
 
-def markdown(cells: Cells, objects: int, few: int, command: str, picture: str) -> str:
-    """The tables, from BEGIN to END."""
-    methods = list(dict.fromkeys(m for m, _ in cells))
+def markdown(
+    cells: Cells, objects: int, few: int, command: str, picture: str, groups: Mapping[str, Sequence[str]]
+) -> str:
+    """The tables of these metrics by title, from BEGIN to END; methods with most evidence first."""
+    methods = sorted(dict.fromkeys(m for m, _ in cells), key=lambda m: -_evidence(cells, m))
     lines = [
         BEGIN,
-        f"{objects} objects, one of each scene; `sanity` and `max_sensitivity` on {few}. Means with 95 % bootstrap "
-        f"intervals; known/all where a value is not always known; `{NOT_RUN}`: see the script.",
+        f"{objects} objects, the best detection of each scene; what explains again on {few}. Means with 95 % bootstrap "
+        f"intervals, seconds of one core; known/all where a value is not always known; `{NOT_RUN}`: see the script.",
         "",
         f"    {command}",
         "",
         f"![Quality against network images]({picture})",
     ]
-    for title, metrics in GROUPS.items():
+    for title, metrics in groups.items():
         better = {m: METRICS[m]().better for m in metrics}
-        lines += ["", f"**{title}**", "", f"| method | images | {' | '.join(f'{m} ({better[m]})' for m in metrics)} |"]
-        lines += ["|---" * (2 + len(metrics)) + "|"]
+        lines += [
+            "",
+            f"**{title}**",
+            "",
+            f"| method | images | s | {' | '.join(f'{m} ({better[m]})' for m in metrics)} |",
+        ]
+        lines += ["|---" * (3 + len(metrics)) + "|"]
         for method in methods:
-            images = cells[method, "network_images"].mean
+            images, seconds = (cells[method, cost].mean for cost in COST)
             cut = {m: NO_TIME if m in EXPLAIN_AGAIN and images <= CHEAP else NOT_RUN for m in metrics}
             row = [cell(cells.get((method, m)), cells.get((method, f"{m}_floor")), cut[m]) for m in metrics]
-            lines.append(f"| {method} | {images:.0f} | {' | '.join(row)} |")
+            lines.append(f"| {method} | {images:.0f} | {seconds:.2f} | {' | '.join(row)} |")
     return "\n".join([*lines, END])
+
+
+def _evidence(cells: Cells, method: str) -> float:
+    share = cells.get((method, "evidence_share"))
+    return share.mean if share is not None and share.known else -1.0
 
 
 def cell(f: Figure | None, floor: Figure | None, missing: str) -> str:
@@ -208,26 +249,27 @@ def main() -> None:
     parser.add_argument("--set", nargs="+", help="settings as for igos evaluate")
     parser.add_argument("--output", type=Path, default=Path("Output/leaderboard"))
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "leaderboard.png")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables between this file's markers")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the short table between this file's markers")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="put all tables between this file's markers")
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
-    if flags.write:
-        placed(flags.write.read_text(), "")
+    asked = {file: groups for file, groups in ((flags.write, SHORT), (flags.page, GROUPS)) if file}
+    for file in asked:
+        placed(file.read_text(), "")
     own, judge = igos.load(flags.model), igos.load(flags.judge)
     rows, again, metrics = measure(flags, own, judge)
     cells = {(f.method, f.metric): f for f in figures(again, metrics)}
     cells |= {(f.method, f.metric): f for f in figures(rows, [m for m in metrics if m.name not in EXPLAIN_AGAIN])}
     order = list(dict.fromkeys(label(r) for r in rows if r["folder"]))
     cells = dict(sorted(cells.items(), key=lambda item: order.index(item[0][0])))
-    counts = (len({r["folder"].rpartition("/")[0] for r in some if r["folder"]}) for some in (rows, again))
+    objects, few = (len({r["folder"].rpartition("/")[0] for r in some if r["folder"]}) for some in (rows, again))
     quality(rows, cells, flags.picture)
-    base = flags.write.resolve().parent if flags.write else ROOT
-    shown = flags.picture.resolve()
-    place = shown.relative_to(base).as_posix() if shown.is_relative_to(base) else shown.as_posix()
-    made = markdown(cells, *counts, "python benchmarks/leaderboard.py" + " --full" * flags.full, place)
-    print(made)
-    if flags.write:
-        write_bytes(flags.write, placed(flags.write.read_text(), made).encode())
+    command = table.header(0)["command"]
+    print(markdown(cells, objects, few, command, str(flags.picture), GROUPS))
+    for file, groups in asked.items():
+        picture = Path(os.path.relpath(flags.picture.resolve(), file.resolve().parent)).as_posix()
+        made = markdown(cells, objects, few, command, picture, groups)
+        write_bytes(file, placed(file.read_text(), made).encode())
     head = {**table.header(0), "objects": len({r["image"] for r in rows if r["folder"]})}
     table.write_json(flags.json, head, [{"method": m, "metric": k, "mean": f.mean} for (m, k), f in cells.items()])
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ def header(seed: int | Sequence[int]) -> dict[str, Any]:
             "numpy": np.__version__,
         },
         "seed": seed,
-        "command": "python " + " ".join(sys.argv),
+        "command": f"python {shlex.join(sys.argv)}",
     }
 
 

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 import yaml
 
+from igos.arrays import geometry_of
 from igos.config import build_metrics
 from igos.metrics.curves import Curve
 from igos.metrics.substrates import SUBSTRATES
 from igos.ops import rank, to_grid
 from igos.report import figures, page
-from igos.results import read_arrays, read_rows, read_run
+from igos.results import place, read_arrays, read_rows, read_run
 from igos.truth import iou
 from igos.types import ConfigError, Geometry, ImageError
 
@@ -35,14 +36,6 @@ def write(path: Path, folders: Sequence[Path], read: Reader, title: str) -> None
     for folder in folders:
         made.add(folder)
     page.write(path, made.data(title), made.photos)
-
-
-def place(folder: Path, row: Mapping[str, Any]) -> Path:
-    """The folder of a row's explanation. Raises ConfigError where it is not within the run's folder."""
-    made = (folder / row["folder"]).resolve()
-    if not made.is_relative_to(folder.resolve()):
-        raise ConfigError(f"{folder}/results.jsonl: {row['folder']!r} lies outside the run's folder")
-    return made
 
 
 class Album:
@@ -77,9 +70,9 @@ class Album:
         for row in rows:
             item = self._told(row, number)
             if row.get("folder"):
-                where = place(folder, row)
+                place(folder, row)
                 try:
-                    item |= self._drawn(row, where, play)
+                    item |= self._drawn(folder, row, play)
                 except (ConfigError, ImageError) as error:
                     item["facts"]["error"] = str(error)
             self.items.append(item)
@@ -138,10 +131,10 @@ class Album:
         alike.append((box, self._count))
         return self._count
 
-    def _drawn(self, row: Mapping[str, Any], where: Path, play: Sequence[Curve]) -> dict[str, Any]:
+    def _drawn(self, folder: Path, row: Mapping[str, Any], play: Sequence[Curve]) -> dict[str, Any]:
         """What the page draws: the map, the step at which each cell changes, box and curves."""
         needed = ("saliency", "geometry")
-        arrays = read_arrays(where, lambda n: n in needed or n.endswith("_curve"), needed)
+        arrays = read_arrays(folder, row, lambda n: n in needed or n.endswith("_curve"), needed)
         map_, geometry = arrays["saliency"], geometry_of(arrays["geometry"])
         number = self._picture[row["image"]]
         height, width = geometry.source
@@ -192,13 +185,6 @@ class Album:
                 self.photos[number] = page.photo(pixels, page.PHOTO)
             self._pixels = number, pixels
         return self._pixels[1]
-
-
-def geometry_of(array: np.ndarray) -> Geometry:
-    """What write_arrays wrote of a picture's geometry."""
-    source, network, scale, offset = array.tolist()
-    sizes = (int(source[0]), int(source[1])), (int(network[0]), int(network[1]))
-    return Geometry(*sizes, (scale[0], scale[1]), (offset[0], offset[1]))
 
 
 def playable(metrics: Sequence[Any]) -> list[Curve]:

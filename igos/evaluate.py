@@ -15,6 +15,7 @@ import numpy as np
 
 from igos import results
 from igos.annotations import known
+from igos.arrays import packed
 from igos.config import Plan
 from igos.data import safe_name
 from igos.extras import NOTHING, Extras, extras_of
@@ -126,10 +127,11 @@ def _saved(
     seen = views(judge, image, targets, run.batch) if judge else [None] * len(targets)
     view = {id(t): v for t, v in zip(targets, seen, strict=True)}
     truths = known(image.path, run.annotations, image.geometry.source) if image.path else []
+    answers: dict[Any, np.ndarray] = {}
     for name, plan in plans.items():
         own = [(r, t) for r, t in pairs if label(r) == name]
         jobs = [Job(t, r["start"], r["folder"], view[id(t)]) for r, t in own]
-        yield plan, Picture(image, truths, jobs, 0.0), {r["folder"]: r for r, _ in own}
+        yield plan, Picture(image, truths, jobs, 0.0, answers), {r["folder"]: r for r, _ in own}
 
 
 def _extras(plans: Sequence[Plan], adapter: Adapter) -> dict[str, Extras]:
@@ -155,11 +157,7 @@ def _place(plan: Plan) -> str:
 
 def _keep(folder: RunFolder, jobs: Iterable[Job], explanations: Iterable[Explanation]) -> None:
     for job, e in zip(jobs, explanations, strict=True):
-        try:
-            results.write_arrays(folder.path / job.folder, e)
-        except OSError as error:
-            raise ConfigError(f"--output {folder.path}: cannot be written ({error.strerror or error})") from error
-        folder.add(results.row(e, job.folder))
+        folder.keep(results.row(e, job.folder), packed(e))
 
 
 def _again(rows: Sequence[Mapping[str, Any]], adapter: Adapter, image: Image) -> list[Target | ConfigError]:
@@ -190,7 +188,7 @@ def _same(row: Mapping[str, Any], seen: Sequence[Target], image: Image) -> int |
 
 def _restored(saved: str | Path, row: Mapping[str, Any], target: Target, image: Image) -> Explanation:
     """The saved explanation with the method's own figures; those of metrics are found anew."""
-    e = restored(row, read_arrays(Path(saved) / row["folder"]), target, image)
+    e = restored(row, read_arrays(saved, row, needed=["saliency"]), target, image)
     return replace(e, scores=tuple(s for s in e.scores if s.name not in METRICS))
 
 

@@ -18,12 +18,11 @@ import numpy as np
 import torch
 from pycocotools import mask
 
-from igos.album import place
 from igos.data import unique
 from igos.files import write_bytes
 from igos.ops import top_area
 from igos.report import grey_png
-from igos.results import read_arrays, read_rows
+from igos.results import place, read_arrays, read_rows
 from igos.types import ConfigError
 
 MAP = "saliency_source"
@@ -95,7 +94,7 @@ def explanations(run: Path) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
     if not rows:
         raise ConfigError(f"{run}: holds no explanation")
     for row in rows:
-        yield row, read_arrays(place(run, row), MAP.__eq__, [MAP])[MAP]
+        yield row, read_arrays(run, row, MAP.__eq__, [MAP])[MAP]
 
 
 def _pngs(run: Path, out: Path) -> Iterator[tuple[Mapping[str, Any], np.ndarray, str]]:

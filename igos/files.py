@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
+import platform
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from igos.errors import ConfigError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -25,3 +33,30 @@ def write_bytes(path: Path, data: bytes) -> None:
     """All of the file or nothing of it."""
     with whole(path) as temporary:
         temporary.write_bytes(data)
+
+
+class Lock:
+    """Held by one process at a time, until it ends or lets go. Raises ConfigError where another one holds it.
+
+    Where the system or the file system knows no such locks, nothing is held.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.seek(0)
+            told = self._file.read().strip()
+            self._file.close()
+            raise ConfigError(f"--output {path.parent}: another run works in this folder ({told})") from None
+        except OSError:
+            return
+        self._file.truncate(0)
+        self._file.write(f"process {os.getpid()} on {platform.node()}")
+        self._file.flush()
+
+    def release(self) -> None:
+        self._file.close()

@@ -1,12 +1,16 @@
 """The only reader and writer of a run's folder.
 
-    run.yaml        the run as a preset: --config run.yaml repeats it
-    results.jsonl   a row per explanation, written as soon as it is known; results.csv, the same at the end
-    <folder>/       per explanation: explanation.npz (write_arrays) and its pictures (igos.report)
+    run.yaml         the run as a preset: --config run.yaml repeats it, --resume FOLDER goes on with it
+    manifest.jsonl   the pictures that are due and what was found in them (igos.manifest)
+    results.jsonl    a row per explanation, written as soon as it is known; results.csv, the same at the end
+    <folder>/        per explanation: explanation.npz (igos.arrays) and its pictures (igos.report)
+    shards/          with layout "shards": finished explanations by the thousand, with their rows (igos.shards);
+                     results.jsonl holds the other rows, results.parquet all of them at the end
 
 `igos evaluate` adds metrics.csv, metrics.json and the mean curves; its folder can be opened again to go on with it.
 
-Files are written under a temporary name and renamed; rows are appended whole, and a torn last line is cut off.
+Files are written under a temporary name and renamed; rows are appended whole, and a torn last line is cut off. A row
+counts when its file is there and has its checksum. One process at a time works in a folder.
 """
 
 from __future__ import annotations
@@ -14,97 +18,112 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import shutil
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 
-from igos.files import write_bytes
-from igos.metrics import METRICS
-from igos.rows import check_arrays, checked
-from igos.types import ConfigError, Explanation, Image, Score, Target
-from igos.untrusted import load_json, load_npz, load_yaml
+from igos import arrays as stored
+from igos.arrays import Wanted, every
+from igos.arrays import write_arrays as write_arrays
+from igos.checks import checked
+from igos.files import Lock, write_bytes
+from igos.rows import ROW_KEYS as ROW_KEYS
+from igos.rows import plain
+from igos.rows import restored as restored
+from igos.rows import row as row
+from igos.shards import SIZE, Shards
+from igos.tally import Tally
+from igos.types import ConfigError
+from igos.untrusted import load_json, load_yaml
 
-RUN_FILES = ("run.yaml", "results.jsonl", "results.csv")
-ROW_KEYS = [
-    "image",
-    "label",
-    "name",
-    "label_index",
-    "part",
-    "score",
-    "score_original",
-    "score_blurred",
-    "box",
-    "method",
-    "opt",
-    "form",
-    "start",
-    "deletion",
-    "insertion",
-    "deletion_normalised",
-    "insertion_normalised",
-    "pointing",
-    "evidence_share",
-    "evidence_lift",
-    "evidence_pointing",
-    "tie_fraction",
-    "status",
-    "error",
-    "warning",
-    "seconds",
-    "network_images",
-    "backward_images",
-    "seed",
-    "folder",
-]
-OWN_ARRAYS = {"saliency", "saliency_source", "geometry", "attribution", "masks", "box"}  # beside <metric>_curve
-KEPT = (
-    "method", "opt", "form", "start", "status", "seconds", "network_images", "backward_images", "seed",
-    "score_original", "score_blurred",
-)  # fmt: skip
+RUN_FILES = ("run.yaml", "manifest.jsonl", "results.jsonl", "results.csv", "results.parquet")
+LAYOUTS = ("folders", "shards")
 
 
 class RunFolder:
-    """One run's folder, open for writing. Raises ConfigError if it cannot be written or holds another run.
+    """One run's folder, open for writing. Raises ConfigError if it cannot be written, holds another run, or another
+    process works in it.
 
-    resume: settings as for write_run; a folder that holds a run of just these is gone on with, its rows are kept.
+    resume: settings as for write_run; a folder that holds a run of just these is gone on with: rows whose files are
+    whole are kept, the others are to be made again, and so are those with a status of `retry`. layout: one of LAYOUTS.
     """
 
-    def __init__(self, path: str | Path, resume: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        resume: Mapping[str, Any] | None = None,
+        layout: str = "folders",
+        retry: Sequence[str] = (),
+    ) -> None:
         self.path = Path(path)
         self.rows: list[dict[str, Any]] = []
+        self.tally = Tally()
+        self.damaged: list[str] = []
         self._made: list[Path] = []
-        if resume is not None and (self.path / "run.yaml").is_file():
-            self._reopen(resume)
-            return
+        self.shards: Shards | None = None
+        again = resume is not None and (self.path / "run.yaml").is_file()
         try:
             self._made = [p for p in (self.path, *self.path.parents) if not p.exists()]
-            if any((self.path / name).exists() for name in RUN_FILES):
+            if not again and any((self.path / name).exists() for name in RUN_FILES):
                 raise ConfigError(f"--output {self.path}: holds the results of another run; choose a new folder")
             self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / "results.jsonl").open("x").close()
+            self._lock = Lock(self.path / ".lock")
+            if layout == "shards":
+                self.shards = Shards(self.path / "shards")
+            if again and resume is not None:
+                self._reopen(resume, retry)
+            else:
+                (self.path / "results.jsonl").open("x").close()
         except FileExistsError:
             raise ConfigError(f"--output {self.path}: cannot be written (another run or a file is there)") from None
         except OSError as error:
             reason = error.strerror or error
             raise ConfigError(f"--output {self.path}: this folder cannot be written ({reason})") from None
 
-    def _reopen(self, values: Mapping[str, Any]) -> None:
-        there, now = read_run(self.path), yaml.safe_load(_yaml(values))
+    def _reopen(self, values: Mapping[str, Any], retry: Sequence[str]) -> None:
+        there, now = read_run(self.path), load_yaml(_yaml(values))
         keys = [k for k in {**there, **now} if k != "record" and there.get(k) != now.get(k)]
         if keys:
             told = "; ".join(f"{k}: {there.get(k)} there, {now.get(k)} now" for k in keys)
             raise ConfigError(f"--output {self.path}: holds a run with other settings ({told}); choose a new folder")
-        self.rows = read_rows(self.path)
-        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.rows)
-        write_bytes(self.path / "results.jsonl", lines.encode())  # without a torn last line
+        for name in ("results.csv", "results.parquet"):
+            (self.path / name).unlink(missing_ok=True)
+        held: set[str] = set()
+        if self.shards is not None:
+            self.damaged += self.shards.open()
+            for row in self.shards.rows():
+                held.add(row["folder"])
+                self.tally.add(row)
+        for row in _json_rows(self.path, strict=False):
+            if row["folder"] in held:  # it was taken into a shard, and then the run was killed
+                shutil.rmtree(self.path / row["folder"], ignore_errors=True)
+            elif row["status"] not in retry and self._valid(row):
+                self.rows.append(row)
+                self.tally.add(row)
+                held.add(row["folder"] or "")
+        self._write_rows()
+
+    def _valid(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row's arrays are there as they were written."""
+        if not row["folder"]:
+            return True
+        try:
+            data = (self.path / row["folder"] / stored.FILE).read_bytes()
+        except OSError:
+            data = b""
+        whole = zlib.crc32(data) == row["crc32"] if row.get("crc32") is not None else data[:2] == b"PK"
+        self.damaged += [] if whole else [row["folder"]]
+        return whole
+
+    @property
+    def held(self) -> set[str]:
+        """The folders of the explanations that are there."""
+        return {r["folder"] for r in self.rows if r["folder"]} | (self.shards.held if self.shards else set())
 
     def write_run(self, values: Mapping[str, Any]) -> None:
         write_bytes(self.path / "run.yaml", _yaml(values).encode())
@@ -112,19 +131,48 @@ class RunFolder:
     def write_json(self, name: str, values: Any) -> None:
         write_bytes(self.path / name, (json.dumps(values, indent=1) + "\n").encode())
 
+    def keep(self, row: Mapping[str, Any], data: bytes, files: Mapping[str, bytes] | None = None) -> None:
+        """An explanation: the bytes of explanation.npz, other files by their path in the run's folder, and last the
+        row, which says that they are whole.
+        """
+        try:
+            for name, content in (files or {}).items():
+                write_bytes(self.path / name, content)
+            write_bytes(self.path / row["folder"] / stored.FILE, data)
+            self.add({**row, "crc32": zlib.crc32(data)})
+            self._pack(SIZE)
+        except OSError as error:
+            raise ConfigError(f"--output {self.path}: cannot be written ({error.strerror or error})") from error
+
+    def _pack(self, least: int) -> None:
+        """Take the finished explanations into a shard, if there are at least so many."""
+        if self.shards is None:
+            return
+        done = [r for r in self.rows if r["folder"]]
+        if len(done) < least:
+            return
+        self.shards.write(done, [stored.unpacked(self.path / r["folder"] / stored.FILE) for r in done])
+        self.rows = [r for r in self.rows if not r["folder"]]
+        self._write_rows()
+        for each in done:
+            self.remove(each["folder"])
+
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one row to results.jsonl; NaN and inf become null."""
-        full = {key: _plain(row.get(key)) for key in (*ROW_KEYS, *(k for k in row if k not in ROW_KEYS))}
-        line = json.dumps(full, allow_nan=False) + "\n"
-        with open(self.path / "results.jsonl", "a", encoding="utf-8") as file:
-            file.write(line)
+        full = {key: plain(row.get(key)) for key in (*ROW_KEYS, *(k for k in row if k not in ROW_KEYS))}
+        append(self.path / "results.jsonl", full)
         self.rows.append(full)
+        self.tally.add(full)
+
+    def _write_rows(self) -> None:
+        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.rows)
+        write_bytes(self.path / "results.jsonl", lines.encode())
 
     def remove(self, name: str) -> None:
         """Take back an explanation's folder that got no row, and the folders that it leaves empty."""
         shutil.rmtree(self.path / name, ignore_errors=True)
         for parent in list((self.path / name).parents)[: len(Path(name).parts) - 1]:
-            if not any(parent.iterdir()):
+            if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
 
     def write_csv(self, name: str, rows: Sequence[Mapping[str, Any]], keys: Sequence[str] = ()) -> None:
@@ -137,14 +185,22 @@ class RunFolder:
         write_bytes(self.path / name, text.getvalue().encode(errors="backslashreplace"))
 
     def finish(self) -> None:
-        """Write results.csv from the rows so far; boxes as four numbers between spaces."""
+        """Write results.csv from the rows so far, boxes as four numbers between spaces; of shards results.parquet."""
+        if self.shards is not None:
+            self._pack(1)
+            self.shards.finish(self.path / "results.parquet", self.rows)
+            return
         boxes = (" ".join(f"{v:g}" for v in row.get("box") or ()) for row in self.rows)
         rows = [{**row, "box": box} for row, box in zip(self.rows, boxes, strict=True)]
         self.write_csv("results.csv", rows, ROW_KEYS)
 
+    def close(self) -> None:
+        """Let another process or object work in the folder."""
+        self._lock.release()
+
     def discard(self) -> None:
         """Take back an empty run: the files written so far and the folders made for it."""
-        for name in RUN_FILES:
+        for name in (*RUN_FILES, ".lock"):
             (self.path / name).unlink(missing_ok=True)
         for folder in self._made:
             try:
@@ -153,77 +209,49 @@ class RunFolder:
                 return
 
 
-def write_arrays(folder: str | Path, e: Explanation) -> None:
-    """explanation.npz: saliency (h,w), saliency_source (H0,W0), geometry (4,2) (its source, network, scale, offset),
-    and where known attribution (C,H,W), masks (n,h,w), box (4,) xyxy in source pixels, <metric>_curve (2,n),
-    trace_<name> (T,), further arrays.
-    """
-    arrays: dict[str, np.ndarray] = {
-        "saliency": e.saliency.float().cpu().numpy(),
-        "saliency_source": e.on_source().astype(np.float32),
-        "geometry": np.array([e.geometry.source, e.geometry.network, e.geometry.scale, e.geometry.offset], np.float64),
-        **{name: np.asarray(a) for name, a in e.arrays.items()},
-        **{f"trace_{name}": np.asarray(a) for name, a in e.trace.items()},
-        **{f"{s.name}_curve": s.curve for s in e.scores if s.curve is not None},
-    }
-    box = e.box_on_source()
-    for name, value in (("attribution", e.attribution), ("masks", e.masks), ("box", box)):
-        if value is not None:
-            arrays[name] = np.asarray(value, dtype=np.float32)
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:  # 5 x faster than savez's 6
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
-    write_bytes(Path(folder) / "explanation.npz", data.getvalue())
-
-
-def row(e: Explanation, folder: str) -> dict[str, Any]:
-    """The row of one explanation; folder is relative to the run's."""
-    box = e.box_on_source()
-    values = {s.name: s.value for s in e.scores}
-    details = {name: value for s in reversed(e.scores) for name, value in s.detail.items()}
-    return {
-        "image": e.image.path,
-        "label": e.target.name,
-        "name": e.target.name,
-        "label_index": e.target.label,
-        "part": e.target.part,
-        "score": e.target.score,
-        "score_original": e.score_original,
-        "score_blurred": e.score_blurred,
-        "box": None if box is None else [round(float(v), 2) for v in box],
-        "method": e.method,
-        "opt": e.opt,
-        "form": e.form,
-        "start": e.start,
-        **values,
-        **details,
-        "status": e.status,
-        "warning": "; ".join(e.warnings) or None,
-        "seconds": e.seconds,
-        "network_images": e.network_images,
-        "backward_images": e.backward_images,
-        "seed": e.seed,
-        "folder": folder,
-    }
+def append(path: Path, row: Mapping[str, Any]) -> None:
+    """A line of JSON, whole or not at all."""
+    line = (json.dumps(row, allow_nan=False) + "\n").encode()
+    with open(path, "ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            written = file.write(line)
+            if written != len(line):
+                raise OSError(28, "no space left on the device")
+        except OSError:
+            file.truncate(before)
+            raise
 
 
 def read_rows(folder: str | Path) -> list[dict[str, Any]]:
     """The rows of a run's folder; a last line that was torn is left out. Raises ConfigError without any."""
-    path = Path(folder) / "results.jsonl"
+    return list(each_row(folder))
+
+
+def each_row(folder: str | Path) -> Iterator[dict[str, Any]]:
+    """read_rows, one after the other: a big run's need not fit the memory."""
+    if (Path(folder) / "shards").is_dir():
+        shards = Shards(Path(folder) / "shards")
+        shards.open()
+        yield from shards.rows()
+    yield from _json_rows(Path(folder))
+
+
+def _json_rows(folder: Path, strict: bool = True) -> Iterator[dict[str, Any]]:
+    """The lines of results.jsonl; where not strict, damaged ones are left out."""
+    path = folder / "results.jsonl"
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").rstrip("\n").split("\n")
     except OSError:
         raise ConfigError(f"{folder}: holds no results.jsonl; is it the folder of a run?") from None
-    rows = []
     for n, line in enumerate(lines if lines != [""] else []):
         try:
-            rows.append(checked(load_json(line), ROW_KEYS))
+            row = checked(load_json(line))
         except ValueError as error:
-            if n < len(lines) - 1 or not isinstance(error, json.JSONDecodeError):
+            if strict and (n < len(lines) - 1 or not isinstance(error, json.JSONDecodeError)):
                 raise ConfigError(f"{path}, line {n + 1}: damaged ({error})") from None
-    return rows
+        else:
+            yield {**dict.fromkeys(ROW_KEYS), **row}
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:
@@ -241,59 +269,29 @@ def read_run(folder: str | Path) -> dict[str, Any]:
 
 
 def read_arrays(
-    folder: str | Path, wanted: Callable[[str], bool] = lambda name: True, needed: Sequence[str] = ("saliency",)
+    run: str | Path, row: Mapping[str, Any], wanted: Wanted = every, needed: Sequence[str] = ()
 ) -> dict[str, np.ndarray]:
-    """What write_arrays wrote into an explanation's folder, or the arrays `wanted` by name.
+    """The arrays of the explanation that a row of the run tells of, or those `wanted` by name (igos.arrays).
 
-    Raises ConfigError if it is missing or damaged, or lacks an array that is needed.
+    Raises ConfigError if they are missing, damaged, said to lie outside the run's folder, or lack one that is needed.
     """
-    path = Path(folder) / "explanation.npz"
-    try:
-        arrays = load_npz(path, wanted)
-        check_arrays(arrays)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: damaged ({error})") from None
+    if row.get("shard"):
+        arrays = Shards(Path(run) / "shards").arrays(row, wanted)
+    else:
+        arrays = stored.unpacked(place(run, row) / stored.FILE, wanted)
     lacking = [name for name in needed if name not in arrays]
     if lacking:
-        raise ConfigError(f"{path}: holds no {lacking[0]}; it was made by an older igos")
+        raise ConfigError(f"{run}/{row['folder']}: holds no {lacking[0]}; it was made by an older igos")
     return arrays
 
 
-def restored(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray], target: Target, image: Image) -> Explanation:
-    """The explanation that a row and its arrays were written from, for the same target and image as they were.
-
-    Its scores are those of METRICS and completeness_error, with their curves; their details stay in the row, and
-    the method's settings in run.yaml.
-    """
-    better = {"completeness_error": "lower", **{name: make().better for name, make in METRICS.items()}}
-    scores = [
-        Score(n, math.nan if row.get(n) is None else row[n], b, arrays.get(f"{n}_curve"))
-        for n, b in better.items()
-        if row.get(n) is not None or f"{n}_reason" in row
-    ]
-    rest = {k: a for k, a in arrays.items() if k not in OWN_ARRAYS and not k.endswith("_curve")}
-    attribution, masks = (torch.from_numpy(arrays[k]) if k in arrays else None for k in ("attribution", "masks"))
-    return Explanation(
-        saliency=torch.from_numpy(arrays["saliency"]),
-        target=target,
-        image=image,
-        attribution=attribution,
-        masks=masks,
-        trace={k.removeprefix("trace_"): a for k, a in rest.items() if k.startswith("trace_")},
-        arrays={k: a for k, a in rest.items() if not k.startswith("trace_")},
-        scores=tuple(scores),
-        warnings=tuple(w for w in (row["warning"] or "").split("; ") if w),
-        **{k: row[k] for k in KEPT},
-    )
+def place(run: str | Path, row: Mapping[str, Any]) -> Path:
+    """The folder of a row's explanation. Raises ConfigError where it is not within the run's folder."""
+    made = (Path(run) / row["folder"]).resolve()
+    if not made.is_relative_to(Path(run).resolve()):
+        raise ConfigError(f"{run}/results.jsonl: {row['folder']!r} lies outside the run's folder")
+    return made
 
 
 def _yaml(values: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value

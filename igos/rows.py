@@ -1,71 +1,120 @@
-"""What rows of results.jsonl and arrays of explanation.npz hold, checked where they are read: a folder of results may
-come from anyone.
-"""
+"""An explanation as one row of a run, and back."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from pathlib import PurePath
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
-WORDS = ("image", "label", "name", "part", "method", "opt", "form", "status", "error", "warning", "folder")
-WHOLE = ("label_index", "start", "network_images", "backward_images", "seed")
-NUMBERS = (
-    "score", "score_original", "score_blurred", "deletion", "insertion", "deletion_normalised", "insertion_normalised",
-    "pointing", "evidence_share", "evidence_lift", "evidence_pointing", "tie_fraction", "seconds",
+from igos.arrays import OWN
+from igos.metrics import METRICS
+from igos.types import Explanation, Image, Score, Target
+
+ROW_KEYS = [
+    "image",
+    "label",
+    "name",
+    "label_index",
+    "part",
+    "score",
+    "score_original",
+    "score_blurred",
+    "box",
+    "method",
+    "opt",
+    "form",
+    "start",
+    "deletion",
+    "insertion",
+    "deletion_normalised",
+    "insertion_normalised",
+    "pointing",
+    "evidence_share",
+    "evidence_lift",
+    "evidence_pointing",
+    "tie_fraction",
+    "status",
+    "error",
+    "warning",
+    "seconds",
+    "network_images",
+    "backward_images",
+    "seed",
+    "folder",
+    "item",
+    "id",
+    "crc32",
+]
+KEPT = (
+    "method", "opt", "form", "start", "status", "seconds", "network_images", "backward_images", "seed",
+    "score_original", "score_blurred",
 )  # fmt: skip
-DIMENSIONS = {"saliency": 2, "saliency_source": 2, "geometry": 2, "box": 1, "masks": 3, "attribution": 3, "curve": 2}
-OF_EXPLANATION = ("name", "label_index", "score", "method", "status")  # known wherever there is a folder
 
 
-def checked(row: Any, keys: list[str]) -> dict[str, Any]:
-    """The row with all of `keys`, None where it has none. Raises ValueError for one that no run writes."""
-    if not isinstance(row, dict):
-        raise ValueError("not keys and values")
-    made = {**dict.fromkeys(keys), **row}
-    if not isinstance(made["image"], str):
-        raise ValueError(f"image is {_told(made['image'])}, not a path")
-    _each(made, WORDS, lambda v: isinstance(v, str) and "\0" not in v, "a text")
-    _each(made, WHOLE, lambda v: isinstance(v, int) and not isinstance(v, bool) and abs(v) < 2**63, "a whole number")
-    _each(made, NUMBERS, _number, "a finite number")
-    _each(made, ("box",), lambda v: isinstance(v, list) and len(v) == 4 and all(map(_number, v)), "four numbers")
-    place = PurePath(made["folder"] or "")
-    if place.is_absolute() or ".." in place.parts:
-        raise ValueError(f"folder {_told(made['folder'])} lies outside the run's folder")
-    lacking = [k for k in OF_EXPLANATION if made["folder"] and made[k] is None]
-    if lacking:
-        raise ValueError(f"{lacking[0]} is not known")
-    return made
+def row(e: Explanation, folder: str) -> dict[str, Any]:
+    """The row of one explanation; folder is relative to the run's."""
+    box = e.box_on_source()
+    values = {s.name: s.value for s in e.scores}
+    details = {name: value for s in reversed(e.scores) for name, value in s.detail.items()}
+    return {
+        "image": e.image.path,
+        "label": e.target.name,
+        "name": e.target.name,
+        "label_index": e.target.label,
+        "part": e.target.part,
+        "score": e.target.score,
+        "score_original": e.score_original,
+        "score_blurred": e.score_blurred,
+        "box": None if box is None else [round(float(v), 2) for v in box],
+        "method": e.method,
+        "opt": e.opt,
+        "form": e.form,
+        "start": e.start,
+        **values,
+        **details,
+        "status": e.status,
+        "warning": "; ".join(e.warnings) or None,
+        "seconds": e.seconds,
+        "network_images": e.network_images,
+        "backward_images": e.backward_images,
+        "seed": e.seed,
+        "folder": folder,
+    }
 
 
-def check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
-    """Raises ValueError for arrays that no run writes."""
-    for name, a in arrays.items():
-        finite = name in ("geometry", "box")
-        if a.dtype.kind not in "fiub" or (finite and not np.isfinite(a).all()):
-            raise ValueError(f"{name}: {'not finite' if a.dtype.kind in 'fiub' else a.dtype} in place of numbers")
-        dimensions = DIMENSIONS.get("curve" if name.endswith("_curve") else name, a.ndim)
-        length = {"geometry": 4, "box": 4}.get(name, 2 if name.endswith("_curve") else None)
-        if a.ndim != dimensions or 0 in a.shape or (length and len(a) != length):
-            raise ValueError(f"{name}: an array of shape {a.shape}")
-    if "geometry" in arrays and (arrays["geometry"].shape != (4, 2) or not (arrays["geometry"][:3] > 0).all()):
-        raise ValueError(f"geometry: {arrays['geometry'].tolist()}")
+def restored(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray], target: Target, image: Image) -> Explanation:
+    """The explanation that a row and its arrays were written from, for the same target and image as they were.
+
+    Its scores are those of METRICS and completeness_error, with their curves; their details stay in the row, and
+    the method's settings in run.yaml.
+    """
+    better = {"completeness_error": "lower", **{name: make().better for name, make in METRICS.items()}}
+    scores = [
+        Score(n, math.nan if row.get(n) is None else row[n], b, arrays.get(f"{n}_curve"))
+        for n, b in better.items()
+        if row.get(n) is not None or f"{n}_reason" in row
+    ]
+    rest = {k: a for k, a in arrays.items() if k not in OWN and not k.endswith("_curve")}
+    attribution, masks = (torch.from_numpy(arrays[k]) if k in arrays else None for k in ("attribution", "masks"))
+    return Explanation(
+        saliency=torch.from_numpy(arrays["saliency"]),
+        target=target,
+        image=image,
+        attribution=attribution,
+        masks=masks,
+        trace={k.removeprefix("trace_"): a for k, a in rest.items() if k.startswith("trace_")},
+        arrays={k: a for k, a in rest.items() if not k.startswith("trace_")},
+        scores=tuple(scores),
+        warnings=tuple(w for w in (row["warning"] or "").split("; ") if w),
+        **{k: row[k] for k in KEPT},
+    )
 
 
-def _each(row: dict[str, Any], keys: tuple[str, ...], sound: Callable[[Any], bool], what: str) -> None:
-    for key in keys:
-        if row.get(key) is not None and not sound(row[key]):
-            raise ValueError(f"{key} is {_told(row[key])}, not {what}")
-
-
-def _number(value: Any) -> bool:
-    """A number of a size that float takes."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300 and value == value
-
-
-def _told(value: Any) -> str:
-    text = repr(value) if not isinstance(value, int) or math.log2(abs(value) + 1) < 200 else "a huge number"
-    return text if len(text) <= 60 else text[:60] + "..."
+def plain(value: Any) -> Any:
+    """For JSON: numbers that are not finite become null."""
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value

@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -113,13 +114,14 @@ class Job:
 @dataclass(frozen=True, eq=False)
 class Picture:
     """A picture and what is to be explained in it: truths, what is known of its objects; seconds, what finding the
-    targets took.
+    targets took; answers, of the network for all methods (Context.answers).
     """
 
     image: Image
     truths: Sequence[Truth]
     jobs: Sequence[Job]
     seconds: float
+    answers: dict[Any, np.ndarray] = field(default_factory=dict)
 
 
 def run(
@@ -247,7 +249,9 @@ def explain_group(
         start_masks=starts,
         extras=needed,
     )
-    context = Context([match(t, image, picture.truths) for t in targets], other=[j.view for j in jobs])
+    context = Context(
+        [match(t, image, picture.truths) for t in targets], other=[j.view for j in jobs], answers=picture.answers
+    )
     context = completed(context, plan.metrics, adapter, problem, plan.score)
     judge = judge_of(adapter, problem, config.score, plan.method)
     if saved is None:

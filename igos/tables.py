@@ -121,7 +121,7 @@ def mean_curves(folder: Path, rows: Iterable[Row], metric: str) -> dict[str, tup
     """
     curves: dict[str, list[np.ndarray]] = {}
     for row in rows:
-        curve = read_arrays(folder / row["folder"]).get(f"{metric}_curve")
+        curve = read_arrays(folder, row).get(f"{metric}_curve")
         if curve is not None and np.isfinite(curve).all():
             curves.setdefault(label(row), []).append(curve)
     made = {}

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from pycocotools import mask as rle
 
+from igos.checks import MOST_PIXELS
 from igos.emblems import Scene
 from igos.files import write_bytes
 from igos.types import ConfigError, Explanation, Image, Target
@@ -23,7 +24,6 @@ from igos.untrusted import load_json
 
 FILE = "instances.json"  # looked for beside a picture when no other file is named
 LEAST_IOU = 0.5
-MOST_PIXELS = 2**27  # of a picture that a file tells of; larger ones are not read either
 SYNONYMS = {  # Pascal VOC's words, which Darknet's COCO names use too -> COCO's
     "aeroplane": "airplane",
     "diningtable": "dining table",

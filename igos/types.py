@@ -299,9 +299,9 @@ class Explanation:
 
     def save(self, folder: str | Path) -> None:
         """Write explanation.npz and every picture that the explanation has the data for into folder."""
-        from igos import report, results
+        from igos import arrays, report
 
-        results.write_arrays(folder, self)
+        arrays.write_arrays(folder, self)
         report.write_figures(folder, self)
 
     def _repr_html_(self) -> str:

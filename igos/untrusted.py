@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-MOST_NODES = 100_000  # values of a YAML file, those that its aliases stand for counted each time
+SHARED = 10_000  # values that the aliases of a YAML file may stand for
 LONGEST_INT = 300  # characters
 MOST_BYTES = 2**30  # of an archive's arrays, unpacked
 
@@ -28,8 +28,8 @@ def load_yaml(text: str) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        if _expanded(node, {}) > MOST_NODES:
-            raise ValueError(f"more than {MOST_NODES} values")
+        if _expanded(node, {}) > len(text) + SHARED:
+            raise ValueError(f"its aliases stand for more than {SHARED} values")
         return loader.construct_document(node)
     except RecursionError:
         raise ValueError("nested too deeply, or within itself") from None

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 
 from igos import album, cli
 from igos.album import Album, frame, packed, playable, steps
+from igos.arrays import write_arrays
 from igos.baselines import blur
 from igos.commands.report import read_picture
 from igos.metrics import Deletion, DeletionIGOS, Insertion
 from igos.ops import upscale
 from igos.report import page
-from igos.results import read_rows, write_arrays
+from igos.results import read_rows
 from igos.types import ConfigError, Geometry
 from tests.conftest import toy_problem
 from tests.pages import RUN, explanation, letterbox, made_run, photo, toy_run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 
 import igos
-from igos import cli, problem, resources, results
+from igos import cli, problem, resources
 from igos.config import resolve_each
 from igos.methods import METHODS
 from igos.results import read_arrays, read_rows, read_run
+from igos.rows import KEPT
 from igos.types import ConfigError
 from tests.conftest import darknet_options, shared_data
 
@@ -67,7 +69,7 @@ def test_every_method_explains_the_same_targets(run: Path) -> None:
     assert len(rows) == len(cells) == 4
     assert {c[:2] for c in cells if c[2] == "vanilla_grad"} == {c[:2] for c in cells if c[2:] == ("iGOS++", "LS")}
     for row in rows:
-        assert 0 <= row["deletion"] <= 1 and "degradation_pgig_curve" in read_arrays(run / row["folder"])
+        assert 0 <= row["deletion"] <= 1 and "degradation_pgig_curve" in read_arrays(run, row)
 
 
 def test_each_picture_is_read_and_detected_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +86,7 @@ def test_the_figures_are_those_of_explain(run: Path, tmp_path: Path) -> None:
     ours = [r for r in read_rows(run) if r["method"] == "vanilla_grad"]
     for a, b in zip(ours, read_rows(tmp_path / "o"), strict=True):
         assert a["deletion"] == pytest.approx(b["deletion"], abs=1e-6) and a["seed"] == b["seed"]
-        maps = [read_arrays(f / r["folder"])["saliency"] for f, r in ((run, a), (tmp_path / "o", b))]
+        maps = [read_arrays(f, r)["saliency"] for f, r in ((run, a), (tmp_path / "o", b))]
         assert np.array_equal(*maps)
     for folder in (run, tmp_path / "o"):
         assert b["name"] in (folder / "report.html").read_text(), "both leave the page"
@@ -106,7 +108,7 @@ def test_degradation_leaves_its_curves_and_a_plot(run: Path) -> None:
     mine = [p for p in points if p["method"] == "vanilla_grad"]
     assert [float(p["x"]) for p in mine] == [0, 1, 2, 3, 4, 5] and {p["explanations"] for p in mine} == {"2"}
     rows = [r for r in read_rows(run) if r["method"] == "vanilla_grad"]
-    curves = [read_arrays(run / r["folder"])["degradation_pgig_curve"][1] for r in rows]
+    curves = [read_arrays(run, r)["degradation_pgig_curve"][1] for r in rows]
     assert [float(p["mean"]) for p in mine] == pytest.approx(np.mean(curves, axis=0))
     assert (run / "degradation_pgig.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -160,8 +162,8 @@ def test_saved_maps_are_judged_without_explaining_again(
         again = by_folder[row["folder"]]
         assert again["deletion"] == pytest.approx(row["deletion"], abs=1e-6)
         assert again["sparseness"] > 0 and "energy_pointing" not in again
-        assert {k: again[k] for k in results.KEPT} == {k: row[k] for k in results.KEPT}
-        maps = [read_arrays(f / row["folder"])["saliency"] for f in (run, tmp_path / "o")]
+        assert {k: again[k] for k in KEPT} == {k: row[k] for k in KEPT}
+        maps = [read_arrays(f, row)["saliency"] for f in (run, tmp_path / "o")]
         assert np.array_equal(*maps)
     assert read_run(tmp_path / "o")["methods"]["iGOS++"]["LS"]["iterations"] == 1
 
@@ -314,6 +316,18 @@ def test_methods_that_need_more_than_the_problem_get_it(tmp_path: Path) -> None:
     assert [(r["method"], r["status"]) for r in read_rows(tmp_path / "o")] == [
         (name, "ok") for name in ("iba", "pattern_net", "exp_grad")
     ]
+
+
+def test_methods_share_the_answers_that_no_map_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sensitivity-n asks about the same random sets for each of two methods on two pictures."""
+    calls = counted(monkeypatch, "scores", sys.modules["igos.metrics.sensitivity_n"])
+    words = ["evaluate", "--model", "emblem-vgg", "--num_samples", "2", "--metrics", "sensitivity_n"]
+    words += ["--set", "sensitivity_n.subsets=3", "--output", str(tmp_path / "o")]
+    assert cli.main([*words, "--methods", "vanilla_grad,grad_x_input"]) == 0
+    assert len(calls) == 2 and len({r["sensitivity_n"] for r in read_rows(tmp_path / "o")}) == 4
+    again = ["evaluate", "--results", str(tmp_path / "o"), "--metrics", "sensitivity_n", *words[-4:-2]]
+    assert cli.main([*again, "--output", str(tmp_path / "p")]) == 0
+    assert len(calls) == 4
 
 
 def test_what_no_method_needs_is_refused_and_goes_to_those_that_do() -> None:

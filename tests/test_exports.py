@@ -27,7 +27,7 @@ def test_coco_reads_the_top_area_of_each_map(run: Path, tmp_path: Path) -> None:
     coco, rows = COCO(str(out)), read_rows(run)
     assert len(coco.anns) == len(rows) and len(coco.imgs) == 2
     for annotation, row in zip(coco.anns.values(), rows, strict=True):
-        map_ = read_arrays(run / row["folder"])["saliency_source"]
+        map_ = read_arrays(run, row)["saliency_source"]
         mask = coco.annToMask(annotation).astype(bool)
         assert (mask == top_area(map_, np.array(row["box"]))).all()
         assert annotation["area"] == mask.sum() == round(0.1 * 100 * 80)
@@ -42,7 +42,7 @@ def test_png_maps_are_as_large_as_the_photo_and_as_dark_as_the_map(run: Path, tm
     assert cli.main(["export", str(run), "--format", "png", "--out", str(tmp_path / "maps")]) == 0
     for row in read_rows(run):
         grey = np.asarray(PIL.Image.open(tmp_path / "maps" / f"{row['folder']}.png"))
-        map_ = read_arrays(run / row["folder"])["saliency_source"]
+        map_ = read_arrays(run, row)["saliency_source"]
         assert grey.dtype == np.uint8 and grey.shape == (120, 160)
         assert np.abs(grey / 255 - map_ / map_.max()).max() < 1 / 255
 

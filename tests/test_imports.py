@@ -10,16 +10,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 DRAWING = {"matplotlib", "PIL", "cv2", "jinja2"}
 LEVELS = [
-    {"errors", "files", "resources", "untrusted"},
-    {"layers", "statistics", "rows"},
+    {"errors", "tally", "resources", "untrusted", "checks"},
+    {"files"},
+    {"layers", "statistics"},
     {"scorer"},
     {"types", "glyphs"},
     {"ops", "emblems"},
-    {"path", "baselines", "optim", "data", "truth"},
+    {"path", "baselines", "optim", "data", "truth", "arrays"},
     {"context", "randomise", "voc"},
     {"annotations"},
     {"methods", "metrics", "diverse", "targets", "references", "estimation"},
-    {"presets", "patterns"},
+    {"presets", "patterns", "shards", "rows"},
     {"pattern_files"},
     {"extras", "text"},
     {"results", "report", "config"},
@@ -30,7 +31,7 @@ LEVELS = [
     {"cli"},
     {"__init__", "__main__"},
 ]
-LAZY = {("types", "report"), ("types", "results"), ("__init__", "commands"), ("__init__", "presets")}
+LAZY = {("types", "report"), ("types", "arrays"), ("__init__", "commands"), ("__init__", "presets")}
 
 
 def imports(path: Path) -> set[tuple[str, bool]]:

@@ -157,6 +157,22 @@ def test_figures_follow_the_seed_and_not_the_batch(name: str) -> None:
     assert METRICS[name]()(reseeded, made[1:])[0].value != pytest.approx(together[1], abs=1e-9)
 
 
+@pytest.mark.parametrize("name", ["sensitivity_n", "infidelity"])
+def test_pictures_that_do_not_depend_on_the_map_are_asked_about_once_for_all_methods(name: str) -> None:
+    problem, answers = picture_problem(random(3, 16, 16), net_score(1)), {}
+    maps = [random(4, 4).float(), random(4, 4, seed=1).float()]
+    alone = [judge(name, problem, m) for m in maps]
+    asked = problem.score.forward_images.copy()
+    shared = [judge(name, problem, m, Context(answers=answers)) for m in maps]
+    assert (problem.score.forward_images - asked == asked // 2).all()
+    assert [s.value for s in shared] == [s.value for s in alone] and alone[0].value != alone[1].value
+    reseeded = replace(problem, generators=[torch.Generator().manual_seed(99)])
+    for other, settings in ((reseeded, {}), (problem, {"substrate": "black"})):
+        fresh = judge(name, other, maps[0], **settings)
+        assert judge(name, other, maps[0], Context(answers=answers), **settings).value == fresh.value
+        assert fresh.value != alone[0].value
+
+
 @pytest.mark.parametrize(
     ("name", "settings"),
     [("degradation", {"tile": 0}), ("degradation", {"replace": "pink"}), ("degradation_pgig", {"steps": 0}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 from pathlib import Path
@@ -88,13 +89,20 @@ def test_curves_of_different_lengths_are_brought_to_the_shortest(tmp_path: Path)
 def test_a_folder_is_gone_on_with_only_under_the_same_settings(tmp_path: Path) -> None:
     first = RunFolder(tmp_path / "run", resume={"a": 1})
     first.write_run({"a": 1, "record": {"time": "then"}})
-    first.add({"image": "x", "folder": "f"})
+    first.keep({"image": "x", "folder": "f"}, b"the arrays")
+    first.keep({"image": "z", "folder": "g"}, b"the arrays")
+    (tmp_path / "run" / "g" / "explanation.npz").write_bytes(b"the arrayz")
     with (tmp_path / "run" / "results.jsonl").open("a") as file:
         file.write('{"image": "torn')
+    with pytest.raises(ConfigError, match="another run works in this folder"):
+        RunFolder(tmp_path / "run", resume={"a": 1})
+    first.close()
     again = RunFolder(tmp_path / "run", resume={"a": 1})
+    assert again.damaged == ["g"] and again.held == {"f"}
     again.add({"image": "y"})
     lines = (tmp_path / "run" / "results.jsonl").read_text().splitlines()
     assert [json.loads(line)["image"] for line in lines] == ["x", "y"]
+    again.close()
     with pytest.raises(ConfigError, match="a: 1 there, 2 now"):
         RunFolder(tmp_path / "run", resume={"a": 2})
     with pytest.raises(ConfigError, match="another run"):
@@ -118,8 +126,9 @@ def test_the_leaderboard_shows_every_metric_once() -> None:
     assert {"deletion_iba", "insertion_iba"} == set(leaderboard.BY_PIXELS)
 
 
-def test_the_readme_has_the_markers_and_text_goes_between_them() -> None:
-    readme = (ROOT / "README.md").read_text()
+@pytest.mark.parametrize("file", ["README.md", "docs/leaderboard.md"])
+def test_the_file_has_the_markers_and_text_goes_between_them(file: str) -> None:
+    readme = (ROOT / file).read_text()
     made = leaderboard.placed(readme, f"{leaderboard.BEGIN}\nnew\n{leaderboard.END}")
     assert "\nnew\n" in made and leaderboard.placed(made, f"{leaderboard.BEGIN}\n{leaderboard.END}") != made
     head, tail = readme.split(leaderboard.BEGIN)[0], readme.split(leaderboard.END)[1]
@@ -132,9 +141,31 @@ def test_the_readme_has_the_markers_and_text_goes_between_them() -> None:
 def test_the_leaderboard_says_what_was_not_run_and_what_is_not_known() -> None:
     rows = [row(i, deletion=d, network_images=3, seconds=1.0) for i, d in (("a", 0.1), ("b", 0.3), ("c", None))]
     cells = {(f.method, f.metric): f for f in figures(rows, [METRICS["deletion"]()])}
-    made = leaderboard.markdown(cells, 3, 0, "command", "p.png")
+    made = leaderboard.markdown(cells, 3, 0, "command", "p.png", leaderboard.GROUPS)
     line = next(line for line in made.splitlines() if "[" in line and line.startswith("| rise"))
-    assert "| rise | 3 | 0.200 [" in line and " 2/3 |" in line and leaderboard.NOT_RUN in line
+    assert "| rise | 3 | 1.00 | 0.200 [" in line and " 2/3 |" in line and leaderboard.NOT_RUN in line
     assert made.startswith(leaderboard.BEGIN) and made.endswith(leaderboard.END)
     tables = [t for t in made.split("\n\n") if t.startswith("|")]
     assert all(len({line.count("|") for line in t.splitlines() if line.startswith("|")}) == 1 for t in tables)
+
+
+def test_the_leaderboard_ranks_by_evidence_and_its_short_table_is_of_known_metrics() -> None:
+    shares = {"rise": 0.2, "other": 0.6, "third": None}
+    rows = [row(i, m, evidence_share=v, network_images=1, seconds=1.0) for m, v in shares.items() for i in "ab"]
+    cells = {(f.method, f.metric): f for f in figures(rows, [METRICS["evidence_share"]()])}
+    made = leaderboard.markdown(cells, 2, 0, "command", "p.png", leaderboard.SHORT)
+    lines = [line.split(" | ")[0] for line in made.splitlines() if line.startswith("| ")]
+    assert lines == ["| method", "| other", "| rise", "| third"]
+    assert all(m in METRICS for group in leaderboard.SHORT.values() for m in group)
+
+
+def test_the_leaderboard_s_steps_are_those_of_metrics_and_full_takes_their_own(tmp_path: Path) -> None:
+    flags = argparse.Namespace(model="emblem-m-rcnn", judge="emblem-yolov3spp", output=tmp_path, full=False, set=None)
+    metrics = [m for m in METRICS if m not in leaderboard.EXPLAIN_AGAIN]
+    made = leaderboard.plans(flags, "emblem", metrics, ["random", "rise"])
+    assert [p.label for p in made] == ["random", "rise"] and made[0].metrics == made[1].metrics
+    steps = {m.name: m.steps for m in made[0].metrics if hasattr(m, "steps")}
+    assert steps["deletion"] == 25 and steps["deletion_rise"] == 28 and steps["degradation_pgig"] == 50
+    flags.full = True
+    (full,) = leaderboard.plans(flags, "emblem", metrics, ["rise"])
+    assert next(m for m in full.metrics if m.name == "deletion_rise") == METRICS["deletion_rise"]()

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from igos.metrics.parts import NAN, check_choice, check_positive, pixels, score, scores, seeded
+from igos.context import Context
+from igos.metrics.parts import NAN, asked_once, check_choice, check_positive, pixels, score, scores, seeded
 from igos.metrics.substrates import SUBSTRATES, substrate
 from igos.types import ConfigError, Explanation, Problem, Score
 
@@ -59,24 +60,33 @@ class Infidelity:
     def cost(self) -> str:
         return str(self.samples + 1)
 
-    def __call__(self, problem: Problem, explanations: Sequence[Explanation], context: Any = None) -> list[Score]:
+    def __call__(
+        self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
+    ) -> list[Score]:
         x, points = problem.x, self.samples + 1
         hidden = substrate(self.substrate, x)
-        maps = [attribution(e, problem.size) for e in explanations]
-        said = np.zeros((len(explanations), points))
         job = torch.arange(len(explanations) * points)
 
         def pictures(part: slice) -> Tensor:
             made = []
             for r, j in zip((job[part] // points).tolist(), (job[part] % points).tolist(), strict=True):
-                change = self.perturbation(problem, r, j) if j else torch.zeros(1, 1, 1, dtype=torch.float64)
-                said[r, j] = float((change * maps[r]).sum())
-                change = change.to(x)
+                change = (self.perturbation(problem, r, j) if j else torch.zeros(1, 1, 1)).to(x)
                 made.append(x[r] - change * (x[r] - hidden[r] if self.kind == "square" else 1))
             return torch.stack(made)
 
-        y = scores(problem, (job // points).to(x.device), pictures).reshape(-1, points)
-        return [self._score(q[1:], s[0] - s[1:]) for q, s in zip(said, y, strict=True)]
+        def ask() -> np.ndarray:
+            return scores(problem, (job // points).to(x.device), pictures).reshape(-1, points)
+
+        y = asked_once(self, problem, context, ask)
+        return [
+            self._score(self._said(problem, i, e), s[0] - s[1:])
+            for i, (e, s) in enumerate(zip(explanations, y, strict=True))
+        ]
+
+    def _said(self, problem: Problem, row: int, e: Explanation) -> np.ndarray:
+        """I . a (samples,) of each perturbation."""
+        a = attribution(e, problem.size)
+        return np.array([float((self.perturbation(problem, row, j) * a).sum()) for j in range(1, self.samples + 1)])
 
     def _score(self, said: np.ndarray, change: np.ndarray) -> Score:
         moved, told = float((change**2).mean()), float((said**2).mean())

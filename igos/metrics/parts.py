@@ -102,6 +102,18 @@ def scores(problem: Problem, rows: Tensor, pictures: Callable[[slice], Tensor]) 
     return out.numpy()
 
 
+def asked_once(metric: Metric, problem: Problem, context: Context | None, ask: Callable[[], np.ndarray]) -> np.ndarray:
+    """ask(), scores of pictures that follow from the metric's settings and the targets' seeds alone, or what it
+    answered before, where the context keeps answers.
+    """
+    if context is None or context.answers is None:
+        return ask()
+    key = metric, *(g.initial_seed() for g in problem.generators)
+    if key not in context.answers:
+        context.answers[key] = ask()
+    return context.answers[key]
+
+
 def pixels(e: Explanation, size: tuple[int, int]) -> Tensor:
     """The map on the network's pixels (H,W) float64, as the masks are spread."""
     return upscale(e.saliency.double().cpu(), size)

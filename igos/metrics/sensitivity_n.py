@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from igos.context import Context
 from igos.metrics.parts import (
     NAN,
+    asked_once,
     check_choice,
     check_positive,
     contributions,
@@ -65,7 +67,9 @@ class SensitivityN:
     def cost(self) -> str:
         return f"{self.sizes * self.subsets + 1}"
 
-    def __call__(self, problem: Problem, explanations: Sequence[Explanation], context: Any = None) -> list[Score]:
+    def __call__(
+        self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
+    ) -> list[Score]:
         x, (height, width) = problem.x, problem.size
         tile = tiles(problem.size, (max(height // self.side, 1), max(width // self.side, 1)))
         number = int(tile.max()) + 1
@@ -79,7 +83,10 @@ class SensitivityN:
             gone = chosen.flatten(0, 1)[part]
             return blend((job[part] // points).to(x.device), gone[:, tile].to(x))
 
-        y = scores(problem, (job // points).to(x.device), pictures).reshape(-1, points)
+        def ask() -> np.ndarray:
+            return scores(problem, (job // points).to(x.device), pictures).reshape(-1, points)
+
+        y = asked_once(self, problem, context, ask)
         made = []
         for e, sets, s in zip(explanations, chosen, y, strict=True):
             sums = (sets.double() @ tile_sums(contributions(e, problem.size), tile)).numpy()

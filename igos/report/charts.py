@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 
 from igos.files import whole
 
@@ -45,41 +45,32 @@ def write_degradation(
 
 
 def write_quality(path: Path, panels: Mapping[str, Sequence[tuple[str, float, float, float, float]]]) -> None:
-    """Panels side by side, title -> (method, network images, mean, low, high); all of higher is better."""
-    figure = Figure(figsize=(6.2 * len(panels), 5.2), dpi=130, layout="constrained")
+    """Panels side by side, title -> (method, network images, mean, low, high); all of higher is better.
+
+    A line per method, the cheapest on top; a rule, and another colour, at each power of ten of network images.
+    """
+    order = sorted({(images, method) for points in panels.values() for method, images, *_ in points})
+    powers = [len(f"{images:.0f}") if images >= 1 else 0 for images, _ in order]
+    place = {method: (-i, COLOURS[powers[i] % len(COLOURS)]) for i, (_, method) in enumerate(order)}
+    figure = Figure(figsize=(2.4 + 4.4 * len(panels), 1.1 + 0.21 * len(order)), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
-    for i, (title, points) in enumerate(panels.items()):
-        axes = figure.add_subplot(1, len(panels), i + 1)
+    for n, (title, points) in enumerate(panels.items()):
+        axes = figure.add_subplot(1, len(panels), n + 1)
         _style(axes)
-        for n, (_, images, mean, low, high) in enumerate(points):
-            colour = COLOURS[n % len(COLOURS)]
+        for method, _, mean, low, high in points:
+            y, colour = place[method]
             bars = np.abs([[mean - low], [high - mean]]) if low == low else None
-            axes.errorbar(images, mean, bars, fmt="o", color=colour, markersize=5, linewidth=1, alpha=0.9)
-        _name(axes, points)
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.set(xlabel="network images per explanation")
+            axes.errorbar(mean, y, xerr=bars, fmt="o", color=colour, markersize=5, linewidth=1.4)
+        for i in (i for i in range(1, len(order)) if powers[i] != powers[i - 1]):
+            axes.axhline(0.5 - i, color="#999999", linewidth=0.8)
+        names = [f"{method}   {images:,.0f}" if n == 0 else "" for images, method in order]
+        axes.set_yticks([-i for i in range(len(order))], names, fontsize=9)
+        axes.tick_params(axis="y", length=0)
+        axes.set(ylim=(-len(order) + 0.4, 0.6), xlabel="mean, 95 % interval")
         axes.set_title(f"{title} (higher is better)", loc="left", fontsize=11)
+    if panels:
+        figure.axes[0].set_ylabel("by network images")
     _save(figure, path)
-
-
-def _name(axes: Axes, points: Sequence[tuple[str, float, float, float, float]]) -> None:
-    """Names beside the points, moved up and down until they do not cover each other."""
-    if not points:
-        return
-    values = [p[2] for p in points]
-    step = max(max(values) - min(values), 1e-3) / 26
-    placed: list[tuple[float, float]] = []
-    for n, (method, images, mean, _, _) in sorted(enumerate(points), key=lambda p: -p[1][2]):
-        x, y = np.log10(max(images, 1)), mean
-        while any(abs(x - px) < 0.9 and abs(y - py) < step for px, py in placed):
-            y -= step / 4
-        placed.append((float(x), y))
-        axes.annotate(
-            method, (images, mean), (images * 1.12, y), fontsize=7.5, va="center", color=COLOURS[n % len(COLOURS)],
-            arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "linewidth": 0.5, "shrinkA": 0},
-        )  # fmt: skip
-    axes.margins(x=0.25)
 
 
 def _plot(size: tuple[float, float]) -> tuple[Figure, Axes]:

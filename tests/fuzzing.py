@@ -628,17 +628,17 @@ def _use_run(case: tuple[str, str, bytes], folder: Path) -> None:
 
 TARGETS: dict[str, Target] = {
     "preset": Target(_yaml(), _preset, 2),
-    "command line": Target(_words(), _command, 1.5),
-    "picture": Target(SEEDS.map(lambda s: _damaged(_pictures(), s)), _picture, 3),
-    "cfg": Target(_cfg(), _network, 1),
-    "weights": Target(SEEDS.map(lambda s: _damaged([_weights(_small()[1])], s)), _darknet, 1),
+    "command line": Target(_words(), _command, 1),
+    "picture": Target(SEEDS.map(lambda s: _damaged(_pictures(), s)), _picture, 4),
+    "cfg": Target(_cfg(), _network, 0.6),
+    "weights": Target(SEEDS.map(lambda s: _damaged([_weights(_small()[1])], s)), _darknet, 0.6),
     "checkpoint": Target(_checkpoint(), _state, 1),
-    "safetensors": Target(_described(), _read_described, 1),
+    "safetensors": Target(_described(), _read_described, 1.5),
     "npz": Target(_arrays(), _read_arrays, 1),
-    "COCO JSON": Target(_instances(), _annotated(".json"), 2),
-    "VOC XML": Target(_xml(), _annotated(".xml"), 2),
-    "names": Target(_names(), _named, 1),
-    "run folder": Target(_run(), _use_run, 1),
+    "COCO JSON": Target(_instances(), _annotated(".json"), 3),
+    "VOC XML": Target(_xml(), _annotated(".xml"), 3),
+    "names": Target(_names(), _named, 0.5),
+    "run folder": Target(_run(), _use_run, 0.5),
 }
 
 

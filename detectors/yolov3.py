@@ -164,8 +164,8 @@ def picture_size(network: Darknet, input_size: int | None) -> tuple[int, int]:
     size = (network.net.get("height", 416), network.net.get("width", 416))
     if input_size is not None:
         size = (input_size, input_size)
+    where = f"--cfg {network.path}: height x width" if input_size is None else "--input_size"
     if any(not isinstance(side, int) or side <= 0 or side % network.stride for side in size):
-        where = f"--cfg {network.path}: height x width" if input_size is None else "--input_size"
         raise ConfigError(f"{where} {size[0]} x {size[1]}: a multiple of {network.stride} is needed")
     if network.densest * size[0] * size[1] > MOST_NUMBERS:
         raise ConfigError(f"{where} {size[0]} x {size[1]}: one layer's map alone would have more than 2^29 numbers")

@@ -21,8 +21,11 @@ KEYS = (*WORDS, *WHOLE, *NUMBERS, "box")
 OF_EXPLANATION = ("name", "label_index", "score", "method", "status")  # known wherever there is a folder
 
 
-def checked(row: Any) -> dict[str, Any]:
-    """The row with all of KEYS, None where it has none. Raises ValueError for one that no run writes."""
+def checked(row: Any, whole: bool = True) -> dict[str, Any]:
+    """The row with all of KEYS, None where it has none. Raises ValueError for one that no run writes.
+
+    whole: an explanation's row must tell what it explains.
+    """
     if not isinstance(row, dict):
         raise ValueError("not keys and values")
     made = {**dict.fromkeys(KEYS), **row}
@@ -35,7 +38,7 @@ def checked(row: Any) -> dict[str, Any]:
     place = PurePath(made["folder"] or "")
     if place.is_absolute() or ".." in place.parts:
         raise ValueError(f"folder {_told(made['folder'])} lies outside the run's folder")
-    lacking = [k for k in OF_EXPLANATION if made["folder"] and made[k] is None]
+    lacking = [k for k in OF_EXPLANATION if whole and made["folder"] and made[k] is None]
     if lacking:
         raise ValueError(f"{lacking[0]} is not known")
     return made

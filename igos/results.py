@@ -42,6 +42,7 @@ from igos.types import ConfigError
 from igos.untrusted import load_json, load_yaml
 
 RUN_FILES = ("run.yaml", "manifest.jsonl", "results.jsonl", "results.csv", "results.parquet")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 LAYOUTS = ("folders", "shards")
 
 
@@ -181,7 +182,7 @@ class RunFolder:
         columns = list(dict.fromkeys(k for row in rows for k in row)) or list(keys)
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
         write_bytes(self.path / name, text.getvalue().encode(errors="backslashreplace"))
 
     def finish(self) -> None:
@@ -190,7 +191,7 @@ class RunFolder:
             self._pack(1)
             self.shards.finish(self.path / "results.parquet", self.rows)
             return
-        boxes = (" ".join(f"{v:g}" for v in row.get("box") or ()) for row in self.rows)
+        boxes = (" ".join(f"{v + 0.0:g}" for v in row.get("box") or ()) for row in self.rows)  # no -0
         rows = [{**row, "box": box} for row, box in zip(self.rows, boxes, strict=True)]
         self.write_csv("results.csv", rows, ROW_KEYS)
 
@@ -246,7 +247,7 @@ def _json_rows(folder: Path, strict: bool = True) -> Iterator[dict[str, Any]]:
         raise ConfigError(f"{folder}: holds no results.jsonl; is it the folder of a run?") from None
     for n, line in enumerate(lines if lines != [""] else []):
         try:
-            row = checked(load_json(line))
+            row = checked(load_json(line), whole=strict)
         except ValueError as error:
             if strict and (n < len(lines) - 1 or not isinstance(error, json.JSONDecodeError)):
                 raise ConfigError(f"{path}, line {n + 1}: damaged ({error})") from None
@@ -291,6 +292,11 @@ def place(run: str | Path, row: Mapping[str, Any]) -> Path:
     if not made.is_relative_to(Path(run).resolve()):
         raise ConfigError(f"{run}/results.jsonl: {row['folder']!r} lies outside the run's folder")
     return made
+
+
+def _cell(value: Any) -> Any:
+    """A table's cell; a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _yaml(values: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """What the site takes from the code: a page per method, the tables of methods, metrics and models. A hook of MkDocs.
 
-A page's line `<!-- table: NAME -->` becomes TABLES[NAME].
+A page's line `<!-- table: NAME -->` becomes TABLES[NAME]; `python docs/generate.py` writes those of the README.
 """
 
 from __future__ import annotations
@@ -178,6 +178,19 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
+README_TABLES: dict[str, Callable[[], str]] = {
+    "methods": lambda: re.sub(r"\[(`[^`]+`)\]\([^)]*\)", r"\1", method_table()),
+    "metrics": metric_table,
+    "models": model_table,
+}
+
+
+def readme(text: str) -> str:
+    """The README with its tables as the code has them; each stands between <!-- table: NAME --> and <!-- end -->."""
+    marked = re.compile(r"(<!-- table: (\w+) -->\n\n).*?(\n\n<!-- end -->)", re.DOTALL)
+    return marked.sub(lambda m: m[1] + README_TABLES[m[2]]() + m[3], text)
+
+
 def pages() -> dict[str, str]:
     """The pages that are made of the code alone, by their place."""
     return {"methods/index.md": method_index(), **{f"methods/{name}.md": method_page(name) for name in METHODS}}
@@ -202,3 +215,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     return filled(markdown)
+
+
+if __name__ == "__main__":
+    (ROOT / "README.md").write_text(readme((ROOT / "README.md").read_text(encoding="utf-8")), encoding="utf-8")

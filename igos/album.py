@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -70,7 +71,8 @@ class Album:
         for row in rows:
             item = self._told(row, number)
             if row.get("folder"):
-                place(folder, row)
+                where = place(folder, row)
+                item["facts"] |= together(where.parent) if row.get("start") is not None else {}
                 try:
                     item |= self._drawn(folder, row, play)
                 except (ConfigError, ImageError) as error:
@@ -185,6 +187,15 @@ class Album:
                 self.photos[number] = page.photo(pixels, page.PHOTO)
             self._pixels = number, pixels
         return self._pixels[1]
+
+
+def together(folder: Path) -> dict[str, str]:
+    """What diversity.json tells of all starts of an object."""
+    file = folder / "diversity.json"
+    told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    alike, emblems = told.get("mean_correlation"), told.get("evidence")
+    made = {} if alike is None else {"correlation between starts": f"{alike:.2f}"}
+    return made | ({"emblems on which a start peaks": f"{told['evidence_covered']} of {emblems}"} if emblems else {})
 
 
 def playable(metrics: Sequence[Any]) -> list[Curve]:

@@ -37,6 +37,16 @@ def gathered(*folders: Path) -> dict[str, Any]:
     return made.data("a run")
 
 
+def test_starts_tell_how_much_of_the_evidence_they_find_together(tmp_path: Path) -> None:
+    run = toy_run(tmp_path / "run", 2, start=1)
+    (run / "picture" / "diversity.json").write_text('{"mean_correlation": 0.625, "evidence": 2, "evidence_covered": 1}')
+    item, other = gathered(run)["items"]
+    told = {"correlation between starts": "0.62", "emblems on which a start peaks": "1 of 2"}
+    assert item["facts"].items() >= told.items() and other["facts"].items() >= told.items()
+    (run / "picture" / "diversity.json").write_text('{"mean_correlation": null, "evidence": null}')
+    assert not gathered(run)["items"][0]["facts"].keys() & told.keys()
+
+
 def unpacked(item: dict[str, Any]) -> np.ndarray:
     """(layers,h,w): what the page's script makes of an item's cells."""
     flat = np.frombuffer(zlib.decompress(base64.b64decode(item["cells"])), np.uint8)

@@ -274,6 +274,15 @@ def test_transfer_is_insertion_minus_deletion_on_the_other_network() -> None:
     assert math.isnan(scores[0].value) and scores[0].detail["transfer_reason"] and math.isfinite(scores[1].value)
 
 
+def test_transfer_by_hand_on_four_by_four() -> None:
+    """The other network's score is the light of one pixel: gone with the first of 16 cells, or with the last."""
+    weights = torch.zeros(4, 4)
+    weights[2, 1] = 1
+    for map_, value in ((weights, 15 / 16), (-weights, -15 / 16)):
+        score = judge("transfer", white(weights), map_, Context(other=[white(weights)]), steps=16, substrate="black")
+        assert score.value == pytest.approx(value)
+
+
 def test_a_map_is_carried_to_where_the_other_network_sees_the_same() -> None:
     """The source is 16 x 16; one network sees it as it is, the other halved with 4 rows of padding above."""
     saliency = torch.zeros(16, 16)
@@ -536,6 +545,19 @@ def test_a_class_is_looked_for_in_the_box_of_its_objects(name: str) -> None:
     assert judge(name, detected, saliency, Context([outside])).value == pytest.approx(1), "the target's own box counts"
 
 
+def test_where_the_maximum_lies_on_four_by_four() -> None:
+    """Two maxima, at (1,1) in the box of 2 x 2 and at (3,3) on the mask, which (1,1) misses by the root of 8 pixels."""
+    saliency, mask = torch.zeros(4, 4), np.zeros((4, 4), bool)
+    saliency[1, 1] = saliency[3, 3] = 2.0
+    mask[3, 3] = True
+    problem, context = white(torch.ones(4, 4)), Context([Truth("toy", np.array([3, 3, 4, 4.0]), mask, (mask,))])
+    assert judge("pointing", problem, saliency, context).value == 0.5
+    for tolerance, value in ((0.0, 0.5), (2.8, 0.5), (2.9, 1.0)):
+        assert judge("pointing_mask", problem, saliency, context, tolerance=tolerance).value == value
+    assert judge("evidence_pointing", problem, saliency, context).value == 0.5
+    assert judge("evidence_share", problem, saliency, context).value == pytest.approx(0.5)
+
+
 def test_pointing_on_masks_agrees_with_a_distance_transform() -> None:
     problem = picture_problem(random(3, 20, 24), net_score(1))
     mask = np.zeros((20, 24), bool)
@@ -607,6 +629,22 @@ def test_max_sensitivity_is_captums() -> None:
 
 def explain_zero(problem: Problem) -> list[Explanation]:
     return explained(problem, torch.zeros(4, 4))
+
+
+def test_what_explains_again_by_hand_on_four_by_four() -> None:
+    """A map of ones turns into 1.25 and 1.5 of itself beside the picture, into 0.9 by another seed; 16 ranks into
+    the opposite ones in a half randomised network, and stay in a wholly randomised one.
+    """
+    problem, ones, rising = white(torch.ones(4, 4)), torch.ones(4, 4), torch.arange(16.0).view(4, 4)
+    factors = iter((1.25, 1.5, 0.9))
+    again = Context(explain=lambda p: explained(p, ones * next(factors)))
+    score = judge("max_sensitivity", problem, ones, again, samples=2)
+    assert score.value == pytest.approx(0.5) and score.detail["max_sensitivity_floor"] == pytest.approx(0.1)
+    maps = iter((-rising, rising))
+    cascade = Context(explain=lambda p: explained(p, next(maps)), layers=["a", "b"], randomised=lambda depth: problem)
+    score = judge("sanity", problem, rising, cascade, stages=2)
+    assert score.value == pytest.approx(0) and score.detail["sanity_abs"] == pytest.approx(1)
+    assert score.curve is not None and score.curve.tolist() == [[0, 0.5, 1], pytest.approx([1, -1, 1])]
 
 
 def test_max_sensitivity_uses_the_first_seeds_and_shows_what_others_change() -> None:

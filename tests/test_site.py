@@ -109,6 +109,12 @@ def test_tables_of_the_site_are_those_of_the_code(site: dict[str, Words]) -> Non
     ]
 
 
+def test_tables_of_the_readme_are_those_of_the_code(generate: ModuleType) -> None:
+    text = (ROOT / "README.md").read_text()
+    assert generate.readme(text) == text, "python docs/generate.py writes them"
+    assert all(f"| `{name}` |" in text for name in (*METHODS, *METRICS)) and text.count("<!-- end -->") == 3
+
+
 def test_a_page_loads_nothing_from_elsewhere(site: dict[str, Words]) -> None:
     assert not [(place, x) for place, page in site.items() for x in page.loads if re.match(r"(https?:)?//", x)]
 

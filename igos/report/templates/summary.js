@@ -20,7 +20,7 @@ const Summary = (() => {
     const all = DATA.items.map((i) => i.values[c.i]).filter((v) => v != null);
     if (!all.length) return null;
     const [least, most] = all.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
-    const [low, high] = least < most ? [least, most] : [Math.min(least, 0), Math.max(most, 1)];
+    const [low, high] = number(least) !== number(most) ? [least, most] : [Math.min(least, 0), Math.max(most, 1)];
     const rows = sources.map((source) => {
       const own = done.filter((i) => i.source === source), values = own.map((i) => i.values[c.i]).filter((v) => v != null);
       if (!values.length) return null;

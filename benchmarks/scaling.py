@@ -277,7 +277,8 @@ def main() -> None:
         print("\n3 costs of the driver, ms")
         received = ", ".join(f"{1e3 * s:.2f} ({layout})" for layout, s in three.received.items())
         print(
-            f"event {1e3 * three.event:.2f}; explanation received {received}; line of the manifest {1e3 * three.line:.2f}"
+            f"event {1e3 * three.event:.2f}; explanation received {received}; "
+            f"line of the manifest {1e3 * three.line:.2f}"
         )
         print("look at so many actors:", ", ".join(f"{n}: {1e3 * s:.2f}" for n, s in three.look.items()))
         sizes = {layout: size_of(s.done) for layout, s in samples.items()}

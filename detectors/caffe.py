@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import PIL.Image
 import torch
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from detectors.checkpoint import load_into, load_state_dict
 from detectors.classifier import ClassifierAdapter
 from detectors.pictures import read_rgb
 from igos.types import ConfigError, Geometry, Image, WeightsError
+from igos.untrusted import load_npz
 
 SIDE, LEAST = 225, 32  # px; https://github.com/DFKI-NLP/pgig resizes to 225, five poolings halve what is there
 MEAN_BGR = (103.939, 116.779, 123.68)  # of 0..255
@@ -94,9 +94,8 @@ def _arrays(path: str | Path, parameters: list[str]) -> dict[str, Tensor]:
     if not Path(path).is_file():
         raise WeightsError(f"{path}: no such file")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = {key: torch.from_numpy(archive[key]).float() for key in archive.files}
-    except Exception as error:  # a damaged file can make numpy's reader raise nearly anything
+        found = {key: torch.from_numpy(a).float() for key, a in load_npz(path).items()}
+    except (OSError, ValueError, TypeError) as error:
         raise WeightsError(f"{path}: damaged or not arrays ({' '.join(str(error).split())})") from None
     keys = [f"arr_{i}" for i in range(len(parameters))]
     if set(found) != set(keys):

@@ -69,9 +69,10 @@ def _to_rgb(picture: PIL.Image.Image) -> np.ndarray:
     picture.load()
     picture = PIL.ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I"):
-        grey = np.asarray(picture).astype(np.float64)
-        grey = grey / 257 if picture.mode.startswith("I;16") or grey.max(initial=0) > 255 else grey
-        return np.repeat(np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+        grey = np.asarray(picture)
+        if picture.mode.startswith("I;16") or grey.max(initial=0) > 255:
+            grey = (np.clip(grey, 0, 65535).astype(np.int32) + 128) // 257
+        return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
     if picture.mode == "F":
         raise ValueError("floating-point pixels have no agreed range")
     if picture.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in picture.info:

@@ -36,6 +36,7 @@ from igos.types import (
 
 FITS = ("stretch", "letterbox")
 NMS_IOU = 0.45
+MOST_NUMBERS = 2**29  # of the map of one layer
 GREY = 114 / 255  # the letterbox colour YOLOv3-SPP was trained with
 ULTRALYTICS_EPS = 1e-4
 
@@ -173,9 +174,11 @@ def picture_size(network: Darknet, input_size: int | None) -> tuple[int, int]:
     size = (network.net.get("height", 416), network.net.get("width", 416))
     if input_size is not None:
         size = (input_size, input_size)
+    where = f"--cfg {network.path}: height x width" if input_size is None else "--input_size"
     if any(not isinstance(side, int) or side <= 0 or side % network.stride for side in size):
-        where = f"--cfg {network.path}: height x width" if input_size is None else "--input_size"
         raise ConfigError(f"{where} {size[0]} x {size[1]}: a multiple of {network.stride} is needed")
+    if network.densest * size[0] * size[1] > MOST_NUMBERS:
+        raise ConfigError(f"{where} {size[0]} x {size[1]}: one layer's map alone would have more than 2^29 numbers")
     return size
 
 
@@ -204,19 +207,20 @@ def load_yolo(
         raise WeightsError(f"{weights}: no such file")
     path = Path(cfg) if cfg is not None else resources.folder("configs") / "yolov3-spp.cfg"
     darknet_file = Path(weights).suffix == ".weights"
-    network = Darknet(parse_cfg(path), path, BATCH_NORM_EPS if darknet_file else ULTRALYTICS_EPS)
+    with torch.device("meta"):  # storage only for a network that fits its weights: a .cfg may tell of any size
+        network = Darknet(parse_cfg(path), path, BATCH_NORM_EPS if darknet_file else ULTRALYTICS_EPS)
     fit = fit or ("letterbox" if own or network.net.get("letter_box", 0) == 1 else "stretch")
     if fit not in FITS:
         raise ConfigError(f"--fit {fit!r} is not one of {', '.join(FITS)}")
     size = picture_size(network, input_size)
-    labels = names_of.choose(names, dataset)
-    if labels is None and network.classes == 80:
-        labels = names_of.coco()
-    labels = labels or [f"class {i}" for i in range(network.classes)]
-    names_of.fit(labels, network.classes, str(names or dataset))
+    asked = names_of.choose(names, dataset)
+    if asked is not None:
+        names_of.fit(asked, network.classes, str(names or dataset))
     if darknet_file:
         network.load_weights(weights)
         check_finite(network, weights)
     else:
         load_into(network, load_state_dict(weights), weights)
+    usual = names_of.coco() if network.classes == 80 else [f"class {i}" for i in range(network.classes)]
+    labels = asked or usual
     return YOLOAdapter(network, labels, name=name, size=size, fit=fit, device=device)

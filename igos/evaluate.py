@@ -95,7 +95,7 @@ def pictures(
             failures.append(error)
             folder.add({"image": path, "status": "unreadable", "error": str(error)})
             continue
-        truths = selector.concerned(known(path, config.annotations))
+        truths = selector.concerned(known(path, config.annotations, image.geometry.source))
         targets, seen, _ = look(plan, adapter, image, truths)
         if not targets:
             why = f"{path}: nothing to explain among {seen}"
@@ -164,7 +164,7 @@ def _saved(
     targets = list({id(t): t for _, t in pairs}.values())
     seen = views(judge, image, targets, run.batch) if judge else [None] * len(targets)
     view = {id(t): v for t, v in zip(targets, seen, strict=True)}
-    truths = known(image.path, run.annotations) if image.path else []
+    truths = known(image.path, run.annotations, image.geometry.source) if image.path else []
     answers: dict[Any, np.ndarray] = {}
     for name, plan in plans.items():
         own = [(r, t) for r, t in pairs if label(r) == name]
@@ -226,7 +226,7 @@ def _same(row: Mapping[str, Any], seen: Sequence[Target], image: Image) -> int |
 
 def _restored(saved: str | Path, row: Mapping[str, Any], target: Target, image: Image) -> Explanation:
     """The saved explanation with the method's own figures; those of metrics are found anew."""
-    e = restored(row, read_arrays(saved, row), target, image)
+    e = restored(row, read_arrays(saved, row, needed=["saliency"]), target, image)
     return replace(e, scores=tuple(s for s in e.scores if s.name not in METRICS))
 
 

@@ -23,6 +23,7 @@ from igos.report import grey_png
 from igos.results import place, read_arrays, read_rows
 from igos.types import ConfigError
 
+MAP = "saliency_source"
 KEPT = ("score", "method", "opt", "start", "status", "deletion", "insertion")
 
 
@@ -91,7 +92,7 @@ def explanations(run: Path) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
     if not rows:
         raise ConfigError(f"{run}: holds no explanation")
     for row in rows:
-        yield row, read_arrays(run, row, lambda name: name == "saliency_source")["saliency_source"]
+        yield row, read_arrays(run, row, MAP.__eq__, [MAP])[MAP]
 
 
 def _pngs(run: Path, out: Path) -> Iterator[tuple[Mapping[str, Any], np.ndarray, str]]:

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-import yaml
-
 from igos import resources
 from igos.data import EVERY, find_pictures
 from igos.methods import ALIASES, METHODS
@@ -22,6 +20,7 @@ from igos.metrics import DEFAULT_METRICS
 from igos.optim import OPTIMIZERS
 from igos.scorer import PRECISIONS
 from igos.types import PARTS, SCORES, ConfigError
+from igos.untrusted import is_file_name, load_yaml
 
 LAYOUTS = ("folders", "shards")
 WHERE = (  # flags that say where and how a run is done, and decide nothing of its results
@@ -192,11 +191,14 @@ def coerce(key: str, value: Any, hint: Any) -> Any:
             return int(value)
         if kind is float and not isinstance(value, bool) and math.isfinite(float(value)):
             return float(value)
-        if kind is str and isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        plain = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+        if kind is str and plain and is_file_name(str(value)):
             return str(value)
         if getattr(kind, "__origin__", None) is list:
             items = value if isinstance(value, (list, tuple)) else [value]
             parts = [str(item) for item in items]
+            if not all(map(is_file_name, parts)):
+                raise ValueError
             if key not in ("data", "set"):
                 parts = [p for part in parts for p in part.replace(",", " ").split()]
             return parts
@@ -216,8 +218,8 @@ def read_preset(name: str) -> dict[str, Any]:
             raise ConfigError(f"--config {name}: no such file")
         path = known[lookup(Path(stem).name, known, "preset")]
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        values = load_yaml(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
         raise ConfigError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"--config {path}: expected keys and values, got {type(values).__name__}")

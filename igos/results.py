@@ -30,6 +30,7 @@ import yaml
 from igos import arrays as stored
 from igos.arrays import Wanted, every
 from igos.arrays import write_arrays as write_arrays
+from igos.checks import checked
 from igos.files import Lock, append, write_bytes, writing
 from igos.rows import ROW_KEYS as ROW_KEYS
 from igos.rows import plain
@@ -38,8 +39,10 @@ from igos.rows import row as row
 from igos.shards import SIZE, Shards
 from igos.tally import Tally
 from igos.types import ConfigError
+from igos.untrusted import load_json, load_yaml
 
 RUN_FILES = ("run.yaml", "manifest.jsonl", "results.jsonl", "results.csv", "results.parquet")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class RunFolder:
@@ -84,7 +87,7 @@ class RunFolder:
             raise ConfigError(f"--output {self.path}: this folder cannot be written ({reason})") from None
 
     def _reopen(self, values: Mapping[str, Any], retry: Sequence[str]) -> None:
-        there, now = read_run(self.path), yaml.safe_load(_yaml(values))
+        there, now = read_run(self.path), load_yaml(_yaml(values))
         keys = [k for k in {**there, **now} if k != "record" and there.get(k) != now.get(k)]
         if keys:
             told = "; ".join(f"{k}: {there.get(k)} there, {now.get(k)} now" for k in keys)
@@ -182,7 +185,7 @@ class RunFolder:
         columns = list(dict.fromkeys(k for row in rows for k in row)) or list(keys)
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
         with writing(self.path):
             write_bytes(self.path / name, text.getvalue().encode(errors="backslashreplace"))
 
@@ -193,7 +196,7 @@ class RunFolder:
                 self._pack(1)
                 self.shards.finish(self.path / "results.parquet", self.rows)
             return
-        boxes = (" ".join(f"{v:g}" for v in row.get("box") or ()) for row in self.rows)
+        boxes = (" ".join(f"{v + 0.0:g}" for v in row.get("box") or ()) for row in self.rows)  # no -0
         rows = [{**row, "box": box} for row, box in zip(self.rows, boxes, strict=True)]
         self.write_csv("results.csv", rows, ROW_KEYS)
 
@@ -235,36 +238,43 @@ def _json_rows(folder: Path, strict: bool = True) -> Iterator[dict[str, Any]]:
         raise ConfigError(f"{folder}: holds no results.jsonl; is it the folder of a run?") from None
     for n, line in enumerate(lines if lines != [""] else []):
         try:
-            row = json.loads(line)
-            if strict or isinstance(row, dict):
-                yield row if strict else {**dict.fromkeys(ROW_KEYS), **row}
-        except json.JSONDecodeError:
-            if strict and n < len(lines) - 1:
-                raise ConfigError(f"{path}, line {n + 1}: damaged") from None
+            row = checked(load_json(line), whole=strict)
+        except ValueError as error:
+            if strict and (n < len(lines) - 1 or not isinstance(error, json.JSONDecodeError)):
+                raise ConfigError(f"{path}, line {n + 1}: damaged ({error})") from None
+        else:
+            yield {**dict.fromkeys(ROW_KEYS), **row}
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:
     """The settings of a run's folder, its run.yaml. Raises ConfigError without any."""
     path = Path(folder) / "run.yaml"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = load_yaml(path.read_text(encoding="utf-8"))
     except OSError:
         raise ConfigError(f"{folder}: holds no run.yaml; is it the folder of a run?") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: damaged ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: damaged (no keys and values)")
     return values
 
 
-def read_arrays(run: str | Path, row: Mapping[str, Any], wanted: Wanted = every) -> dict[str, np.ndarray]:
+def read_arrays(
+    run: str | Path, row: Mapping[str, Any], wanted: Wanted = every, needed: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
     """The arrays of the explanation that a row of the run tells of, or those `wanted` by name (igos.arrays).
 
-    Raises ConfigError if they are missing, damaged, or said to lie outside the run's folder.
+    Raises ConfigError if they are missing, damaged, said to lie outside the run's folder, or lack one that is needed.
     """
     if row.get("shard"):
-        return Shards(Path(run) / "shards").arrays(row, wanted)
-    return stored.unpacked(place(run, row) / stored.FILE, wanted)
+        arrays = Shards(Path(run) / "shards").arrays(row, wanted)
+    else:
+        arrays = stored.unpacked(place(run, row) / stored.FILE, wanted)
+    lacking = [name for name in needed if name not in arrays]
+    if lacking:
+        raise ConfigError(f"{run}/{row['folder']}: holds no {lacking[0]}; it was made by an older igos")
+    return arrays
 
 
 def place(run: str | Path, row: Mapping[str, Any]) -> Path:
@@ -273,6 +283,11 @@ def place(run: str | Path, row: Mapping[str, Any]) -> Path:
     if not made.is_relative_to(Path(run).resolve()):
         raise ConfigError(f"{run}/results.jsonl: {row['folder']!r} lies outside the run's folder")
     return made
+
+
+def _cell(value: Any) -> Any:
+    """A table's cell; a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _yaml(values: Mapping[str, Any]) -> str:

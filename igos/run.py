@@ -90,7 +90,7 @@ def explain(
         extras=extras([call], adapter, references=references, patterns=patterns, stats=stats)[0],
     )
     if context is None:
-        truths = known(image.path) if image.path else []
+        truths = known(image.path, size=image.geometry.source) if image.path else []
         context = Context([match(t, image, truths) for t in targets])
     if judge is not None:
         context = replace(context, other=views(judge, image, targets, batch))

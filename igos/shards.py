@@ -17,8 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from igos.arrays import Wanted, needed, with_source
+from igos.checks import checked
 from igos.files import whole, write_bytes
 from igos.types import ConfigError
+from igos.untrusted import load_json
 
 SIZE = 1000  # explanations in one shard
 
@@ -101,12 +103,12 @@ class Shards:
 def _rows(file: Path) -> list[dict[str, Any]]:
     try:
         with safe_open(file, "numpy") as opened:
-            rows = json.loads(opened.metadata()["rows"])
+            rows = load_json(opened.metadata()["rows"])
+        if not isinstance(rows, list):
+            raise ValueError("no rows")
+        return [checked(row) for row in rows]
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise ConfigError(f"{file}: damaged ({error})") from None
-    if not isinstance(rows, list):
-        raise ConfigError(f"{file}: damaged (no rows)")
-    return rows
 
 
 @lru_cache(maxsize=4)

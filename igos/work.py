@@ -117,7 +117,7 @@ class Worker:
         waited, seconds, plan, line = time.perf_counter() - begin, 0.0, self.plan, item.found
         if line is not None and sha256 != line["sha256"]:
             raise ImageError(f"{item.path}: has changed since its targets were found; explain it in a new folder")
-        truths = plan.selector.concerned(known(item.path, plan.run.annotations))
+        truths = plan.selector.concerned(known(item.path, plan.run.annotations, image.geometry.source))
         if line is None:
             targets, seen, seconds = look(plan, self.adapter, image, truths)
             told = [manifest.told(t, place) for t, place in zip(targets, places(item.name, targets), strict=True)]

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 DRAWING = {"matplotlib", "PIL", "cv2", "jinja2"}
 LEVELS = [
-    {"errors", "tally", "resources", "processes"},
+    {"errors", "tally", "resources", "processes", "untrusted", "checks"},
     {"files"},
     {"layers", "statistics"},
     {"scorer"},
@@ -82,11 +82,12 @@ def test_methods_and_metrics_do_not_know_detectors_config_report_or_each_other(k
             assert not module.startswith((f"igos.{other}", "igos.config", "igos.report", "detectors")), path.name
 
 
-def test_detectors_import_only_types_resources_and_emblem_names_of_igos() -> None:
+def test_detectors_import_only_types_resources_emblem_names_and_the_reader_of_arrays_of_igos() -> None:
     for path in (ROOT / "detectors").glob("*.py"):
         for module, _ in imports(path):
             if module.split(".")[0] == "igos":
-                assert module in ("igos.types", "igos.resources", "igos.emblems"), f"{path.name} imports {module}"
+                known = ("igos.types", "igos.resources", "igos.emblems", "igos.untrusted")
+                assert module in known, f"{path.name} imports {module}"
 
 
 def test_types_need_torch_and_numpy_only() -> None:

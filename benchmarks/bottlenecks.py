@@ -1,14 +1,16 @@
 """The bottlenecks beside other maps, and what they cost beside a plain version of the same.
 
-    python benchmarks/bottlenecks.py                     scenes with planted evidence, on --model (emblem-m-rcnn)
-    python benchmarks/bottlenecks.py --model emblem-vgg  single objects
-    python benchmarks/bottlenecks.py --real              SqueezeNet on the photos in ../shared/data; no truth there
-    python benchmarks/bottlenecks.py --cost              network time of Input IBA against a plain version of it
+    python benchmarks/bottlenecks.py                       emblem models, and SqueezeNet where ../shared/data is
+    python benchmarks/bottlenecks.py --models emblem-vgg   some of them
+    python benchmarks/bottlenecks.py --why                 Input IBA with one setting changed at a time
+    python benchmarks/bottlenecks.py --cost                network time of Input IBA against a plain version of it
 
-Scenes: series 3, the best detection of each. EHR: effective heat ratio, unweighted, on the object's mask (`instance`) and
-on its emblems (`evidence`), from the finest map that the method has. `--cost`: the plain version runs the whole network
-for every feature copy and fake, fakes twice where the generator learns, keeping a graph for every pass and making the
-weights' gradients; `ours` splits at the layer and runs each fake once. Network passes alone, both in turns, medians.
+Emblem models: scenes of series 3, the best detection of each. SqueezeNet: COCO photos whose first class is a thing with
+instance masks (PHOTOS); statistics from the other photos. EHR: effective heat ratio, unweighted, on the object's mask
+(`instance`) and on its emblems (`evidence`), from the finest map that the method has; *energy*: the part of that map that
+lies on the emblems. `--cost`: the plain version runs the whole network for every feature copy and fake, fakes twice where
+the generator learns, keeping a graph for every pass and making the weights' gradients; `ours` splits at the layer and
+runs each fake once. Network passes alone, both in turns, medians. *depth*: multiplications below the layer, of all.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -16,16 +18,19 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
+from igos.annotations import known  # noqa: E402
 from igos.config import build_method  # noqa: E402
 from igos.context import Context  # noqa: E402
 from igos.emblems import scene  # noqa: E402
@@ -35,16 +40,51 @@ from igos.methods.input_iba import InputIBA  # noqa: E402
 from igos.metrics import Deletion, Insertion  # noqa: E402
 from igos.metrics.ehr import QUANTILES, effective_heat  # noqa: E402
 from igos.metrics.parts import trapezoid  # noqa: E402
-from igos.presets import read_preset  # noqa: E402
+from igos.presets import pick_preset  # noqa: E402
 from igos.problem import explain_problem, make_problem  # noqa: E402
+from igos.statistics import Statistics  # noqa: E402
 from igos.truth import Truth, match, scene_truth  # noqa: E402
 from igos.types import Adapter, Explanation, Image, Problem, Target  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+COCO = DATA / "coco"
+BUNDLED = ("emblem-m-rcnn", "emblem-f-rcnn", "emblem-yolov3spp", "emblem-vgg", "emblem-resnet")
+MODELS = ("emblem-m-rcnn", "emblem-yolov3spp", "emblem-vgg", "emblem-resnet", "squeezenet1_0")
 METHODS = ("iba", "input_iba", "integrated_gradients", "grad_cam", "odam", "iGOS+")
-WIDTHS = {"method": 20, "images": 6, "deletion": 8, "insertion": 9, "instance": 8, "evidence": 8, "seconds": 7}
+CHANGES: dict[str, dict[str, Any]] = {  # of Input IBA's preset, for --why
+    "as it is": {},
+    "white noise": {"grain": 0},
+    "white, lr .3": {"grain": 0, "lr": 0.3},
+    "over the picture": {"over": "picture"},
+    "beta 20": {"beta": 20},
+    "smoothed by 1": {"sigma": 1},
+    "lr .3": {"lr": 0.3},
+    "capacity, post": {"real_mask": "capacity", "features": "post"},
+}
+WIDTHS = {
+    "model": 16,
+    "method": 20,
+    "images": 6,
+    "deletion": 8,
+    "insertion": 9,
+    "instance": 8,
+    "evidence": 8,
+    "energy": 7,
+    "seconds": 7,
+}
+COSTS = {"model": 16, "layer": 20, "depth": 6, "images": 6, "ours": 7, "plain": 7, "ratio": 6}
 SERIES = 3  # of igos.emblems, as in quality.py
 SQUEEZE_LAYER = "features.7"
+PHOTOS = {  # COCO's number of a photo -> its class where SqueezeNet's first class is that thing
+    "000000000370": "broccoli",
+    "000000000450": "pizza",
+    "000000000785": "skis",
+    "000000000885": "tennis racket",
+    "000000002149": "apple",
+    "000000002592": "cup",
+    "000000006012": "banana",
+    "000000008762": "traffic light",
+}
 Case = tuple[Image, Target, Truth | None]
 
 
@@ -61,30 +101,51 @@ def scenes(adapter: Adapter, count: int) -> list[Case]:
 
 
 def photos(adapter: Adapter, count: int) -> list[Case]:
-    images = [adapter.read(p) for p in sorted((DATA / "photos").iterdir())[:count]]
-    return [(image, adapter.detect(image, 0.0)[0], None) for image in images]
+    made: list[Case] = []
+    for number, name in list(PHOTOS.items())[:count]:
+        image = adapter.read(COCO / "images" / f"{number}.jpg")
+        (target,) = adapter.detect(image, 0.0)[:1]
+        truths = known(image.path or "", str(COCO / "instances.json"))
+        made.append((image, target, match(replace(target, name=name), image, truths)))
+    return made
 
 
-def ehr(e: Explanation, region: np.ndarray) -> float:
+def of(model: str, objects: int) -> tuple[Adapter, list[Case], Statistics]:
+    """The model, what of it is explained, and the statistics of its layer."""
+    if model in BUNDLED:
+        adapter = igos.load(model)
+        return adapter, scenes(adapter, objects), statistics_for(adapter)
+    adapter = igos.load(model, DATA / "squeezenet" / "squeezenet1_0_imagenet_fp16.pth")
+    others = [p for p in sorted((COCO / "images").iterdir()) if p.stem not in PHOTOS]
+    return adapter, photos(adapter, objects), estimate(adapter, SQUEEZE_LAYER, others, "channel")
+
+
+def finest(e: Explanation) -> np.ndarray:
+    """The finest map of an explanation, on source pixels, none of it negative."""
     fine = e.arrays.get("input_mask", e.arrays.get("feat_mask"))
     heat = e.on_source() if fine is None else e.geometry.map_to_source(torch.from_numpy(fine)).numpy()
-    heat = heat.clip(min=0).astype(np.float64)
+    return heat.clip(min=0).astype(np.float64)
+
+
+def ehr(heat: np.ndarray, region: np.ndarray) -> float:
     return trapezoid(effective_heat(heat, region)["unweighted"], QUANTILES) if heat.max() > 0 else float("nan")
 
 
-def measure(adapter: Adapter, call: Any, cases: list[Case], statistics: Any) -> dict[str, Any]:
+def measure(adapter: Adapter, call: Any, cases: list[Case], statistics: Statistics) -> dict[str, Any]:
     figures = []
     for image, target, truth in cases:
         problem = make_problem(adapter, image, [target], extras=Extras(statistics=statistics))
         (e,) = explain_problem(problem, call, (Deletion(steps=25), Insertion(steps=25)), Context([truth]))
-        deletion, insertion = (s.value for s in e.scores[-2:])
-        regions = (truth.mask, np.any(truth.evidence, axis=0)) if truth is not None else ()
-        instance, evidence = [ehr(e, region) for region in regions] or (float("nan"),) * 2
-        figures.append((float(e.network_images), deletion, insertion, instance, evidence, e.seconds))
-    means = np.array(figures).mean(axis=0)
-    names = ("images", "deletion", "insertion", "instance", "evidence", "seconds")
-    made = {k: None if np.isnan(v) else float(v) for k, v in zip(names, means, strict=True)}
-    return {**made, "images": round(made["images"] or 0)}
+        row = [float(e.network_images), *(s.value for s in e.scores[-2:]), *[float("nan")] * 3, e.seconds]
+        heat = finest(e)
+        if truth is not None:
+            row[3] = ehr(heat, truth.mask)
+        if truth is not None and truth.evidence:
+            evidence = np.any(truth.evidence, axis=0)
+            row[4:6] = ehr(heat, evidence), heat[evidence].sum() / max(heat.sum(), 1e-30)
+        figures.append(row)
+    means = dict(zip(list(WIDTHS)[2:], np.array(figures).mean(axis=0), strict=True))
+    return {"images": round(means.pop("images")), **{k: None if np.isnan(v) else float(v) for k, v in means.items()}}
 
 
 def passes(method: InputIBA, problem: Problem, lean: bool) -> None:
@@ -121,12 +182,27 @@ def passes(method: InputIBA, problem: Problem, lean: bool) -> None:
         pull(score.forward, x, method.copies, True)
 
 
-def cost(adapter: Adapter, method: InputIBA, case: Case, rounds: int) -> dict[str, Any]:
+def depth(problem: Problem, layer: str) -> float:
+    """Of the multiplications of one picture's pass, the share below the layer."""
+    row = torch.zeros(1, dtype=torch.long)
+    lower, _ = problem.score.split(layer)
+    counts = []
+    for run in (lower, problem.score.forward):
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            run(problem.x[:1], row)
+        counts.append(counter.get_total_flops())
+    return counts[0] / counts[1]
+
+
+def cost(adapter: Adapter, method: InputIBA, case: Case, statistics: Statistics, rounds: int) -> dict[str, Any]:
     """Seconds of ours and of the plain version's network passes, in turns, their median."""
     seconds: dict[str, list[float]] = {"ours": [], "plain": []}
+    problem = make_problem(adapter, case[0], [case[1]], extras=Extras(statistics=statistics))
+    method(problem)
+    images = int(problem.score.forward_images[0])
     for _ in range(rounds):
         for name in seconds:
-            problem = make_problem(adapter, case[0], [case[1]], extras=Extras(statistics=statistics_for(adapter)))
+            problem = make_problem(adapter, case[0], [case[1]], extras=Extras(statistics=statistics))
             adapter.module.requires_grad_(name == "plain")
             begin = time.perf_counter()
             passes(method, problem, lean=name == "ours")
@@ -134,41 +210,40 @@ def cost(adapter: Adapter, method: InputIBA, case: Case, rounds: int) -> dict[st
             for p in adapter.module.requires_grad_(False).parameters():
                 p.grad = None
     a, b = (float(np.median(seconds[name])) for name in ("ours", "plain"))
-    return {"method": "input_iba", "ours": a, "plain": b, "ratio": a / b}
+    layer = statistics.layer
+    return {"layer": layer, "depth": depth(problem, layer), "images": images, "ours": a, "plain": b, "ratio": a / b}
 
 
 def main() -> None:
     parser = table.parser(__doc__ or "")
-    parser.add_argument("--model", default="emblem-m-rcnn")
-    parser.add_argument("--real", action="store_true", help="SqueezeNet on photos")
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=[*BUNDLED, MODELS[-1]])
     parser.add_argument("--cost", action="store_true")
-    parser.add_argument("--objects", type=int, default=20)
+    parser.add_argument("--why", action="store_true")
+    parser.add_argument("--objects", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", default=list(METHODS))
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
-    if flags.real and not DATA.exists():
-        raise SystemExit(f"real data missing: {DATA}")
-    if flags.real:
-        weights = DATA / "squeezenet" / "squeezenet1_0_imagenet_fp16.pth"
-        adapter = igos.load("squeezenet1_0", weights)
-        cases = photos(adapter, flags.objects)
-        statistics = estimate(adapter, SQUEEZE_LAYER, sorted((DATA / "coco" / "images").iterdir()))
-    else:
-        adapter = igos.load(flags.model)
-        cases, statistics = scenes(adapter, flags.objects), statistics_for(adapter)
-    preset = read_preset("emblem")
-    if flags.cost:
-        method = build_method("input_iba", {}, preset)
-        rows = [cost(adapter, method, cases[0], flags.rounds)]
-        print("method                   ours    plain    ratio")
-        print(table.line(rows[0], {"method": 20, "ours": 8, "plain": 8, "ratio": 8}))
-    else:
-        rows = []
-        print(" ".join(k.rjust(w) if k != "method" else k.ljust(w) for k, w in WIDTHS.items()))
-        for name in flags.only:
-            rows.append({"method": name, **measure(adapter, build_method(name, {}, preset), cases, statistics)})
-            print(table.line(rows[-1], WIDTHS), flush=True)
+    widths = COSTS if flags.cost else WIDTHS
+    print(" ".join(k.rjust(w) if k not in ("model", "method", "layer") else k.ljust(w) for k, w in widths.items()))
+    rows: list[dict[str, Any]] = []
+    for model in flags.models:
+        if model not in BUNDLED and not DATA.exists():
+            print(f"{model}: real data missing: {DATA}")
+            continue
+        adapter, cases, statistics = of(model, flags.objects)
+        preset = pick_preset(None, adapter.preset, {})
+        asked: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in flags.only}
+        if flags.cost or flags.why:
+            asked = {row: ("input_iba", given) for row, given in CHANGES.items() if flags.why or not given}
+        for row, (name, given) in asked.items():
+            call = build_method(name, given, preset)
+            if flags.cost:
+                made = cost(adapter, call, cases[0], statistics, flags.rounds)
+            else:
+                made = measure(adapter, call, cases, statistics)
+            rows.append({"model": model, "method": row, **made})
+            print(table.line(rows[-1], widths), flush=True)
     table.write_json(flags.json, table.header(0), rows)
 
 

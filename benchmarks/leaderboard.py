@@ -21,9 +21,9 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import PIL.Image
 import torch
@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
-from benchmarks.quality import box_prior, centred, random_map  # noqa: E402
+from benchmarks.floor import PRIORS, Prior  # noqa: E402
 from igos.config import Plan, resolve_each  # noqa: E402
 from igos.emblems import CLASSES, scene  # noqa: E402
 from igos.evaluate import evaluate, settings  # noqa: E402
@@ -46,7 +46,7 @@ from igos.report.charts import write_quality  # noqa: E402
 from igos.results import RunFolder  # noqa: E402
 from igos.tables import COST, Figure, figures, label  # noqa: E402
 from igos.truth import FILE, scene_truth, write  # noqa: E402
-from igos.types import Adapter, ConfigError, Explanation, Problem  # noqa: E402
+from igos.types import Adapter, ConfigError  # noqa: E402
 
 SERIES, PIXELS = 3, 160
 FEW, CHEAP = 5, 100  # objects for the metrics that explain again, and the most network images of a method they take
@@ -77,19 +77,6 @@ EXPLAIN_AGAIN = tuple(name for name, make in METRICS.items() if "explain" in mak
 BY_PIXELS = tuple(name for name, make in METRICS.items() if "/" in make().cost)
 
 Cells = Mapping[tuple[str, str], Figure]
-PRIORS = {"random": random_map, "centred": centred, "box prior": box_prior}
-
-
-@dataclass(frozen=True)
-class Prior:
-    """A map that asks no network, in a method's place."""
-
-    name: str
-
-    diverse: ClassVar[bool] = False
-
-    def __call__(self, problem: Problem) -> list[Explanation]:
-        return PRIORS[self.name](problem)
 
 
 def draw(folder: Path, count: int) -> list[tuple[str, str]]:

@@ -36,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
+from benchmarks.floor import PRIORS  # noqa: E402
 from igos.annotations import known  # noqa: E402
 from igos.config import build_method  # noqa: E402
 from igos.context import Context  # noqa: E402
@@ -125,38 +126,12 @@ def _same(target: Target, seen: Sequence[Target]) -> Target | None:
     return alike[int(iou.argmax())] if iou.max() >= 0.5 else None
 
 
-def random_map(problem: Problem) -> list[Explanation]:
-    maps = [torch.rand(28, 28, generator=g) for g in problem.generators]
-    return [Explanation(m, t, i, "random") for m, t, i in zip(maps, problem.targets, problem.images, strict=True)]
-
-
-def centred(problem: Problem) -> list[Explanation]:
-    """A Gaussian over the picture, whatever the target is."""
-    y, x = torch.meshgrid(torch.linspace(-1, 1, 28), torch.linspace(-1, 1, 28), indexing="ij")
-    heat = torch.exp(-2 * (x**2 + y**2))
-    return [Explanation(heat, t, i, "centred") for t, i in zip(problem.targets, problem.images, strict=True)]
-
-
-def box_prior(problem: Problem) -> list[Explanation]:
-    """A Gaussian over the box: exp(-2 ((x-cx)/w)^2 - 2 ((y-cy)/h)^2)."""
-    made = []
-    for target, image in zip(problem.targets, problem.images, strict=True):
-        assert target.box is not None
-        x1, y1, x2, y2 = target.box.tolist()
-        y = torch.linspace(0, problem.size[0] - 1, 28)[:, None]
-        x = torch.linspace(0, problem.size[1] - 1, 28)[None]
-        near = ((x - (x1 + x2) / 2) / (x2 - x1)) ** 2 + ((y - (y1 + y2) / 2) / (y2 - y1)) ** 2
-        made.append(Explanation(torch.exp(-2 * near), target, image, "box prior"))
-    return made
-
-
 def plans(
     presets: Sequence[str], gradients: Sequence[int], masks: Sequence[int]
 ) -> Iterator[tuple[str, str | None, str | None, Callable[[Problem], list[Explanation]]]]:
     """(method, opt, preset, call), the most telling rows first; gradients and masks: images of IG and of RISE."""
-    yield "random", None, None, random_map
-    yield "centred", None, None, centred
-    yield "box prior", None, None, box_prior
+    for name, prior in PRIORS.items():
+        yield name, None, None, prior
     for n in gradients:
         ig = {"baseline": "blur", "aggregate": "sum_abs", "n_steps": n}
         yield "integrated_gradients", None, None, build_method("IG", ig, {})

@@ -7,6 +7,7 @@ https://arxiv.org/abs/2006.03204): IoU of the boxes x same class x score. There 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detectors.pictures import read_rgb
+from detectors.pictures import read_rgb, to_device
 from detectors.targets import boxes_of, check, overlap
 from igos.types import DETECTION_THRESHOLD, ConfigError, Detections, Geometry, Image, Scorer, Target
+
+
+def read_whole(source: Any, size: tuple[int, int] | None) -> Image:
+    """At size (height, width), or as it is. Raises ImageError."""
+    rgb, path = read_rgb(source)
+    (h0, w0), (h, w) = rgb.shape[:2], size or rgb.shape[:2]
+    pixels = torch.from_numpy(rgb).permute(2, 0, 1).float() / 255
+    if (h, w) != (h0, w0):
+        pixels = F.interpolate(pixels[None], (h, w), mode="bilinear", antialias=True)[0].clamp(0, 1)
+    return Image(pixels, Geometry((h0, w0), (h, w), (h / h0, w / w0)), rgb, path)
 
 
 class BlackBoxAdapter:
@@ -43,14 +54,14 @@ class BlackBoxAdapter:
         self.device = torch.device(device or "cpu")
         self.module = nn.Module()
 
+    @property
+    def reader(self) -> Callable[[Any], Image]:
+        """What reads a picture without the model, so that another process can."""
+        return partial(read_whole, size=self.size)
+
     def read(self, source: str | Path | np.ndarray | Any) -> Image:
         """Raises ImageError."""
-        rgb, path = read_rgb(source)
-        (h0, w0), (h, w) = rgb.shape[:2], self.size or rgb.shape[:2]
-        pixels = torch.from_numpy(rgb).permute(2, 0, 1).to(self.device).float() / 255
-        if (h, w) != (h0, w0):
-            pixels = F.interpolate(pixels[None], (h, w), mode="bilinear", antialias=True)[0].clamp(0, 1)
-        return Image(pixels, Geometry((h0, w0), (h, w), (h / h0, w / w0)), rgb, path)
+        return to_device(self.reader(source), self.device)
 
     def detect(self, image: Image, threshold: float = DETECTION_THRESHOLD) -> list[Target]:
         """Its detections with score >= threshold, best first."""

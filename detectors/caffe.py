@@ -4,14 +4,16 @@ squeezed whatever their aspect, 0..255 less the mean colour.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import PIL.Image
 import torch
 from torch import Tensor, nn
 from torchvision.models import vgg16
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
 from detectors import labels as names_of
@@ -19,9 +21,18 @@ from detectors.checkpoint import load_into, load_state_dict
 from detectors.classifier import ClassifierAdapter
 from detectors.pictures import read_rgb
 from igos.types import ConfigError, Geometry, Image, WeightsError
+from igos.untrusted import load_npz
 
 SIDE, LEAST = 225, 32  # px; https://github.com/DFKI-NLP/pgig resizes to 225, five poolings halve what is there
 MEAN_BGR = (103.939, 116.779, 123.68)  # of 0..255
+
+
+def read_squeezed(source: Any, side: int, interpolation: InterpolationMode) -> Image:
+    """Squeezed to side x side, its aspect ignored. Raises ImageError."""
+    rgb, path = read_rgb(source)
+    h, w = rgb.shape[:2]
+    picture = TF.resize(PIL.Image.fromarray(rgb), [side, side], interpolation=interpolation)
+    return Image(TF.to_tensor(picture), Geometry((h, w), (side, side), (side / h, side / w)), rgb, path)
 
 
 class CaffeAdapter(ClassifierAdapter):
@@ -39,13 +50,9 @@ class CaffeAdapter(ClassifierAdapter):
         mean, std = [m / 255 for m in MEAN_BGR], [1 / 255] * 3
         super().__init__(module, labels, name=name, crop=side, resize=side, mean=mean, std=std, device=device)
 
-    def read(self, source: str | Path | np.ndarray | Any) -> Image:
-        """Squeezed to side x side, its aspect ignored. Raises ImageError."""
-        rgb, path = read_rgb(source)
-        (h, w), side = rgb.shape[:2], self.crop
-        picture = TF.resize(PIL.Image.fromarray(rgb), [side, side], interpolation=self.interpolation)
-        geometry = Geometry((h, w), (side, side), (side / h, side / w))
-        return Image(TF.to_tensor(picture).to(self.device), geometry, rgb, path)
+    @property
+    def reader(self) -> Callable[[Any], Image]:
+        return partial(read_squeezed, side=self.crop, interpolation=self.interpolation)
 
     def _logits(self, pictures: Tensor) -> Tensor:
         return super()._logits(pictures.flip(1))
@@ -87,9 +94,8 @@ def _arrays(path: str | Path, parameters: list[str]) -> dict[str, Tensor]:
     if not Path(path).is_file():
         raise WeightsError(f"{path}: no such file")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = {key: torch.from_numpy(archive[key]).float() for key in archive.files}
-    except Exception as error:  # a damaged file can make numpy's reader raise nearly anything
+        found = {key: torch.from_numpy(a).float() for key, a in load_npz(path).items()}
+    except (OSError, ValueError, TypeError) as error:
         raise WeightsError(f"{path}: damaged or not arrays ({' '.join(str(error).split())})") from None
     keys = [f"arr_{i}" for i in range(len(parameters))]
     if set(found) != set(keys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+import zipfile
 from collections import OrderedDict
 from http.client import HTTPException
 from pathlib import Path
@@ -36,6 +37,7 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what torch has to warn of, the refusal below says
+                _check_stored(path)
                 found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can make the readers raise nearly anything
         raise WeightsError(f"{path}: {_reason(error)}") from None
@@ -45,14 +47,25 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
             break
     if not _is_tensor_dict(found):
         raise WeightsError(f"{path}: not a dict of tensors; save the weights with torch.save(model.state_dict(), ...)")
+    for name, value in found.items():
+        if not _is_whole(value):
+            what = f"{str(value.layout).removeprefix('torch.')} {str(value.dtype).removeprefix('torch.')}"
+            raise WeightsError(f"{path}: {name} {_size(value)} ({what}) does not hold all of its numbers, plain ones")
     return _tidy(found)
 
 
 def load_into(module: nn.Module, state: dict[str, Tensor], path: str | Path) -> None:
-    """Fill the module, every name and shape matching; a WeightsError names the first that do not."""
+    """Fill the module, every name and shape matching; a WeightsError names the first that do not.
+
+    A module on the meta device gets its storage only when they match.
+    """
     state = _with_versions(state, module)
     try:
-        module.load_state_dict(state)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # into a network without storage this only compares names and shapes
+            module.load_state_dict(state)
+        if any(p.is_meta for p in module.parameters()):
+            module.to_empty(device="cpu").load_state_dict(state)
         return check_finite(module, path)
     except RuntimeError as error:
         first = str(error)
@@ -124,6 +137,22 @@ def _is_tensor_dict(found: Any) -> bool:
         and len(found) > 0
         and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items())
     )
+
+
+def _check_stored(path: str | Path) -> None:
+    """torch.save packs nothing: an archive that unpacks to more than its own size is no checkpoint but a bomb."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+        if size > Path(path).stat().st_size + 2**20:  # what is packed is a TorchScript's code, refused by its name
+            raise ValueError(f"it unpacks to {size} bytes, more than the file has")
+
+
+def _is_whole(value: Tensor) -> bool:
+    """A dense tensor of plain numbers that has storage for each of them, and is not one number told to be many."""
+    if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.device.type != "cpu":
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def _widen(value: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,23 @@ from torchvision.transforms import functional as TF
 from detectors import labels as names_of
 from detectors.checkpoint import download, load_into, load_state_dict
 from detectors.fold import fold
-from detectors.pictures import read_rgb
+from detectors.pictures import read_rgb, to_device
 from detectors.targets import check
 from igos.types import CLASS_THRESHOLD, ConfigError, Geometry, Image, Scorer, Target, WeightsError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # heads of GoogLeNet and Inception v3 that only training uses
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")  # names from before dots were banned
+
+
+def read_crop(source: Any, resize: int, crop: int, interpolation: InterpolationMode, antialias: bool | None) -> Image:
+    """The centre crop x crop px of a picture whose short side is resized to `resize` px. Raises ImageError."""
+    rgb, path = read_rgb(source)
+    picture = TF.resize(PIL.Image.fromarray(rgb), [resize], interpolation=interpolation, antialias=antialias)
+    (h0, w0), (w, h) = rgb.shape[:2], picture.size
+    top, left = round((h - crop) / 2), round((w - crop) / 2)
+    pixels = TF.to_tensor(TF.crop(picture, top, left, crop, crop))
+    return Image(pixels, Geometry((h0, w0), (crop, crop), (h / h0, w / w0), (float(-top), float(-left))), rgb, path)
 
 
 class ClassifierAdapter:
@@ -74,20 +84,15 @@ class ClassifierAdapter:
         self._mean = torch.tensor(mean, device=self.device)[:, None, None]
         self._std = torch.tensor(std, device=self.device)[:, None, None]
 
+    @property
+    def reader(self) -> Callable[[Any], Image]:
+        """What reads a picture without the network, so that another process can."""
+        size = {"resize": self.resize, "crop": self.crop}
+        return partial(read_crop, **size, interpolation=self.interpolation, antialias=self.antialias)
+
     def read(self, source: str | Path | np.ndarray | Any) -> Image:
         """Short side resized, centre cropped, as the weights' own transforms do it. Raises ImageError."""
-        rgb, path = read_rgb(source)
-        picture = TF.resize(
-            PIL.Image.fromarray(rgb),
-            [self.resize],
-            interpolation=self.interpolation,
-            antialias=self.antialias,
-        )
-        (h0, w0), (w, h), crop = rgb.shape[:2], picture.size, self.crop
-        top, left = round((h - crop) / 2), round((w - crop) / 2)
-        pixels = TF.to_tensor(TF.crop(picture, top, left, crop, crop)).to(self.device)
-        geometry = Geometry((h0, w0), (crop, crop), (h / h0, w / w0), (float(-top), float(-left)))
-        return Image(pixels, geometry, rgb, path)
+        return to_device(self.reader(source), self.device)
 
     @torch.no_grad()
     def detect(self, image: Image, threshold: float = CLASS_THRESHOLD) -> list[Target]:

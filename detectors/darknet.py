@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from detectors.cfg import Section, as_list, count
+from detectors.cfg import parse_cfg as parse_cfg
 from igos.types import ConfigError, WeightsError
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -40,54 +42,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "yolo": {"new_coords": 0},
 }
 
-Section = dict[str, Any]
-
-
-def parse_cfg(path: str | Path) -> list[Section]:
-    """A .cfg as its sections in order, each with its kind under "type" and values as int, float, list or str.
-
-    Of a key given twice the first counts, as in Darknet.
-    Raises ConfigError for a missing file, text outside any section, or a value without a key.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--cfg {path}: cannot be read as text ({error})") from None
-    sections: list[Section] = []
-    for number, raw in enumerate(text.splitlines(), start=1):
-        line = raw.split("#")[0].split(";")[0].strip()
-        if line.startswith("[") and line.endswith("]"):
-            sections.append({"type": line[1:-1].strip().lower()})
-        elif line:
-            key, equals, value = line.partition("=")
-            if not equals or not key.strip() or not sections:
-                raise ConfigError(f"--cfg {path}, line {number}: expected [section] or key=value, got {line[:60]!r}")
-            sections[-1].setdefault(key.strip(), _value(value.strip()))
-    if not sections or sections[0]["type"] not in ("net", "network"):
-        raise ConfigError(f"--cfg {path}: a network description begins with [net]")
-    return sections
-
-
-def _value(text: str) -> Any:
-    if "," in text:
-        return [_value(t.strip()) for t in text.split(",") if t.strip()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _count(layer: Section, key: str, default: int | None = None) -> int:
-    value = layer[key] if default is None else layer.get(key, default)
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"{key}={value} is not a whole number of at least 1")
-    return value
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+WIDEST = 255  # a kernel's extent, in cells
 
 
 class Darknet(nn.Module):
@@ -119,6 +74,7 @@ class Darknet(nn.Module):
             raise ConfigError(f"--cfg {path}: the [yolo] sections disagree about classes ({sorted(counts)})")
         self.classes = counts.pop()
         self.stride = math.lcm(*strides)
+        self.densest = max(c / s**2 for c, s in zip(channels, strides, strict=True))  # numbers of a map per pixel
         self._used = {j for i, layer in enumerate(self.layers) for j in layer.get("sources", [])}
 
     def _at(self, i: int) -> str:
@@ -133,22 +89,22 @@ class Darknet(nn.Module):
             if layer.get(key, harmless) != harmless:
                 raise ConfigError(f"{self._at(i)}: {key}={layer[key]} is not supported")
         if kind == "convolutional":
-            return self._convolution(i, layer, c, eps), layer["filters"], s * _count(layer, "stride", 1)
+            return self._convolution(i, layer, c, eps), layer["filters"], s * count(layer, "stride", 1)
         if kind == "maxpool":
-            stride = _count(layer, "stride", 1)
-            size = _count(layer, "size", stride)
-            padding = layer.get("padding", size - 1)
+            stride = count(layer, "stride", 1)
+            size = count(layer, "size", stride)
+            padding = count(layer, "padding", size - 1, least=0)
             self._keeps_grid(size, stride, padding)
             return DarknetMaxPool(size, stride, padding), c, s * stride
         if kind == "upsample":
-            stride = _count(layer, "stride", 2)
+            stride = count(layer, "stride", 2)
             if s % stride:
                 raise ValueError(f"stride={stride} enlarges a map of stride {s} beyond the picture")
             return nn.Upsample(scale_factor=stride, mode="nearest"), c, s // stride
         if kind == "dropout":
             return nn.Identity(), c, s
         if kind in ("route", "shortcut"):
-            wanted = _as_list(layer["layers" if kind == "route" else "from"])
+            wanted = as_list(layer["layers" if kind == "route" else "from"])
             layer["sources"] = [j if j >= 0 else i + j for j in wanted]
             if not wanted or any(not 0 <= j < i for j in layer["sources"]):
                 raise ConfigError(f"{self._at(i)} reads layer {wanted}, which does not come before it")
@@ -158,17 +114,17 @@ class Darknet(nn.Module):
                 raise ConfigError(f"{self._at(i)} joins different shapes (channels, stride): {shapes}")
             if kind == "shortcut":
                 return self._activation(i, layer, "linear"), c, s
-            groups, group = _count(layer, "groups", 1), int(layer.get("group_id", 0))
+            groups, group = count(layer, "groups", 1), int(layer.get("group_id", 0))
             if not 0 <= group < groups or any(n % groups for n, _ in shapes):
                 raise ValueError(f"no group {group} of {groups} in {[n for n, _ in shapes]} channels")
             return nn.Identity(), sum(n // groups for n, _ in shapes), shapes[0][1]
         if kind == "yolo":
-            layer["mask"] = _as_list(layer["mask"])
+            layer["mask"] = as_list(layer["mask"])
             layer["stride"], layer["scale_x_y"] = s, float(layer.get("scale_x_y", 1.0))
             pairs = len(torch.tensor(layer["anchors"], dtype=torch.float32).view(-1, 2))
             if any(type(m) is not int or m not in range(pairs) for m in layer["mask"]):
                 raise ValueError(f"mask={layer['mask']} is not among its {pairs} anchors, counted from 0")
-            expected = len(layer["mask"]) * (5 + _count(layer, "classes"))
+            expected = len(layer["mask"]) * (5 + count(layer, "classes"))
             if c != expected:
                 raise ConfigError(f"{self._at(i)} needs {expected} channels, the layer before gives {c}")
             return nn.Identity(), c, s
@@ -177,6 +133,8 @@ class Darknet(nn.Module):
     @staticmethod
     def _keeps_grid(size: int, stride: int, padding: int) -> None:
         """Cells must stay pixels / stride, on which the boxes are laid. padding counts both sides."""
+        if size > WIDEST:
+            raise ValueError(f"a kernel over {size} cells; {WIDEST} are the most")
         if not size - stride <= padding < size:
             raise ValueError(f"size {size}, stride {stride} and padding {padding} do not divide the picture")
 
@@ -187,9 +145,9 @@ class Darknet(nn.Module):
         return ACTIVATIONS[name]()
 
     def _convolution(self, i: int, layer: Section, c: int, eps: float) -> nn.Sequential:
-        size, stride = _count(layer, "size", 1), _count(layer, "stride", 1)
-        dilation = _count(layer, "dilation", 1)
-        padding = (size // 2 if layer.get("pad", 0) else layer.get("padding", 0)) * dilation
+        size, stride = count(layer, "size", 1), count(layer, "stride", 1)
+        dilation = count(layer, "dilation", 1)
+        padding = (size // 2 if layer.get("pad", 0) else count(layer, "padding", 0, least=0)) * dilation
         self._keeps_grid((size - 1) * dilation + 1, stride, 2 * padding)
         norm = bool(layer.get("batch_normalize", 0))
         block = nn.Sequential()
@@ -197,12 +155,12 @@ class Darknet(nn.Module):
             "Conv2d",
             nn.Conv2d(
                 c,
-                _count(layer, "filters"),
+                count(layer, "filters"),
                 size,
                 stride=stride,
                 padding=padding,
                 dilation=dilation,
-                groups=_count(layer, "groups", 1),
+                groups=count(layer, "groups", 1),
                 bias=not norm,
             ),
         )
@@ -296,7 +254,10 @@ class Darknet(nn.Module):
         return self
 
     def load_weights(self, path: str | Path) -> None:
-        """Fill the network from a .weights file. Raises WeightsError unless every float is consumed."""
+        """Fill the network from a .weights file; one on the meta device gets its storage when the two are a pair.
+
+        Raises WeightsError unless every float is consumed.
+        """
         data = np.fromfile(path, dtype=np.uint8)
         version = data[:8].view(np.int32) if data.size >= 8 else None
         if version is None or not (0 <= version[0] < 1000 and 0 <= version[1] < 1000):
@@ -309,6 +270,8 @@ class Darknet(nn.Module):
         wanted = sum(slot.numel() for slot in slots)
         if wanted != len(floats):
             raise WeightsError(f"{path} holds {len(floats)} floats but {self.path} needs {wanted}: not a pair")
+        if any(slot.is_meta for slot in slots):
+            slots = list(self.to_empty(device="cpu")._slots())
         with torch.no_grad():
             for slot, values in zip(slots, floats.split([slot.numel() for slot in slots]), strict=True):
                 slot.copy_(values.view_as(slot))

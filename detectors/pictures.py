@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os.path
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
+import torch
 
-from igos.types import ImageError
+from igos.types import Image, ImageError
 
 MIN_SIDE, MAX_ASPECT = 16, 20
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not EPS: Pillow runs Ghostscript for it
@@ -58,13 +60,19 @@ def read_rgb(source: str | Path | np.ndarray | PIL.Image.Image) -> tuple[np.ndar
     return rgb, path
 
 
+def to_device(image: Image, device: torch.device) -> Image:
+    """The image with its pixels there."""
+    return replace(image, pixels=image.pixels.to(device))
+
+
 def _to_rgb(picture: PIL.Image.Image) -> np.ndarray:
     picture.load()
     picture = PIL.ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I"):
-        grey = np.asarray(picture).astype(np.float64)
-        grey = grey / 257 if picture.mode.startswith("I;16") or grey.max(initial=0) > 255 else grey
-        return np.repeat(np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+        grey = np.asarray(picture)
+        if picture.mode.startswith("I;16") or grey.max(initial=0) > 255:
+            grey = (np.clip(grey, 0, 65535).astype(np.int32) + 128) // 257
+        return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
     if picture.mode == "F":
         raise ValueError("floating-point pixels have no agreed range")
     if picture.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in picture.info:

@@ -7,7 +7,7 @@ softmax. No proposal, threshold, NMS or matching is in the way. Box and mask bra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import maskrcnn_inference, paste_masks_in_image
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image
 
 from detectors import labels as names_of
 from detectors.checkpoint import download, load_into, load_state_dict
 from detectors.fold import fold
-from detectors.pictures import read_rgb
+from detectors.pictures import read_rgb, to_device
 from detectors.regions import cover, proposals_of, pyramid
 from detectors.targets import boxes_of, by_part, check, overlap
 from igos.types import (
@@ -44,6 +45,15 @@ ALIASES = {"m-rcnn": "maskrcnn_resnet50_fpn", "f-rcnn": "fasterrcnn_resnet50_fpn
 HEAD = "roi_heads.box_predictor.cls_score.weight"  # (classes with background, features)
 MIN_SIDE = 32  # px, the coarsest stride
 INSIDE = 0.5  # a pixel whose mask probability is higher belongs to the instance
+
+
+def read_resized(source: Any, transform: GeneralizedRCNNTransform) -> Image:
+    """At the size that a network's transform gives it. Raises ImageError."""
+    rgb, path = read_rgb(source)
+    picture = torch.from_numpy(rgb).permute(2, 0, 1).float() / 255
+    pixels = transform.resize(picture, None)[0].contiguous()
+    (h0, w0), (h, w) = rgb.shape[:2], pixels.shape[1:]
+    return Image(pixels, Geometry((h0, w0), (h, w), (h / h0, w / w0)), rgb, path)
 
 
 class RCNNAdapter:
@@ -77,13 +87,14 @@ class RCNNAdapter:
         self._fold()
         self.module.to(memory_format=torch.channels_last)
 
+    @property
+    def reader(self) -> Callable[[Any], Image]:
+        """What reads a picture without the network, so that another process can."""
+        return partial(read_resized, transform=self.module.transform)
+
     def read(self, source: str | Path | np.ndarray | Any) -> Image:
         """Resized as the network's own transform does it. Raises ImageError."""
-        rgb, path = read_rgb(source)
-        picture = torch.from_numpy(rgb).permute(2, 0, 1).to(self.device).float() / 255
-        pixels = self.module.transform.resize(picture, None)[0].contiguous()
-        (h0, w0), (h, w) = rgb.shape[:2], pixels.shape[1:]
-        return Image(pixels, Geometry((h0, w0), (h, w), (h / h0, w / w0)), rgb, path)
+        return to_device(self.reader(source), self.device)
 
     @torch.no_grad()
     def detect(self, image: Image, threshold: float = DETECTION_THRESHOLD) -> list[Target]:

@@ -6,7 +6,8 @@ no threshold, no NMS, no matching.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 from detectors import labels as names_of
 from detectors.checkpoint import check_finite, load_into, load_state_dict
 from detectors.darknet import BATCH_NORM_EPS, Darknet, parse_cfg
-from detectors.pictures import read_rgb
+from detectors.pictures import read_rgb, to_device
 from detectors.targets import boxes_of, by_part, check, overlap
 from igos import resources
 from igos.types import (
@@ -35,8 +36,25 @@ from igos.types import (
 
 FITS = ("stretch", "letterbox")
 NMS_IOU = 0.45
+MOST_NUMBERS = 2**29  # of the map of one layer
 GREY = 114 / 255  # the letterbox colour YOLOv3-SPP was trained with
 ULTRALYTICS_EPS = 1e-4
+
+
+def read_yolo(source: Any, size: tuple[int, int], fit: str) -> Image:
+    """Stretched or letterboxed to size (height, width). Raises ImageError."""
+    rgb, path = read_rgb(source)
+    (h0, w0), (height, width) = rgb.shape[:2], size
+    h, w = height, width
+    if fit == "letterbox":
+        scale = min(height / h0, width / w0)
+        h, w = max(round(h0 * scale), 1), max(round(w0 * scale), 1)
+    top, left = (height - h) // 2, (width - w) // 2
+    picture = np.full((height, width, 3), GREY, dtype=np.float32)
+    shrunk = PIL.Image.fromarray(rgb).resize((w, h), PIL.Image.Resampling.BILINEAR)
+    picture[top : top + h, left : left + w] = np.asarray(shrunk, dtype=np.float32) / 255
+    geometry = Geometry((h0, w0), (height, width), (h / h0, w / w0), (float(top), float(left)))
+    return Image(torch.from_numpy(picture).permute(2, 0, 1).contiguous(), geometry, rgb, path)
 
 
 class YOLOAdapter:
@@ -63,21 +81,14 @@ class YOLOAdapter:
         module = network.eval().fold().requires_grad_(False)
         self.module = module.to(self.device).to(memory_format=torch.channels_last)
 
+    @property
+    def reader(self) -> Callable[[Any], Image]:
+        """What reads a picture without the network, so that another process can."""
+        return partial(read_yolo, size=self.size, fit=self.fit)
+
     def read(self, source: str | Path | np.ndarray | Any) -> Image:
         """Stretch or letterbox to the network's size. Raises ImageError."""
-        rgb, path = read_rgb(source)
-        (h0, w0), (height, width) = rgb.shape[:2], self.size
-        h, w = height, width
-        if self.fit == "letterbox":
-            scale = min(height / h0, width / w0)
-            h, w = max(round(h0 * scale), 1), max(round(w0 * scale), 1)
-        top, left = (height - h) // 2, (width - w) // 2
-        picture = np.full((height, width, 3), GREY, dtype=np.float32)
-        shrunk = PIL.Image.fromarray(rgb).resize((w, h), PIL.Image.Resampling.BILINEAR)
-        picture[top : top + h, left : left + w] = np.asarray(shrunk, dtype=np.float32) / 255
-        geometry = Geometry((h0, w0), (height, width), (h / h0, w / w0), (float(top), float(left)))
-        pixels = torch.from_numpy(picture).permute(2, 0, 1).contiguous()
-        return Image(pixels.to(self.device), geometry, rgb, path)
+        return to_device(self.reader(source), self.device)
 
     @torch.no_grad()
     def detect(self, image: Image, threshold: float = DETECTION_THRESHOLD) -> list[Target]:
@@ -163,9 +174,11 @@ def picture_size(network: Darknet, input_size: int | None) -> tuple[int, int]:
     size = (network.net.get("height", 416), network.net.get("width", 416))
     if input_size is not None:
         size = (input_size, input_size)
+    where = f"--cfg {network.path}: height x width" if input_size is None else "--input_size"
     if any(not isinstance(side, int) or side <= 0 or side % network.stride for side in size):
-        where = f"--cfg {network.path}: height x width" if input_size is None else "--input_size"
         raise ConfigError(f"{where} {size[0]} x {size[1]}: a multiple of {network.stride} is needed")
+    if network.densest * size[0] * size[1] > MOST_NUMBERS:
+        raise ConfigError(f"{where} {size[0]} x {size[1]}: one layer's map alone would have more than 2^29 numbers")
     return size
 
 
@@ -194,19 +207,20 @@ def load_yolo(
         raise WeightsError(f"{weights}: no such file")
     path = Path(cfg) if cfg is not None else resources.folder("configs") / "yolov3-spp.cfg"
     darknet_file = Path(weights).suffix == ".weights"
-    network = Darknet(parse_cfg(path), path, BATCH_NORM_EPS if darknet_file else ULTRALYTICS_EPS)
+    with torch.device("meta"):  # storage only for a network that fits its weights: a .cfg may tell of any size
+        network = Darknet(parse_cfg(path), path, BATCH_NORM_EPS if darknet_file else ULTRALYTICS_EPS)
     fit = fit or ("letterbox" if own or network.net.get("letter_box", 0) == 1 else "stretch")
     if fit not in FITS:
         raise ConfigError(f"--fit {fit!r} is not one of {', '.join(FITS)}")
     size = picture_size(network, input_size)
-    labels = names_of.choose(names, dataset)
-    if labels is None and network.classes == 80:
-        labels = names_of.coco()
-    labels = labels or [f"class {i}" for i in range(network.classes)]
-    names_of.fit(labels, network.classes, str(names or dataset))
+    asked = names_of.choose(names, dataset)
+    if asked is not None:
+        names_of.fit(asked, network.classes, str(names or dataset))
     if darknet_file:
         network.load_weights(weights)
         check_finite(network, weights)
     else:
         load_into(network, load_state_dict(weights), weights)
+    usual = names_of.coco() if network.classes == 80 else [f"class {i}" for i in range(network.classes)]
+    labels = asked or usual
     return YOLOAdapter(network, labels, name=name, size=size, fit=fit, device=device)

@@ -27,6 +27,7 @@ from igos.types import (
     IgosError,
     Image,
     ImageError,
+    NetworkError,
     NumericsError,
     Problem,
     Score,
@@ -38,8 +39,8 @@ from igos.types import (
 __version__ = "0.1.0"
 __all__ = [
     "BASELINES", "METHODS", "METRICS", "OPTIMIZERS", "Adapter", "ConfigError", "Explanation", "Geometry",
-    "IgosError", "Image", "ImageError", "NumericsError", "Problem", "Score", "Scorer", "Target", "WeightsError",
-    "adapt", "estimate", "explain", "load",
+    "IgosError", "Image", "ImageError", "NetworkError", "NumericsError", "Problem", "Score", "Scorer", "Target",
+    "WeightsError", "adapt", "estimate", "explain", "load",
 ]  # fmt: skip
 
 

@@ -135,11 +135,9 @@ class Album:
 
     def _drawn(self, folder: Path, row: Mapping[str, Any], play: Sequence[Curve]) -> dict[str, Any]:
         """What the page draws: the map, the step at which each cell changes, box and curves."""
-        arrays = read_arrays(folder, row, lambda n: n in ("saliency", "geometry") or n.endswith("_curve"))
-        try:
-            map_, geometry = arrays["saliency"], geometry_of(arrays["geometry"])
-        except KeyError as error:
-            raise ConfigError(f"{folder}/{row['folder']}: holds no {error}; it was made by an older igos") from None
+        needed = ("saliency", "geometry")
+        arrays = read_arrays(folder, row, lambda n: n in needed or n.endswith("_curve"), needed)
+        map_, geometry = arrays["saliency"], geometry_of(arrays["geometry"])
         number = self._picture[row["image"]]
         height, width = geometry.source
         self.pictures[number].setdefault("size", [width, height])

@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from igos.checks import check_arrays
 from igos.files import write_bytes
 from igos.types import ConfigError, Explanation, Geometry
+from igos.untrusted import load_npz
 
 FILE = "explanation.npz"
 OWN = {"saliency", "saliency_source", "geometry", "attribution", "masks", "box"}  # beside <metric>_curve
@@ -25,6 +27,11 @@ Wanted = Callable[[str], bool]
 
 def every(name: str) -> bool:
     return True
+
+
+def kept(name: str) -> bool:
+    """All that does not follow from the rest."""
+    return name != "saliency_source"
 
 
 def write_arrays(folder: str | Path, e: Explanation) -> None:
@@ -57,11 +64,11 @@ def packed(e: Explanation, source: bool = True) -> bytes:
 def unpacked(path: Path, wanted: Wanted = every) -> dict[str, np.ndarray]:
     """The arrays `wanted` by name. Raises ConfigError if the file is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return with_source({name: file[name] for name in file.files if needed(name, wanted)}, wanted)
+        arrays = load_npz(path, lambda name: needed(name, wanted))
+        return with_source(arrays, wanted)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: damaged ({error})") from None
 
 
@@ -71,7 +78,8 @@ def needed(name: str, wanted: Wanted) -> bool:
 
 
 def with_source(arrays: dict[str, np.ndarray], wanted: Wanted) -> dict[str, np.ndarray]:
-    """The wanted arrays; a saliency_source that was not stored is made."""
+    """The wanted arrays; a saliency_source that was not stored is made. Raises ValueError for what no run writes."""
+    check_arrays(arrays)
     if wanted("saliency_source") and "saliency_source" not in arrays and {"saliency", "geometry"} <= arrays.keys():
         map_ = geometry_of(arrays["geometry"]).map_to_source(torch.from_numpy(arrays["saliency"]))
         arrays["saliency_source"] = map_.numpy()

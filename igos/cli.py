@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from igos.commands import COMMANDS
+from igos.scorer import out_of_memory
 from igos.types import IgosError
 
 
@@ -29,6 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (MemoryError, RuntimeError) as error:
+        if "--debug" in words or not out_of_memory(error):
+            raise
+        print("igos: out of memory; take smaller pictures, --input_size or --batch", file=sys.stderr)
+        return 2
     except OSError as error:
         if "--debug" in words:
             raise

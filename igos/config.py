@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
-
-import yaml
 
 from igos.methods import ALIASES, METHODS, default_score, needs_patterns, needs_references, needs_statistics
 from igos.metrics import DEFAULT_METRICS, METRICS
@@ -15,6 +14,7 @@ from igos.optim import OPTIMIZERS
 from igos.presets import RUN_TYPES, Run, coerce, lookup, memory_size, normalise, pick_preset, settings_of
 from igos.targets import Selector
 from igos.types import ConfigError
+from igos.untrusted import load_yaml
 
 METHOD_FLAGS = ("opt", "form", "size", "iterations", "ig_iter", "alpha", "L1", "L2", "layer")
 IN_UNIT = ("threshold", "init_val")
@@ -30,8 +30,10 @@ POSITIVE = (
     "iterations",
     "ig_iter",
     "size",
+    "workers",
 )
 
+MOST = {"input_size": 8192, "size": 2048, "threads": 1024}  # beyond what a memory holds or a machine has
 
 NEEDS = {
     "references": (needs_references, "compares with other pictures; exp_grad and gradient_shap do"),
@@ -88,6 +90,8 @@ def _resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
     asked = coerce("set", flags.get("set") or [], list[str])
     values["set"] = [*coerce("set", preset.get("set") or [], list[str]), *asked]
     _check(values)
+    if values.get("dataset") and values.get("annotations") and not values.get("target"):
+        values["target"] = "gt"
     name = lookup(values.get("method", "iGOS++"), METHODS, "method", ALIASES)
     metric_names = [lookup(m, [*METRICS, "none"], "metric") for m in values.get("metrics") or _usual_metrics(values)]
     if "none" in metric_names and len(metric_names) > 1:
@@ -187,8 +191,8 @@ def _key_value(item: str) -> tuple[str, Any]:
     if not equals or not key:
         raise ConfigError(f"--set {item!r}: expected KEY=VALUE")
     try:
-        return key, yaml.safe_load(text)
-    except yaml.YAMLError:
+        return key, load_yaml(text)
+    except ValueError:
         raise ConfigError(f"--set {item!r}: the value cannot be read") from None
 
 
@@ -205,13 +209,26 @@ def _check(values: Mapping[str, Any]) -> None:
         if values.get(key) is not None and not 0 <= values[key] <= 1:
             raise ConfigError(f"--{key} must lie in [0,1], got {values[key]:g}")
     for key in POSITIVE:
-        least = 2 if key == "size" else 1
-        if values.get(key) is not None and values[key] < least:
-            raise ConfigError(f"--{key} must be at least {least}, got {values[key]}")
+        least, most = 2 if key == "size" else 1, MOST.get(key, math.inf)
+        if values.get(key) is not None and not least <= values[key] <= most:
+            bound = f"at least {least}" if values[key] < least else f"at most {most}"
+            raise ConfigError(f"--{key} must be {bound}, got {values[key]}")
     start, end = values.get("start_index") or 1, values.get("end")
     if end is not None and end <= start:
         raise ConfigError(f"--end {end} ends before --start_index {start}: the picture of that number is not taken")
     memory_size(values.get("max_memory"))
+    for key in ("timeout", "num_cpus"):
+        if values.get(key) is not None and values[key] <= 0:
+            raise ConfigError(f"--{key} must be above 0, got {values[key]:g}")
+    for key in ("num_gpus", "readers"):
+        if values.get(key) is not None and values[key] < 0:
+            raise ConfigError(f"--{key} must be at least 0, got {values[key]:g}")
+    part = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", values.get("shard") or "1/1")
+    if part is None or not 1 <= int(part[1]) <= int(part[2]):
+        raise ConfigError(f"--shard {values['shard']}: i/n is needed with 1 <= i <= n, such as 3/8")
+    for key in ("num_cpus", "num_gpus"):
+        if values.get(key) is not None and values.get("engine") != "ray":
+            raise ConfigError(f"--{key} is of no use without --engine ray")
     if not 0 <= values.get("manual_seed", 0) < 2**63:
         raise ConfigError(f"--manual_seed must lie in [0, 2^63), got {values['manual_seed']}")
 

@@ -17,6 +17,7 @@ from igos.types import Adapter, ConfigError, Image, ImageError
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.", re.IGNORECASE)  # ImageNet's validation pictures, from 1
 EVERY = range(1, sys.maxsize)
+DEVICE = re.compile("con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)  # names that Windows keeps for itself
 
 
 def find_pictures(
@@ -100,9 +101,10 @@ def unique(name: str, taken: set[str]) -> str:
 
 
 def safe_name(name: str, longest: int = 60) -> str:
-    """Letters, digits, - _ + and inner dots only: never a path, never hidden, never empty."""
-    kept = "".join(c if c.isalnum() or c in "-_+." else "_" for c in name).strip("._")
-    return kept[:longest] or "unnamed"
+    """Letters, digits, - _ + and inner dots only: never a path, never hidden, never empty, never a device's."""
+    kept = "".join(c if c.isalnum() or c in "-_+." else "_" for c in name).strip("._")[:longest].rstrip(".")
+    stem, dot, rest = kept.partition(".")
+    return f"{stem}_{dot}{rest}" if DEVICE.fullmatch(stem) else kept or "unnamed"
 
 
 class Images:

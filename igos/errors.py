@@ -21,3 +21,7 @@ class ImageError(IgosError):
 
 class NumericsError(IgosError):
     """A computation that left the finite numbers."""
+
+
+class NetworkError(IgosError):
+    """A network that raised, hung or died on a picture."""

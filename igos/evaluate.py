@@ -19,10 +19,12 @@ from igos.arrays import packed
 from igos.config import Plan
 from igos.data import safe_name
 from igos.extras import NOTHING, Extras, extras_of
+from igos.jobs import Job, Picture, explain_group, grouped, look, places
 from igos.metrics import METRICS
+from igos.presets import WHERE
 from igos.problem import views
 from igos.results import RunFolder, read_arrays, restored
-from igos.run import Job, Picture, bar, explain_group, grouped, pictures
+from igos.run import all_failed, bar, check
 from igos.tables import label
 from igos.truth import iou, source_box
 from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Target
@@ -33,7 +35,7 @@ SAME_BOX = 0.9  # the IoU above which a detection is the one that a row tells of
 def settings(plans: Sequence[Plan], saved: str | None = None) -> dict[str, Any]:
     """What must be the same where a folder is gone on with; as a preset it names each method's settings."""
     values = plans[0].as_preset()
-    for key in ("method", "methods", "device", "threads", "batch", "max_memory"):
+    for key in ("method", "methods", *WHERE):
         values.pop(key, None)
     methods: dict[str, dict[str, Any]] = {}
     for plan in plans:
@@ -67,9 +69,45 @@ def evaluate(
             for plan, group in waiting:
                 shown.set_postfix_str(plan.method.name)
                 with _named(plan):
-                    explanations, _ = explain_group(plan, adapter, picture, group, needed[plan.label])
+                    explanations, _ = explain_group(plan, adapter, group, needed[plan.label], answers=picture.answers)
                 _keep(folder, group, explanations)
                 shown.update(len(group))
+
+
+def pictures(
+    plan: Plan,
+    adapter: Adapter,
+    folder: RunFolder,
+    found: Sequence[tuple[str, str]],
+    judge: Adapter | None = None,
+) -> Iterator[Picture]:
+    """The pictures (path, name) in which there is something to explain; of the others each becomes a row.
+
+    Raises, at the end, ImageError or ConfigError when none could be read or held the target asked for.
+    """
+    config, selector = plan.run, plan.selector
+    check(plan, adapter)
+    failures: list[IgosError] = []
+    for path, name in found:
+        try:
+            image = adapter.read(path)
+        except ImageError as error:
+            failures.append(error)
+            folder.add({"image": path, "status": "unreadable", "error": str(error)})
+            continue
+        truths = selector.concerned(known(path, config.annotations, image.geometry.source))
+        targets, seen, _ = look(plan, adapter, image, truths)
+        if not targets:
+            why = f"{path}: nothing to explain among {seen}"
+            if selector.kind not in ("", "all"):
+                failures.append(ConfigError(f"--target {config.target}: {why}"))
+            folder.add({"image": path, "status": "skipped", "error": why})
+            continue
+        seen_too = views(judge, image, targets, config.batch) if judge else [None] * len(targets)
+        each = zip(targets, places(name, targets), seen_too, strict=True)
+        yield Picture(image, [Job(t, None, place, image, truths, view) for t, place, view in each])
+    if found and len(failures) == len(found):
+        raise all_failed(failures)
 
 
 def reuse(
@@ -111,7 +149,7 @@ def reuse(
                 for group in grouped(waiting):
                     kept = [_restored(saved, maps[j.folder], j.target, image) for j in group]
                     with _named(plan):
-                        explanations, _ = explain_group(plan, adapter, picture, group, needed[plan.label], kept)
+                        explanations, _ = explain_group(plan, adapter, group, needed[plan.label], kept, picture.answers)
                     _keep(folder, group, explanations)
                 shown.update(len(picture.jobs))
     if missing and len(missing) == sum(map(len, by_picture.values())):
@@ -126,12 +164,12 @@ def _saved(
     targets = list({id(t): t for _, t in pairs}.values())
     seen = views(judge, image, targets, run.batch) if judge else [None] * len(targets)
     view = {id(t): v for t, v in zip(targets, seen, strict=True)}
-    truths = known(image.path, run.annotations) if image.path else []
+    truths = known(image.path, run.annotations, image.geometry.source) if image.path else []
     answers: dict[Any, np.ndarray] = {}
     for name, plan in plans.items():
         own = [(r, t) for r, t in pairs if label(r) == name]
-        jobs = [Job(t, r["start"], r["folder"], view[id(t)]) for r, t in own]
-        yield plan, Picture(image, truths, jobs, 0.0, answers), {r["folder"]: r for r, _ in own}
+        jobs = [Job(t, r["start"], r["folder"], image, truths, view[id(t)]) for r, t in own]
+        yield plan, Picture(image, jobs, answers), {r["folder"]: r for r, _ in own}
 
 
 def _extras(plans: Sequence[Plan], adapter: Adapter) -> dict[str, Extras]:
@@ -188,7 +226,7 @@ def _same(row: Mapping[str, Any], seen: Sequence[Target], image: Image) -> int |
 
 def _restored(saved: str | Path, row: Mapping[str, Any], target: Target, image: Image) -> Explanation:
     """The saved explanation with the method's own figures; those of metrics are found anew."""
-    e = restored(row, read_arrays(saved, row), target, image)
+    e = restored(row, read_arrays(saved, row, needed=["saliency"]), target, image)
     return replace(e, scores=tuple(s for s in e.scores if s.name not in METRICS))
 
 

@@ -8,9 +8,7 @@ fiftyone    the PNGs, and samples.json with what fiftyone.Sample, Detection and 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +17,13 @@ import torch
 from pycocotools import mask
 
 from igos.data import unique
-from igos.files import write_bytes
+from igos.files import whole_folder, write_bytes
 from igos.ops import top_area
 from igos.report import grey_png
 from igos.results import place, read_arrays, read_rows
 from igos.types import ConfigError
 
+MAP = "saliency_source"
 KEPT = ("score", "method", "opt", "start", "status", "deletion", "insertion")
 
 
@@ -63,14 +62,14 @@ def coco(run: Path, out: Path) -> int:
 
 def png(run: Path, out: Path) -> int:
     """A grey PNG for each explanation in the folder `out`, at the explanation's own place. Answers their number."""
-    with _whole(out) as folder:
+    with whole_folder(out) as folder:
         return sum(1 for _ in _pngs(run, folder))
 
 
 def fiftyone(run: Path, out: Path) -> int:
     """maps/ and samples.json in the folder `out`; maps relative to `out`. Answers their number."""
     samples: dict[str, dict[str, Any]] = {}
-    with _whole(out) as folder:
+    with whole_folder(out) as folder:
         for row, map_, name in _pngs(run, folder / "maps"):
             path = str(Path(row["image"]).resolve())
             sample = samples.setdefault(path, {"filepath": path, "detections": [], "heatmaps": {}})
@@ -93,7 +92,7 @@ def explanations(run: Path) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
     if not rows:
         raise ConfigError(f"{run}: holds no explanation")
     for row in rows:
-        yield row, read_arrays(run, row, lambda name: name == "saliency_source")["saliency_source"]
+        yield row, read_arrays(run, row, MAP.__eq__, [MAP])[MAP]
 
 
 def _pngs(run: Path, out: Path) -> Iterator[tuple[Mapping[str, Any], np.ndarray, str]]:
@@ -101,17 +100,6 @@ def _pngs(run: Path, out: Path) -> Iterator[tuple[Mapping[str, Any], np.ndarray,
         name = f"{place(run, row).relative_to(run.resolve())}.png"
         write_bytes(out / name, grey_png(torch.from_numpy(map_)))
         yield row, map_, name
-
-
-@contextmanager
-def _whole(out: Path) -> Iterator[Path]:
-    """A folder under another name, which becomes `out` when the block ends well, and else is gone."""
-    made = out.with_name(f".{out.name}.tmp")
-    try:
-        yield made
-        made.rename(out)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 def _field(row: Mapping[str, Any]) -> str:

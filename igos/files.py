@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import platform
+import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from igos.errors import ConfigError
 
@@ -29,10 +33,45 @@ def whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder under another name, which becomes `out` when the block ends well, and else is gone."""
+    made = out.with_name(f".{out.name}.tmp")
+    shutil.rmtree(made, ignore_errors=True)
+    try:
+        yield made
+        made.rename(out)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """All of the file or nothing of it."""
     with whole(path) as temporary:
         temporary.write_bytes(data)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What cannot be written into the run's folder is told in one line, as a ConfigError."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"--output {folder}: cannot be written ({error.strerror or error})") from error
+
+
+def append(path: Path, row: Mapping[str, Any]) -> None:
+    """A line of JSON, whole or not at all."""
+    line = (json.dumps(row, allow_nan=False) + "\n").encode()
+    with open(path, "ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            written = file.write(line)
+            if written != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(before)
+            raise
 
 
 class Lock:

@@ -73,6 +73,15 @@ def gaussian_blur(x: Tensor, kernel: int, sigma: float) -> Tensor:
     return _separable(_blur_matrix(height, kernel, sigma), x, _blur_matrix(width, kernel, sigma))
 
 
+def grained(white: Tensor, sigma: float) -> Tensor:
+    """White noise (..., H, W) of spread 1, blurred by a Gaussian of sigma pixels (0: not) and still of spread 1."""
+    if sigma <= 0:
+        return white
+    rows, columns = (_blur_matrix(n, 2 * round(2 * sigma) + 1, sigma) for n in white.shape[-2:])
+    spread = rows.norm(dim=1)[:, None] * columns.norm(dim=1)
+    return _separable(rows, white, columns) / spread.to(white)
+
+
 class Blend:
     """a + v*(b - a) of pictures a, b (K,3,H,W), for the rows and weights v (n,H,W) asked for.
 

@@ -10,13 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -27,6 +25,7 @@ from igos.methods.pattern import FIT
 from igos.methods.substitute import substitutable
 from igos.patterns import Pattern
 from igos.types import Adapter, ConfigError, WeightsError
+from igos.untrusted import load_json, load_npz
 
 FORMAT = "igos-patterns-1"
 OFF = 0.05  # how far the middle unit's w . a may lie from 1 before it is restored
@@ -73,10 +72,11 @@ def _own(adapter: Adapter, path: str | Path) -> dict[str, Tensor]:
         with safe_open(str(path), framework="pt") as f:
             metadata = f.metadata() or {}
             found = {n: f.get_tensor(n) for n in f.keys()}  # noqa: SIM118
-        facts: dict[str, Any] = json.loads(metadata["layers"]) if metadata.get("format") == FORMAT else {}
+        facts: Any = load_json(metadata["layers"]) if metadata.get("format") == FORMAT else {}
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise WeightsError(f"{path}: damaged ({' '.join(str(error).split())})") from None
-    if not facts or facts.keys() != found.keys():
+    told = isinstance(facts, dict) and all(isinstance(fact, dict) for fact in facts.values())
+    if not facts or not told or facts.keys() != found.keys():
         raise WeightsError(f"{path}: not a file of patterns; make one: {FIT}")
     layers, of = substitutable(adapter.module), metadata.get("model", "another model")
     shared = [n for n in found if n in layers]
@@ -95,9 +95,9 @@ def _own(adapter: Adapter, path: str | Path) -> dict[str, Tensor]:
 def _published(adapter: Adapter, path: str | Path) -> dict[str, Tensor]:
     """A_i of the i-th layer; those of dense layers are (inputs, outputs)."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {n: torch.from_numpy(archive[n]) for n in archive.files if re.fullmatch(r"A_\d+", n)}
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile, EOFError) as error:
+        found = load_npz(path, lambda name: bool(re.fullmatch(r"A_\d+", name)))
+        arrays = {name: torch.from_numpy(a) for name, a in found.items()}
+    except (OSError, ValueError, TypeError) as error:
         raise WeightsError(f"{path}: damaged ({' '.join(str(error).split())})") from None
     layers = substitutable(adapter.module)
     if set(arrays) != {f"A_{i}" for i in range(len(layers))}:

@@ -143,7 +143,7 @@ def fit(adapter: Adapter, images: Iterable[Image]) -> dict[str, Pattern]:
         with estimator:
             targets = adapter.detect(image)
         estimator.end_pass()
-        if targets and not checked:
+        if not checked and (targets := targets or adapter.detect(image, 0.0)):
             with Substitute(adapter.module, weights):
                 adapter.scorer(targets[:1])(image.pixels[None, None])
             checked = True

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-import yaml
-
 from igos import resources
 from igos.data import EVERY, find_pictures
 from igos.methods import ALIASES, METHODS
@@ -22,6 +20,13 @@ from igos.metrics import DEFAULT_METRICS
 from igos.optim import OPTIMIZERS
 from igos.scorer import PRECISIONS
 from igos.types import PARTS, SCORES, ConfigError
+from igos.untrusted import is_file_name, load_yaml
+
+LAYOUTS = ("folders", "shards")
+WHERE = (  # flags that say where and how a run is done, and decide nothing of its results
+    "device", "threads", "batch", "max_memory", "mix_images", "engine", "workers", "timeout", "readers", "num_cpus",
+    "num_gpus",
+)  # fmt: skip
 
 
 def _flag(help: str, default: Any = None, **more: Any) -> Any:
@@ -101,6 +106,23 @@ class Run:
     precision: str = _flag(
         "of the network while it explains; figures are always float32", "float32", choices=tuple(PRECISIONS)
     )
+    mix_images: bool = _flag("let objects of several pictures share a batch, where their sizes agree", False)
+    layout: str = _flag(
+        "folders, with pictures; or shards: explanations by the thousand in one file, for big runs",
+        "folders",
+        choices=LAYOUTS,
+    )
+    shard: str | None = _flag("i/n: only the i-th of n parts of the pictures, for `igos merge` to join")
+    engine: str = _flag(
+        "local: this machine; ray: the Ray cluster that this machine belongs to, or one of its own",
+        "local",
+        choices=("local", "ray"),
+    )
+    workers: int | None = _flag("networks at work at the same time, each in a process of its own; this process alone")
+    timeout: float | None = _flag("seconds without an answer after which a network is ended and its picture left out")
+    readers: int | None = _flag("processes per network that read and blur pictures ahead; a thread of its own")
+    num_cpus: float | None = _flag("CPUs of each worker of --engine ray; as many as its threads")
+    num_gpus: float | None = _flag("GPUs of each worker of --engine ray; 1 where there are any")
     set: list[str] = _flag("KEY=VALUE: any setting of the method or of a metric (metric.KEY too)", ())
     config: str | None = _flag("preset: a name in configs/, or a YAML file such as an earlier run.yaml")
 
@@ -169,11 +191,14 @@ def coerce(key: str, value: Any, hint: Any) -> Any:
             return int(value)
         if kind is float and not isinstance(value, bool) and math.isfinite(float(value)):
             return float(value)
-        if kind is str and isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        plain = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+        if kind is str and plain and is_file_name(str(value)):
             return str(value)
         if getattr(kind, "__origin__", None) is list:
             items = value if isinstance(value, (list, tuple)) else [value]
             parts = [str(item) for item in items]
+            if not all(map(is_file_name, parts)):
+                raise ValueError
             if key not in ("data", "set"):
                 parts = [p for part in parts for p in part.replace(",", " ").split()]
             return parts
@@ -193,13 +218,15 @@ def read_preset(name: str) -> dict[str, Any]:
             raise ConfigError(f"--config {name}: no such file")
         path = known[lookup(Path(stem).name, known, "preset")]
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        values = load_yaml(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
         raise ConfigError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"--config {path}: expected keys and values, got {type(values).__name__}")
     for key in values:
-        if key == "config" or (key not in RUN_TYPES and key not in ("methods", "published", "record", "results")):
+        if key == "config" or (
+            key not in RUN_TYPES and key not in ("methods", "published", "record", "results", "weights")
+        ):
             near = difflib.get_close_matches(str(key), RUN_TYPES, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(RUN_TYPES)}, methods"
             raise ConfigError(f"--config {path}: unknown key {key!r}; {hint}")

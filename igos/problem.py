@@ -27,9 +27,10 @@ LARGEST_BATCH = 64  # pictures in one call; no network gets faster per picture b
 
 def make_problem(
     adapter: Adapter,
-    image: Image,
+    image: Image | Sequence[Image],
     targets: Sequence[Target],
     *,
+    blurred: Tensor | None = None,
     score: str = "prob",
     seed: int = 0,
     batch: int | None = None,
@@ -39,20 +40,24 @@ def make_problem(
     start_masks: Tensor | None = None,
     extras: Extras = NOTHING,
 ) -> Problem:
-    """One image and K targets (a target may stand several times, once per start) as a Problem.
+    """K targets (a target may stand several times, once per start) of one image, or each of its own, as a Problem.
 
     A network call takes `batch` pictures, by default what suits the model, fewer where those would keep more than
     max_memory bytes; where that is None a device with memory of its own is filled to half of what is free. extras: what
-    the method needs beside.
+    the method needs beside. blurred (K,3,H,W) is the baseline, if it is made already.
     Raises ConfigError for a target that cannot be scored, such as a box without area or outside of the picture.
     """
-    check_boxes(targets, image)
     k = len(targets)
-    x = image.pixels.expand(k, -1, -1, -1)
-    picture = hashlib.sha256(image.pixels.cpu().numpy().tobytes()).hexdigest()
+    images = [image] * k if isinstance(image, Image) else list(image)
+    same = all(i is images[0] for i in images)
+    for target, each in zip(targets, images, strict=True):
+        check_boxes([target], each)
+    x = images[0].pixels.expand(k, -1, -1, -1) if same else torch.stack([i.pixels for i in images])
+    each_once = {id(i): i for i in images}
+    hashes = {n: hashlib.sha256(i.pixels.cpu().numpy().tobytes()).hexdigest() for n, i in each_once.items()}
     generators = []
-    for target, start in zip(targets, starts or [None] * k, strict=True):
-        key = f"{seed}|{picture}|{target.label}|{target.index}|{target.part}|{start}"
+    for target, each, start in zip(targets, images, starts or [None] * k, strict=True):
+        key = f"{seed}|{hashes[id(each)]}|{target.label}|{target.index}|{target.part}|{start}"
         generators.append(torch.Generator().manual_seed(_digest(key)))
     scorer = adapter.scorer(targets, score, batch)
     scorer.precision = PRECISIONS[precision]
@@ -63,19 +68,19 @@ def make_problem(
         scorer.fit(x[:1], free / 2, LARGEST_BATCH)
     return Problem(
         x=x,
-        x0=baseline("blur", x),
+        x0=baseline("blur", x) if blurred is None else blurred,
         score=scorer,
         targets=targets,
         generators=generators,
-        images=[image] * k,
+        images=images,
         start=start_masks,
         starts=starts,
-        references=extras.references(image) if extras.references else None,
+        references=extras.references(images[0]) if extras.references else None,
         detect=adapter.detections,
         patterns=extras.patterns,
         statistics=extras.statistics,
         probability=adapter.scorer(targets, "prob", batch) if score != "prob" else None,
-        picture_seed=_digest(f"{seed}|{picture}"),
+        picture_seed=_digest(f"{seed}|{hashes[id(images[0])]}"),
     )
 
 

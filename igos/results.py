@@ -30,7 +30,8 @@ import yaml
 from igos import arrays as stored
 from igos.arrays import Wanted, every
 from igos.arrays import write_arrays as write_arrays
-from igos.files import Lock, write_bytes
+from igos.checks import checked
+from igos.files import Lock, append, write_bytes, writing
 from igos.rows import ROW_KEYS as ROW_KEYS
 from igos.rows import plain
 from igos.rows import restored as restored
@@ -38,9 +39,10 @@ from igos.rows import row as row
 from igos.shards import SIZE, Shards
 from igos.tally import Tally
 from igos.types import ConfigError
+from igos.untrusted import load_json, load_yaml
 
 RUN_FILES = ("run.yaml", "manifest.jsonl", "results.jsonl", "results.csv", "results.parquet")
-LAYOUTS = ("folders", "shards")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class RunFolder:
@@ -48,7 +50,8 @@ class RunFolder:
     process works in it.
 
     resume: settings as for write_run; a folder that holds a run of just these is gone on with: rows whose files are
-    whole are kept, the others are to be made again, and so are those with a status of `retry`. layout: one of LAYOUTS.
+    whole are kept, the others are to be made again, and so are those with a status of `retry`. layout: folders or
+    shards.
     """
 
     def __init__(
@@ -84,13 +87,13 @@ class RunFolder:
             raise ConfigError(f"--output {self.path}: this folder cannot be written ({reason})") from None
 
     def _reopen(self, values: Mapping[str, Any], retry: Sequence[str]) -> None:
-        there, now = read_run(self.path), yaml.safe_load(_yaml(values))
+        there, now = read_run(self.path), load_yaml(_yaml(values))
         keys = [k for k in {**there, **now} if k != "record" and there.get(k) != now.get(k)]
         if keys:
             told = "; ".join(f"{k}: {there.get(k)} there, {now.get(k)} now" for k in keys)
             raise ConfigError(f"--output {self.path}: holds a run with other settings ({told}); choose a new folder")
-        for name in ("results.csv", "results.parquet"):
-            (self.path / name).unlink(missing_ok=True)
+        for file in (*self.path.glob("results.[cp]*"), *self.path.glob(".*.tmp"), *self.path.glob("shards/.*.tmp")):
+            file.unlink(missing_ok=True)
         held: set[str] = set()
         if self.shards is not None:
             self.damaged += self.shards.open()
@@ -124,7 +127,8 @@ class RunFolder:
         return {r["folder"] for r in self.rows if r["folder"]} | (self.shards.held if self.shards else set())
 
     def write_run(self, values: Mapping[str, Any]) -> None:
-        write_bytes(self.path / "run.yaml", _yaml(values).encode())
+        with writing(self.path):
+            write_bytes(self.path / "run.yaml", _yaml(values).encode())
 
     def write_json(self, name: str, values: Any) -> None:
         write_bytes(self.path / name, (json.dumps(values, indent=1) + "\n").encode())
@@ -133,14 +137,15 @@ class RunFolder:
         """An explanation: the bytes of explanation.npz, other files by their path in the run's folder, and last the
         row, which says that they are whole.
         """
-        try:
+        with writing(self.path):
+            if (self.path / row["folder"]).exists():  # of a run that was killed, or damaged
+                shutil.rmtree(self.path / row["folder"], ignore_errors=True)
             for name, content in (files or {}).items():
                 write_bytes(self.path / name, content)
             write_bytes(self.path / row["folder"] / stored.FILE, data)
-            self.add({**row, "crc32": zlib.crc32(data)})
+        self.add({**row, "crc32": zlib.crc32(data)})
+        with writing(self.path):
             self._pack(SIZE)
-        except OSError as error:
-            raise ConfigError(f"--output {self.path}: cannot be written ({error.strerror or error})") from error
 
     def _pack(self, least: int) -> None:
         """Take the finished explanations into a shard, if there are at least so many."""
@@ -149,7 +154,7 @@ class RunFolder:
         done = [r for r in self.rows if r["folder"]]
         if len(done) < least:
             return
-        self.shards.write(done, [stored.unpacked(self.path / r["folder"] / stored.FILE) for r in done])
+        self.shards.write(done, [stored.unpacked(self.path / r["folder"] / stored.FILE, stored.kept) for r in done])
         self.rows = [r for r in self.rows if not r["folder"]]
         self._write_rows()
         for each in done:
@@ -158,7 +163,8 @@ class RunFolder:
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one row to results.jsonl; NaN and inf become null."""
         full = {key: plain(row.get(key)) for key in (*ROW_KEYS, *(k for k in row if k not in ROW_KEYS))}
-        append(self.path / "results.jsonl", full)
+        with writing(self.path):
+            append(self.path / "results.jsonl", full)
         self.rows.append(full)
         self.tally.add(full)
 
@@ -179,16 +185,18 @@ class RunFolder:
         columns = list(dict.fromkeys(k for row in rows for k in row)) or list(keys)
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
-        write_bytes(self.path / name, text.getvalue().encode(errors="backslashreplace"))
+        writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
+        with writing(self.path):
+            write_bytes(self.path / name, text.getvalue().encode(errors="backslashreplace"))
 
     def finish(self) -> None:
         """Write results.csv from the rows so far, boxes as four numbers between spaces; of shards results.parquet."""
         if self.shards is not None:
-            self._pack(1)
-            self.shards.finish(self.path / "results.parquet", self.rows)
+            with writing(self.path):
+                self._pack(1)
+                self.shards.finish(self.path / "results.parquet", self.rows)
             return
-        boxes = (" ".join(f"{v:g}" for v in row.get("box") or ()) for row in self.rows)
+        boxes = (" ".join(f"{v + 0.0:g}" for v in row.get("box") or ()) for row in self.rows)  # no -0
         rows = [{**row, "box": box} for row, box in zip(self.rows, boxes, strict=True)]
         self.write_csv("results.csv", rows, ROW_KEYS)
 
@@ -205,20 +213,6 @@ class RunFolder:
                 folder.rmdir()
             except OSError:
                 return
-
-
-def append(path: Path, row: Mapping[str, Any]) -> None:
-    """A line of JSON, whole or not at all."""
-    line = (json.dumps(row, allow_nan=False) + "\n").encode()
-    with open(path, "ab", buffering=0) as file:
-        before = file.tell()
-        try:
-            written = file.write(line)
-            if written != len(line):
-                raise OSError(28, "no space left on the device")
-        except OSError:
-            file.truncate(before)
-            raise
 
 
 def read_rows(folder: str | Path) -> list[dict[str, Any]]:
@@ -244,36 +238,43 @@ def _json_rows(folder: Path, strict: bool = True) -> Iterator[dict[str, Any]]:
         raise ConfigError(f"{folder}: holds no results.jsonl; is it the folder of a run?") from None
     for n, line in enumerate(lines if lines != [""] else []):
         try:
-            row = json.loads(line)
-            if strict or isinstance(row, dict):
-                yield row if strict else {**dict.fromkeys(ROW_KEYS), **row}
-        except json.JSONDecodeError:
-            if strict and n < len(lines) - 1:
-                raise ConfigError(f"{path}, line {n + 1}: damaged") from None
+            row = checked(load_json(line), whole=strict)
+        except ValueError as error:
+            if strict and (n < len(lines) - 1 or not isinstance(error, json.JSONDecodeError)):
+                raise ConfigError(f"{path}, line {n + 1}: damaged ({error})") from None
+        else:
+            yield {**dict.fromkeys(ROW_KEYS), **row}
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:
     """The settings of a run's folder, its run.yaml. Raises ConfigError without any."""
     path = Path(folder) / "run.yaml"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = load_yaml(path.read_text(encoding="utf-8"))
     except OSError:
         raise ConfigError(f"{folder}: holds no run.yaml; is it the folder of a run?") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: damaged ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: damaged (no keys and values)")
     return values
 
 
-def read_arrays(run: str | Path, row: Mapping[str, Any], wanted: Wanted = every) -> dict[str, np.ndarray]:
+def read_arrays(
+    run: str | Path, row: Mapping[str, Any], wanted: Wanted = every, needed: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
     """The arrays of the explanation that a row of the run tells of, or those `wanted` by name (igos.arrays).
 
-    Raises ConfigError if they are missing, damaged, or said to lie outside the run's folder.
+    Raises ConfigError if they are missing, damaged, said to lie outside the run's folder, or lack one that is needed.
     """
     if row.get("shard"):
-        return Shards(Path(run) / "shards").arrays(row, wanted)
-    return stored.unpacked(place(run, row) / stored.FILE, wanted)
+        arrays = Shards(Path(run) / "shards").arrays(row, wanted)
+    else:
+        arrays = stored.unpacked(place(run, row) / stored.FILE, wanted)
+    lacking = [name for name in needed if name not in arrays]
+    if lacking:
+        raise ConfigError(f"{run}/{row['folder']}: holds no {lacking[0]}; it was made by an older igos")
+    return arrays
 
 
 def place(run: str | Path, row: Mapping[str, Any]) -> Path:
@@ -282,6 +283,11 @@ def place(run: str | Path, row: Mapping[str, Any]) -> Path:
     if not made.is_relative_to(Path(run).resolve()):
         raise ConfigError(f"{run}/results.jsonl: {row['folder']!r} lies outside the run's folder")
     return made
+
+
+def _cell(value: Any) -> Any:
+    """A table's cell; a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _yaml(values: Mapping[str, Any]) -> str:

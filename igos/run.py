@@ -1,36 +1,38 @@
 """The whole tool in one line:
 
 file -> read -> Image -> detect -> [Target] -> select -> Problem -> method -> [Explanation] -> metrics -> results
+
+`explain` is that line for one image; `run` is it for many: the manifest says what is due, an engine has one or several
+igos.work.Worker do it, and what they answer is written here, and only here.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from igos import diverse, report, results
 from igos.annotations import known
 from igos.config import Plan, build_method, build_metrics
 from igos.context import Context
-from igos.data import unique
-from igos.extras import NOTHING, Extras, extras, extras_of
+from igos.engines import Engine, Local
+from igos.extras import extras
+from igos.jobs import LARGEST_GROUP, starts_of
+from igos.manifest import Item, Manifest, share_of
 from igos.methods import default_score
 from igos.metrics import DEFAULT_METRICS
-from igos.presets import Run, memory_size, pick_preset
-from igos.problem import completed, explain_problem, judge_of, judged, make_problem, views
+from igos.presets import Run, pick_preset
+from igos.problem import completed, explain_problem, judge_of, make_problem, views
 from igos.results import RunFolder
 from igos.statistics import Statistics
-from igos.truth import Truth, match
-from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Problem, Target
+from igos.truth import match
+from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, Target
+from igos.work import Done, Failed, Found, Worker
 
 
 def explain(
@@ -88,7 +90,7 @@ def explain(
         extras=extras([call], adapter, references=references, patterns=patterns, stats=stats)[0],
     )
     if context is None:
-        truths = known(image.path) if image.path else []
+        truths = known(image.path, size=image.geometry.source) if image.path else []
         context = Context([match(t, image, truths) for t in targets])
     if judge is not None:
         context = replace(context, other=views(judge, image, targets, batch))
@@ -96,59 +98,97 @@ def explain(
     return explain_problem(problem, call, made, context, judge_of(adapter, problem, score, call))
 
 
-LARGEST_GROUP = 16  # objects in one batch: memory grows with them, the maps do not depend on it
-
-
-@dataclass(frozen=True)
-class Job:
-    """One explanation to make: what, from which start cell (None: from ones), and into which folder; view: the same
-    object as the judge sees it.
-    """
-
-    target: Target
-    start: int | None
-    folder: str
-    view: Problem | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """A picture and what is to be explained in it: truths, what is known of its objects; seconds, what finding the
-    targets took; answers, of the network for all methods (Context.answers).
-    """
-
-    image: Image
-    truths: Sequence[Truth]
-    jobs: Sequence[Job]
-    seconds: float
-    answers: dict[Any, np.ndarray] = field(default_factory=dict)
+LEAST_TRIED = 10  # pictures that fail one after the other, before any is explained, and the run gives up
 
 
 def run(
-    plan: Plan, adapter: Adapter, folder: RunFolder, progress: bool | None = None, judge: Adapter | None = None
-) -> float:
-    """Explain every picture of the plan into the folder; answers the share of time spent in the network.
+    plan: Plan,
+    adapter: Adapter,
+    folder: RunFolder,
+    progress: bool | None = None,
+    judge: Adapter | None = None,
+    weights: str = "",
+) -> Shares:
+    """Explain every picture of the plan into the folder, in this process; answers where the time went. weights: what
+    tells the model from others.
 
-    A picture that cannot be read, or in which the target is not seen, becomes a row and the run goes on; judge is
-    the other network of the metrics that ask one. Raises ImageError or ConfigError when that is so of every picture.
+    Raises ImageError, ConfigError or NetworkError when nothing could be explained, with the reason.
     """
-    config = plan.run
-    found = config.pictures()
-    (needed,) = extras_of(config, [plan.method], adapter)
-    begin, network = time.perf_counter(), 0.0
+    worker = Worker(plan, adapter, judge, weights=weights)
+    check(plan, adapter)
+    return drive(plan, Local(worker), folder, progress)
+
+
+def check(plan: Plan, adapter: Adapter) -> None:
+    """Refuse what can be of use in no picture. Raises ConfigError."""
+    plan.selector.check(adapter)
+    part = plan.run.part
+    if part not in adapter.parts:
+        raise ConfigError(f"--part {part}: {adapter.name} has no such part; it has {', '.join(adapter.parts)}")
+
+
+def drive(plan: Plan, engine: Engine, folder: RunFolder, progress: bool | None = None) -> Shares:
+    """Have an engine do what the folder's manifest says is due and not done, and write what it answers.
+
+    A picture that cannot be read or explained, or in which the target is not seen, becomes a row, and the run goes on.
+    Raises ImageError, ConfigError or NetworkError when that is so of every picture, or of the first LEAST_TRIED.
+    """
+    manifest = Manifest(folder.path, share_of(plan.run.pictures(), plan.run.shard))
+    settled = folder.held | {r["item"] for r in folder.rows if not r["folder"] and r["item"]}
+    items = list(manifest.items(settled, starts_of(plan.run)))
+    shares, failures, begin = Shares(engine.workers), list[IgosError](), time.perf_counter()
     with bar(progress) as shown:
-        row = {"method": plan.method.name, "opt": getattr(plan.method, "opt", None)}
-        for picture in pictures(plan, adapter, folder, found, judge, row):
-            network += picture.seconds
-            groups = _groups(config, picture.jobs)
-            shown.total = (shown.total or 0) + sum(len(group) for group in groups)
-            for group in groups:
-                explanations, seconds = explain_group(plan, adapter, picture, group, needed)
-                network += seconds
-                _write(folder, group, explanations, picture.truths)
-                shown.update(len(group))
-                shown.set_postfix_str(_averages(folder.rows))
-    return network / (time.perf_counter() - begin)
+        for event in engine.work(batches(items, plan.run)):
+            if isinstance(event, Found):
+                shares.network += event.seconds
+                shares.waited += event.waited
+                shown.total = (shown.total or 0) + event.count
+                if event.line is not None:
+                    manifest.add(event.name, event.line)
+            elif isinstance(event, Done):
+                shares.network += event.seconds
+                folder.keep(event.row, event.data, event.files)
+                shown.update()
+            elif isinstance(event, Failed):
+                failures += [event.error] if event.error else []
+                systematic = isinstance(event.error, ConfigError) and event.row["status"] == "error"
+                if not folder.tally.explanations and (systematic or len(failures) == LEAST_TRIED < len(items)):
+                    raise all_failed(failures)
+                folder.add({"method": plan.method.name, "opt": getattr(plan.method, "opt", None), **event.row})
+            shown.set_postfix_str(_averages(folder))
+    if items and failures and not folder.tally.explanations and len(failures) == folder.tally.rows:
+        raise all_failed(failures)
+    shares.seconds = time.perf_counter() - begin
+    return shares
+
+
+@dataclass
+class Shares:
+    """Seconds of a run: in all, within the networks, and waiting for pictures, of so many workers."""
+
+    workers: int = 1
+    seconds: float = 0.0
+    network: float = 0.0
+    waited: float = 0.0
+
+    def __str__(self) -> str:
+        whole = max(self.seconds * self.workers, 1e-9)
+        waited = f", {self.waited / whole:.0%} waiting for pictures" if self.waited > 0.005 * whole else ""
+        return f"{self.seconds:.1f} s, {self.network / whole:.0%} of it inside the network{waited}"
+
+
+def batches(items: Sequence[Item], config: Run) -> list[list[Item]]:
+    """What a worker is given at once: a picture, or as many as go through the network together."""
+    size = LARGEST_GROUP if config.mix_images else 1
+    return [list(items[i : i + size]) for i in range(0, len(items), size)]
+
+
+def all_failed(failures: Sequence[IgosError]) -> IgosError:
+    """The first reason, and that it was that of all."""
+    more = f" (and so in all {len(failures)} pictures)" if len(failures) > 1 else ""
+    made = type(failures[0])(f"{failures[0]}{more}")
+    made.__cause__ = failures[0].__cause__
+    return made
 
 
 def bar(progress: bool | None) -> tqdm:
@@ -156,144 +196,6 @@ def bar(progress: bool | None) -> tqdm:
     return tqdm(total=0, unit="object", disable=None if progress is None else not progress, leave=False)
 
 
-def pictures(
-    plan: Plan,
-    adapter: Adapter,
-    folder: RunFolder,
-    found: Sequence[tuple[str, str]],
-    judge: Adapter | None = None,
-    row: Mapping[str, Any] | None = None,
-) -> Iterator[Picture]:
-    """The pictures (path, name) in which there is something to explain; of the others each becomes a row with the
-    values of `row`.
-
-    Raises, at the end, ImageError or ConfigError when none could be read or held the target asked for.
-    """
-    config, selector = plan.run, plan.selector
-    selector.check(adapter)
-    if config.part not in adapter.parts:
-        raise ConfigError(f"--part {config.part}: {adapter.name} has no such part; it has {', '.join(adapter.parts)}")
-    failures: list[IgosError] = []
-    for path, name in found:
-        try:
-            image = adapter.read(path)
-        except ImageError as error:
-            failures.append(error)
-            folder.add({"image": path, **(row or {}), "status": "unreadable", "error": str(error)})
-            continue
-        truths, begin = selector.concerned(known(path, config.annotations)), time.perf_counter()
-        targets, seen = selector.select(adapter, image, config.threshold, truths)
-        seconds = time.perf_counter() - begin
-        if not targets:
-            why = f"{path}: nothing to explain among {seen}"
-            if selector.kind not in ("", "all"):
-                failures.append(ConfigError(f"--target {config.target}: {why}"))
-            folder.add({"image": path, **(row or {}), "status": "skipped", "error": why})
-            continue
-        targets = [replace(t, part=config.part) for t in targets]
-        seen_too = views(judge, image, targets, config.batch) if judge else [None] * len(targets)
-        taken: set[str] = set()
-        places = [f"{name}/{unique(f'{i}-{t.name}', taken)}" for i, t in enumerate(targets)]
-        jobs = [Job(t, None, place, view) for t, place, view in zip(targets, places, seen_too, strict=True)]
-        yield Picture(image, truths, jobs, seconds)
-    if found and len(failures) == len(found):
-        more = f" (and so in all {len(failures)} pictures)" if len(failures) > 1 else ""
-        raise type(failures[0])(f"{failures[0]}{more}")
-
-
-def _groups(config: Run, jobs: Sequence[Job]) -> list[list[Job]]:
-    """What goes through the network together: all objects of a picture, or all starts of one object."""
-    if config.diverse_k is None:
-        return grouped(jobs)
-    starts = diverse.positions(config.diverse_k, config.init_posi or ["all"])
-    return [[replace(job, start=start, folder=f"{job.folder}/start-{start}") for start in starts] for job in jobs]
-
-
-def grouped(jobs: Sequence[Job]) -> list[list[Job]]:
-    return [list(jobs[i : i + LARGEST_GROUP]) for i in range(0, len(jobs), LARGEST_GROUP)]
-
-
-def explain_group(
-    plan: Plan,
-    adapter: Adapter,
-    picture: Picture,
-    jobs: Sequence[Job],
-    needed: Extras = NOTHING,
-    saved: Sequence[Explanation] | None = None,
-) -> tuple[list[Explanation], float]:
-    """The jobs' explanations, made in one batch or, where saved ones are given, these with the plan's metrics; and
-    the seconds spent inside the network. needed: what the method needs beside the problem.
-    """
-    config, image, starts = plan.run, picture.image, None
-    if config.diverse_k is not None:
-        size = image.geometry.network
-        starts = torch.stack(
-            [
-                diverse.start_mask(
-                    j.target, size, plan.method.size, config.diverse_k, j.start or 0, config.init_val or 0
-                )
-                for j in jobs
-            ]
-        )
-    targets = [j.target for j in jobs]
-    problem = make_problem(
-        adapter,
-        image,
-        targets,
-        score=plan.score,
-        seed=config.manual_seed,
-        batch=config.batch,
-        max_memory=memory_size(config.max_memory),
-        precision=config.precision,
-        starts=[j.start for j in jobs],
-        start_masks=starts,
-        extras=needed,
-    )
-    context = Context(
-        [match(t, image, picture.truths) for t in targets], other=[j.view for j in jobs], answers=picture.answers
-    )
-    context = completed(context, plan.metrics, adapter, problem, plan.score)
-    judge = judge_of(adapter, problem, config.score, plan.method)
-    if saved is None:
-        explanations = explain_problem(problem, plan.method, plan.metrics, context, judge)
-    else:
-        explanations = judged(problem, saved, plan.method, plan.metrics, context, judge)
-    return explanations, problem.score.seconds + (judge.seconds if judge else 0)
-
-
-def _write(
-    folder: RunFolder, jobs: Sequence[Job], explanations: Sequence[Explanation], truths: Sequence[Truth]
-) -> None:
-    """Arrays and pictures, drawn on all cores at once; a row is added when its files are whole."""
-    writers = (results.write_arrays, *report.WRITERS)
-    pool, whole = ThreadPoolExecutor(), 0
-    try:
-        made = [
-            [pool.submit(write, folder.path / job.folder, e) for write in writers]
-            for job, e in zip(jobs, explanations, strict=True)
-        ]
-        for job, e, files in zip(jobs, explanations, made, strict=True):
-            for file in files:
-                file.result()
-            report.write_masks(folder.path, job.folder, e)
-            folder.add(results.row(e, job.folder))
-            whole += 1
-        if jobs[0].start is not None:
-            place = jobs[0].folder.rpartition("/")[0]
-            truth = match(jobs[0].target, explanations[0].image, truths)
-            folder.write_json(f"{place}/diversity.json", diverse.diversity(explanations, truth))
-            report.write_starts(folder.path / place, explanations)
-    except OSError as error:
-        raise ConfigError(f"--output {folder.path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-        for job in jobs[whole:]:
-            folder.remove(job.folder)
-
-
-def _averages(rows: Sequence[dict[str, Any]]) -> str:
-    means = []
-    for key in ("deletion", "insertion"):
-        values = [r[key] for r in rows if r[key] is not None]
-        means += [f"{key} {sum(values) / len(values):.3f}"] if values else []
-    return ", ".join(means)
+def _averages(folder: RunFolder) -> str:
+    means = [(key, folder.tally.mean(key)) for key in ("deletion", "insertion")]
+    return ", ".join(f"{key} {value:.3f}" for key, value in means if value is not None)

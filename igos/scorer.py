@@ -72,7 +72,7 @@ class Scorer:
                 scores, g = self._timed(self._with_gradient if gradient else self._plain, pictures(part), rows[part])
                 fits = True
             except RuntimeError as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 fits = False
             if not fits:  # outside of the handler, whose traceback would keep the chunk alive
@@ -210,6 +210,6 @@ class Scorer:
         return out
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def out_of_memory(error: BaseException) -> bool:
     """The CPU's allocator raises no OutOfMemoryError of its own."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)

@@ -7,7 +7,7 @@ All rows together are results.parquet, written at the end with pyarrow (pip inst
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from igos.arrays import Wanted, needed, with_source
+from igos.checks import checked
 from igos.files import whole, write_bytes
 from igos.types import ConfigError
+from igos.untrusted import load_json
 
 SIZE = 1000  # explanations in one shard
 
@@ -51,14 +53,24 @@ class Shards:
 
     def write(self, rows: Sequence[Mapping[str, Any]], arrays: Sequence[Mapping[str, np.ndarray]]) -> None:
         """One more shard, whole or not at all."""
-        last = int(self._files[-1].stem) if self._files else 0
-        file = self.path / f"{last + 1:06}.safetensors"
+        file = self._next()
         tensors = {
             f"{n:06}/{name}": np.ascontiguousarray(a) for n, each in enumerate(arrays) for name, a in each.items()
         }
         write_bytes(file, save(tensors, {"rows": json.dumps(list(rows), allow_nan=False)}))
         self._files.append(file)
         self.held.update(r["folder"] for r in rows)
+
+    def take(self, file: Path, copy: Callable[[str, str], Any]) -> None:
+        """A shard of another run, whole as it is."""
+        self.path.mkdir(exist_ok=True)
+        copy(str(file), str(self._next()))
+        self.held.update(r["folder"] for r in _rows(file))
+        self._files.append(self._next())
+
+    def _next(self) -> Path:
+        last = int(self._files[-1].stem) if self._files else 0
+        return self.path / f"{last + 1:06}.safetensors"
 
     def arrays(self, row: Mapping[str, Any], wanted: Wanted) -> dict[str, np.ndarray]:
         """The arrays of a row of `rows`. Raises ConfigError for a shard that is missing or damaged."""
@@ -91,12 +103,12 @@ class Shards:
 def _rows(file: Path) -> list[dict[str, Any]]:
     try:
         with safe_open(file, "numpy") as opened:
-            rows = json.loads(opened.metadata()["rows"])
+            rows = load_json(opened.metadata()["rows"])
+        if not isinstance(rows, list):
+            raise ValueError("no rows")
+        return [checked(row) for row in rows]
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise ConfigError(f"{file}: damaged ({error})") from None
-    if not isinstance(rows, list):
-        raise ConfigError(f"{file}: damaged (no rows)")
-    return rows
 
 
 @lru_cache(maxsize=4)

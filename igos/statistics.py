@@ -10,6 +10,7 @@ suits pictures of any size.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,8 +112,13 @@ def read_statistics(path: str | Path) -> Statistics:
             found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except Exception as error:  # a damaged file can make the reader raise nearly anything
         raise ConfigError(f"--stats {path}: damaged or not .safetensors ({type(error).__name__})") from None
-    lacking = [name for name in (*TENSORS, *WORDS) if name not in found and name not in words]
+    lacking = [n for n in TENSORS if n not in found] + [n for n in WORDS if n not in words]
     if lacking:
         raise ConfigError(f"--stats {path}: not a file of `igos estimate` (it lacks {', '.join(lacking)})")
     tensors = {name: found[name] for name in TENSORS}
+    shapes = {tensors[name].shape for name in ("mean", "std", "active")}
+    numbers = all(t.is_floating_point() and t.isfinite().all() for n, t in tensors.items() if n != "active")
+    sound = len(shapes) == 1 and len(*shapes) == 3 and tensors["active"].dtype == torch.bool and numbers
+    if not sound or words["per"] not in PER or not re.fullmatch("[0-9]{1,15}", words["n"]):
+        raise ConfigError(f"--stats {path}: not a file of `igos estimate` (other shapes or numbers than it writes)")
     return Statistics(words["model"], words["layer"], words["per"], int(words["n"]), **tensors)

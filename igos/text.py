@@ -28,6 +28,7 @@ from igos import resources
 from igos.files import write_bytes
 from igos.methods.bottleneck import NATS_PER_BIT, closed, gates, information, learn, log_loss
 from igos.types import ConfigError, WeightsError
+from igos.untrusted import load_json
 
 NOTHING = "nothing"
 EVIDENCE = {
@@ -250,8 +251,12 @@ def load(path: str | Path | None = None) -> Reader:
             facts = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         width, state = tensors["embedding.weight"].shape[1], tensors["fc.weight"].shape[1]
-        model = Reader(json.loads(facts["words"]), json.loads(facts["labels"]), width, state)
-        model.load_state_dict(tensors)
+        words, labels = load_json(facts["words"]), load_json(facts["labels"])
+        if UNKNOWN not in words or not labels or not all(isinstance(w, str) for w in [*words, *labels]):
+            raise ValueError("no words and answers")
+        with torch.device("meta"):  # storage only for what the file holds
+            model = Reader(words, labels, width, state)
+        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     except Exception as error:  # a damaged file can make the reader raise nearly anything
         raise WeightsError(f"{path}: no reader of sentences ({type(error).__name__})") from None
     return model.eval()

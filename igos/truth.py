@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from pycocotools import mask as rle
 
+from igos.checks import MOST_PIXELS
 from igos.emblems import Scene
 from igos.files import write_bytes
 from igos.types import ConfigError, Explanation, Image, Target
+from igos.untrusted import load_json
 
 FILE = "instances.json"  # looked for beside a picture when no other file is named
 LEAST_IOU = 0.5
@@ -116,7 +118,7 @@ class Annotations:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            data = json.loads(self.path.read_text(encoding="utf-8"))
+            data = load_json(self.path.read_text(encoding="utf-8"))
             self.names = {c["id"]: str(c["name"]) for c in data["categories"]}
             self._images = {i["file_name"]: i for i in data["images"]}
             self._objects: dict[Any, list[dict[str, Any]]] = {}
@@ -128,23 +130,32 @@ class Annotations:
             why = f"lacks {error}" if isinstance(error, KeyError) else "not JSON of that kind"
             raise ConfigError(f"--annotations {path}: not COCO's instances JSON ({why})") from None
 
-    def of(self, picture: str | Path) -> list[Truth]:
-        """The objects of a picture, found by its path below the JSON's folder, else by its file name."""
+    def of(self, picture: str | Path, size: tuple[int, int] | None = None) -> list[Truth]:
+        """The objects of a picture, found by its path below the JSON's folder, else by its file name.
+
+        Raises ConfigError for what is damaged, and where the file tells of another size (height, width).
+        """
         path = Path(picture).absolute()
         folder = self.path.absolute().parent
         below = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
         image = self._images.get(below) or self._images.get(path.name)
-        return [] if image is None else [self._truth(a, image) for a in self._objects.get(image["id"], [])]
-
-    def _truth(self, a: dict[str, Any], image: dict[str, Any]) -> Truth:
+        if image is None:
+            return []
         try:
-            size = int(image["height"]), int(image["width"])
+            told = same_size((int(image["height"]), int(image["width"])), size)
+            objects = self._objects.get(image["id"], [])
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
+            raise ConfigError(f"--annotations {self.path}: image {path.name} is damaged ({error!r})") from None
+        return [self._truth(a, told) for a in objects]
+
+    def _truth(self, a: dict[str, Any], size: tuple[int, int]) -> Truth:
+        try:
             x, y, w, h = (float(v) for v in a["bbox"])
             box = np.array([x, y, x + w, y + h])
-            mask = _decode(a["segmentation"], size) if a.get("segmentation") else filled(box, size)
-            evidence = tuple(_decode(e, size) for e in a.get("evidence", ()))
+            mask = decode(a["segmentation"], size) if a.get("segmentation") else filled(box, size)
+            evidence = tuple(decode(e, size) for e in a.get("evidence", ()))
             return Truth(self.names[a["category_id"]], box, mask, evidence, id=str(a.get("id", "")))
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise ConfigError(f"--annotations {self.path}: annotation {a.get('id')} is damaged ({error!r})") from None
 
 
@@ -164,8 +175,8 @@ def write(path: str | Path, names: Sequence[str], pictures: Sequence[tuple[str, 
                     "bbox": [x1, y1, x2 - x1, y2 - y1],
                     "area": int(t.mask.sum()),
                     "iscrowd": 0,
-                    "segmentation": _encode(t.mask),
-                    "evidence": [_encode(e) for e in t.evidence],
+                    "segmentation": encode(t.mask),
+                    "evidence": [encode(e) for e in t.evidence],
                 }
             )
     categories = [{"id": i, "name": name} for i, name in enumerate(names, start=1)]
@@ -173,23 +184,63 @@ def write(path: str | Path, names: Sequence[str], pictures: Sequence[tuple[str, 
     write_bytes(Path(path), (json.dumps(data, indent=1) + "\n").encode())
 
 
-def _encode(mask: np.ndarray) -> dict[str, Any]:
+def encode(mask: np.ndarray) -> dict[str, Any]:
     made = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
     return {"size": list(made["size"]), "counts": made["counts"].decode()}
 
 
-def _decode(shape: Any, size: tuple[int, int]) -> np.ndarray:
-    """RLE, uncompressed RLE or polygons -> (H,W) bool."""
+def decode(shape: Any, size: tuple[int, int]) -> np.ndarray:
+    """RLE, uncompressed RLE or polygons -> (H,W) bool. Raises ValueError for what pycocotools would trip over."""
     if isinstance(shape, list):
-        shape = rle.merge(rle.frPyObjects(shape, *size))
-    elif isinstance(shape["counts"], list):
-        shape = rle.frPyObjects(shape, *size)
-    return rle.decode(shape).astype(bool)
+        for polygon in shape:
+            points = np.array(polygon, np.float64)
+            if points.ndim != 1 or len(points) < 6 or len(points) % 2:
+                raise ValueError("a polygon needs x and y of at least three points")
+            if not (np.abs(points.reshape(-1, 2)) <= 2 * np.array(size[::-1])).all():
+                raise ValueError(f"a polygon far outside of the picture of {size[1]} x {size[0]} px")
+        return rle.decode(rle.merge(rle.frPyObjects(shape, *size))).astype(bool)
+    if list(shape["size"]) != list(size):
+        raise ValueError(f"a mask of {shape['size']} in a picture of {list(size)}")
+    counts = shape["counts"] if isinstance(shape["counts"], list) else _unpacked(shape["counts"])
+    if any(type(n) is not int or n < 0 for n in counts) or sum(counts) != size[0] * size[1]:
+        raise ValueError(f"its runs do not fill {size[0]} x {size[1]} pixels")
+    values = np.arange(len(counts)) % 2 == 1
+    return np.repeat(values, counts).reshape(size, order="F")
+
+
+def _unpacked(text: str) -> list[int]:
+    """COCO's packed runs: five bits a character from 48 on, 32 where more follow, from the third on as differences."""
+    counts: list[int] = []
+    value = bits = 0
+    for c in text:
+        five = ord(c) - 48
+        if not 0 <= five < 64 or bits > 60:
+            raise ValueError(f"{c!r} in the place of a packed run")
+        value |= (five & 31) << bits
+        bits += 5
+        if not five & 32:
+            value -= (1 << bits) if five & 16 else 0
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = bits = 0
+    if bits:
+        raise ValueError("a packed run without an end")
+    return counts
+
+
+def same_size(told: tuple[int, int], size: tuple[int, int] | None) -> tuple[int, int]:
+    """The size (height, width) that a file tells of. Raises ValueError where the picture has another, or none could."""
+    if min(told) < 1 or told[0] * told[1] > MOST_PIXELS:
+        raise ValueError(f"no picture is {told[1]} x {told[0]} px")
+    if size is not None and told != tuple(size):
+        raise ValueError(f"{told[1]} x {told[0]} px in the file, {size[1]} x {size[0]} px in the picture")
+    return told
 
 
 def filled(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The pixels (H,W) bool of a box (4,) xyxy."""
+    """The pixels (H,W) bool of a box (4,) xyxy. Raises ValueError for one that is not finite."""
+    if not np.isfinite(box).all():
+        raise ValueError(f"a box of {box.tolist()}")
     mask = np.zeros(size, dtype=bool)
-    x1, y1, x2, y2 = box.round().astype(int)
-    mask[max(y1, 0) : y2, max(x1, 0) : x2] = True
+    x1, y1, x2, y2 = np.clip(box.round(), 0, max(size)).astype(int)
+    mask[y1:y2, x1:x2] = True
     return mask

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from igos.errors import ConfigError as ConfigError
 from igos.errors import IgosError as IgosError
 from igos.errors import ImageError as ImageError
+from igos.errors import NetworkError as NetworkError
 from igos.errors import NumericsError as NumericsError
 from igos.errors import WeightsError as WeightsError
 from igos.scorer import Scorer as Scorer
@@ -30,7 +31,7 @@ PARTS = ("class", "box", "class_box", "mask")
 SCORES = ("prob", "logit")
 DETECTION_THRESHOLD, CLASS_THRESHOLD = 0.4, 0.05  # least scores that are shown unless the user says otherwise
 Detections = tuple[Tensor, Tensor, Tensor]  # boxes (n,4) xyxy, class probabilities (n,C), objectness (n,)
-STATUSES = ("ok", "stalled", "saturated", "no-effect", "not-finite", "skipped", "unreadable")
+STATUSES = ("ok", "stalled", "saturated", "no-effect", "not-finite", "skipped", "unreadable", "error")
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,18 @@ xmin = 1 is the left edge.
 
 from __future__ import annotations
 
-import json
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
+from xml.parsers import expat
 
 import numpy as np
 
-from igos.truth import Truth, filled
+from igos.truth import Truth, filled, same_size
 from igos.types import ConfigError
+from igos.untrusted import load_json
 
 
 class VOC:
@@ -38,24 +40,24 @@ class VOC:
         else:
             raise ConfigError(f"--annotations {path}: no such file or folder")
 
-    def of(self, picture: str | Path) -> list[Truth]:
+    def of(self, picture: str | Path, size: tuple[int, int] | None = None) -> list[Truth]:
         """All objects of a picture, difficult ones too, found by the file's name without its ending, in the folder that
         is named as the picture's where there is one; masks are boxes, synsets get their class's name.
 
-        Raises ConfigError for a file that is damaged.
+        Raises ConfigError for a file that is damaged or tells of another size (height, width).
         """
         folder = Path(picture).parent.name
         path = self._own.get(folder, self._files).get(Path(picture).stem)
         if path is None:
             return []
-        return [replace(t, name=self._names.get(t.name, t.name)) for t in _objects(path)]
+        return [replace(t, name=self._names.get(t.name, t.name)) for t in _objects(path, size)]
 
 
-def _objects(path: Path) -> Iterator[Truth]:
+def _objects(path: Path, known: tuple[int, int] | None) -> Iterator[Truth]:
     root = _parsed(path)
     for number, item in enumerate(root.iter("object"), start=1):
         try:
-            size = int(_text(root, "size/height")), int(_text(root, "size/width"))
+            size = same_size((int(_text(root, "size/height")), int(_text(root, "size/width"))), known)
             x1, y1, x2, y2 = (float(_text(item, f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax"))
             box = np.array([x1 - 1, y1 - 1, x2, y2])
             if not (box[:2] < box[2:]).all():
@@ -72,7 +74,7 @@ def _synsets(folder: Path) -> dict[str, str]:
     if file is None:
         return {}
     try:
-        return {synset: name.replace("_", " ") for synset, name in json.loads(file.read_text("utf-8")).values()}
+        return {synset: name.replace("_", " ") for synset, name in load_json(file.read_text("utf-8")).values()}
     except (ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"{file}: not {{index: [synset, name]}} ({error})") from None
 
@@ -84,10 +86,19 @@ def _text(item: ET.Element, place: str) -> str:
     return text
 
 
+def _no_entities(name: str, *_: object) -> NoReturn:
+    """Entities can stand for gigabytes, and annotations need none."""
+    raise ValueError(f"it declares an entity, {name}")
+
+
 def _parsed(path: Path) -> ET.Element:
     try:
-        root = ET.parse(path).getroot()
-    except (ET.ParseError, OSError, UnicodeDecodeError) as error:
+        data = path.read_bytes()
+        check = expat.ParserCreate()
+        check.EntityDeclHandler = _no_entities
+        check.Parse(data, True)
+        root = ET.fromstring(data)
+    except (ET.ParseError, expat.ExpatError, OSError, ValueError, LookupError) as error:
         raise ConfigError(f"--annotations {path}: cannot be read as XML ({error})") from None
     if root.tag != "annotation":
         raise ConfigError(f"--annotations {path}: not Pascal VOC's XML (<{root.tag}> where <annotation> should be)")

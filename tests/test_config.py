@@ -35,7 +35,8 @@ CHANGES: dict[str, Any] = {
     "manual_seed": 5, "output": "o", "device": "cpu", "threads": 1, "batch": 2, "set": ["reg=BTV"],
     "config": "quick", "annotations": "a.json", "subset_file": "s.txt",
     "judge": "emblem-vgg", "max_memory": "2G", "precision": "bfloat16",
-    "start_index": 2, "stride": 3, "end": 9,
+    "start_index": 2, "stride": 3, "end": 9, "mix_images": True, "layout": "shards", "shard": "2/3", "engine": "ray",
+    "workers": 2, "timeout": 60.0, "readers": 1,
 }  # fmt: skip
 
 
@@ -61,6 +62,36 @@ def test_each_flag_of_the_judge_changes_the_run(key: str) -> None:
     assert resolve({"judge": "darknet"}, PRESET) != resolve({"judge": "darknet", key: "x"}, PRESET)
 
 
+@pytest.mark.parametrize(("key", "value"), [("num_cpus", 2.0), ("num_gpus", 0.5)])
+def test_each_flag_of_ray_changes_the_run_and_needs_it(key: str, value: float) -> None:
+    assert resolve({"engine": "ray"}, PRESET) != resolve({"engine": "ray", key: value}, PRESET)
+    assert f"--{key} is of no use without --engine ray" in refusal({key: value})
+
+
+def test_a_data_set_with_annotations_is_explained_where_it_is_annotated() -> None:
+    run = {"dataset": "coco", "annotations": "instances.json"}
+    assert resolve(run, PRESET).selector.kind == "gt"
+    assert resolve({**run, "target": "all"}, PRESET).selector.kind == "all"
+    assert resolve({"dataset": "coco"}, PRESET).selector.kind == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        ({"shard": "0/3"}, "1 <= i <= n"),
+        ({"shard": "4/3"}, "such as 3/8"),
+        ({"shard": "half"}, "--shard half"),
+        ({"timeout": 0.0}, "--timeout must be above 0"),
+        ({"readers": -1}, "--readers must be at least 0"),
+        ({"workers": 0}, "--workers must be at least 1"),
+        ({"layout": "piles"}, "folders"),
+        ({"engine": "spark"}, "ray"),
+    ],
+)
+def test_how_a_run_is_done_is_checked(flags: dict[str, Any], word: str) -> None:
+    assert word in refusal(flags)
+
+
 def test_a_judge_judges_by_transfer_and_transfer_needs_one() -> None:
     assert resolve({"judge": "emblem-vgg"}, PRESET).run.metrics[-1] == "transfer"
     assert "--judge" in refusal({"metrics": ["transfer"]}) and "transfer" in refusal(
@@ -71,6 +102,7 @@ def test_a_judge_judges_by_transfer_and_transfer_needs_one() -> None:
 
 def test_every_flag_is_in_that_table() -> None:
     others = {"init_posi", "init_val", "references", "patterns", "judge_file", "judge_cfg", "layer", "stats"}
+    others |= {"num_cpus", "num_gpus"}
     assert {f.name for f in fields(Run)} == {*CHANGES, *others}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -665,32 +664,6 @@ def test_a_state_dict_that_does_not_fit_is_refused(build: Build, tmp_path: Path,
         load_into(network, load_state_dict(path), path)
     message = str(caught.value)
     assert name in message and str(path) in message and "\n" not in message
-
-
-class Trap:
-    """Unpickling it would leave a file behind."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.path,)
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize("how", ["trap", "module", "wrapped module", "pickle"])
-def test_a_pickled_module_is_refused_and_never_run(build: Build, tmp_path: Path, how: str) -> None:
-    path, trap = tmp_path / "a.pt", tmp_path / "sprung"
-    network: Any = build(SMALL)
-    if how == "pickle":
-        path.write_bytes(pickle.dumps(Trap(trap)))
-    else:
-        network.extra = Trap(trap)
-        torch.save({"trap": Trap(trap), "module": network, "wrapped module": {"model": network}}[how], path)
-    with pytest.raises(WeightsError) as caught:
-        load_state_dict(path)
-    assert not trap.exists()
-    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 # --- the network of the project -----------------------------------------------------------------------

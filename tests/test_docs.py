@@ -57,6 +57,8 @@ def test_flags_presets_and_statuses_in_the_readme_exist() -> None:
         "--write",
         "--out",
         "--format",
+        "--resume",
+        "--retry",
     }
     assert set(re.findall(r"(?<![\w-])--[A-Za-z]\w+", README)) <= known
     presets = {p.stem for p in resources.folder("configs").glob("*.yaml")}

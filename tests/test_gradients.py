@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -279,8 +280,12 @@ def detection(tmp_path_factory: pytest.TempPathFactory) -> Problem:
 
 @pytest.mark.parametrize("name", [m for m in METHODS if "iba" not in m])  # those need statistics: tests/test_iba.py
 def test_every_method_explains_a_fixed_detection(name: str, detection: Problem) -> None:
-    made = METHODS[name](**{"size": 6, **QUICK.get(name, {})})(detection)
+    method = METHODS[name](**{"size": 6, **QUICK.get(name, {})})
+    before = detection.score.forward_images.copy()
+    made = method(detection)
     assert len(made) == 2 and made[0].method == name
+    told = sum(map(int, re.findall(r"\d+", method.cost.rpartition("=")[2])))
+    assert (detection.score.forward_images - before).max() == told, "what --list says that it costs"
     for e in made:
         assert e.saliency.shape == (6, 6) and e.saliency.isfinite().all() and e.status in ("ok", "no-effect", "stalled")
         assert e.saliency.max() > e.saliency.min(), "it ranks something"

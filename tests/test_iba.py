@@ -21,7 +21,8 @@ from igos.methods.attribution import noise
 from igos.methods.bottleneck import gates, information, log_loss
 from igos.methods.iba import IBA, fitted
 from igos.methods.iba_prior import Prior
-from igos.methods.input_iba import InputIBA
+from igos.methods.input_iba import InputIBA, shares
+from igos.ops import grained
 from igos.problem import make_problem
 from igos.statistics import Statistics, fingerprint
 from igos.types import ConfigError, Problem, Target
@@ -290,6 +291,35 @@ def test_input_iba_is_the_same_again_and_in_any_batch(adapter: ClassifierAdapter
     assert torch.allclose(both[1].saliency, alone[0].saliency, rtol=1e-3, atol=1e-5)
 
 
+def test_grained_noise_has_the_same_mean_and_spread_in_every_pixel() -> None:
+    """At the border too; near pixels are alike by exp(-d^2 / 4 sigma^2), far ones are not. 0 leaves the noise alone."""
+    white = torch.randn(20_000, 15, 12, generator=torch.Generator().manual_seed(0))
+    made = grained(white, 2.0)
+    assert made.mean(dim=0).abs().max() < 0.04 and (made.std(dim=0) - 1).abs().max() < 0.03
+    for d in (1, 2):
+        alike = float((made[:, 7, 4] * made[:, 7, 4 + d]).mean())
+        assert alike == pytest.approx(math.exp(-(d**2) / 16), abs=0.03)
+    assert abs(float((made[:, 1, 1] * made[:, 13, 10]).mean())) < 0.03
+    assert grained(white, 0.0) is white
+
+
+def test_the_price_over_a_box_does_not_depend_on_the_rest_of_the_picture(adapter: ClassifierAdapter) -> None:
+    """beta over a box of a quarter of the picture is 4 beta over the picture; a class has no box."""
+    problem = problem_of(adapter)
+    boxed = replace(problem, targets=[replace(t, box=torch.tensor([-9.0, 0, 16, 16])) for t in problem.targets])
+    assert shares(boxed).tolist() == [0.25, 0.25] and shares(problem).tolist() == [1, 1]
+    over = InputIBA(beta=1, over="box", **QUICK)
+    for asked, beta in ((boxed, 4), (problem_of(adapter), 1)):
+        plain = InputIBA(beta=beta, **QUICK)(problem_of(adapter))
+        assert torch.equal(over(asked)[0].saliency, plain[0].saliency)
+
+
+def test_near_pixels_share_their_noise_where_grain_asks_it(adapter: ClassifierAdapter) -> None:
+    plain, alike = (InputIBA(grain=grain, **QUICK)(problem_of(adapter))[0] for grain in (0.0, 2.0))
+    assert not torch.equal(plain.saliency, alike.saliency)
+    assert np.array_equal(plain.arrays["prior_mask"], alike.arrays["prior_mask"]), "the prior has its own noise"
+
+
 @pytest.mark.parametrize("method", [IBA(opt_steps=2, copies=2), InputIBA(**QUICK)])
 def test_the_network_is_untouched_also_after_an_exception(adapter: ClassifierAdapter, method: Any) -> None:
     before = copy.deepcopy(adapter.module.state_dict())
@@ -315,7 +345,16 @@ def test_the_network_is_untouched_also_after_an_exception(adapter: ClassifierAda
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"real_mask": "x"}, {"features": "x"}, {"gan_batch": 1}, {"opt_steps": 0}, {"critic_size": 2}, {"clip": -1}],
+    [
+        {"real_mask": "x"},
+        {"features": "x"},
+        {"gan_batch": 1},
+        {"opt_steps": 0},
+        {"critic_size": 2},
+        {"clip": -1},
+        {"grain": -1},
+        {"over": "x"},
+    ],  # fmt: skip
 )
 def test_wrong_settings_are_refused_by_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):

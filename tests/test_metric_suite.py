@@ -338,6 +338,31 @@ def test_pgig_degrades_the_first_tile_too() -> None:
     assert judge("degradation_pgig", problem, random(4, 4).float(), tile=2, steps=1).value == pytest.approx(0.875)
 
 
+def test_pgig_s_own_code_spares_the_first_tile_and_dark_channels() -> None:
+    """Four tiles of two colours each, the reds above the data's mean and the blues below: what is left is red alone."""
+    x = torch.zeros(3, 4, 4)
+    x[0], x[2] = 0.6, 0.1
+    x[:, ::2, ::2] *= 1.5
+    x[:, 1::2, 1::2] *= 1.5
+
+    def spread(p: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
+        flat = torch.stack([p[..., i : i + 2, j : j + 2] for i in (0, 2) for j in (0, 2)], dim=1).flatten(3)
+        return flat.var(dim=3, correction=0).sum(dim=1) @ torch.tensor([1.0, 0.0, 10.0], dtype=p.dtype)
+
+    problem = picture_problem(x, spread)
+    heat = torch.tensor([[4.0, 3], [2, 1]])
+    red, blue = 4 * 0.15**2, 10 * 4 * 0.025**2
+    ours = judge("degradation_pgig", problem, heat, tile=2)
+    theirs = judge("degradation_pgig", problem, heat, tile=2, compat="pgig")
+    assert ours.curve is not None and theirs.curve is not None
+    assert ours.curve[1] == pytest.approx([(red + blue) * (1 - k / 4) for k in range(5)], abs=1e-6)
+    assert theirs.curve[0].tolist() == [0, 1, 2, 3]
+    assert theirs.curve[1] == pytest.approx([blue + red * (1 - k / 4) for k in range(4)], abs=1e-6)
+    weighted = picture_problem(x, lambda p, r: spread(p, r) * 0 + p[:, 0, 0, 1])  # a pixel of the most relevant tile
+    assert len(set(judge("degradation_pgig", weighted, heat, tile=2, compat="pgig").curve[1])) == 1  # type: ignore[index]
+    assert len(set(judge("degradation_pgig", weighted, heat, tile=2).curve[1])) == 2  # type: ignore[index]
+
+
 # --- sensitivity-n, infidelity, completeness
 
 

@@ -406,6 +406,13 @@ def test_a_network_that_patterns_do_not_know_is_refused_before_the_pass() -> Non
     with pytest.raises(ConfigError, match=r"layer norm \(BatchNorm2d\).*neither Conv2d nor Linear"):
         fit(adapter, images())
     assert len(seen) == 1
+    many = nn.Sequential(Normed(), nn.Linear(2, 1200)).requires_grad_(False)  # 1/1200 is below the usual threshold
+    many[1].weight.zero_(), many[1].bias.zero_()
+    unsure = igos.adapt(many, [str(i) for i in range(1200)], crop=32)
+    image = unsure.read(next(iter(pictures(1))))
+    assert not unsure.detect(image)
+    with pytest.raises(ConfigError, match=r"layer 0.norm \(BatchNorm2d\)"):
+        fit(unsure, [image])
     with pytest.raises(ConfigError, match="no pictures"):
         fit(classifier(SlimResNet), [])
     nothing = {"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0, dtype=torch.long)}

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import expand_boxes
 from torchvision.ops import FrozenBatchNorm2d
 
 from detectors.rcnn import RCNNAdapter, build, load_rcnn
@@ -222,7 +223,7 @@ def test_detections_are_the_networks_own(name: str) -> None:
 
 def test_masks_are_the_networks_own() -> None:
     _, image, targets = seen(MASK)
-    net = reference(MASK)
+    net, near = reference(MASK), 0
     with torch.no_grad():
         (theirs,) = net([image.pixels])
     for target in targets:
@@ -230,8 +231,13 @@ def test_masks_are_the_networks_own() -> None:
         nearest = int(((theirs["boxes"] - box_of(target)).abs().amax(1) + 1e6 * ~same).argmin())
         assert target.mask is not None and target.mask.dtype == torch.bool
         assert target.mask.shape == image.pixels.shape[1:]
+        corners = expand_boxes(theirs["boxes"][nearest][None], 30 / 28)  # masks of 28 px are pasted with a rim of one
+        if (corners - corners.round()).abs().min() < 5e-3:  # pasted from whole pixels on: rounding decides of which
+            near += 1
+            continue
         differ = target.mask != (theirs["masks"][nearest, 0] > 0.5)
         assert differ.float().mean() < 1e-3
+    assert near <= len(targets) // 10
     assert any(t.mask is not None and t.mask.any() for t in targets)
     assert all(t.mask is None for t in seen(MOBILE)[2])
 

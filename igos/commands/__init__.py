@@ -9,6 +9,7 @@ from igos.commands.evaluate import evaluate
 from igos.commands.explain import explain
 from igos.commands.export import export
 from igos.commands.fit_patterns import fit_patterns
+from igos.commands.merge import merge
 from igos.commands.report import compare, report
 from igos.commands.split import split
 from igos.commands.text import text
@@ -20,6 +21,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "report": report,
     "compare": compare,
     "export": export,
+    "merge": merge,
     "estimate": estimate,
     "split": split,
     "text": text,

@@ -20,7 +20,10 @@ from igos.evaluate import reuse, settings
 from igos.results import RunFolder, read_rows
 from igos.types import ConfigError
 
-NOT_HERE = ("method", "diverse_k", "init_posi", "init_val")
+NOT_HERE = (
+    "method", "diverse_k", "init_posi", "init_val", "mix_images", "layout", "shard", "engine", "workers", "timeout",
+    "readers", "num_cpus", "num_gpus",
+)  # fmt: skip
 OF_SAVED = (
     "metrics",
     "annotations",

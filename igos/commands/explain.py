@@ -15,22 +15,29 @@ import igos
 from igos.commands.listing import listing
 from igos.commands.parts import (
     Parser,
+    Terminated,
     add_flags,
     add_progress,
+    apart,
     close,
+    engine_of,
     load_models,
     pick_device,
     pick_model,
     record,
+    terminable,
     warn,
+    weights_of,
 )
 from igos.commands.report import write_page
 from igos.config import Plan, resolve
+from igos.manifest import FILE as MANIFEST
 from igos.methods import needs_references
 from igos.metrics import METRICS
+from igos.presets import WHERE
 from igos.references import source
-from igos.results import RunFolder
-from igos.run import run
+from igos.results import RunFolder, read_run
+from igos.run import check, drive, run
 from igos.types import Adapter, ConfigError
 
 
@@ -43,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_flags(parser)
     add_progress(parser)
+    parser.add_argument("--resume", metavar="DIR", help="go on with the run in this folder, whose settings hold")
+    parser.add_argument("--retry", choices=("errors",), help="explain again what ended in an error or was not readable")
     parser.add_argument("--list", action="store_true", help="list models, methods, metrics and presets")
     parser.add_argument("--version", action="version", version=f"igos {igos.__version__}")
     return parser
@@ -56,67 +65,76 @@ def explain(words: Sequence[str]) -> int:
         return 0
     flags.pop("debug")
     progress = flags.pop("pbar") or None
-    flags, preset = pick_model(flags)
+    flags, preset = pick_model(_resumed(flags))
+    retry = ("error", "unreadable") if flags.pop("retry") else ()
     plan = resolve(flags, preset)
     config = plan.run
     if not config.data:
         raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
-    config.pictures()
+    if not config.output or not (Path(config.output) / MANIFEST).is_file():
+        config.pictures()
     for warning in plan.method.warnings():
         print(f"igos: warning: {warning}", file=sys.stderr)
     if config.threads:
         torch.set_num_threads(config.threads)
     pick_device(config.device)
-    folder = RunFolder(config.output or _output_name(plan))
-    try:
-        adapter, judge = load_models(config)
-        folder.write_run({**plan.as_preset(), "record": {**record(adapter, words), **_effective(adapter, plan)}})
-        begin = time.perf_counter()
-        share = run(plan, adapter, folder, progress, judge)
-    except KeyboardInterrupt:
-        if not folder.rows:
-            folder.discard()
+    values = {k: v for k, v in plan.as_preset().items() if k not in WHERE} | {"weights": weights_of(config)}
+    folder = RunFolder(config.output or _output_name(plan), values, config.layout, retry)
+    kept = folder.tally.explanations
+    with terminable():
+        try:
+            adapter, judge = load_models(config)
+            folder.write_run({**values, "record": {**record(adapter, words), **_effective(adapter, plan)}})
+            if apart(config):
+                check(plan, adapter)
+                del adapter, judge  # the workers have their own
+                shares = drive(plan, engine_of(plan, values["weights"]), folder, progress)
+            else:
+                shares = run(plan, adapter, folder, progress, judge, weights=values["weights"])
+        except KeyboardInterrupt as stop:
+            if not folder.tally.explanations:
+                folder.discard()
+                raise
+            folder.finish()
+            told = f"{str(stop) or 'interrupted'}; {folder.tally.rows} finished rows in {folder.path}"
+            print(f"igos: {told}; --resume {folder.path} goes on", file=sys.stderr)
+            return 143 if isinstance(stop, Terminated) else 130
+        except BaseException:
+            close(folder)
             raise
-        folder.finish()
-        print(f"igos: interrupted; {len(folder.rows)} finished rows in {folder.path}", file=sys.stderr)
-        return 130
-    except BaseException:
-        close(folder)
-        raise
     folder.finish()
     warn(folder.rows)
-    print(table(folder.rows))
-    print(f"{time.perf_counter() - begin:.1f} s, {share:.0%} of it inside the network")
-    write_page(folder.path)
+    if kept:
+        print(f"{kept} explanations were there already")
+    print(table(folder))
+    print(shares)
+    if folder.shards is None:
+        write_page(folder.path)
     print(folder.path)
     return 0
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
+def table(folder: RunFolder) -> str:
     """The closing table: a line per explanation (at most 40), and the means."""
-    curves = [m for m in METRICS if m.startswith(("deletion", "insertion")) and any(r.get(m) is not None for r in rows)]
+    rows, tally = folder.rows, folder.tally
+    curves = [m for m in METRICS if m.startswith(("deletion", "insertion")) and tally.known(m)]
     columns = ["score", *(curves or ["deletion", "insertion"])]
-    columns += [key for key in ("evidence_share",) if any(r.get(key) is not None for r in rows)]
+    columns += [key for key in ("evidence_share",) if tally.known(key)]
     widths = {key: max(len(key), 5) for key in columns}
     lines = [f"{'image':28} {'what':20} {' '.join(columns)} {'images':>6} {'s':>6}  status"]
     for r in rows[:40]:
         image = Path(r["image"]).name
         start = "" if r["start"] is None else f" #{r['start']}"
-        numbers = [_figure(r[key], width) for key, width in widths.items()]
+        numbers = [_figure(r.get(key), width) for key, width in widths.items()]
         pushed, seconds = _figure(r["network_images"], 6, 0), _figure(r["seconds"], 6, 1)
         what = f"{(r['name'] or '-')[: 20 - len(start)]}{start}"
         shown = image if len(image) <= 28 else f"...{image[-25:]}"
         lines.append(f"{shown:28} {what:20} {' '.join(numbers)} {pushed} {seconds}  {r['status']}")
-    if len(rows) > 40:
-        lines.append(f"... and {len(rows) - 40} more in results.csv")
-    done = [r for r in rows if r["folder"]]
-    means = [_figure(_mean([r[key] for r in done]), width) for key, width in widths.items()]
-    return "\n".join([*lines, f"{'mean of ' + str(len(done)):49} {' '.join(means)}"])
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [v for v in values if v is not None]
-    return sum(known) / len(known) if known else None
+    if tally.rows > len(rows[:40]):
+        file = "results.csv" if folder.shards is None else "results.parquet"
+        lines.append(f"... and {tally.rows - len(rows[:40])} more in {file}")
+    means = [_figure(tally.mean(key), width) for key, width in widths.items()]
+    return "\n".join([*lines, f"{'mean of ' + str(tally.explanations):49} {' '.join(means)}"])
 
 
 def _figure(value: float | None, width: int, digits: int = 3) -> str:
@@ -137,3 +155,14 @@ def _effective(adapter: Adapter, plan: Plan) -> dict[str, Any]:
     if needs_references(plan.method):
         compared = {"references": source(adapter, plan.run.references, plan.run.data)[1]}
     return {"score": plan.score, **compared, **effective()}
+
+
+def _resumed(flags: dict[str, Any]) -> dict[str, Any]:
+    """The flags with those of the run that --resume names. Raises ConfigError where there is none."""
+    place = flags.pop("resume")
+    if place is None:
+        return flags
+    if "output" in flags or "config" in flags:
+        raise ConfigError("--resume DIR goes on with the settings and in the folder of that run; leave the others out")
+    read_run(place)
+    return {**flags, "config": str(Path(place) / "run.yaml"), "output": place}

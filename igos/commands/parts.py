@@ -7,22 +7,31 @@ import difflib
 import platform
 import re
 import shlex
+import signal
 import sys
+import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, get_args
 
 import torch
+import torchvision
 
 import igos
 from igos import resources
+from igos.config import Plan
 from igos.data import Images, part_of
+from igos.engines import Engine, Processes
+from igos.manifest import digest, identity
 from igos.presets import RUN_TYPES, Run, coerce, lookup, read_preset
 from igos.results import RunFolder
 from igos.types import Adapter, ConfigError
+from igos.work import Worker
 
 MODEL_OPTIONS = ("cfg", "names", "dataset", "input_size", "fit", "pretrained")  # flags that belong to a model
 
@@ -151,8 +160,9 @@ def warn(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def close(folder: RunFolder) -> None:
     """After an error: the rows so far, or nothing at all where no explanation is among them."""
-    if any(r["folder"] for r in folder.rows):
-        folder.finish()
+    if folder.tally.explanations:
+        with suppress(OSError, ConfigError):  # the disk may be full
+            folder.finish()
     else:
         folder.discard()
 
@@ -186,3 +196,57 @@ def pick_device(name: str | None) -> torch.device:
         reason = str(error).strip().split("\n")[0]
         raise ConfigError(f"--device {name}: not available here ({reason})") from None
     return device
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which is what a scheduler sends."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM raises Terminated, as Ctrl-C raises KeyboardInterrupt."""
+
+    def stop(*_: Any) -> NoReturn:
+        raise Terminated("terminated")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def weights_of(config: Run) -> str:
+    """What tells the run's model from another of the same name: the bytes of its files."""
+    files = [f for f in (config.model_file, config.cfg, config.names) if f and Path(f).is_file()]
+    own = f"torchvision {torchvision.__version__}" if config.pretrained else f"igos {igos.__version__}"
+    return identity(*(digest(f) for f in files)) if config.model_file else own
+
+
+def apart(config: Run) -> bool:
+    """Whether the run's networks are at work in processes of their own."""
+    return config.engine != "local" or config.workers is not None or config.timeout is not None
+
+
+def engine_of(plan: Plan, weights: str) -> Engine:
+    """The engine that the run's flags ask for."""
+    config = plan.run
+    make = partial(make_worker, plan, weights)
+    if config.engine == "ray":
+        from igos.ray_engine import Cluster  # an extra
+
+        gpus = 0.0 if config.device == "cpu" and config.num_gpus is None else config.num_gpus
+        return Cluster(make, config.workers, config.timeout, config.threads, config.num_cpus, gpus)
+    return Processes(make, config.workers or 1, config.timeout, config.threads)
+
+
+def make_worker(plan: Plan, weights: str, number: int) -> Worker:
+    """The worker of that number, with models of its own: on several GPUs, each takes the next one."""
+    config = plan.run
+    if config.device is None and torch.cuda.device_count() > 1:
+        config = replace(config, device=str(number % torch.cuda.device_count()))
+    adapter, judge = load_models(config)
+    return Worker(replace(plan, run=config), adapter, judge, weights)

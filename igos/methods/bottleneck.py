@@ -68,12 +68,13 @@ def learn(
     like: Tensor,
     steps: int,
     lr: float,
-    beta: float,
+    beta: float | Tensor,
     opened: Callable[[Tensor], Gates],
     passing: Callable[[Gates], Tensor],
     task: Callable[[int, Tensor], tuple[Tensor, Tensor]],
 ) -> Course:
-    """Adam on alpha (K,...), of the shape of `like`, from START; each of the K is learned by itself.
+    """Adam on alpha (K,...), of the shape of `like`, from START; each of the K is learned by itself; beta may be one
+    number for each, (K,).
 
     opened(alpha) -> gates; passing(gates) -> L; task(step, lambda) -> (-log y (K,), its gradient by lambda (K,...)).
     """
@@ -85,7 +86,7 @@ def learn(
             g = opened(alpha)
             mean = passing(g).flatten(1).mean(dim=1)
             loss, slope = task(step, g.open.detach())
-            (alpha.grad,) = torch.autograd.grad((slope * g.open).sum() + beta * mean.sum(), alpha)
+            (alpha.grad,) = torch.autograd.grad((slope * g.open).sum() + (beta * mean).sum(), alpha)
         adam.step()
         losses.append(loss.detach())
         passed.append(mean.detach())

@@ -29,6 +29,10 @@ class DRISE(RISE):
     name: ClassVar[str] = "drise"
     paper: ClassVar[str] = "Petsiuk et al. 2021 (CVPR)"
 
+    @property
+    def cost(self) -> str:
+        return f"{self.n_masks} + 1 forward"
+
     def __call__(self, problem: Problem) -> list[Explanation]:
         """K explanations; those of one picture share the masks, and so the passes: each counts them all."""
         x, n = problem.x, self.n_masks

@@ -9,6 +9,10 @@ Features with Predictive Information, NeurIPS 2021. https://arxiv.org/abs/2110.0
 
 Pixels that M lets through are free, so the bottleneck only judges what the features had let through. mu and sigma are those
 of the pictures that the statistics were estimated on: in pixels, what N(0,1) is to normalised ones.
+
+White noise, as published, can take a small network's score away with the evidence in full view: the gates then close
+together, and open around the object. With `grain` the noise of near pixels is alike, each pixel's mean and spread as
+before. The generator, at its published rate, leaves M near its start, the sigmoid of the features' bits.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -24,7 +28,10 @@ from igos.methods.attribution import MapMethod, noise, seeds
 from igos.methods.bottleneck import TINY, Course, closed, copies, gates, information, learn, log_loss
 from igos.methods.iba import IBA, MIN_STD, Passed, statistics_of
 from igos.methods.iba_prior import FEATURES, REAL, Prior
+from igos.ops import grained
 from igos.types import Explanation, Problem
+
+OVER = ("picture", "box")
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,9 @@ class InputIBA(MapMethod):
     """layer: by default that of the statistics.
 
     feat_beta, feat_steps, feat_sigma, beta, opt_steps, sigma: the two bottlenecks' weight of information, Adam's steps,
-    smoothing; copies: noisy ones per step, and lr, of both. gan_steps: of the critic, on gan_batch pictures each; every
+    smoothing; copies: noisy ones per step, and lr, of both. over {picture, box}: what beta's mean is taken over, the
+    box of a detection being all that the price of its pixels depends on. grain: the noise of pixels so near is alike,
+    their mean and spread stay; 0: each has its own. gan_steps: of the critic, on gan_batch pictures each; every
     critic_iter-th is also the generator's. clip: bound of the critic's weights; lr_critic, lr_mask: RMSprop's.
     real_mask {lambda, capacity}: what passes R in the real samples: lambda, with the layer's own noise, or L in nats,
     with noise of random mean and scale. features {pre, post}: the critic sees them as the layer gives them, or
@@ -48,6 +57,8 @@ class InputIBA(MapMethod):
     beta: float = 20.0
     opt_steps: int = 60
     sigma: float = 1.0
+    grain: float = 0.0
+    over: str = "picture"
     copies: int = 10
     lr: float = 1.0
     gan_steps: int = 140
@@ -70,9 +81,10 @@ class InputIBA(MapMethod):
         super().__post_init__()
         self.one_of("real_mask", REAL)
         self.one_of("features", FEATURES)
+        self.one_of("over", OVER)
         self.at_least(1, "feat_steps", "opt_steps", "copies", "gan_steps", "critic_iter")
         self.at_least(2, "gan_batch")
-        self.at_least(0, "feat_beta", "feat_sigma", "beta", "sigma", "lr", "clip", "lr_critic", "lr_mask")
+        self.at_least(0, "feat_beta", "feat_sigma", "beta", "sigma", "grain", "lr", "clip", "lr_critic", "lr_mask")
         self.at_least(4, *(key for key in ("critic_channels", "critic_size") if getattr(self, key) is not None))
 
     @property
@@ -144,7 +156,8 @@ class InputIBA(MapMethod):
             made: dict[int, Tensor] = {}
 
             def pictures(part: slice) -> Tensor:
-                e = made[part.start] = mu + sigma * noise(seed[row[part]] + step * self.copies + copy[part], x)
+                white = noise(seed[row[part]] + step * self.copies + copy[part], x)
+                e = made[part.start] = mu + sigma * grained(white, self.grain)
                 return x[row[part]] * open[row[part]] + (1 - open[row[part]]) * e
 
             for part, y, g in problem.score.stream(row, pictures, gradient=True):
@@ -158,7 +171,7 @@ class InputIBA(MapMethod):
             x,
             self.opt_steps,
             self.lr,
-            self.beta,
+            self.beta / shares(problem) if self.over == "box" else self.beta,
             lambda alpha: gates(alpha, self.sigma),
             lambda g: information(g, deviation, prior),
             task,
@@ -169,3 +182,12 @@ def pixels_of(problem: Problem) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (3,1,1) of pixels, like the picture."""
     known = statistics_of(problem)
     return known.pixel_mean.to(problem.x), known.pixel_std.to(problem.x).clamp(min=MIN_STD)
+
+
+def shares(problem: Problem) -> Tensor:
+    """The part (K,) of the picture that each target's box covers; 1 where it has none."""
+    height, width = problem.size
+    whole = torch.tensor([0.0, 0.0, width, height])
+    boxes = torch.stack([whole if t.box is None else t.box.to(whole) for t in problem.targets])
+    sides = torch.minimum(boxes[:, 2:], whole[2:]) - boxes[:, :2].clamp(min=0)
+    return (sides.clamp(min=1).prod(dim=1) / (height * width)).to(problem.x)

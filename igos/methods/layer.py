@@ -24,7 +24,7 @@ class LayerMethod(MapMethod):
 
     @property
     def cost(self) -> str:
-        return "3"
+        return "1" if self.layer is None else "3"
 
     def combine(self, a: Tensor, g: Tensor) -> Tensor:
         """A and dy/dA (n,c,h,w) -> maps (n,h,w)."""

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from igos.baselines import baseline
 from igos.metrics.parts import NAN, check_choice, check_positive, pixels, score, scores, tile_sums, tiles, trapezoid
 from igos.metrics.substrates import SUBSTRATES, substrate
 from igos.ops import Blend
@@ -74,12 +75,14 @@ class Degradation:
 class DegradationPGIG:
     """The mean score while the most relevant `steps` tiles of `tile` px turn into their mean colours one by one.
 
-    Curve: tiles replaced over score; `over`: the area over it, below the whole picture's score. The authors' code never
-    replaces the first tile nor channels darker than the data's mean, so its curves lie higher.
+    Curve: tiles replaced over score; `over`: the area over it, below the whole picture's score. compat {none, pgig}:
+    the authors' code never replaces the first tile, nor a tile's channel that is darker than the data's mean, so its
+    curves lie higher.
     """
 
     tile: int = 9
     steps: int = 100
+    compat: str = "none"
 
     name: ClassVar[str] = "degradation_pgig"
     better: ClassVar[str] = "lower"
@@ -89,16 +92,18 @@ class DegradationPGIG:
 
     def __post_init__(self) -> None:
         check_positive(self, "tile", "steps")
+        check_choice(self, "compat", ("none", "pgig"))
 
     @property
     def cost(self) -> str:
         return str(self.steps + 1)
 
     def __call__(self, problem: Problem, explanations: Sequence[Explanation], context: Any = None) -> list[Score]:
-        tile = tiles(problem.size, (self.tile, self.tile))
-        count = np.arange(min(self.steps, int(tile.max()) + 1) + 1)
+        tile, theirs = tiles(problem.size, (self.tile, self.tile)), self.compat == "pgig"
+        count = np.arange(min(self.steps, int(tile.max()) + 1 - theirs) + 1)
+        replace = "bright_tile_mean" if theirs else "tile_mean"
         made = []
-        for y in degraded(problem, explanations, tile, "tile_mean", count, ("morf",))[:, 0]:
+        for y in degraded(problem, explanations, tile, replace, count, ("morf",), first=int(theirs))[:, 0]:
             area = trapezoid(y, count / count[-1])
             made.append(score(self, area, curve=np.stack([count, y]), over=float(y[0]) - area))
         return made
@@ -111,8 +116,9 @@ def degraded(
     replace: str,
     count: np.ndarray,
     orders: Sequence[str],
+    first: int = 0,
 ) -> np.ndarray:
-    """Scores (K, orders, points) with the first count[j] tiles replaced, in the order morf or lerf."""
+    """Scores (K, orders, points) with count[j] tiles replaced from the `first` on, in the order morf or lerf."""
     x = problem.x
     heat = torch.stack([tile_sums(pixels(e, problem.size), tile) for e in explanations])
     place = (-heat).argsort(dim=1, stable=True).argsort(dim=1)  # of each tile, 0 the most relevant
@@ -120,10 +126,11 @@ def degraded(
     points, number = len(count), len(orders)
     job = torch.arange(len(explanations) * number * points)
     row, order, done = job // (number * points), job // points % number, torch.from_numpy(count)[job % points]
-    blend = Blend(x, _tile_means(x, tile) if replace == "tile_mean" else substrate(replace, x))
+    blend = Blend(x, TILE_MEANS[replace](x, tile) if replace in TILE_MEANS else substrate(replace, x))
 
     def pictures(part: slice) -> Tensor:
-        gone = place[row[part], order[part]] < done[part, None]
+        at = place[row[part], order[part]] - first
+        gone = (at >= 0) & (at < done[part, None])
         return blend(row[part].to(x.device), gone[:, tile].to(x))
 
     return scores(problem, row.to(x.device), pictures).reshape(-1, number, points)
@@ -135,3 +142,12 @@ def _tile_means(x: Tensor, tile: Tensor) -> Tensor:
     place = tile.to(x.device)
     means = tile_sums(one, place) / tile_sums(torch.ones_like(one[0, 0]), place)
     return means[..., place].expand_as(x)
+
+
+def _bright_tile_means(x: Tensor, tile: Tensor) -> Tensor:
+    """As _tile_means where that is brighter than the data's mean colour; elsewhere the picture's own pixels."""
+    means = _tile_means(x, tile)
+    return torch.where(means > baseline("mean", x), means, x)
+
+
+TILE_MEANS = {"tile_mean": _tile_means, "bright_tile_mean": _bright_tile_means}

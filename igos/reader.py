@@ -1,0 +1,90 @@
+"""Pictures read and blurred ahead of the network: in a thread, or in processes of their own."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+
+from igos.baselines import baseline
+from igos.manifest import digest
+from igos.processes import alone
+from igos.types import Adapter, Image, ImageError
+
+AHEAD = 4  # pictures that wait, per process
+
+
+class Read(NamedTuple):
+    """A picture, the hash of its file, and its blur (1,3,H,W)."""
+
+    image: Image
+    sha256: str
+    blurred: torch.Tensor
+
+
+class Reader:
+    """Reads a model's pictures; `ahead` names those that will be asked for. processes: 0 for a thread beside the
+    network. threads: those of torch in each process, as many as the network's, so that a blur has the same bits.
+    """
+
+    def __init__(self, adapter: Adapter, processes: int = 0) -> None:
+        self._read: Callable[[str], Image] = getattr(adapter, "reader", adapter.read)
+        self._device, self.room = adapter.device, AHEAD * max(processes, 1)
+        self._pool: Executor | None = None
+        self._processes = processes
+        self._waiting: dict[str, Future[Any]] = {}
+
+    def ahead(self, paths: Sequence[str]) -> None:
+        """Begin with these pictures, as far as there is room, and forget others."""
+        for path in set(self._waiting) - set(paths):
+            self._waiting.pop(path).cancel()
+        for path in paths:
+            if path not in self._waiting and len(self._waiting) < self.room:
+                work = _apart if self._processes else _read
+                self._waiting[path] = self._started().submit(work, self._read, path)
+
+    def take(self, path: str) -> Read:
+        """The picture. Raises ImageError."""
+        known = self._waiting.pop(path, None)
+        if known is None:
+            made = _read(self._read, path)
+        else:
+            made = _joined(known.result()) if self._processes else known.result()
+        image = replace(made.image, pixels=made.image.pixels.to(self._device))
+        return Read(image, made.sha256, made.blurred.to(self._device))
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _started(self) -> Executor:
+        if self._pool is None and self._processes:
+            spawn = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self._processes, spawn, alone, (torch.get_num_threads(),))
+        elif self._pool is None:
+            self._pool = ThreadPoolExecutor(1)
+        return self._pool
+
+
+def _read(read: Callable[[str], Image], path: str) -> Read:
+    try:
+        sha256 = digest(path)
+    except OSError as error:
+        raise ImageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    image = read(path)
+    return Read(image, sha256, baseline("blur", image.pixels[None]))
+
+
+def _apart(read: Callable[[str], Image], path: str) -> tuple[Any, ...]:
+    """_read as arrays: tensors would go to the other process through shared memory, which a container may lack."""
+    image, sha256, blurred = _read(read, path)
+    return image.pixels.cpu().numpy(), image.geometry, image.source, path, sha256, blurred.cpu().numpy()
+
+
+def _joined(plain: tuple[Any, ...]) -> Read:
+    pixels, geometry, source, path, sha256, blurred = plain
+    return Read(Image(torch.from_numpy(pixels), geometry, source, path), sha256, torch.from_numpy(blurred))

@@ -1,0 +1,241 @@
+"""One picture's way through the network: read, targets found, explained in groups, drawn. What a Worker is asked is an
+Item, what it answers are events; it writes nothing, so that it can run in this process, in another or far away.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from igos import diverse, manifest, report, rows
+from igos.annotations import known
+from igos.arrays import packed
+from igos.config import Plan
+from igos.extras import extras_of
+from igos.files import write_bytes
+from igos.jobs import Job, explain_group, grouped, look, places, starts_of
+from igos.manifest import Item
+from igos.problem import views
+from igos.reader import Reader
+from igos.truth import match
+from igos.types import Adapter, ConfigError, Explanation, IgosError, ImageError, NetworkError
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in a picture: its line of the manifest; seconds, what the network took for it, and waited, those
+    for which it stood still until the picture was read.
+    """
+
+    name: str
+    line: Mapping[str, Any] | None
+    seconds: float = 0.0
+    waited: float = 0.0
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class Began:
+    """The explanations, by their folders, that the network turns to now."""
+
+    folders: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Done:
+    """An explanation: its row, the bytes of explanation.npz, pictures by their path in the run's folder; seconds, those
+    that the network took.
+    """
+
+    row: Mapping[str, Any]
+    data: bytes
+    files: Mapping[str, bytes]
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Failed:
+    """No explanation: the row that says why. error: what is raised when that is so of every picture."""
+
+    row: Mapping[str, Any]
+    error: IgosError | None = None
+
+
+Event = Found | Began | Done | Failed
+
+
+class Worker:
+    """One network that answers Items with Events. weights: what tells the model from others, for the identity of a
+    result. Pictures are drawn, and maps at the photo's size kept, where every explanation has its own folder.
+
+    Whatever goes wrong with a picture or an explanation becomes an event.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        adapter: Adapter,
+        judge: Adapter | None = None,
+        weights: str = "",
+    ) -> None:
+        self.plan, self.adapter, self.judge, self.weights = plan, adapter, judge, weights
+        self.pictures = plan.run.layout == "folders"
+        self.reader = Reader(adapter, plan.run.readers or 0)
+        (self.needed,) = extras_of(plan.run, [plan.method], adapter)
+
+    def work(self, items: Sequence[Item], ahead: Sequence[str] = (), single: bool = False) -> Iterator[Event]:
+        """What comes of these pictures, which share their batches where they are several. ahead: the paths of the
+        pictures that will be asked for next; single: every explanation in a batch of its own.
+        """
+        jobs: list[Job] = []
+        held = frozenset[str]().union(*(item.held for item in items))
+        for n, item in enumerate(items):
+            self.reader.ahead([i.path for i in items[n:]])
+            try:
+                found, own = self._picture(item)
+            except Exception as error:
+                yield self._failed(item.path, item.name, error)
+                continue
+            yield found
+            if not own:
+                yield self._nothing(item, found.line)
+            jobs += own
+        self.reader.ahead(ahead)
+        for group in self._groups(jobs, single):
+            yield from self._explained(group, held)
+
+    def _picture(self, item: Item) -> tuple[Found, list[Job]]:
+        """What was found, now or as the manifest says, and the explanations to make."""
+        begin = time.perf_counter()
+        image, sha256, blurred = self.reader.take(item.path)
+        waited, seconds, plan, line = time.perf_counter() - begin, 0.0, self.plan, item.found
+        if line is not None and sha256 != line["sha256"]:
+            raise ImageError(f"{item.path}: has changed since its targets were found; explain it in a new folder")
+        truths = plan.selector.concerned(known(item.path, plan.run.annotations, image.geometry.source))
+        if line is None:
+            targets, seen, seconds = look(plan, self.adapter, image, truths)
+            told = [manifest.told(t, place) for t, place in zip(targets, places(item.name, targets), strict=True)]
+            line = {"sha256": sha256, "targets": told, **({} if targets else {"seen": seen})}
+        else:
+            targets = [manifest.target_of(t, self.adapter.device) for t in line["targets"]]
+        seen_too = views(self.judge, image, targets, plan.run.batch) if self.judge else [None] * len(targets)
+        jobs = []
+        for target, view, told_ in zip(targets, seen_too, line["targets"], strict=True):
+            starts: Sequence[int | None] = starts_of(plan.run) or [None]
+            for start in starts:
+                folder = told_["folder"] if start is None else f"{told_['folder']}/start-{start}"
+                key = manifest.identity(sha256, self.weights, told_, start, decisive(plan))
+                jobs.append(Job(target, start, folder, image, truths, view, blurred, key))
+        return Found(item.name, None if item.found else line, seconds, waited, len(jobs)), jobs
+
+    def _groups(self, jobs: Sequence[Job], single: bool) -> list[list[Job]]:
+        """What goes through the network together: objects on pictures of one size, or all starts of one object."""
+        if self.plan.run.diverse_k is not None:
+            return _alike(jobs, lambda job: job.folder.rpartition("/")[0])
+        if single:
+            return [[job] for job in jobs]
+        return [g for alike in _alike(jobs, lambda job: job.image.geometry.network) for g in grouped(alike)]
+
+    def _explained(self, jobs: Sequence[Job], held: frozenset[str]) -> Iterator[Event]:
+        """Events of one batch; where it fails and holds several objects, each of them is tried by itself.
+
+        All starts of an object are explained again where one of them is missing: they are compared.
+        """
+        new = [j for j in jobs if j.folder not in held]
+        if not new:
+            return
+        asked = jobs if jobs[0].start is not None else new
+        yield Began(tuple(j.folder for j in new))
+        try:
+            explanations, seconds = explain_group(self.plan, self.adapter, asked, self.needed)
+        except Exception as error:
+            alone = len(new) == 1 or new[0].start is not None or isinstance(error, ConfigError)
+            for job in new:
+                if alone:
+                    yield self._failed(str(job.image.path), job.folder, error, job)
+                else:
+                    yield from self._explained([job], held)
+            return
+        made = [(j, e) for j, e in zip(asked, explanations, strict=True) if j.folder not in held]
+        drawn = self._drawn(made, explanations) if self.pictures else [{} for _ in made]
+        for (job, e), files in zip(made, drawn, strict=True):
+            row = {**rows.row(e, job.folder), "id": job.key}
+            yield Done(row, packed(e, self.pictures), files, seconds / len(made))
+
+    def _drawn(
+        self, made: Sequence[tuple[Job, Explanation]], explanations: Sequence[Explanation]
+    ) -> list[dict[str, bytes]]:
+        """The pictures of each explanation, drawn on all cores at once, by their path in the run's folder.
+
+        Raises ConfigError where the temporary folder that they are drawn in cannot be written.
+        """
+        try:
+            return self._drawn_in_full(made, explanations)
+        except OSError as error:
+            why = error.strerror or error
+            raise ConfigError(f"{tempfile.gettempdir()}, the temporary folder: cannot be written ({why})") from error
+
+    def _drawn_in_full(
+        self, made: Sequence[tuple[Job, Explanation]], explanations: Sequence[Explanation]
+    ) -> list[dict[str, bytes]]:
+        with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor() as pool:
+            roots = [Path(place) / str(n) for n in range(len(made))]
+            waiting = [
+                pool.submit(write, root / job.folder, e)
+                for root, (job, e) in zip(roots, made, strict=True)
+                for write in report.WRITERS
+            ]
+            for each in waiting:
+                each.result()
+            for root, (job, e) in zip(roots, made, strict=True):
+                report.write_masks(root, job.folder, e)
+            job = made[-1][0]
+            if job.start is not None:
+                above = roots[-1] / job.folder.rpartition("/")[0]
+                report.write_starts(above, explanations)
+                told = diverse.diversity(explanations, match(job.target, job.image, job.truths))
+                write_bytes(above / "diversity.json", (json.dumps(told, indent=1) + "\n").encode())
+            return [
+                {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+                for root in roots
+            ]
+
+    def _nothing(self, item: Item, line: Mapping[str, Any] | None) -> Failed:
+        why = f"{item.path}: nothing to explain among {(line or item.found or {}).get('seen', 'what was seen')}"
+        row = {"image": item.path, "status": "skipped", "error": why, "item": item.name}
+        asked = self.plan.selector.kind not in ("", "all")
+        return Failed(row, ConfigError(f"--target {self.plan.run.target}: {why}") if asked else None)
+
+    def _failed(self, path: str, item: str, error: Exception, job: Job | None = None) -> Failed:
+        status = "unreadable" if isinstance(error, ImageError) else "error"
+        told = error if isinstance(error, IgosError) else NetworkError(f"{path}: {type(error).__name__}: {error}")
+        if told is not error:
+            told.__cause__ = error
+        row: dict[str, Any] = {"image": path, "status": status, "error": " ".join(str(told).split()), "item": item}
+        if job is not None:
+            t = job.target
+            row |= {"label": t.name, "name": t.name, "label_index": t.label, "part": t.part, "score": t.score}
+            row |= {"start": job.start, "id": job.key}
+        return Failed(row, told)
+
+
+DECISIVE = ("score", "manual_seed", "precision", "diverse_k", "init_val", "references", "patterns", "stats", "metrics")
+
+
+def decisive(plan: Plan) -> dict[str, Any]:
+    """Of the settings those that decide a result, and not where and in which batches it is made."""
+    run = {k: getattr(plan.run, k) for k in DECISIVE}
+    return {**run, "method": plan.method.name, "settings": asdict(plan.method), "explained": plan.score}
+
+
+def _alike(jobs: Sequence[Job], key: Callable[[Job], Any]) -> list[list[Job]]:
+    made: dict[Any, list[Job]] = {}
+    for job in jobs:
+        made.setdefault(key(job), []).append(job)
+    return list(made.values())

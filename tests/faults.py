@@ -1,0 +1,119 @@
+"""A detector whose faults are written in the names of its pictures, for tests of runs that survive them.
+
+`<anything>-raise.png` makes it raise, `-nan` answer NaN, `-hang` never answer, `-die` end its process, `-die1` only the
+first time, `-none` sees nothing. Everything here can be imported by another process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor, nn
+
+from igos.config import Plan, resolve
+from igos.results import RunFolder
+from igos.run import run
+from igos.types import Geometry, Image, ImageError, Scorer, Target
+from igos.work import Worker
+
+SIDE = 32
+SETTINGS = {"method": "iGOS+", "opt": "NAG", "iterations": 2, "ig_iter": 1, "size": 8, "metrics": ["deletion"]}
+SETTINGS["set"] = ["deletion.steps=4"]
+
+
+def picture(path: Path, seed: int = 0) -> str:
+    few = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.fromarray(few).resize((SIDE, SIDE)).save(path)
+    return str(path)
+
+
+def pictures(folder: Path, count: int, faults: dict[int, str] | None = None) -> Path:
+    """count pictures, of which some have a fault in their names."""
+    for n in range(count):
+        fault = (faults or {}).get(n)
+        picture(folder / (f"p{n:03}-{fault}.png" if fault else f"p{n:03}.png"), n)
+    return folder
+
+
+class Faulty:
+    """Two targets in every picture: the contrast of its left and of its right half. pause: seconds of each pass."""
+
+    name, labels, preset, default_target, parts = "faulty", ["left", "right"], "detect-yolo", "all", ("class",)
+    device, detections = torch.device("cpu"), None
+
+    def __init__(self, pause: float = 0.0, spare: Path | None = None) -> None:
+        self.module, self.pause, self.spare = nn.Identity(), pause, spare
+
+    def read(self, source: Any) -> Image:
+        try:
+            rgb = np.array(PIL.Image.open(source).convert("RGB"))
+        except OSError as error:
+            raise ImageError(f"{source}: {error}") from None
+        pixels = torch.from_numpy(rgb).permute(2, 0, 1).float() / 255
+        size = rgb.shape[0], rgb.shape[1]
+        return Image(pixels, Geometry(size, size), rgb, str(source))
+
+    def detect(self, image: Image, threshold: float = 0.4) -> list[Target]:
+        fault = self.fault(image)
+        if fault == "none":
+            return []
+        boxes = ([0.0, 0.0, 16.0, 32.0], [16.0, 0.0, 32.0, 32.0])
+        return [
+            Target(n, f"{self.labels[n]} {fault}".strip(), 0.9 - n / 10, torch.tensor(box), index=n)
+            for n, box in enumerate(boxes)
+        ]
+
+    def fault(self, image: Image) -> str:
+        stem = Path(str(image.path)).stem
+        return stem.partition("-")[2]
+
+    def scorer(self, targets: Any, score: str = "prob", batch: int | None = None) -> Scorer:
+        faults = {t.name.partition(" ")[2] for t in targets}
+
+        def forward(x: Tensor, rows: Tensor) -> Tensor:
+            if self.pause:
+                time.sleep(self.pause)
+            if "raise" in faults:
+                raise RuntimeError("the network's own mistake")
+            if "hang" in faults:
+                time.sleep(3600)
+            if "die" in faults or ("die1" in faults and self._first()):
+                os.kill(os.getpid(), signal.SIGKILL)
+            side = torch.tensor([targets[int(r)].label for r in rows])
+            half = torch.stack([x[..., :16].var((1, 2, 3)), x[..., 16:].var((1, 2, 3))])
+            made = torch.sigmoid(60 * half.gather(0, side[None])[0] - 2)
+            return made * float("nan") if "nan" in faults else made
+
+        return Scorer(forward, len(targets), batch or 8, module=self.module)
+
+    def _first(self) -> bool:
+        assert self.spare is not None
+        first = not self.spare.exists()
+        self.spare.touch()
+        return first
+
+
+def plan(data: Path, **flags: Any) -> Plan:
+    return resolve({"model": "faulty", "data": [str(data)], **SETTINGS, **flags}, "detect-yolo")
+
+
+def make_worker(plan: Plan, pause: float, spare: Path | None, number: int) -> Worker:
+    return Worker(plan, Faulty(pause, spare))
+
+
+def run_into(data: str, out: str, pause: float, layout: str) -> None:
+    """A run in this process, gone on with where there is one."""
+    torch.set_num_threads(1)
+    asked = plan(Path(data), layout=layout)
+    folder = RunFolder(out, {"model": "faulty"}, layout)
+    folder.write_run({"model": "faulty"})
+    run(asked, Faulty(pause), folder, progress=False)
+    folder.finish()

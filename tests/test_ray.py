@@ -1,0 +1,197 @@
+"""Runs on a real Ray cluster of two machines, both of them this one: processes and a machine killed in mid-run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from igos import cli
+from igos.manifest import Item
+from igos.results import RunFolder, each_row, read_arrays, read_rows
+from igos.run import drive, run
+from igos.types import ConfigError, NetworkError
+from tests import faults
+from tests.faults import Faulty, pictures, plan
+
+if not os.environ.get("CI"):
+    pytest.importorskip("ray")
+
+import ray  # noqa: E402
+from ray.cluster_utils import Cluster as Machines  # noqa: E402
+
+from igos import ray_engine  # noqa: E402
+from igos.ray_engine import Cluster  # noqa: E402
+
+STORE = 100 * 2**20
+WATCHED = {  # a machine that says nothing for about two seconds is given up
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 1000,
+    "health_check_failure_threshold": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[Machines]:
+    head = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False, "_system_config": WATCHED}
+    made = Machines(initialize_head=True, head_node_args=head)
+    made.add_node(num_cpus=1, object_store_memory=STORE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", made.address)
+        assert ray_engine.connect()
+        yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+def calm(data: Path, out: Path) -> None:
+    """A run in this process with one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = RunFolder(out, {})
+    folder.write_run({})
+    run(plan(data), Faulty(), folder, progress=False)
+    torch.set_num_threads(before)
+
+
+def on_cluster(data: Path, out: Path, pause: float = 0.0, target: str = "all", **more: Any) -> list[dict[str, Any]]:
+    """The rows of a run with a network of one thread on each machine."""
+    asked = plan(data, target=target)
+    engine = Cluster(partial(faults.make_worker, asked, pause, out.parent / "spare"), threads=1, **more)
+    assert engine.workers == 2 or more
+    folder = RunFolder(out, {})
+    folder.write_run({})
+    drive(asked, engine, folder, progress=False)
+    folder.finish()
+    return read_rows(out)
+
+
+def maps(out: Path) -> dict[str, np.ndarray]:
+    return {r["folder"]: read_arrays(out, r)["saliency"] for r in each_row(out) if r["folder"]}
+
+
+def same_maps(a: Path, b: Path) -> None:
+    first, second = maps(a), maps(b)
+    assert first.keys() == second.keys() and first
+    for name, saliency in first.items():
+        assert np.array_equal(saliency, second[name]), name
+
+
+def once(rows: list[dict[str, Any]], count: int) -> None:
+    """Each explanation of so many pictures has one row, and that is good."""
+    assert Counter(r["folder"] for r in rows) == Counter(
+        {f"p{n:03}/{i}-{side}": 1 for n in range(count) for i, side in enumerate(("left", "right"))}
+    )
+    assert {r["status"] for r in rows} == {"ok"}
+
+
+def after_rows(out: Path, count: int, act: Any) -> threading.Thread:
+    """Do something as soon as there are so many rows."""
+
+    def watch() -> None:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            path = out / "results.jsonl"
+            if path.exists() and path.read_bytes().count(b"\n") >= count:
+                return act()
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread
+
+
+def actors() -> list[int]:
+    """The processes of this machine's actors."""
+    told = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return [int(line.split()[0]) for line in told.splitlines() if "ray::Explainer" in line]
+
+
+def test_a_killed_process_and_a_lost_machine_cost_nothing(machines: Machines, tmp_path: Path) -> None:
+    data, out = pictures(tmp_path / "data", 16), tmp_path / "out"
+    killed: list[Any] = []
+
+    def kill_process() -> None:
+        killed.append(actors()[0])
+        os.kill(killed[0], signal.SIGKILL)
+
+    def lose_machine() -> None:
+        killed.append(machines.list_all_nodes()[-1])
+        machines.remove_node(killed[-1], allow_graceful=False)
+
+    acts = [after_rows(out, 4, kill_process), after_rows(out, 14, lose_machine)]
+    rows = on_cluster(data, out, pause=0.03)
+    for act in acts:
+        act.join()
+    assert len(killed) == 2 and len(machines.list_all_nodes()) == 1
+    once(rows, 16)
+    calm(data, tmp_path / "calm")
+    same_maps(out, tmp_path / "calm")
+    machines.add_node(num_cpus=1, object_store_memory=STORE)
+
+
+def test_every_fault_of_a_network_is_a_row(machines: Machines, tmp_path: Path) -> None:
+    data = pictures(tmp_path / "data", 8, {1: "raise", 2: "hang", 4: "die", 5: "die1", 6: "nan", 7: "none"})
+    made = on_cluster(data, tmp_path / "out", target="top1", timeout=4)
+    rows = {(r["item"] or r["folder"]).partition("/")[0]: r for r in made}
+    assert len(rows) == len(made) == 8, "every explanation has one row"
+    assert [rows[p.stem]["status"] for p in sorted(data.iterdir())] == [
+        "ok", "error", "error", "ok", "error", "ok", "not-finite", "skipped",
+    ]  # fmt: skip
+    assert "no answer from the network within 4 s" in rows["p002-hang"]["error"]
+    assert "the process of the network died (" in rows["p004-die"]["error"]
+    assert rows["p001-raise"]["error"].endswith("RuntimeError: the network's own mistake")
+    deadline = time.monotonic() + 20
+    while actors() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not actors()
+
+
+def test_what_no_machine_holds_is_refused(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="no machine holds a worker of 1 CPU and 3 GPUs; there are: 1 CPUs and 0 GPU"):
+        Cluster(partial(faults.make_worker, None, 0, None), num_gpus=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(ray, "is_initialized", lambda: False)
+        for address, told in {"127.0.0.1:9": "no Ray cluster answers there", "ray://x:1": "run igos on a"}.items():
+            patch.setenv("RAY_ADDRESS", address)
+            with pytest.raises(ConfigError, match=told):
+                ray_engine.connect()
+    monkeypatch.setattr(ray_engine, "ALONE", 0.0)
+    engine = Cluster(partial(faults.make_worker, None, 0, None))
+    engine._needs["CPU"] = 5
+    with pytest.raises(NetworkError, match="no machine of the Ray cluster is left that holds a worker of 5 CPUs"):
+        engine._look([])
+
+
+def test_a_model_that_cannot_be_loaded_stops_the_run(machines: Machines, tmp_path: Path) -> None:
+    engine = Cluster(partial(broken, str(tmp_path)), workers=1)
+    (picture,) = pictures(tmp_path / "data", 1).iterdir()
+    with pytest.raises(ConfigError, match="there is no model"):
+        list(engine.work([[Item(str(picture), "p000")]]))
+
+
+def broken(place: str, number: int) -> Any:
+    raise ConfigError(f"{place}: there is no model")
+
+
+def test_the_command_gives_the_maps_of_one_machine(machines: Machines, tmp_path: Path) -> None:
+    words = ["--config", "quick", "--num_samples", "2", "--threads", "1", "--metrics", "none", "--layout", "shards"]
+    words += ["--iterations", "2", "--target", "top1"]
+    assert cli.main([*words, "--output", str(tmp_path / "one")]) == 0
+    command = [sys.executable, "-m", "igos", "--engine", "ray", "--workers", "2", *words]
+    told = subprocess.run([*command, "--output", str(tmp_path / "ray")], capture_output=True, text=True)
+    assert told.returncode == 0 and not told.stderr, told.stderr
+    same_maps(tmp_path / "ray", tmp_path / "one")

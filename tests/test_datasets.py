@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from functools import partial
@@ -18,14 +20,17 @@ import pytest
 import torch
 
 from igos import cli, results
+from igos.annotations import known
 from igos.engines import Processes
 from igos.manifest import Manifest, share_of
 from igos.merge import merge
 from igos.results import RunFolder, each_row, read_arrays, read_rows
 from igos.run import drive, run
 from igos.shards import Shards
+from igos.truth import iou, same_class
 from igos.types import ConfigError, NetworkError
 from tests import faults
+from tests.conftest import darknet_options, shared_data
 from tests.faults import Faulty, picture, pictures, plan
 
 
@@ -390,3 +395,66 @@ def test_a_reopened_folder_takes_the_threads_of_torch_as_they_are(tmp_path: Path
     before = torch.get_num_threads()
     local(pictures(tmp_path / "data", 1), tmp_path / "out")
     assert torch.get_num_threads() == before
+
+
+# The command
+
+
+WORDS = ["--model", "emblem-vgg", "--method", "vanilla_grad", "--metrics", "none", "--num_samples", "3"]
+
+
+def test_the_command_goes_on_with_its_folder_and_refuses_other_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert cli.main([*WORDS, "--output", str(out)]) == 0
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("explanation.npz")}
+    next(iter(before)).write_bytes(b"PK half")
+    capsys.readouterr()
+    assert cli.main(["--resume", str(out), "--batch", "3"]) == 0
+    assert "2 explanations were there already" in capsys.readouterr().out
+    after = {p: p.stat().st_mtime_ns for p in out.rglob("explanation.npz")}
+    assert sum(after[p] != before[p] for p in before) == 1 and len(read_rows(out)) == 3
+    assert cli.main([*WORDS, "--output", str(out)]) == 0, "the same command again"
+    assert cli.main([*WORDS, "--output", str(out), "--manual_seed", "7"]) == 2
+    assert "manual_seed: 0 there, 7 now" in capsys.readouterr().err
+    assert cli.main(["--resume", str(out), "--output", str(tmp_path / "x")]) == 2
+    assert cli.main(["--resume", str(tmp_path / "none")]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 2
+    assert len(read_rows(out)) == 3 and not (tmp_path / "x").exists()
+
+
+def test_sigterm_stops_cleanly_within_ten_seconds(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["--model", "emblem-vgg", "--method", "rise", "--metrics", "none", "--output", str(out), "--threads", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    process = subprocess.Popen([sys.executable, "-m", "igos", *words], env=environment, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (out.exists() and (out / "results.jsonl").read_bytes().count(b"\n")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    begin = time.monotonic()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143 and time.monotonic() - begin < 10, err.decode()
+    assert f"terminated; {len(read_rows(out))} finished rows" in err.decode() and "Traceback" not in err.decode()
+    assert (out / "results.csv").exists() and len(read_rows(out)) < 12
+
+
+def test_annotated_objects_of_coco_are_explained(tmp_path: Path) -> None:
+    coco, out = shared_data("coco"), tmp_path / "out"
+    files = darknet_options(small=True)
+    model = ["--model", "darknet", "--model_file", files["weights"], "--cfg", files["cfg"], "--names", files["names"]]
+    data = ["--dataset", "coco", "--annotations", str(coco / "instances.json"), "--data", str(coco / "images")]
+    how = ["--num_samples", "6", "--method", "vanilla_grad", "--metrics", "none", "--layout", "shards"]
+    assert cli.main([*model, *data, *how, "--output", str(out)]) == 0
+    rows = [r for r in each_row(out) if r["folder"]]
+    assert rows and not (out / "report.html").exists()
+    for row in rows:
+        truths = known(row["image"], str(coco / "instances.json"))
+        boxes = [t.box for t in truths if same_class(t.name, row["name"])]
+        assert max(iou(np.array(row["box"]), box) for box in boxes) >= 0.5
+    assert cli.main(["export", str(out), "--format", "coco", "--out", str(tmp_path / "c.json")]) == 0
+    assert len(json.loads((tmp_path / "c.json").read_text())["annotations"]) == len(rows)
+    words = ["evaluate", "--results", str(out), "--metrics", "sparseness", "--output", str(tmp_path / "ev")]
+    assert cli.main(words) == 0 and all(0 < r["sparseness"] < 1 for r in read_rows(tmp_path / "ev"))
+    assert cli.main(["report", str(out)]) == 0 and (out / "report.html").exists()

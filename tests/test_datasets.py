@@ -314,6 +314,25 @@ def test_mixed_batches_hold_objects_of_several_pictures_and_change_nothing(tmp_p
     assert ids[0] == ids[1], "batches decide nothing"
 
 
+@pytest.mark.parametrize("method", ["drise", "gradient_shap"])
+def test_what_is_shared_within_a_picture_is_not_between_pictures(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def all_of(x: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        boxes = torch.tensor([[0.0, 0.0, 16.0, 32.0], [16.0, 0.0, 32.0, 32.0]])
+        return [(boxes, torch.eye(2) * picture.mean(), torch.ones(2)) for picture in x]
+
+    monkeypatch.setattr(Faulty, "detections", staticmethod(all_of))
+    data = pictures(tmp_path / "data", 4)
+    less = {"drise": ["n_masks=20"], "gradient_shap": ["n_samples=4"]}[method]
+    flags: dict[str, Any] = {"method": method, "metrics": ["none"], "set": less}
+    monkeypatch.setattr(faults, "SETTINGS", {})
+    local(data, tmp_path / "a", **flags)
+    local(data, tmp_path / "b", mix_images=True, **flags)
+    first, second = maps(tmp_path / "a"), maps(tmp_path / "b")
+    assert len(first) == 8 and all(np.allclose(first[n], second[n], atol=1e-6) for n in first)
+
+
 def test_pictures_are_read_ahead_in_processes_with_the_same_bits(tmp_path: Path) -> None:
     data = pictures(tmp_path / "data", 6)
     (data / "p003.png").write_bytes(b"no picture")

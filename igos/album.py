@@ -6,6 +6,7 @@ import base64
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from igos.metrics.curves import Curve
 from igos.metrics.substrates import SUBSTRATES
 from igos.ops import rank, to_grid
 from igos.report import figures, page
-from igos.results import place, read_arrays, read_rows, read_run
+from igos.results import each_row, place, read_arrays, read_run
 from igos.truth import iou
 from igos.types import ConfigError, Geometry, ImageError
 
 Reader = Callable[[str], np.ndarray]  # a picture's path -> (H,W,3) uint8 RGB, upright. Raises ImageError
 SAME_BOX = 0.9  # the IoU above which boxes of one class are one object
+MOST = 5000  # rows of a run that are shown
 POINTS = 200  # of a curve, at most
 FINEST = 96  # cells a side: finer maps are shown by their means, and no step's picture is redrawn from them
 FACTS = ("opt", "form", "part", "start", "warning", "error", "folder")
@@ -36,6 +38,8 @@ def write(path: Path, folders: Sequence[Path], read: Reader, title: str) -> None
     made = Album(read)
     for folder in folders:
         made.add(folder)
+    if made.left_out:
+        title += f" (the first {len(made.items)} of {len(made.items) + made.left_out} rows)"
     page.write(path, made.data(title), made.photos)
 
 
@@ -56,10 +60,13 @@ class Album:
         self._count = 0
         self._rows: list[Mapping[str, Any]] = []
         self._better: dict[str, str] = {}
+        self.left_out = 0
 
     def add(self, folder: Path) -> None:
-        """All explanations of a run, and what it says of pictures without any."""
-        rows, run = read_rows(folder), read_run(folder)
+        """The first MOST explanations of a run, and what it says of pictures without any."""
+        found = each_row(folder)
+        rows, run = list(islice(found, MOST)), read_run(folder)
+        self.left_out += sum(1 for _ in found)
         metrics, _ = build_metrics([m for m in run.get("metrics", []) if m != "none"], run.get("set") or ())
         self._better |= {m.name: m.better for m in metrics}
         record = run.pop("record", {})

@@ -80,7 +80,7 @@ def make_problem(
         patterns=extras.patterns,
         statistics=extras.statistics,
         probability=adapter.scorer(targets, "prob", batch) if score != "prob" else None,
-        picture_seed=_digest(f"{seed}|{hashes[id(images[0])]}"),
+        picture_seeds=[_digest(f"{seed}|{hashes[id(i)]}") for i in images],
     )
 
 

@@ -184,7 +184,7 @@ class Problem:
     picture. references (R,3,H,W) in [0,1] are other pictures, for the methods that compare with them.
     detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections. patterns: of the
     network's layers by name, each of its weight's shape; statistics of a layer, for the methods that put noise there;
-    probability: the same targets', where score is another. picture_seed: of what explanations of one picture share.
+    probability: the same targets', where score is another. picture_seeds (K): of what those of one picture share.
     """
 
     x: Tensor
@@ -200,7 +200,7 @@ class Problem:
     patterns: Mapping[str, Tensor] | None = None
     statistics: Statistics | None = None
     probability: Scorer | None = None
-    picture_seed: int = 0
+    picture_seeds: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         if self.x.ndim != 4 or self.x.shape[1] != 3 or self.x.shape != self.x0.shape:

@@ -140,7 +140,9 @@ class Worker:
             return _alike(jobs, lambda job: job.folder.rpartition("/")[0])
         if single:
             return [[job] for job in jobs]
-        return [g for alike in _alike(jobs, lambda job: job.image.geometry.network) for g in grouped(alike)]
+        by_picture = self.needed.references is not None  # which are other pictures than this one
+        alike = _alike(jobs, lambda job: (job.image.geometry.network, by_picture and job.image.path))
+        return [group for some in alike for group in grouped(some)]
 
     def _explained(self, jobs: Sequence[Job], held: frozenset[str]) -> Iterator[Event]:
         """Events of one batch; where it fails and holds several objects, each of them is tried by itself.

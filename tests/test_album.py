@@ -213,3 +213,10 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     error = capsys.readouterr().err
     assert told in error and error.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before, "nothing is written"
+
+
+def test_of_a_big_run_the_first_rows_are_shown_and_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("igos.album.MOST", 4)
+    folder = toy_run(tmp_path / "run", 6)
+    assert cli.main(["report", str(folder)]) == 0
+    assert "the first 4 of 6 rows" in (folder / "report.html").read_text()

@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from functools import partial
@@ -18,14 +20,17 @@ import pytest
 import torch
 
 from igos import cli, results
+from igos.annotations import known
 from igos.engines import Processes
 from igos.manifest import Manifest, share_of
 from igos.merge import merge
 from igos.results import RunFolder, each_row, read_arrays, read_rows
 from igos.run import drive, run
 from igos.shards import Shards
+from igos.truth import iou, same_class
 from igos.types import ConfigError, NetworkError
 from tests import faults
+from tests.conftest import darknet_options, shared_data
 from tests.faults import Faulty, picture, pictures, plan
 
 
@@ -309,6 +314,25 @@ def test_mixed_batches_hold_objects_of_several_pictures_and_change_nothing(tmp_p
     assert ids[0] == ids[1], "batches decide nothing"
 
 
+@pytest.mark.parametrize("method", ["drise", "gradient_shap"])
+def test_what_is_shared_within_a_picture_is_not_between_pictures(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def all_of(x: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        boxes = torch.tensor([[0.0, 0.0, 16.0, 32.0], [16.0, 0.0, 32.0, 32.0]])
+        return [(boxes, torch.eye(2) * picture.mean(), torch.ones(2)) for picture in x]
+
+    monkeypatch.setattr(Faulty, "detections", staticmethod(all_of))
+    data = pictures(tmp_path / "data", 4)
+    less = {"drise": ["n_masks=20"], "gradient_shap": ["n_samples=4"]}[method]
+    flags: dict[str, Any] = {"method": method, "metrics": ["none"], "set": less}
+    monkeypatch.setattr(faults, "SETTINGS", {})
+    local(data, tmp_path / "a", **flags)
+    local(data, tmp_path / "b", mix_images=True, **flags)
+    first, second = maps(tmp_path / "a"), maps(tmp_path / "b")
+    assert len(first) == 8 and all(np.allclose(first[n], second[n], atol=1e-6) for n in first)
+
+
 def test_pictures_are_read_ahead_in_processes_with_the_same_bits(tmp_path: Path) -> None:
     data = pictures(tmp_path / "data", 6)
     (data / "p003.png").write_bytes(b"no picture")
@@ -390,3 +414,66 @@ def test_a_reopened_folder_takes_the_threads_of_torch_as_they_are(tmp_path: Path
     before = torch.get_num_threads()
     local(pictures(tmp_path / "data", 1), tmp_path / "out")
     assert torch.get_num_threads() == before
+
+
+# The command
+
+
+WORDS = ["--model", "emblem-vgg", "--method", "vanilla_grad", "--metrics", "none", "--num_samples", "3"]
+
+
+def test_the_command_goes_on_with_its_folder_and_refuses_other_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert cli.main([*WORDS, "--output", str(out)]) == 0
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("explanation.npz")}
+    next(iter(before)).write_bytes(b"PK half")
+    capsys.readouterr()
+    assert cli.main(["--resume", str(out), "--batch", "3"]) == 0
+    assert "2 explanations were there already" in capsys.readouterr().out
+    after = {p: p.stat().st_mtime_ns for p in out.rglob("explanation.npz")}
+    assert sum(after[p] != before[p] for p in before) == 1 and len(read_rows(out)) == 3
+    assert cli.main([*WORDS, "--output", str(out)]) == 0, "the same command again"
+    assert cli.main([*WORDS, "--output", str(out), "--manual_seed", "7"]) == 2
+    assert "manual_seed: 0 there, 7 now" in capsys.readouterr().err
+    assert cli.main(["--resume", str(out), "--output", str(tmp_path / "x")]) == 2
+    assert cli.main(["--resume", str(tmp_path / "none")]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 2
+    assert len(read_rows(out)) == 3 and not (tmp_path / "x").exists()
+
+
+def test_sigterm_stops_cleanly_within_ten_seconds(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["--model", "emblem-vgg", "--method", "rise", "--metrics", "none", "--output", str(out), "--threads", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    process = subprocess.Popen([sys.executable, "-m", "igos", *words], env=environment, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (out.exists() and (out / "results.jsonl").read_bytes().count(b"\n")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    begin = time.monotonic()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143 and time.monotonic() - begin < 10, err.decode()
+    assert f"terminated; {len(read_rows(out))} finished rows" in err.decode() and "Traceback" not in err.decode()
+    assert (out / "results.csv").exists() and len(read_rows(out)) < 12
+
+
+def test_annotated_objects_of_coco_are_explained(tmp_path: Path) -> None:
+    coco, out = shared_data("coco"), tmp_path / "out"
+    files = darknet_options(small=True)
+    model = ["--model", "darknet", "--model_file", files["weights"], "--cfg", files["cfg"], "--names", files["names"]]
+    data = ["--dataset", "coco", "--annotations", str(coco / "instances.json"), "--data", str(coco / "images")]
+    how = ["--num_samples", "6", "--method", "vanilla_grad", "--metrics", "none", "--layout", "shards"]
+    assert cli.main([*model, *data, *how, "--output", str(out)]) == 0
+    rows = [r for r in each_row(out) if r["folder"]]
+    assert rows and not (out / "report.html").exists()
+    for row in rows:
+        truths = known(row["image"], str(coco / "instances.json"))
+        boxes = [t.box for t in truths if same_class(t.name, row["name"])]
+        assert max(iou(np.array(row["box"]), box) for box in boxes) >= 0.5
+    assert cli.main(["export", str(out), "--format", "coco", "--out", str(tmp_path / "c.json")]) == 0
+    assert len(json.loads((tmp_path / "c.json").read_text())["annotations"]) == len(rows)
+    words = ["evaluate", "--results", str(out), "--metrics", "sparseness", "--output", str(tmp_path / "ev")]
+    assert cli.main(words) == 0 and all(0 < r["sparseness"] < 1 for r in read_rows(tmp_path / "ev"))
+    assert cli.main(["report", str(out)]) == 0 and (out / "report.html").exists()

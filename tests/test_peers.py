@@ -216,7 +216,7 @@ def test_drise_is_the_sum_of_masks_weighted_by_the_best_match() -> None:
         seen.append(len(pictures))
         return seeing(pictures)
 
-    problem = replace(toy_problem(net_score(2), 2, dtype=torch.float32), detect=counting, picture_seed=7)
+    problem = replace(toy_problem(net_score(2), 2, dtype=torch.float32), detect=counting, picture_seeds=[7, 7])
     method = DRISE(n_masks=40, grid=4, size=8)
     made = method(problem)
     for k, e in enumerate(made):

@@ -41,12 +41,12 @@ class DRISE(RISE):
                 "drise matches detections: it needs a detector and targets with boxes; rise needs neither"
             )
         total = x.new_zeros(len(x), *problem.size)
-        every = list(range(len(x)))
+        every, seeds = list(range(len(x))), problem.picture_seeds or [0] * len(x)
         for rows in [every] if x.stride(0) == 0 or len(x) == 1 else [[k] for k in every]:
             made: dict[int, Tensor] = {}
 
             def pictures(part: slice, row: int = rows[0], made: dict[int, Tensor] = made) -> Tensor:
-                each = range(problem.picture_seed + part.start, problem.picture_seed + part.stop)
+                each = range(seeds[row] + part.start, seeds[row] + part.stop)
                 made[part.start] = self._masks(problem, list(each))
                 return x[row : row + 1] * made[part.start][:, None]
 

@@ -2,7 +2,7 @@
 
     python benchmarks/leaderboard.py                      40 minutes; an object more as long as there is time
     python benchmarks/leaderboard.py --write README.md --page docs/leaderboard.md
-                                    and put the short table, and all, between these files' markers
+                                    and put the short table, and all of them, between these files' marks
     python benchmarks/leaderboard.py --full               every cell, each metric with its own settings
 
 Scenes: series 3 of igos.emblems, which no network was trained or tuned on; the best detection of each on --model, the
@@ -20,7 +20,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,6 @@ from benchmarks.floor import PRIORS, Prior  # noqa: E402
 from igos.config import Plan, resolve_each  # noqa: E402
 from igos.emblems import CLASSES, scene  # noqa: E402
 from igos.evaluate import evaluate, settings  # noqa: E402
-from igos.files import write_bytes  # noqa: E402
 from igos.methods import METHODS  # noqa: E402
 from igos.metrics import METRICS  # noqa: E402
 from igos.metrics.summary import interval  # noqa: E402
@@ -46,7 +45,7 @@ from igos.report.charts import write_quality  # noqa: E402
 from igos.results import RunFolder  # noqa: E402
 from igos.tables import COST, Figure, figures, label  # noqa: E402
 from igos.truth import FILE, scene_truth, write  # noqa: E402
-from igos.types import Adapter, ConfigError  # noqa: E402
+from igos.types import Adapter  # noqa: E402
 
 SERIES, PIXELS = 3, 160
 FEW, CHEAP = 5, 100  # objects for the metrics that explain again, and the most network images of a method they take
@@ -56,7 +55,7 @@ SETTINGS = {
     "transfer": "steps=25", "deletion_rise": "steps=28", "insertion_rise": "steps=28", "degradation": "steps=25",
     "degradation_pgig": "steps=50", "max_sensitivity": "samples=4",
 }  # fmt: skip
-BEGIN, END = "<!-- leaderboard: begin -->", "<!-- leaderboard: end -->"
+MARK = "leaderboard"
 GROUPS = {
     "Does the map show what decides the class?": (
         "evidence_share", "evidence_pointing", "pointing", "pointing_mask", "energy_pointing", "energy_mask",
@@ -152,35 +151,34 @@ def opened(path: Path, made: Sequence[Plan]) -> RunFolder:
     return folder
 
 
-def markdown(
-    cells: Cells, objects: int, few: int, command: str, picture: str, groups: Mapping[str, Sequence[str]]
-) -> str:
-    """The tables of these metrics by title, from BEGIN to END; methods with most evidence first."""
-    methods = sorted(dict.fromkeys(m for m, _ in cells), key=lambda m: -_evidence(cells, m))
-    lines = [
-        BEGIN,
-        f"{objects} objects, the best detection of each scene; what explains again on {few}. Means with 95 % bootstrap "
-        f"intervals, seconds of one core; known/all where a value is not always known; `{NOT_RUN}`: see the script.",
-        "",
-        f"    {command}",
-        "",
-        f"![Quality against network images]({picture})",
-    ]
-    for title, metrics in groups.items():
-        better = {m: METRICS[m]().better for m in metrics}
-        lines += [
-            "",
-            f"**{title}**",
-            "",
-            f"| method | images | s | {' | '.join(f'{m} ({better[m]})' for m in metrics)} |",
+def markdown(objects: int, few: int, command: str, picture: str) -> str:
+    """What the tables are of, the command that made them, the plot."""
+    return "\n\n".join(
+        [
+            f"{objects} objects, the best detection of each scene; what explains again on {few}. Means with 95 % "
+            "bootstrap intervals, seconds of one core; known/all where a value is not always known; "
+            f"`{NOT_RUN}`: see the script.",
+            f"    {command}",
+            f"![Quality against network images]({picture})",
         ]
-        lines += ["|---" * (3 + len(metrics)) + "|"]
-        for method in methods:
-            images, seconds = (cells[method, cost].mean for cost in COST)
-            cut = {m: NO_TIME if m in EXPLAIN_AGAIN and images <= CHEAP else NOT_RUN for m in metrics}
-            row = [cell(cells.get((method, m)), cells.get((method, f"{m}_floor")), cut[m]) for m in metrics]
-            lines.append(f"| {method} | {images:.0f} | {seconds:.2f} | {' | '.join(row)} |")
-    return "\n".join([*lines, END])
+    )
+
+
+def tables(cells: Cells, groups: Mapping[str, Sequence[str]]) -> str:
+    """The tables of these metrics by title; methods with most evidence first."""
+    made = []
+    for title, metrics in groups.items():
+        head = ["method", "images", "s", *(f"{m} ({METRICS[m]().better})" for m in metrics)]
+        made += [f"**{title}**", table.markdown(head, lines(cells, metrics))]
+    return "\n\n".join(made)
+
+
+def lines(cells: Cells, metrics: Sequence[str]) -> Iterator[list[str]]:
+    for method in sorted(dict.fromkeys(m for m, _ in cells), key=lambda m: -_evidence(cells, m)):
+        images, seconds = (cells[method, cost].mean for cost in COST)
+        cut = {m: NO_TIME if m in EXPLAIN_AGAIN and images <= CHEAP else NOT_RUN for m in metrics}
+        told = [cell(cells.get((method, m)), cells.get((method, f"{m}_floor")), cut[m]) for m in metrics]
+        yield [method, f"{images:.0f}", f"{seconds:.2f}", *told]
 
 
 def _evidence(cells: Cells, method: str) -> float:
@@ -198,14 +196,6 @@ def cell(f: Figure | None, floor: Figure | None, missing: str) -> str:
     if f.metric == "max_sensitivity" and floor is not None and floor.mean > 0:
         told += f", seeds alone {floor.mean:.3f}"
     return told
-
-
-def placed(text: str, made: str) -> str:
-    """The text with what stands between its markers replaced. Raises ConfigError without the two, once and in order."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ConfigError(f"--write: the file needs the two lines {BEGIN} and {END}, once each")
-    head, rest = text.split(BEGIN)
-    return head + made + rest.split(END)[1]
 
 
 def quality(rows: Sequence[Mapping[str, Any]], cells: Cells, path: Path) -> None:
@@ -236,13 +226,15 @@ def main() -> None:
     parser.add_argument("--set", nargs="+", help="settings as for igos evaluate")
     parser.add_argument("--output", type=Path, default=Path("Output/leaderboard"))
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "leaderboard.png")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the short table between this file's markers")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="put all tables between this file's markers")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="put the short table, and all folded, between this file's marks"
+    )
+    parser.add_argument("--page", type=Path, metavar="FILE", help="put all tables between this file's marks")
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
-    asked = {file: groups for file, groups in ((flags.write, SHORT), (flags.page, GROUPS)) if file}
-    for file in asked:
-        placed(file.read_text(), "")
+    for file in (flags.write, flags.page):
+        if file is not None:
+            table.placed(file.read_text(), MARK, "")
     own, judge = igos.load(flags.model), igos.load(flags.judge)
     rows, again, metrics = measure(flags, own, judge)
     cells = {(f.method, f.metric): f for f in figures(again, metrics)}
@@ -251,12 +243,17 @@ def main() -> None:
     cells = dict(sorted(cells.items(), key=lambda item: order.index(item[0][0])))
     objects, few = (len({r["folder"].rpartition("/")[0] for r in some if r["folder"]}) for some in (rows, again))
     quality(rows, cells, flags.picture)
-    command = table.header(0)["command"]
-    print(markdown(cells, objects, few, command, str(flags.picture), GROUPS))
-    for file, groups in asked.items():
-        picture = Path(os.path.relpath(flags.picture.resolve(), file.resolve().parent)).as_posix()
-        made = markdown(cells, objects, few, command, picture, groups)
-        write_bytes(file, placed(file.read_text(), made).encode())
+    every = tables(cells, GROUPS)
+    short = f"{tables(cells, SHORT)}\n\n{table.folded('By all metrics', every)}"
+
+    def told(beside: Path) -> str:
+        picture = Path(os.path.relpath(flags.picture.resolve(), beside.resolve())).as_posix()
+        return markdown(objects, few, table.header(0)["command"], picture)
+
+    print(f"{told(Path())}\n\n{every}")
+    for file, made in ((flags.write, short), (flags.page, every)):
+        if file is not None:
+            table.place(file, MARK, f"{told(file.parent)}\n\n{made}")
     head = {**table.header(0), "objects": len({r["image"] for r in rows if r["folder"]})}
     table.write_json(flags.json, head, [{"method": m, "metric": k, "mean": f.mean} for (m, k), f in cells.items()])
 

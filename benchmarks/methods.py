@@ -2,6 +2,8 @@
 
     python benchmarks/methods.py                               30 minutes; an object more of each model as there is time
     python benchmarks/methods.py --models emblem-vgg --minutes 8
+    python benchmarks/methods.py --write README.md --page docs/comparison.md
+                                    and put one table, and one of each model, between these files' marks
 
 Models: the bundled ones on scenes with planted evidence (detectors) and on single bodies (classifiers), both of series
 3, which nothing was trained or tuned on; SqueezeNet on real photos, where ../shared/data is there, on which evidence is
@@ -18,7 +20,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -44,6 +46,7 @@ from igos.truth import FILE, scene_truth, write  # noqa: E402
 from igos.types import Adapter, ConfigError, ImageError  # noqa: E402
 
 SERIES, PIXELS = 3, 160
+MARK = "methods"
 METRICS = ("deletion", "insertion", "evidence_share", "evidence_pointing")
 WIDTHS = {
     "model": 17, "method": 28, "deletion": 8, "insertion": 9, "share": 6, "hit": 6, "complete": 8, "images": 6,
@@ -52,6 +55,12 @@ WIDTHS = {
 SHOWN = {
     "share": "evidence_share", "hit": "evidence_pointing", "complete": "completeness_error", "images": "network_images",
 }  # fmt: skip
+
+KINDS = {  # of models, for the short table
+    "classifiers": ("emblem-vgg", "emblem-resnet"),
+    "detectors": ("emblem-m-rcnn", "emblem-yolov3spp"),
+    "photos": ("squeezenet1_0",),
+}
 
 
 @dataclass(frozen=True)
@@ -126,6 +135,43 @@ def figures(model: str, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield {**means, "images": round(means["images"] or 0)}
 
 
+def number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return sum(known) / len(known) if known else None
+
+
+def by_model(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table of each model."""
+    made = []
+    for model in dict.fromkeys(r["model"] for r in rows):
+        own = [r for r in rows if r["model"] == model]
+        keys = [k for k in WIDTHS if k not in ("model", "objects") and any(r[k] is not None for r in own)]
+        cells = [[r[k] if k == "method" else str(r[k]) if k == "images" else number(r[k]) for k in keys] for r in own]
+        made += [f"## {model}", f"{max(r['objects'] for r in own)} objects.", table.markdown(keys, cells)]
+    return "\n\n".join(made)
+
+
+def by_kind(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One table: the means over the models of a kind."""
+    kinds = {k: [m for m in models if any(r["model"] == m for r in rows)] for k, models in KINDS.items()}
+    head, cells = ["method", "images"], []
+    for kind in (k for k, models in kinds.items() if models):
+        head += [f"{kind}: ins - del", *([f"{kind}: evidence"] if kind != "photos" else [])]
+    for method in sorted(dict.fromkeys(r["method"] for r in rows), key=[*METHODS, "random"].index):
+        own = [r for r in rows if r["method"] == method]
+        line = [method, str(max(r["images"] for r in own))]
+        for kind, models in ((k, models) for k, models in kinds.items() if models):
+            of = [r for r in own if r["model"] in models]
+            line.append(number(mean([r["insertion"] - r["deletion"] for r in of]), 2))
+            line += [number(mean([r["share"] for r in of]), 2)] if kind != "photos" else []
+        cells.append(line)
+    return table.markdown(head, cells)
+
+
 def main() -> None:
     parser = table.parser(__doc__ or "")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=[m for m in MODELS if "emblem" in m])
@@ -133,7 +179,12 @@ def main() -> None:
     parser.add_argument("--without", nargs="+", default=[], help="not these methods")
     parser.add_argument("--objects", type=int, default=30, help="at most so many of each model (30)")
     parser.add_argument("--minutes", type=float, default=30.0, help="time box (30)")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put one table between this file's marks")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="put a table of each model between this file's marks")
     flags = parser.parse_args()
+    for file in (flags.write, flags.page):
+        if file is not None:
+            table.placed(file.read_text(), MARK, "")
     torch.set_num_threads(flags.threads)
     begin, rows = time.monotonic(), []
     end = begin + 60 * flags.minutes
@@ -158,6 +209,9 @@ def main() -> None:
     print(" ".join(k.ljust(w) if k in ("model", "method") else k.rjust(w) for k, w in WIDTHS.items()))
     for row in rows:
         print(table.line(row, WIDTHS))
+    for file, made in ((flags.write, by_kind(rows)), (flags.page, by_model(rows))):
+        if file is not None:
+            table.place(file, MARK, f"    {table.header(0)['command']}\n\n{made}")
     table.write_json(flags.json, table.header(0), rows)
 
 

@@ -8,13 +8,16 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torchvision
+
+from igos.files import write_bytes
+from igos.types import ConfigError
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -49,6 +52,34 @@ def line(row: Mapping[str, Any], widths: Mapping[str, int]) -> str:
         text = "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
         cells.append(text.ljust(width) if isinstance(value, str) else text.rjust(width))
     return " ".join(cells)
+
+
+def marks(name: str) -> tuple[str, str]:
+    """The two lines of a file between which a command puts what it made."""
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+
+
+def placed(text: str, name: str, made: str) -> str:
+    """The text with what stands between its marks replaced. Raises ConfigError without the two, once and in order."""
+    begin, end = marks(name)
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ConfigError(f"the file needs the two lines {begin} and {end}, once each and in this order")
+    return f"{text.split(begin)[0]}{begin}\n{made}\n{end}{text.split(end)[1]}"
+
+
+def place(file: Path, name: str, made: str) -> None:
+    """Write into a file, between its marks. Raises ConfigError without them."""
+    write_bytes(file, placed(file.read_text(), name, made).encode())
+
+
+def folded(title: str, text: str) -> str:
+    """Markdown that is opened by a click."""
+    return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
 
 
 def write_json(path: str | None, head: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Every method on two samples, side by side: python samples/method_grid.py [OUT.png]
+"""Every method on two samples, side by side: python samples/method_grid.py [OUT.jpg]
 
 A classifier on a single body, and a detector on one object of a scene; the emblem on a body is what decides its class.
 A method that cannot serve a network is left out and says why.
@@ -16,6 +16,7 @@ from PIL import Image as Picture
 
 import igos
 from igos.methods import ALIASES
+from igos.report.figures import overlay
 from igos.report.layout import captioned, sheet
 
 HERE = Path(__file__).resolve().parent
@@ -66,15 +67,15 @@ def tiles(model: str, picture: Path) -> list[np.ndarray]:
     for e in explanations(model, picture):
         if not made:
             made.append(captioned(around(e, e.image.source), f"{e.target.name} {e.target.score:.2f}"))
-        made.append(captioned(around(e, e.overlay()), SHORT.get(e.method, e.method)))
+        made.append(captioned(around(e, overlay(e, label=False)), SHORT.get(e.method, e.method)))
     return made
 
 
-def main(out: str = str(HERE.parent / "docs" / "methods.png")) -> None:
+def main(out: str = str(HERE.parent / "docs" / "methods.jpg")) -> None:
     rows = [sheet(tiles(model, HERE / name), COLUMNS) for model, name in SAMPLES]
     width = max(row.shape[1] for row in rows)
     even = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
-    Picture.fromarray(np.concatenate(even)).save(out, optimize=True)
+    Picture.fromarray(np.concatenate(even)).save(out, quality=88)
     print(out)
 
 

@@ -16,7 +16,7 @@ from PIL import Image as Picture
 
 import igos
 from igos.metrics import DEFAULT_METRICS
-from igos.report.figures import curves
+from igos.report.figures import curves, overlay
 
 SIDE, GAP, QUALITY = 300, 8, 74
 CURVES = ("iGOS++", "pattern_net")
@@ -29,7 +29,7 @@ def main(methods: Sequence[str]) -> None:
         for e in explanations(model, HERE / picture, methods or tuple(igos.METHODS)):
             if len(tiles["photos"]) == n:
                 tiles["photos"].append(around(e, e.image.source, SIDE))
-            tiles.setdefault(e.method, []).append(around(e, e.overlay(), SIDE))
+            tiles.setdefault(e.method, []).append(around(e, overlay(e, label=False), SIDE))
     FOLDER.mkdir(exist_ok=True)
     for name, row in tiles.items():
         spaced = [np.pad(tile, ((0, 0), (0, GAP), (0, 0)), constant_values=255) for tile in row[:-1]] + row[-1:]

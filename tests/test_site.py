@@ -153,7 +153,7 @@ def test_pages_name_what_exists() -> None:
 def test_figures_in_the_pages_are_those_of_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     for name, text in PAGES.items():
-        prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+        prose = re.sub(r"```.*?```|<!-- (\w+): begin -->.*?<!-- \1: end -->", "", text, flags=re.DOTALL)
         for figure in re.findall(r"(?<![\w.])\d\.\d{3}\b", prose):
             assert figure in readme, f"{name}.md quotes {figure}, the README does not"
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from benchmarks import leaderboard
+from benchmarks import leaderboard, methods, table
 from igos.metrics import METRICS
 from igos.metrics.summary import interval
 from igos.report import charts
@@ -126,25 +126,33 @@ def test_the_leaderboard_shows_every_metric_once() -> None:
     assert {"deletion_iba", "insertion_iba"} == set(leaderboard.BY_PIXELS)
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/leaderboard.md"])
-def test_the_file_has_the_markers_and_text_goes_between_them(file: str) -> None:
-    readme = (ROOT / file).read_text()
-    made = leaderboard.placed(readme, f"{leaderboard.BEGIN}\nnew\n{leaderboard.END}")
-    assert "\nnew\n" in made and leaderboard.placed(made, f"{leaderboard.BEGIN}\n{leaderboard.END}") != made
-    head, tail = readme.split(leaderboard.BEGIN)[0], readme.split(leaderboard.END)[1]
+@pytest.mark.parametrize(
+    ("file", "mark"),
+    [
+        ("README.md", leaderboard.MARK),
+        ("docs/leaderboard.md", leaderboard.MARK),
+        ("README.md", methods.MARK),
+        ("docs/comparison.md", methods.MARK),
+    ],
+)
+def test_the_file_has_the_marks_and_text_goes_between_them(file: str, mark: str) -> None:
+    text = (ROOT / file).read_text()
+    begin, end = table.marks(mark)
+    made = table.placed(text, mark, "new")
+    assert f"{begin}\nnew\n{end}" in made and table.placed(made, mark, "") != made
+    head, tail = text.split(begin)[0], text.split(end)[1]
     assert made.startswith(head) and made.endswith(tail)
-    for broken in ("nothing", leaderboard.END + leaderboard.BEGIN, leaderboard.BEGIN * 2 + leaderboard.END):
-        with pytest.raises(ConfigError, match="leaderboard: begin"):
-            leaderboard.placed(broken, "")
+    for broken in ("nothing", end + begin, begin * 2 + end):
+        with pytest.raises(ConfigError, match=f"{mark}: begin"):
+            table.placed(broken, mark, "")
 
 
 def test_the_leaderboard_says_what_was_not_run_and_what_is_not_known() -> None:
     rows = [row(i, deletion=d, network_images=3, seconds=1.0) for i, d in (("a", 0.1), ("b", 0.3), ("c", None))]
     cells = {(f.method, f.metric): f for f in figures(rows, [METRICS["deletion"]()])}
-    made = leaderboard.markdown(cells, 3, 0, "command", "p.png", leaderboard.GROUPS)
+    made = leaderboard.tables(cells, leaderboard.GROUPS)
     line = next(line for line in made.splitlines() if "[" in line and line.startswith("| rise"))
     assert "| rise | 3 | 1.00 | 0.200 [" in line and " 2/3 |" in line and leaderboard.NOT_RUN in line
-    assert made.startswith(leaderboard.BEGIN) and made.endswith(leaderboard.END)
     tables = [t for t in made.split("\n\n") if t.startswith("|")]
     assert all(len({line.count("|") for line in t.splitlines() if line.startswith("|")}) == 1 for t in tables)
 
@@ -153,7 +161,7 @@ def test_the_leaderboard_ranks_by_evidence_and_its_short_table_is_of_known_metri
     shares = {"rise": 0.2, "other": 0.6, "third": None}
     rows = [row(i, m, evidence_share=v, network_images=1, seconds=1.0) for m, v in shares.items() for i in "ab"]
     cells = {(f.method, f.metric): f for f in figures(rows, [METRICS["evidence_share"]()])}
-    made = leaderboard.markdown(cells, 2, 0, "command", "p.png", leaderboard.SHORT)
+    made = leaderboard.tables(cells, leaderboard.SHORT)
     lines = [line.split(" | ")[0] for line in made.splitlines() if line.startswith("| ")]
     assert lines == ["| method", "| other", "| rise", "| third"]
     assert all(m in METRICS for group in leaderboard.SHORT.values() for m in group)

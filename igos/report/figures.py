@@ -46,10 +46,11 @@ def heatmap(e: Explanation) -> np.ndarray:
     return _coloured(_heat(e, e.geometry)).round().astype(np.uint8)
 
 
-def overlay(e: Explanation) -> np.ndarray:
+def overlay(e: Explanation, label: bool = True) -> np.ndarray:
     """The photo with heat, the contour of the top area, box and label; long side 720 to 1600 (H,W,3)."""
     view = _view(e, _whole(e), _size(e, *LONG_SIDE))
-    return tag(_draw(view), e.target.name, f"{e.target.score:.2f}", view.box)
+    drawn = _draw(view)
+    return tag(drawn, e.target.name, f"{e.target.score:.2f}", view.box) if label else drawn
 
 
 def canvas(e: Explanation, shortest: int = LONG_SIDE[0], longest: int = LONG_SIDE[1]) -> tuple[np.ndarray, Geometry]:

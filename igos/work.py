@@ -37,14 +37,13 @@ class Found:
     line: Mapping[str, Any] | None
     seconds: float = 0.0
     waited: float = 0.0
-    count: int = 0
 
 
 @dataclass(frozen=True)
 class Began:
-    """The explanations, by their folders, that the network turns to now."""
+    """The explanations that the network turns to now: their folders, and what will be the ids of their rows."""
 
-    folders: tuple[str, ...]
+    keys: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,13 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """No explanation: the row that says why. error: what is raised when that is so of every picture."""
+    """No explanation: the row that says why. error: what is raised when that is so of every picture; refused: the
+    network refused the settings, and will in every other picture.
+    """
 
     row: Mapping[str, Any]
     error: IgosError | None = None
+    refused: bool = False
 
 
 Event = Found | Began | Done | Failed
@@ -96,7 +98,7 @@ class Worker:
         jobs: list[Job] = []
         held = frozenset[str]().union(*(item.held for item in items))
         for n, item in enumerate(items):
-            self.reader.ahead([i.path for i in items[n:]])
+            self.reader.ahead([*(i.path for i in items[n:]), *ahead])
             try:
                 found, own = self._picture(item)
             except Exception as error:
@@ -106,7 +108,6 @@ class Worker:
             if not own:
                 yield self._nothing(item, found.line)
             jobs += own
-        self.reader.ahead(ahead)
         for group in self._groups(jobs, single):
             yield from self._explained(group, held)
 
@@ -132,7 +133,7 @@ class Worker:
                 folder = told_["folder"] if start is None else f"{told_['folder']}/start-{start}"
                 key = manifest.identity(sha256, self.weights, told_, start, decisive(plan))
                 jobs.append(Job(target, start, folder, image, truths, view, blurred, key))
-        return Found(item.name, None if item.found else line, seconds, waited, len(jobs)), jobs
+        return Found(item.name, None if item.found else line, seconds, waited), jobs
 
     def _groups(self, jobs: Sequence[Job], single: bool) -> list[list[Job]]:
         """What goes through the network together: objects on pictures of one size, or all starts of one object."""
@@ -153,7 +154,7 @@ class Worker:
         if not new:
             return
         asked = jobs if jobs[0].start is not None else new
-        yield Began(tuple(j.folder for j in new))
+        yield Began({j.folder: j.key for j in new})
         try:
             explanations, seconds = explain_group(self.plan, self.adapter, asked, self.needed)
         except Exception as error:
@@ -211,8 +212,8 @@ class Worker:
     def _nothing(self, item: Item, line: Mapping[str, Any] | None) -> Failed:
         why = f"{item.path}: nothing to explain among {(line or item.found or {}).get('seen', 'what was seen')}"
         row = {"image": item.path, "status": "skipped", "error": why, "item": item.name}
-        asked = self.plan.selector.kind not in ("", "all")
-        return Failed(row, ConfigError(f"--target {self.plan.run.target}: {why}") if asked else None)
+        asks = self.plan.selector.asks
+        return Failed(row, ConfigError(f"--target {self.plan.run.target}: {why}") if asks else None)
 
     def _failed(self, path: str, item: str, error: Exception, job: Job | None = None) -> Failed:
         status = "unreadable" if isinstance(error, ImageError) else "error"
@@ -224,7 +225,7 @@ class Worker:
             t = job.target
             row |= {"label": t.name, "name": t.name, "label_index": t.label, "part": t.part, "score": t.score}
             row |= {"start": job.start, "id": job.key}
-        return Failed(row, told)
+        return Failed(row, told, refused=job is not None and isinstance(error, ConfigError))
 
 
 DECISIVE = ("score", "manual_seed", "precision", "diverse_k", "init_val", "references", "patterns", "stats", "metrics")

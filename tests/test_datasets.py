@@ -25,37 +25,13 @@ from igos.engines import Processes
 from igos.manifest import Manifest, share_of
 from igos.merge import merge
 from igos.results import RunFolder, each_row, read_arrays, read_rows
-from igos.run import drive, run
+from igos.run import drive
 from igos.shards import Shards
 from igos.truth import iou, same_class
 from igos.types import ConfigError, NetworkError
 from tests import faults
 from tests.conftest import darknet_options, shared_data
-from tests.faults import Faulty, picture, pictures, plan
-
-
-def local(data: Path, out: Path, retry: tuple[str, ...] = (), adapter: Any = None, **flags: Any) -> RunFolder:
-    """A run in this process; gone on with where there is one."""
-    asked = plan(data, **flags)
-    settings = {"model": "faulty", "shard": asked.run.shard, "layout": asked.run.layout}
-    folder = RunFolder(out, settings, asked.run.layout, retry)
-    folder.write_run(settings)
-    run(asked, adapter or Faulty(), folder, progress=False)
-    folder.finish()
-    folder.close()
-    return folder
-
-
-def maps(out: Path) -> dict[str, np.ndarray]:
-    return {r["folder"]: read_arrays(out, r)["saliency"] for r in each_row(out) if r["folder"]}
-
-
-def same_maps(a: Path, b: Path) -> None:
-    first, second = maps(a), maps(b)
-    assert first.keys() == second.keys() and first
-    for name, saliency in first.items():
-        assert np.array_equal(saliency, second[name]), name
-
+from tests.faults import Faulty, local, maps, picture, pictures, same_maps
 
 # Killed and gone on with
 
@@ -151,8 +127,8 @@ def test_the_manifest_is_written_before_anything_is_explained(tmp_path: Path) ->
     local(data, out, adapter=Watching())
     assert {due for due, _ in seen} == {3} and sorted({found for _, found in seen}) == [1, 2, 3]
     lines = (out / "manifest.jsonl").read_text().splitlines()
-    box = json.loads(lines[3])["targets"][0]["box"]
-    assert len(lines) == 6 and box == [0, 0, 16, 32]
+    box = json.loads(lines[4])["targets"][0]["box"]
+    assert json.loads(lines[0])["pictures"] == 3 and len(lines) == 7 and box == [0, 0, 16, 32]
 
 
 def test_a_picture_that_changes_or_vanishes_in_mid_run_is_a_row(tmp_path: Path) -> None:
@@ -216,7 +192,7 @@ def test_where_everything_fails_the_run_says_so(tmp_path: Path) -> None:
 
 def test_networks_that_hang_or_die_in_their_processes(tmp_path: Path) -> None:
     data = pictures(tmp_path / "data", 8, {1: "raise", 2: "hang", 4: "die", 5: "die1", 6: "nan"})
-    out, asked = tmp_path / "out", plan(data)
+    out, asked = tmp_path / "out", faults.plan(data)
     engine = Processes(partial(faults.make_worker, asked, 0.0, tmp_path / "spare"), 2, timeout=4, threads=1)
     folder = RunFolder(out, {})
     folder.write_run({})

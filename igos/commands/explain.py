@@ -25,6 +25,7 @@ from igos.commands.parts import (
     pick_device,
     pick_model,
     record,
+    tell_opened,
     terminable,
     warn,
     weights_of,
@@ -81,6 +82,7 @@ def explain(words: Sequence[str]) -> int:
     values = {k: v for k, v in plan.as_preset().items() if k not in WHERE} | {"weights": weights_of(config)}
     folder = RunFolder(config.output or _output_name(plan), values, config.layout, retry)
     kept = folder.tally.explanations
+    tell_opened(folder)
     with terminable():
         try:
             adapter, judge = load_models(config)
@@ -92,12 +94,14 @@ def explain(words: Sequence[str]) -> int:
             else:
                 shares = run(plan, adapter, folder, progress, judge, weights=values["weights"])
         except KeyboardInterrupt as stop:
-            if not folder.tally.explanations:
+            told = str(stop) or "interrupted"
+            if folder.begun:
+                if folder.shards is None:  # a big run's table takes longer than a scheduler waits
+                    folder.finish()
+                told += f"; {folder.tally.rows} finished rows in {folder.path}; --resume {folder.path} goes on"
+            else:
                 folder.discard()
-                raise
-            folder.finish()
-            told = f"{str(stop) or 'interrupted'}; {folder.tally.rows} finished rows in {folder.path}"
-            print(f"igos: {told}; --resume {folder.path} goes on", file=sys.stderr)
+            print(f"igos: {told}", file=sys.stderr)
             return 143 if isinstance(stop, Terminated) else 130
         except BaseException:
             close(folder)

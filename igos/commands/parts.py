@@ -158,9 +158,22 @@ def warn(rows: Sequence[Mapping[str, Any]]) -> None:
         print(f"igos: warning: {warning}", file=sys.stderr)
 
 
+def tell_opened(folder: RunFolder) -> None:
+    """What a person should know of a folder before the work begins."""
+    if not folder.alone:
+        told = f"no locks are known where {folder.path} lies; let no other run work in it"
+        print(f"igos: warning: {told}", file=sys.stderr)
+    if folder.damaged:
+        first = ", ".join(folder.damaged[:3]) + ", ..." * (len(folder.damaged) > 3)
+        shards = sum("/" not in name for name in folder.damaged)
+        counts = {"explanation": len(folder.damaged) - shards, "shard": shards}
+        few = " and ".join(f"{n} {what}{'s' * (n > 1)}" for what, n in counts.items() if n)
+        print(f"igos: warning: damaged, and made again: {few} ({first})", file=sys.stderr)
+
+
 def close(folder: RunFolder) -> None:
-    """After an error: the rows so far, or nothing at all where no explanation is among them."""
-    if folder.tally.explanations:
+    """After an error: the rows so far, or nothing at all of a new run that has come to nothing."""
+    if folder.begun:
         with suppress(OSError, ConfigError):  # the disk may be full
             folder.finish()
     else:

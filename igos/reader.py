@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
@@ -96,10 +97,13 @@ class Reader:
 
 def _read(read: Callable[[str], Image], path: str) -> Read:
     try:
-        sha256 = digest(path)
+        before, sha256 = os.stat(path), digest(path)
+        image = read(path)
+        after = os.stat(path)
     except OSError as error:
         raise ImageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    image = read(path)
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+        raise ImageError(f"{path}: changed while it was read")
     return Read(image, sha256, baseline("blur", image.pixels[None]))
 
 

@@ -21,6 +21,7 @@ import json
 import shutil
 import zlib
 from collections.abc import Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,10 @@ class RunFolder:
     def held(self) -> set[str]:
         """The folders of the explanations that are there."""
         return {r["folder"] for r in self.rows if r["folder"]} | (self.shards.held if self.shards else set())
+
+    def first(self, count: int) -> list[dict[str, Any]]:
+        """Some of the rows."""
+        return list(islice(chain(self.shards.rows() if self.shards else (), self.rows), count))
 
     def write_run(self, values: Mapping[str, Any]) -> None:
         with writing(self.path):

@@ -17,6 +17,7 @@ from igos import diverse, manifest, report, rows
 from igos.annotations import known
 from igos.arrays import packed
 from igos.config import Plan
+from igos.data import find_pictures
 from igos.extras import extras_of
 from igos.files import write_bytes
 from igos.jobs import Job, explain_group, grouped, look, places, starts_of
@@ -86,10 +87,11 @@ class Worker:
         judge: Adapter | None = None,
         weights: str = "",
     ) -> None:
-        self.plan, self.adapter, self.judge, self.weights = plan, adapter, judge, weights
+        self.plan, self.adapter, self.judge = plan, adapter, judge
         self.pictures = plan.run.layout == "folders"
         self.reader = Reader(adapter, plan.run.readers or 0)
         (self.needed,) = extras_of(plan.run, [plan.method], adapter)
+        self.decides = manifest.identity(weights, decisive(plan))
 
     def work(self, items: Sequence[Item], ahead: Sequence[str] = (), single: bool = False) -> Iterator[Event]:
         """What comes of these pictures, which share their batches where they are several. ahead: the paths of the
@@ -131,7 +133,7 @@ class Worker:
             starts: Sequence[int | None] = starts_of(plan.run) or [None]
             for start in starts:
                 folder = told_["folder"] if start is None else f"{told_['folder']}/start-{start}"
-                key = manifest.identity(sha256, self.weights, told_, start, decisive(plan))
+                key = manifest.identity(sha256, manifest.decides(told_), start, self.decides)
                 jobs.append(Job(target, start, folder, image, truths, view, blurred, key))
         return Found(item.name, None if item.found else line, seconds, waited), jobs
 
@@ -228,13 +230,25 @@ class Worker:
         return Failed(row, told, refused=job is not None and isinstance(error, ConfigError))
 
 
-DECISIVE = ("score", "manual_seed", "precision", "diverse_k", "init_val", "references", "patterns", "stats", "metrics")
+DECISIVE = (
+    "model", "input_size", "fit", "dataset", "score", "manual_seed", "precision", "diverse_k", "init_val", "metrics",
+    "set", "judge",
+)  # fmt: skip
+FILES = ("references", "patterns", "stats")
 
 
 def decisive(plan: Plan) -> dict[str, Any]:
-    """Of the settings those that decide a result, and not where and in which batches it is made."""
+    """Of the settings those that decide a result, and not where and in which batches it is made; of files the bytes."""
     run = {k: getattr(plan.run, k) for k in DECISIVE}
-    return {**run, "method": plan.method.name, "settings": asdict(plan.method), "explained": plan.score}
+    files = {k: _content(getattr(plan.run, k)) for k in FILES}
+    return {**run, **files, "method": plan.method.name, "settings": asdict(plan.method), "explained": plan.score}
+
+
+def _content(place: str | None) -> list[str]:
+    """The hashes of a file, or of the pictures in a folder."""
+    if place is None or Path(place).is_file():
+        return [] if place is None else [manifest.digest(place)]
+    return [manifest.digest(path) for path, _ in find_pictures([place])]
 
 
 def _alike(jobs: Sequence[Job], key: Callable[[Job], Any]) -> list[list[Job]]:

@@ -6,11 +6,13 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,11 @@ import torch
 
 from igos import cli, results
 from igos.annotations import known
+from igos.commands.parts import weights_of
 from igos.engines import Processes
 from igos.manifest import Manifest, share_of
 from igos.merge import merge
+from igos.presets import Run
 from igos.results import RunFolder, each_row, read_arrays, read_rows
 from igos.run import drive
 from igos.shards import Shards
@@ -204,6 +208,7 @@ def test_networks_that_hang_or_die_in_their_processes(tmp_path: Path) -> None:
     assert "no answer from the network within 4 s" in rows["p002-hang/0-left_hang"]["error"]
     assert "died (signal 9)" in rows["p004-die/1-right_die"]["error"]
     assert rows["p005-die1/0-left_die1"]["status"] == "ok", "what fails once is tried again"
+    assert len({r["id"] for r in rows.values()} - {None}) == 16, "and each its identity"
     assert not [p for p in multiprocessing.active_children() if p.is_alive() and "spawn" in type(p).__name__.lower()]
     good = pictures(tmp_path / "good", 8, {1: "none", 2: "none", 4: "none", 5: "none", 6: "none"})
     local(good, tmp_path / "calm")
@@ -330,6 +335,41 @@ def test_the_identity_follows_what_decides_the_result(tmp_path: Path) -> None:
     picture(data / "p000.png", seed=5)
     local(data, tmp_path / "b")
     assert not set(made["a"]) & {r["id"] for r in read_rows(tmp_path / "b")}
+
+
+def test_the_identity_is_that_of_other_devices_and_of_the_files_content(tmp_path: Path) -> None:
+    class Rounding(Faulty):
+        def detect(self, *words: Any) -> Any:
+            found = super().detect(*words)
+            return [replace(t, score=t.score + 1e-6, box=t.box + 4e-6) for t in found if t.box is not None]
+
+    def ids(name: str, **more: Any) -> set[str]:
+        local(data, tmp_path / name, layout="shards", **more)
+        return {r["id"] for r in each_row(tmp_path / name)}
+
+    data, others = pictures(tmp_path / "data", 1), pictures(tmp_path / "others", 2)
+    assert ids("a") == ids("b", adapter=Rounding()) != ids("c", model="another") and len(ids("a")) == 2
+    compared: dict[str, Any] = {"method": "gradient_shap", "references": str(others), "metrics": ["none"]}
+    faults_off = {"opt": None, "iterations": None, "ig_iter": None, "size": None, "set": ["n_samples=2"]}
+    first = ids("d", **compared, **faults_off)
+    shutil.copytree(others, tmp_path / "moved")
+    assert ids("e", **{**compared, "references": str(tmp_path / "moved")}, **faults_off) == first
+    picture(others / "p001.png", seed=9)
+    assert not ids("f", **compared, **faults_off) & first
+
+
+def test_weights_are_told_apart_by_their_bytes(tmp_path: Path) -> None:
+    def made(**values: Any) -> str:
+        return weights_of(Run(**values))
+
+    for name in ("a.pth", "b.pth"):
+        (tmp_path / name).write_text("weights")
+    one, other = ({"model": "m-rcnn", "model_file": str(tmp_path / f"{n}.pth")} for n in "ab")
+    assert made(**one) == made(**other) == made(**one, device="cpu")
+    (tmp_path / "b.pth").write_text("others")
+    bundled = [made(model=name) for name in ("emblem-m-rcnn", "emblem-vgg", "emblem-resnet", "emblem-yolov3spp")]
+    judged = [made(**one, judge="emblem-vgg"), made(**one, judge="vgg16", judge_file=str(tmp_path / "b.pth"))]
+    assert len({made(**one), made(**other), made(model="m-rcnn", pretrained=True), *bundled, *judged}) == 9
 
 
 def test_one_process_at_a_time_works_in_a_folder(tmp_path: Path) -> None:

@@ -105,6 +105,38 @@ def test_what_is_read_ahead_is_not_read_again(mixed: bool, tmp_path: Path) -> No
     assert sorted(read) == sorted(map(str, data.iterdir()))
 
 
+def test_a_picture_that_changes_or_vanishes_while_the_run_works_is_a_row(tmp_path: Path) -> None:
+    data, out = pictures(tmp_path / "data", 16), tmp_path / "out"
+
+    class Moving(Faulty):
+        def detect(self, image: Any, *words: Any) -> Any:
+            (data / "p015.png").unlink(missing_ok=True)
+            return super().detect(image, *words)
+
+        def read(self, source: Any) -> Any:
+            image = super().read(source)
+            if "p002" in str(source):
+                picture(data / "p002.png", seed=77)
+            return image
+
+    local(data, out, adapter=Moving(), layout="shards")
+    told = {r["item"]: r["error"] for r in each_row(out) if r["status"] == "unreadable"}
+    assert told.keys() == {"p002", "p015"} and len(list(each_row(out))) == 30
+    assert told["p002"].endswith("changed while it was read") and "no such file" in told["p015"]
+
+
+def test_a_corrupt_picture_in_a_thousand_is_a_row(tmp_path: Path) -> None:
+    data, one = tmp_path / "data", Path(picture(tmp_path / "one.png"))
+    data.mkdir()
+    for n in range(1000):
+        os.link(one, data / f"p{n:03}.png")
+    (data / "p617.png").unlink()
+    (data / "p617.png").write_bytes(one.read_bytes()[:-30])
+    few: dict[str, Any] = {"target": "top1", "metrics": ["none"], "iterations": 1, "set": []}
+    folder = local(data, tmp_path / "out", layout="shards", **few)
+    assert folder.tally.statuses == {"ok": 999, "unreadable": 1} and [r["item"] for r in folder.rows] == ["p617"]
+
+
 class Late:
     """A worker that has long answered when its engine, which was busy, comes to look."""
 
@@ -220,6 +252,37 @@ def test_a_finished_run_needs_its_pictures_no_more(tmp_path: Path, capsys: pytes
     assert cli.main([*words, "--data", str(other)]) == 2 and "data: " in capsys.readouterr().err
     shutil.rmtree(data)
     assert cli.main(["--resume", str(out)]) == 0 and len(read_rows(out)) == 3
+
+
+def test_a_run_in_a_folder_that_can_only_be_read_is_refused_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = pictures(tmp_path / "data", 2), tmp_path / "out"
+    local(data, out)
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    told = r"--output .*: this folder cannot be written \(Read-only file system"
+    for name in ("Lock", "write_bytes"):
+        with monkeypatch.context() as patch:
+            patch.setattr(results, name, refused)
+            with pytest.raises(ConfigError, match=told):
+                RunFolder(out, {"model": "faulty", "shard": None, "layout": "folders"})
+        changed = {p.name for p, was in before.items() if not p.exists() or p.read_bytes() != was}
+        assert changed <= {".lock", "results.csv"}, "the table is made again"
+
+
+def test_where_no_locks_are_known_the_command_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unknown(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", unknown)
+    assert cli.main([*WORDS, "--output", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err.count("no locks are known where") == 1
 
 
 # Damaged shards

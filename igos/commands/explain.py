@@ -120,13 +120,13 @@ def explain(words: Sequence[str]) -> int:
 
 def table(folder: RunFolder) -> str:
     """The closing table: a line per explanation (at most 40), and the means."""
-    rows, tally = folder.rows, folder.tally
+    rows, tally = folder.first(40), folder.tally
     curves = [m for m in METRICS if m.startswith(("deletion", "insertion")) and tally.known(m)]
     columns = ["score", *(curves or ["deletion", "insertion"])]
     columns += [key for key in ("evidence_share",) if tally.known(key)]
     widths = {key: max(len(key), 5) for key in columns}
     lines = [f"{'image':28} {'what':20} {' '.join(columns)} {'images':>6} {'s':>6}  status"]
-    for r in rows[:40]:
+    for r in rows:
         image = Path(r["image"]).name
         start = "" if r["start"] is None else f" #{r['start']}"
         numbers = [_figure(r.get(key), width) for key, width in widths.items()]
@@ -134,9 +134,9 @@ def table(folder: RunFolder) -> str:
         what = f"{(r['name'] or '-')[: 20 - len(start)]}{start}"
         shown = image if len(image) <= 28 else f"...{image[-25:]}"
         lines.append(f"{shown:28} {what:20} {' '.join(numbers)} {pushed} {seconds}  {r['status']}")
-    if tally.rows > len(rows[:40]):
+    if tally.rows > len(rows):
         file = "results.csv" if folder.shards is None else "results.parquet"
-        lines.append(f"... and {tally.rows - len(rows[:40])} more in {file}")
+        lines.append(f"... and {tally.rows - len(rows)} more in {file}")
     means = [_figure(tally.mean(key), width) for key, width in widths.items()]
     return "\n".join([*lines, f"{'mean of ' + str(tally.explanations):49} {' '.join(means)}"])
 

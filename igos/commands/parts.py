@@ -233,10 +233,18 @@ def terminable() -> Iterator[None]:
 
 
 def weights_of(config: Run) -> str:
-    """What tells the run's model from another of the same name: the bytes of its files."""
-    files = [f for f in (config.model_file, config.cfg, config.names) if f and Path(f).is_file()]
-    own = f"torchvision {torchvision.__version__}" if config.pretrained else f"igos {igos.__version__}"
-    return identity(*(digest(f) for f in files)) if config.model_file else own
+    """What tells the run's model, and its judge, from others of the same name: the bytes of their files."""
+    model = _digests(config.model, [config.model_file, config.cfg, config.names])
+    judge = _digests(config.judge, [config.judge_file, config.judge_cfg]) if config.judge else []
+    downloaded = torchvision.__version__ if config.pretrained else None
+    return identity(model, judge, downloaded)
+
+
+def _digests(model: str | None, named: Sequence[str | None]) -> list[str | None]:
+    """Of the files named, in their places; without weights among them, those that the model comes with."""
+    found = adapters().ADAPTERS
+    own = [] if named[0] else found[lookup(str(model), found, "model")].files(str(model))
+    return [digest(f) if f and Path(f).is_file() else None for f in (*named, *own)]
 
 
 def apart(config: Run) -> bool:

@@ -153,7 +153,7 @@ def reuse(
                     _keep(folder, group, explanations)
                 shown.update(len(picture.jobs))
     if missing and len(missing) == sum(map(len, by_picture.values())):
-        raise missing[0]
+        raise given_up(folder, missing[:1])
 
 
 def _saved(

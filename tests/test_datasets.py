@@ -465,7 +465,8 @@ def test_sigterm_stops_cleanly_within_ten_seconds(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
     process = subprocess.Popen([sys.executable, "-m", "igos", *words], env=environment, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (out.exists() and (out / "results.jsonl").read_bytes().count(b"\n")):
+    rows = out / "results.jsonl"
+    while time.monotonic() < deadline and not (rows.exists() and rows.read_bytes()):
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     begin = time.monotonic()

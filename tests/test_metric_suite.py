@@ -29,6 +29,7 @@ from igos.metrics.sanity import ssim
 from igos.metrics.substrates import SUBSTRATES
 from igos.metrics.summary import summarise
 from igos.metrics.transfer import carried
+from igos.problem import explain_problem
 from igos.truth import Truth
 from igos.types import ConfigError, Explanation, Geometry, Image, Problem, Score, Scorer, Target
 from tests.conftest import net_score, toy_problem
@@ -92,8 +93,8 @@ IN_CELLS = (16, 16)
 def test_what_is_pushed_is_what_the_table_says_and_generators_rest(name: str) -> None:
     problem = toy_problem(net_score(2), 2, size=(16, 16))
     states = [g.get_state().clone() for g in problem.generators]
-    attribution = random(3, 16, 16)
-    made = explained(problem, random(6, 6).float(), attribution)
+    attribution, own = random(3, 16, 16), Score("completeness_error", 0.1, "lower")
+    made = [replace(e, scores=(own,)) for e in explained(problem, random(6, 6).float(), attribution)]
     calls: list[Problem] = []
 
     def explain(p: Problem) -> list[Explanation]:
@@ -376,8 +377,6 @@ def test_exact_contributions_have_full_sensitivity_and_fidelity() -> None:
     assert score.curve is not None and score.curve[1] == pytest.approx(np.ones(6), abs=1e-6)
     (score,) = METRICS["infidelity"](substrate="black")(problem, made)
     assert score.value == pytest.approx(0, abs=1e-9) and score.detail["infidelity_raw"] == pytest.approx(0, abs=1e-9)
-    (score,) = METRICS["completeness"]()(problem, made)
-    assert score.value == pytest.approx(0, abs=1e-5)
     opposite = explained(problem, -exact)  # no attribution: the map itself
     assert METRICS["sensitivity_n"](side=6, substrate="black")(problem, opposite)[0].value == pytest.approx(-1)
     assert METRICS["infidelity"](substrate="black")(problem, opposite)[0].value == pytest.approx(0, abs=1e-9)
@@ -440,16 +439,34 @@ def test_infidelity_by_hand_and_its_extremes() -> None:
         assert math.isnan(score.value) and why in score.detail["infidelity_reason"]
 
 
-def test_completeness_by_hand_uses_the_methods_own_baseline() -> None:
-    problem = white(torch.ones(4, 4))
-    e = explained(problem, torch.ones(4, 4), torch.full((3, 4, 4), 0.25))[0]  # sums to 12; f is 16 on white, 8 on grey
-    (over_black,) = METRICS["completeness"]()(problem, [e])
-    assert over_black.value == pytest.approx(4) and over_black.detail["completeness_relative"] == pytest.approx(0.25)
-    (over_grey,) = METRICS["completeness"]()(problem, [replace(e, settings={"baseline": "grey"})])
-    assert over_grey.value == pytest.approx(4) and over_grey.detail["completeness_relative"] == pytest.approx(0.5)
-    two = picture_problem(torch.ones(3, 4, 4), net_score(2), k=2)
-    made = METRICS["completeness"]()(two, [replace(e, attribution=None), e])
-    assert math.isnan(made[0].value) and math.isfinite(made[1].value) and two.score.forward_images.tolist() == [0, 2]
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("integrated_gradients", {"n_steps": 3, "rule": "left"}),
+        ("integrated_gradients", {"n_steps": 40, "baseline": "noise", "draws": 2}),
+        ("blur_ig", {"n_steps": 4}),
+        ("guided_integrated_gradients", {"n_steps": 3}),
+    ],
+)
+def test_completeness_is_the_method_s_own_error_of_the_score_that_it_explained(
+    method: str, settings: dict[str, Any]
+) -> None:
+    """Also where the metrics ask another score, and where the path starts at no baseline that has a name."""
+    problem = picture_problem(random(3, 12, 12), net_score(1))
+    other = picture_problem(random(3, 12, 12), lambda p, r: 7 * p.mean(dim=(1, 2, 3))).score
+    metrics = [METRICS["completeness"]()]
+    (e,) = explain_problem(problem, METHODS[method](**settings), metrics, judge=other)
+    own, made = e.scores
+    assert own.name == "completeness_error" and made.value == own.value > 0
+    assert not other.forward_images.any()
+
+
+def test_without_a_change_to_sum_to_there_is_no_completeness() -> None:
+    problem = picture_problem(random(3, 64, 64), net_score(1))
+    for name, why in (("xrai", "no score's change"), ("vanilla_grad", "no score's change"), ("rise", "no attribution")):
+        settings = {"n_steps": 2} if name == "xrai" else {"n_masks": 3} if name == "rise" else {}
+        (e,) = explain_problem(problem, METHODS[name](**settings), [METRICS["completeness"]()])
+        assert math.isnan(e.scores[-1].value) and why in e.scores[-1].detail["completeness_reason"]
 
 
 # --- ROAD

@@ -335,8 +335,26 @@ def test_pgig_degrades_the_first_tile_too() -> None:
     problem = picture_problem(x, lambda p, r: 4 * ((p - 0.5) ** 2).mean(dim=(1, 2, 3)))
     score = judge("degradation_pgig", problem, random(4, 4).float(), tile=2)
     assert score.curve is not None and score.curve[1] == pytest.approx([1, 0.75, 0.5, 0.25, 0])
-    assert score.value == pytest.approx(0.5) and score.detail["degradation_pgig_over"] == pytest.approx(0.5)
-    assert judge("degradation_pgig", problem, random(4, 4).float(), tile=2, steps=1).value == pytest.approx(0.875)
+    assert score.value == pytest.approx(0.5) and not score.detail
+    assert judge("degradation_pgig", problem, random(4, 4).float(), tile=2, steps=1).value == pytest.approx(0.125)
+
+
+def test_pgig_s_figure_is_the_mean_of_what_the_tiles_took_and_the_score_is_told_at_some() -> None:
+    """Of 16 tiles the first three decide, by 4, 2 and 1 of 7: the points weigh alike, the first one too."""
+    weights = torch.zeros(4, 4)
+    weights[0, 1], weights[2, 2], weights[3, 0] = 4.0, 2.0, 1.0
+    x = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    tile = tiles((16, 16), (4, 4))
+
+    def left(p: Tensor, r: Tensor) -> Tensor:
+        means = tile_sums(p, tile)[..., tile] / 16
+        kept = (tile_sums((p - means) ** 2, tile).sum(dim=1) > 1e-6).to(p)
+        return kept @ weights.flatten().to(p) / 7
+
+    score = judge("degradation_pgig", picture_problem(x, left), weights.flatten()[tile], tile=4, steps=12)
+    assert score.curve is not None and score.curve[1] == pytest.approx([1, 3 / 7, 1 / 7, *[0] * 10])
+    assert score.value == pytest.approx((4 / 7 + 6 / 7 + 10) / 13) and score.better == "higher"
+    assert score.detail == {"degradation_pgig_at_10": pytest.approx(0)}
 
 
 def test_pgig_s_own_code_spares_the_first_tile_and_dark_channels() -> None:

@@ -33,6 +33,7 @@ from benchmarks.floor import Prior
 from benchmarks.photos import DATA, photos, squeezenet
 from benchmarks.table import line
 from igos.emblems import scene
+from igos.metrics.degradation import area_over
 from igos.types import Adapter
 
 SERIES, SIDE = 4, 96
@@ -94,7 +95,7 @@ def main() -> None:
     widths = dict(zip(columns, (16, 42, 9, 6, 6), strict=True))
     print(line({c: c for c in columns}, widths))
     for (model, method), y in sorted(curves.items(), key=lambda item: (item[0][0], item[1].mean())):
-        cells = (model, method, *(float(v) for v in ((y[0] - y).mean(), y[10], y[50])))
+        cells = (model, method, area_over(y), float(y[10]), float(y[50]))
         print(line(dict(zip(columns, cells, strict=True)), widths))
 
 

@@ -443,6 +443,8 @@ def test_the_command_goes_on_with_its_folder_and_refuses_other_settings(
 ) -> None:
     out = tmp_path / "out"
     assert cli.main([*WORDS, "--output", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert "score" in told and "deletion" not in told and "insertion" not in told, "no columns of what was not asked"
     before = {p: p.stat().st_mtime_ns for p in out.rglob("explanation.npz")}
     next(iter(before)).write_bytes(b"PK half")
     capsys.readouterr()

@@ -56,6 +56,7 @@ def test_flags_presets_and_statuses_in_the_readme_exist() -> None:
         "--n_patches",
         "--write",
         "--out",
+        "--page",
         "--format",
         "--resume",
         "--retry",

@@ -16,6 +16,7 @@ import igos
 from igos import cli, problem, resources
 from igos.config import resolve_each
 from igos.methods import METHODS
+from igos.metrics.degradation import area_over
 from igos.results import read_arrays, read_rows, read_run
 from igos.rows import KEPT
 from igos.types import ConfigError
@@ -111,6 +112,23 @@ def test_degradation_leaves_its_curves_and_a_plot(run: Path) -> None:
     curves = [read_arrays(run, r)["degradation_pgig_curve"][1] for r in rows]
     assert [float(p["mean"]) for p in mine] == pytest.approx(np.mean(curves, axis=0))
     assert (run / "degradation_pgig.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_patches_are_pgig_s_and_its_figures_stand_in_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As PGIG's users ask for the experiment: --metrics degradation --n_patches N."""
+    words = ["evaluate", "--model", "emblem-vgg", "--num_samples", "1", "--methods", "vanilla_grad"]
+    words += ["--metrics", "degradation", "--n_patches", "12", "--output", str(tmp_path / "o")]
+    assert cli.main(words) == 0
+    out = capsys.readouterr().out
+    assert "degradation_pgig" in out and "(higher)" in out
+    rows = list(csv.DictReader((tmp_path / "o" / "metrics.csv").read_text().splitlines()))
+    told = {r["metric"]: float(r["mean"]) for r in rows if r["mean"]}
+    points = list(csv.DictReader((tmp_path / "o" / "degradation_pgig_curves.csv").read_text().splitlines()))
+    curve = np.array([float(p["mean"]) for p in points])
+    assert len(curve) == 13 and told["degradation_pgig"] == pytest.approx(area_over(curve), abs=1e-6)
+    assert told["degradation_pgig_at_10"] == pytest.approx(curve[10], abs=1e-6) and "degradation" in told
 
 
 def test_the_same_command_goes_on_where_it_stopped(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ def test_averaged_noise_equals_captum_from_each_draw() -> None:
     for k, e in enumerate(made):
         starts = uniform(first[k] + torch.arange(3), again.x[:1])
         theirs = Captum(TinyNet(2)).attribute(again.x[:1].expand(3, -1, -1, -1), starts, target=k, n_steps=4)
-        assert e.attribution is not None and len({s.sum() for s in starts}) == 3
+        assert e.attribution is not None and len({float(s.sum()) for s in starts}) == 3
         assert torch.allclose(e.attribution.double(), theirs.mean(dim=0), atol=1e-6 * float(theirs.abs().max()))
 
 

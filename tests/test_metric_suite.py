@@ -29,6 +29,7 @@ from igos.metrics.sanity import ssim
 from igos.metrics.substrates import SUBSTRATES
 from igos.metrics.summary import summarise
 from igos.metrics.transfer import carried
+from igos.problem import explain_problem
 from igos.truth import Truth
 from igos.types import ConfigError, Explanation, Geometry, Image, Problem, Score, Scorer, Target
 from tests.conftest import net_score, toy_problem
@@ -92,8 +93,8 @@ IN_CELLS = (16, 16)
 def test_what_is_pushed_is_what_the_table_says_and_generators_rest(name: str) -> None:
     problem = toy_problem(net_score(2), 2, size=(16, 16))
     states = [g.get_state().clone() for g in problem.generators]
-    attribution = random(3, 16, 16)
-    made = explained(problem, random(6, 6).float(), attribution)
+    attribution, own = random(3, 16, 16), Score("completeness_error", 0.1, "lower")
+    made = [replace(e, scores=(own,)) for e in explained(problem, random(6, 6).float(), attribution)]
     calls: list[Problem] = []
 
     def explain(p: Problem) -> list[Explanation]:
@@ -334,8 +335,26 @@ def test_pgig_degrades_the_first_tile_too() -> None:
     problem = picture_problem(x, lambda p, r: 4 * ((p - 0.5) ** 2).mean(dim=(1, 2, 3)))
     score = judge("degradation_pgig", problem, random(4, 4).float(), tile=2)
     assert score.curve is not None and score.curve[1] == pytest.approx([1, 0.75, 0.5, 0.25, 0])
-    assert score.value == pytest.approx(0.5) and score.detail["degradation_pgig_over"] == pytest.approx(0.5)
-    assert judge("degradation_pgig", problem, random(4, 4).float(), tile=2, steps=1).value == pytest.approx(0.875)
+    assert score.value == pytest.approx(0.5) and not score.detail
+    assert judge("degradation_pgig", problem, random(4, 4).float(), tile=2, steps=1).value == pytest.approx(0.125)
+
+
+def test_pgig_s_figure_is_the_mean_of_what_the_tiles_took_and_the_score_is_told_at_some() -> None:
+    """Of 16 tiles the first three decide, by 4, 2 and 1 of 7: the points weigh alike, the first one too."""
+    weights = torch.zeros(4, 4)
+    weights[0, 1], weights[2, 2], weights[3, 0] = 4.0, 2.0, 1.0
+    x = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    tile = tiles((16, 16), (4, 4))
+
+    def left(p: Tensor, r: Tensor) -> Tensor:
+        means = tile_sums(p, tile)[..., tile] / 16
+        kept = (tile_sums((p - means) ** 2, tile).sum(dim=1) > 1e-6).to(p)
+        return kept @ weights.flatten().to(p) / 7
+
+    score = judge("degradation_pgig", picture_problem(x, left), weights.flatten()[tile], tile=4, steps=12)
+    assert score.curve is not None and score.curve[1] == pytest.approx([1, 3 / 7, 1 / 7, *[0] * 10])
+    assert score.value == pytest.approx((4 / 7 + 6 / 7 + 10) / 13) and score.better == "higher"
+    assert score.detail == {"degradation_pgig_at_10": pytest.approx(0)}
 
 
 def test_pgig_s_own_code_spares_the_first_tile_and_dark_channels() -> None:
@@ -376,8 +395,6 @@ def test_exact_contributions_have_full_sensitivity_and_fidelity() -> None:
     assert score.curve is not None and score.curve[1] == pytest.approx(np.ones(6), abs=1e-6)
     (score,) = METRICS["infidelity"](substrate="black")(problem, made)
     assert score.value == pytest.approx(0, abs=1e-9) and score.detail["infidelity_raw"] == pytest.approx(0, abs=1e-9)
-    (score,) = METRICS["completeness"]()(problem, made)
-    assert score.value == pytest.approx(0, abs=1e-5)
     opposite = explained(problem, -exact)  # no attribution: the map itself
     assert METRICS["sensitivity_n"](side=6, substrate="black")(problem, opposite)[0].value == pytest.approx(-1)
     assert METRICS["infidelity"](substrate="black")(problem, opposite)[0].value == pytest.approx(0, abs=1e-9)
@@ -440,16 +457,34 @@ def test_infidelity_by_hand_and_its_extremes() -> None:
         assert math.isnan(score.value) and why in score.detail["infidelity_reason"]
 
 
-def test_completeness_by_hand_uses_the_methods_own_baseline() -> None:
-    problem = white(torch.ones(4, 4))
-    e = explained(problem, torch.ones(4, 4), torch.full((3, 4, 4), 0.25))[0]  # sums to 12; f is 16 on white, 8 on grey
-    (over_black,) = METRICS["completeness"]()(problem, [e])
-    assert over_black.value == pytest.approx(4) and over_black.detail["completeness_relative"] == pytest.approx(0.25)
-    (over_grey,) = METRICS["completeness"]()(problem, [replace(e, settings={"baseline": "grey"})])
-    assert over_grey.value == pytest.approx(4) and over_grey.detail["completeness_relative"] == pytest.approx(0.5)
-    two = picture_problem(torch.ones(3, 4, 4), net_score(2), k=2)
-    made = METRICS["completeness"]()(two, [replace(e, attribution=None), e])
-    assert math.isnan(made[0].value) and math.isfinite(made[1].value) and two.score.forward_images.tolist() == [0, 2]
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("integrated_gradients", {"n_steps": 3, "rule": "left"}),
+        ("integrated_gradients", {"n_steps": 40, "baseline": "noise", "draws": 2}),
+        ("blur_ig", {"n_steps": 4}),
+        ("guided_integrated_gradients", {"n_steps": 3}),
+    ],
+)
+def test_completeness_is_the_method_s_own_error_of_the_score_that_it_explained(
+    method: str, settings: dict[str, Any]
+) -> None:
+    """Also where the metrics ask another score, and where the path starts at no baseline that has a name."""
+    problem = picture_problem(random(3, 12, 12), net_score(1))
+    other = picture_problem(random(3, 12, 12), lambda p, r: 7 * p.mean(dim=(1, 2, 3))).score
+    metrics = [METRICS["completeness"]()]
+    (e,) = explain_problem(problem, METHODS[method](**settings), metrics, judge=other)
+    own, made = e.scores
+    assert own.name == "completeness_error" and made.value == own.value > 0
+    assert not other.forward_images.any()
+
+
+def test_without_a_change_to_sum_to_there_is_no_completeness() -> None:
+    problem = picture_problem(random(3, 64, 64), net_score(1))
+    for name, why in (("xrai", "no score's change"), ("vanilla_grad", "no score's change"), ("rise", "no attribution")):
+        settings = {"n_steps": 2} if name == "xrai" else {"n_masks": 3} if name == "rise" else {}
+        (e,) = explain_problem(problem, METHODS[name](**settings), [METRICS["completeness"]()])
+        assert math.isnan(e.scores[-1].value) and why in e.scores[-1].detail["completeness_reason"]
 
 
 # --- ROAD

@@ -244,6 +244,25 @@ def test_without_relu_it_is_integrated_gradients_to_the_bit_and_says_so() -> Non
     assert GuidedBackprop()(problem_of(network()))[0].warnings == ()
 
 
+def test_a_warning_says_what_is_guided_and_what_is_not() -> None:
+    gnl, pool = GuidedIntegratedGradients(n_steps=2), nn.MaxPool2d(3, 2, 1)
+
+    def warnings(net: nn.Module, method: Any = gnl) -> tuple[str, ...]:
+        return method(problem_of(net))[0].warnings  # type: ignore[no-any-return]
+
+    (pools_alone,) = warnings(network(pool, activation=nn.Identity))
+    assert "max-pools only" in pools_alone and "no ReLU" in pools_alone and "stay as they are" not in pools_alone
+    (leaky,) = warnings(network(pool, activation=nn.LeakyReLU))
+    assert "max-pools only" in leaky and "leaky_relu" in leaky and "activations=all" in leaky
+    (none,) = warnings(network(pool, activation=nn.LeakyReLU), replace(gnl, pool_rule="none"))
+    assert "no ReLU to guide, so its gradients stay as they are" in none
+    for method in (gnl, GuidedBackprop()):
+        (mixed,) = warnings(network(pool, nn.Hardswish()), method)
+        assert "ReLUs" in mixed and "hardswish" in mixed and "activations=all" in mixed
+        assert ("max-pools" in mixed) == (method is gnl)
+        assert warnings(network(pool, nn.Hardswish()), replace(method, activations="all")) == ()
+
+
 def test_the_model_is_the_same_afterwards_also_after_an_exception() -> None:
     net = slim()
     problem = problem_of(net)

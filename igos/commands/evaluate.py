@@ -39,6 +39,12 @@ OF_SAVED = (
 )
 
 
+PATCHES = (
+    "tiles that degradation_pgig, PGIG's experiment, replaces; with --metrics degradation, which is IBA's and takes as "
+    "many steps, it is judged too"
+)
+
+
 class NoKey(argparse.Action):
     def __call__(self, *_: Any) -> NoReturn:
         raise ConfigError(
@@ -56,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--methods", nargs="+", action="extend", help="NAME or NAME/OPT, as in iGOS++/LS (see --list)")
     parser.add_argument("--results", metavar="DIR", help="judge the maps that a run left in this folder")
-    parser.add_argument("--n_patches", metavar="N", help="steps of the degradation metrics")
+    parser.add_argument("--n_patches", metavar="N", help=PATCHES)
     parser.add_argument(
         "--imagenet_download_key", nargs="?", action=NoKey, default=argparse.SUPPRESS, help=argparse.SUPPRESS
     )
@@ -74,7 +80,7 @@ def evaluate(words: Sequence[str]) -> int:
     if bool(methods) == bool(saved):
         raise ConfigError("give --methods A,B,C to explain and judge, or --results DIR to judge the maps of a run")
     if patches is not None:
-        flags["set"] = [*flags.get("set", []), *_patches(flags, patches)]
+        flags |= _patches(flags, patches)
     plans = _of_saved(saved, flags) if saved else _of_methods(methods, flags)
     config, metrics = plans[0].run, plans[0].metrics
     if config.threads:
@@ -110,12 +116,15 @@ def evaluate(words: Sequence[str]) -> int:
     return 0
 
 
-def _patches(flags: Mapping[str, Any], count: str) -> list[str]:
+def _patches(flags: Mapping[str, Any], count: str) -> dict[str, Any]:
+    """The flags that --n_patches changes: its metrics' steps, and PGIG's metric, which is the one that has patches."""
     asked = [m for text in flags.get("metrics", []) for m in text.replace(",", " ").split()]
     metrics = [m for m in asked if m in tables.CURVES]
     if not metrics:
         raise ConfigError(f"--n_patches {count}: no metric removes patches; add --metrics {tables.CURVES[1]}")
-    return [f"{m}.steps={count}" for m in metrics]
+    pgig = tables.CURVES[1]
+    asked, metrics = ([*names, *([] if pgig in names else [pgig])] for names in (asked, metrics))
+    return {"metrics": asked, "set": [*flags.get("set", []), *(f"{m}.steps={count}" for m in metrics)]}
 
 
 def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:

@@ -122,7 +122,7 @@ def table(folder: RunFolder) -> str:
     """The closing table: a line per explanation (at most 40), and the means."""
     rows, tally = folder.first(40), folder.tally
     curves = [m for m in METRICS if m.startswith(("deletion", "insertion")) and tally.known(m)]
-    columns = ["score", *(curves or ["deletion", "insertion"])]
+    columns = ["score", *curves]
     columns += [key for key in ("evidence_share",) if tally.known(key)]
     widths = {key: max(len(key), 5) for key in columns}
     lines = [f"{'image':28} {'what':20} {' '.join(columns)} {'images':>6} {'s':>6}  status"]

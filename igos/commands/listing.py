@@ -12,7 +12,7 @@ from igos.metrics import COLUMNS
 from igos.metrics import table as metric_table
 from igos.optim import OPTIMIZERS
 
-METHOD_LINE = "{:43} {:14} {:22} {:11} {:7} {:5}  {}"
+METHOD_LINE = "{:43} {:14} {:22} {:12} {:7} {:5}  {}"
 
 
 def listing() -> str:

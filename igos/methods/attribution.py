@@ -37,8 +37,7 @@ class MapMethod:
     name: ClassVar[str]
     paper: ClassVar[str]
     needs: ClassVar[str] = "gradients"  # or "backward rules", or "black box"
-    complete: ClassVar[str] = "no"  # does the attribution sum to what the score moved: yes, no, in the mean
-    closer: ClassVar[str] = "more n_steps bring"  # what makes the attribution's sum come nearer to that
+    complete: ClassVar[str] = "no"  # does the attribution sum to what the score moved: yes, no, in the mean or limit
     score: ClassVar[str] = "prob"  # what is explained where the user does not say
     references: ClassVar[bool] = False  # whether it needs Problem.references
     diverse: ClassVar[bool] = False
@@ -57,12 +56,17 @@ class MapMethod:
             if not least <= getattr(self, key) < float("inf"):
                 raise ConfigError(f"{key} must be at least {least}, got {getattr(self, key)}")
 
+    @property
+    def closer(self) -> str:
+        """What makes the attribution's sum come nearer to what the score moved."""
+        return "more n_steps bring"
+
     def warnings(self) -> list[str]:
         return []
 
     def incomplete(self, error: Score) -> tuple[str, ...]:
         """A line where an attribution that should be complete misses the score's change by more than TOLERANCE."""
-        if self.complete != "yes" or not error.value > TOLERANCE:
+        if self.complete not in ("yes", "in the limit") or not error.value > TOLERANCE:
             return ()
         made, moved = error.detail["attribution_sum"], error.detail["score_change"]
         return (

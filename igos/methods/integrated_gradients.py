@@ -23,13 +23,13 @@ from igos.types import ConfigError, Problem
 @dataclass(frozen=True)
 class IntegratedGradients(AttributionMethod):
     """n_steps: network images; rule: one of QUADRATURE; baseline: one of BASELINES, or noise: `draws` pictures of
-    uniform noise share the steps, and the result is their mean.
+    uniform noise share the steps, at best 20 or more each, and the result is their mean.
     """
 
     n_steps: int = 60
     rule: str = "gausslegendre"
     baseline: str = "black"
-    draws: int = 10
+    draws: int = 3
 
     name: ClassVar[str] = "integrated_gradients"
     paper: ClassVar[str] = "Sundararajan, Taly, Yan 2017 (ICML)"
@@ -42,7 +42,8 @@ class IntegratedGradients(AttributionMethod):
         self.at_least(1, "draws")
         self.at_least(self._draws * (2 if "trapezoid" in self.rule else 1), "n_steps")
         if self.n_steps % self._draws:
-            raise ConfigError(f"n_steps must be a multiple of draws ({self.draws}), got {self.n_steps}")
+            next_ = -(-self.n_steps // self.draws) * self.draws
+            raise ConfigError(f"n_steps must be a multiple of draws ({self.draws}), as {next_} is; got {self.n_steps}")
 
     @property
     def _draws(self) -> int:

@@ -7,6 +7,9 @@ https://arxiv.org/abs/2007.10685
     pattern_vanilla_grad    B_(W*A)(x)      PatternAttribution: how much each pixel's signal contributes
     pattern_integrate_grad  (x - x') * sum_k w_k B_(W*A)(x' + a_k (x - x'))
 
+PGIG's published map is the signed sum over channels; where something dark speaks for the class, that turns its sign: on
+the bundled emblem-vgg such maps degrade a picture less than random ones, and aggregate=sum_abs mends it.
+
 backward_seed, what the score passes back first: one; score, its own value; softmax, the class probability.
 The picture's normalisation keeps its ordinary gradient, a constant factor per channel in the first two.
 """

@@ -39,13 +39,14 @@ class Rules(TorchFunctionMode):
     """`with Rules(...) as rules:` around the network's forward; the backward may follow outside.
 
     activations: relu (ReLU and ReLU6) or all (also leaky, SiLU, Mish, GELU and their like); pool_rule: one of
-    POOL_RULES. `guided` counts the activations that a rule met, `unguided` names those it left alone.
+    POOL_RULES. `guided` says whether a rule met activations, `pools` whether it met max-pools; `unguided` names the
+    activations that were left alone.
     """
 
     def __init__(self, activations: str = "relu", pool_rule: str = "none") -> None:
         super().__init__()
         self.activations, self.pool_rule = activations, pool_rule
-        self.guided = 0
+        self.guided = self.pools = False
         self.unguided: set[str] = set()
 
     def __torch_function__(
@@ -54,20 +55,26 @@ class Rules(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in RELUS or func in OTHERS:
             if self.activations == "all" or func in RELUS or _is_relu6(func, args, kwargs):
-                self.guided += 1
+                self.guided = True
                 return _guide(func, *args, **kwargs)
             self.unguided.add(func.__name__.rstrip("_"))
         elif func in POOLS and self.pool_rule != "none":
+            self.pools = True
             return _pool(func, self.pool_rule, *args, **kwargs)
         return func(*args, **kwargs)
 
     def warnings(self, method: str) -> tuple[str, ...]:
-        """A line where the network holds no activation that these rules know."""
-        if self.guided:
+        """A line where the network holds activations that were left alone, or none to guide."""
+        kind = "ReLU" if self.activations == "relu" else "activation"
+        left = ", ".join(sorted(self.unguided))
+        if self.guided and not left:
             return ()
-        hint = f"; --set activations=all guides its {', '.join(sorted(self.unguided))}" if self.unguided else ""
-        what = "ReLU" if self.activations == "relu" else "activation"
-        return (f"{method}: this network has no {what} to guide, so its gradients stay as they are{hint}",)
+        done = [*([f"{kind}s"] if self.guided else []), *(["max-pools"] if self.pools else [])]
+        rest = f"not its {left} (--set activations=all does)" if left else f"it has no {kind}"
+        if done:
+            return (f"{method}: guides this network's {' and '.join(done)} only, {rest}",)
+        hint = f"; --set activations=all guides its {left}" if left else ""
+        return (f"{method}: this network has no {kind} to guide, so its gradients stay as they are{hint}",)
 
 
 def _is_relu6(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> bool:

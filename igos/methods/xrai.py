@@ -3,8 +3,8 @@ https://arxiv.org/abs/1906.02825
 
 Segments of the picture at several scales, dilated, are taken one after the other, each time the one with the highest
 mean attribution over the pixels that none has covered yet; that mean is the value of these pixels. What no segment
-covers gets its own mean. The attribution is integrated gradients, averaged over a black and a white baseline, and of a
-pixel's three channels the largest.
+covers gets its own mean. The attribution is integrated gradients, averaged over two baselines of one value, the least
+and the largest of the picture, and of a pixel's three channels the largest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from skimage.segmentation import felzenszwalb
 from torch import Tensor
 
-from igos.methods.attribution import MapMethod
+from igos.methods.attribution import Make, MapMethod
 from igos.methods.integrated_gradients import IntegratedGradients
 from igos.ops import pool
 from igos.types import ConfigError, Explanation, Problem
@@ -49,19 +49,33 @@ class XRAI(MapMethod):
         return f"{self.n_steps} + 4 forward"
 
     def __call__(self, problem: Problem) -> list[Explanation]:
-        """K explanations; arrays nothing, attribution (3,H,W) of the two baselines' mean."""
-        ends = [IntegratedGradients(n_steps=self.n_steps // 2, baseline=b) for b in ("black", "white")]
+        """K explanations; attribution (3,H,W) of the two baselines' mean, arrays: ranks (h,w), the order in which the
+        regions were taken, 1 the most important.
+        """
+        ends = [FromConstant(n_steps=self.n_steps // 2, largest=largest) for largest in (False, True)]
         attribution = torch.stack([ig.attribute(problem).values for ig in ends]).mean(dim=0)
         height, width = problem.size
         size = (max(1, round(height * SIDE / max(height, width))), max(1, round(width * SIDE / max(height, width))))
         heat = pool(attribution.amax(dim=1), size).double().cpu().numpy()
         one = problem.x.stride(0) == 0
         found = [segments(x, size) for x in (problem.x[:1] if one else problem.x)]
-        maps = [regions(h, found[0 if one else i]) for i, h in enumerate(np.nan_to_num(heat))]
+        maps, ranks = zip(*(regions(h, found[0 if one else i]) for i, h in enumerate(np.nan_to_num(heat))), strict=True)
         bad = ~torch.isfinite(attribution).flatten(1).all(dim=1).cpu()
         made = torch.from_numpy(np.stack(maps))
         made[bad] = float("nan")
-        return self.explain(problem, made, attribution)
+        return self.explain(problem, made, attribution, arrays=[{"ranks": r} for r in ranks])
+
+
+@dataclass(frozen=True)
+class FromConstant(IntegratedGradients):
+    """From each picture's least value, or its largest."""
+
+    largest: bool = False
+
+    def _starts(self, problem: Problem) -> Make:
+        x = problem.x
+        value = x.amax(dim=(1, 2, 3)) if self.largest else x.amin(dim=(1, 2, 3))
+        return lambda row, _: value[row, None, None, None].expand_as(x[row])
 
 
 def segments(x: Tensor, size: tuple[int, int]) -> np.ndarray:
@@ -78,17 +92,22 @@ def segments(x: Tensor, size: tuple[int, int]) -> np.ndarray:
     return np.concatenate(made)
 
 
-def regions(heat: np.ndarray, masks: Sequence[np.ndarray] | np.ndarray, least_new: int = LEAST_NEW) -> np.ndarray:
-    """The means (h,w) of heat (h,w) over the regions that are taken; masks (m,h,w) bool. The sum stays the same."""
+def regions(
+    heat: np.ndarray, masks: Sequence[np.ndarray] | np.ndarray, least_new: int = LEAST_NEW
+) -> tuple[np.ndarray, np.ndarray]:
+    """The means (h,w) of heat (h,w) over the regions that are taken, whose sum stays the same, and the regions' ranks
+    (h,w) int32, 1 for the first and the last for what none covers; masks (m,h,w) bool.
+    """
     flat, masks = heat.ravel(), np.asarray(masks).reshape(len(masks), -1)
     out, free = np.zeros_like(flat), np.ones(flat.size, dtype=bool)
+    ranks = np.zeros(flat.size, dtype=np.int32)
     total, count = masks @ flat, masks.sum(axis=1)
     while (count >= max(least_new, 1)).any():
         mean = np.where(count >= max(least_new, 1), total / np.maximum(count, 1), -np.inf)
         new = masks[int(mean.argmax())] & free
-        out[new] = flat[new].mean()
+        out[new], ranks[new] = flat[new].mean(), ranks.max() + 1
         free &= ~new
         total, count = total - masks[:, new] @ flat[new], count - masks[:, new].sum(axis=1)
     if free.any():
-        out[free] = flat[free].mean()
-    return out.reshape(heat.shape)
+        out[free], ranks[free] = flat[free].mean(), ranks.max() + 1
+    return out.reshape(heat.shape), ranks.reshape(heat.shape)

@@ -6,7 +6,9 @@ Tiles are replaced for good, the most (MoRF) or the least relevant (LeRF) first,
     degradation = area(LeRF) - area(MoRF)        trapezoid over the share of tiles, both ends scored
     normalised  = degradation / (t - b)          t: score of the picture, b: of the fully degraded one
 
-Over many pictures the paper normalises once: mean of degradation / (mean t - mean b); t and b are in the details.
+    degradation_pgig = mean over k of p_0 - p_k  the area over the curve of p_k, the score with k tiles replaced (MoRF)
+
+Over many pictures IBA's paper normalises once: mean of degradation / (mean t - mean b); t and b are in the details.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from igos.ops import Blend
 from igos.types import Explanation, Problem, Score
 
 REPLACE = (*SUBSTRATES, "tile_mean")
+TOLD_AT = (10, 50, 100)  # tiles replaced
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,12 @@ class Degradation:
 
 @dataclass(frozen=True)
 class DegradationPGIG:
-    """The mean score while the most relevant `steps` tiles of `tile` px turn into their mean colours one by one.
+    """The area over the curve of the score while the most relevant `steps` tiles of `tile` px turn into their mean
+    colours one by one.
 
-    Curve: tiles replaced over score; `over`: the area over it, below the whole picture's score. compat {none, pgig}:
-    the authors' code never replaces the first tile, nor a tile's channel that is darker than the data's mean, so its
-    curves lie higher.
+    Curve: tiles replaced over score; `at_10`, `at_50`, `at_100`: the score with so many tiles replaced. compat {none,
+    pgig}: the authors' code never replaces the first tile, nor a tile's channel that is darker than the data's mean, so
+    its curves lie higher.
     """
 
     tile: int = 9
@@ -85,8 +89,8 @@ class DegradationPGIG:
     compat: str = "none"
 
     name: ClassVar[str] = "degradation_pgig"
-    better: ClassVar[str] = "lower"
-    range: ClassVar[str] = "[0, 1]"
+    better: ClassVar[str] = "higher"
+    range: ClassVar[str] = "[-1, 1]"
     needs: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = "Schwarzenberg, Castle 2020 (PGIG)"
 
@@ -104,9 +108,14 @@ class DegradationPGIG:
         replace = "bright_tile_mean" if theirs else "tile_mean"
         made = []
         for y in degraded(problem, explanations, tile, replace, count, ("morf",), first=int(theirs))[:, 0]:
-            area = trapezoid(y, count / count[-1])
-            made.append(score(self, area, curve=np.stack([count, y]), over=float(y[0]) - area))
+            detail: dict[str, Any] = {f"at_{k}": float(y[k]) for k in TOLD_AT if k < len(y)}
+            made.append(score(self, area_over(y), curve=np.stack([count, y]), **detail))
         return made
+
+
+def area_over(curve: np.ndarray) -> float:
+    """The mean of p_0 - p_k over a curve (1 + L,) of scores p."""
+    return float((curve[0] - curve).mean())
 
 
 def degraded(

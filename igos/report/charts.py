@@ -15,9 +15,9 @@ from igos.files import whole
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # Okabe and Ito's
 LINES = ("-", "--", "-.", ":")
-AXES = {
-    "degradation": ("share of tiles replaced", "score, least relevant first - most relevant first"),
-    "degradation_pgig": ("most relevant tiles replaced by their mean colour", "score"),
+AXES = {  # of x, of y, and what the figure is
+    "degradation": ("share of tiles replaced", "score, least relevant first - most relevant first", "area under"),
+    "degradation_pgig": ("most relevant tiles replaced by their mean colour", "score", "area over"),
 }
 
 
@@ -29,10 +29,10 @@ def write_degradation(
     order = sorted(curves, key=lambda m: curves[m][2] if better == "lower" else -curves[m][2])
     style = {m: (COLOURS[i % len(COLOURS)], LINES[i // len(COLOURS) % len(LINES)]) for i, m in enumerate(curves)}
     for method in order:
-        x, y, area = curves[method]
+        x, y, value = curves[method]
         colour, line = style[method]
-        axes.plot(x, y, line, color=colour, linewidth=2, label=f"{method}  {area:.3f}")
-    x_label, y_label = AXES[metric]
+        axes.plot(x, y, line, color=colour, linewidth=2, label=f"{method}  {value:.3f}")
+    x_label, y_label, area = AXES[metric]
     axes.set(xlabel=x_label, ylabel=y_label, xlim=(0, max((c[0][-1] for c in curves.values()), default=1)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=metric == "degradation_pgig"))
     if metric == "degradation":
@@ -40,7 +40,7 @@ def write_degradation(
     else:
         axes.set_ylim(0, None)
     if curves:
-        axes.legend(title=f"area, {better} is better", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        axes.legend(title=f"{area}, {better} is better", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     _save(figure, path)
 
 

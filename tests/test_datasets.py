@@ -113,9 +113,11 @@ def test_starts_are_all_made_again_where_one_is_missing_and_compared(tmp_path: P
     local(data, out, diverse_k=2)
     (out / "p000" / "0-left" / "start-2" / "explanation.npz").unlink()
     (out / "p000" / "0-left" / "diversity.json").unlink()
+    (out / "p000" / "0-left" / ".half.tmp").touch()
     local(data, out, diverse_k=2)
     assert len(read_rows(out)) == 8
     assert json.loads((out / "p000" / "0-left" / "diversity.json").read_text())["starts"] == [0, 1, 2, 3]
+    assert not list(out.rglob("*.tmp"))
 
 
 def test_the_manifest_is_written_before_anything_is_explained(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -137,6 +138,21 @@ def test_a_corrupt_picture_in_a_thousand_is_a_row(tmp_path: Path) -> None:
     assert folder.tally.statuses == {"ok": 999, "unreadable": 1} and [r["item"] for r in folder.rows] == ["p617"]
 
 
+def test_the_bar_counts_the_pictures_that_are_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars: list[Any] = []
+
+    def noted(*words: Any) -> Any:
+        bars.append(original(True, *words[1:]))
+        return bars[-1]
+
+    original = sys.modules["igos.run"].bar
+    monkeypatch.setattr(sys.modules["igos.run"], "bar", noted)
+    data = pictures(tmp_path / "data", 5, {1: "none", 2: "raise"})
+    (data / "p003.png").write_bytes(b"no picture")
+    local(data, tmp_path / "out", layout="shards")
+    assert [(b.total, b.n) for b in bars] == [(5, 5)]
+
+
 class Late:
     """A worker that has long answered when its engine, which was busy, comes to look."""
 
@@ -218,11 +234,29 @@ def test_a_run_stopped_before_its_first_explanation_is_kept(
     assert f"0 finished rows in {out}; --resume {out} goes on" in capsys.readouterr().err
     assert len(Manifest(out).found) == 1 and not (out / "results.parquet").exists()
     assert cli.main(["--resume", str(out)]) == 0 and len(read_rows(out)) == 3
+    assert capsys.readouterr().out.count("  ok\n") == 3, "a line of the table for each"
     with monkeypatch.context() as patch:
         patch.setattr(sys.modules["igos.commands.explain"], "load_models", stop)
         assert cli.main([*WORDS, "--output", str(tmp_path / "new")]) == code
         assert not (tmp_path / "new").exists(), "of a run that had not begun nothing is left"
         assert cli.main(["--resume", str(out)]) == code and len(read_rows(out)) == 3
+
+
+def test_sigterm_to_all_processes_of_a_run_keeps_what_is_there(tmp_path: Path) -> None:
+    out, manifest = tmp_path / "out", tmp_path / "out" / "manifest.jsonl"
+    words = ["--model", "emblem-vgg", "--method", "rise", "--metrics", "none", "--output", str(out), "--threads", "1"]
+    words += ["--workers", "1", "--layout", "shards"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "igos", *words], env=environment, stderr=subprocess.PIPE, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (manifest.exists() and b"sha256" in manifest.read_bytes()):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143 and len(err.decode().splitlines()) == 1, err.decode()
+    assert "finished rows" in err.decode() and Manifest(out).found and not (out / "results.parquet").exists()
 
 
 def test_a_resume_that_fails_takes_nothing_away(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

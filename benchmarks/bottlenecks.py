@@ -8,15 +8,18 @@
 Emblem models: scenes of series 3, the best detection of each. SqueezeNet: COCO photos whose first class is a thing with
 instance masks (PHOTOS); statistics from the other photos. EHR: effective heat ratio, unweighted, on the object's mask
 (`instance`) and on its emblems (`evidence`), from the finest map that the method has; *energy*: the part of that map that
-lies on the emblems. `--cost`: the plain version runs the whole network for every feature copy and fake, fakes twice where
-the generator learns, keeping a graph for every pass and making the weights' gradients; `ours` splits at the layer and
-runs each fake once. Network passes alone, both in turns, medians. *depth*: multiplications below the layer, of all.
+lies on the emblems; *kept*: the score behind the bottleneck in the end.
+`--cost`: the plain version runs the whole network for every feature copy and fake, fakes twice where the generator learns,
+keeping a graph for every pass and making the weights' gradients; `ours` splits at the layer and runs each fake once.
+Network passes alone, both in turns, medians, and the pictures that each pushes. *depth*: multiplications below the layer,
+of all.
 """  # noqa: E501
 
 from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +39,7 @@ from igos.context import Context  # noqa: E402
 from igos.emblems import scene  # noqa: E402
 from igos.estimation import estimate, statistics_for  # noqa: E402
 from igos.extras import Extras  # noqa: E402
+from igos.methods.attribution import AGGREGATES  # noqa: E402
 from igos.methods.input_iba import InputIBA  # noqa: E402
 from igos.metrics import Deletion, Insertion  # noqa: E402
 from igos.metrics.ehr import QUANTILES, effective_heat  # noqa: E402
@@ -54,11 +58,14 @@ METHODS = ("iba", "input_iba", "integrated_gradients", "grad_cam", "odam", "iGOS
 CHANGES: dict[str, dict[str, Any]] = {  # of Input IBA's preset, for --why
     "as it is": {},
     "white noise": {"grain": 0},
-    "white, lr .3": {"grain": 0, "lr": 0.3},
+    "grain 8": {"grain": 8},
     "over the picture": {"over": "picture"},
     "beta 20": {"beta": 20},
+    "beta 300": {"beta": 300},
     "smoothed by 1": {"sigma": 1},
     "lr .3": {"lr": 0.3},
+    "no generator step": {"lr_mask": 0},
+    "generator lr .3": {"lr_mask": 0.3, "gan_steps": 40},
     "capacity, post": {"real_mask": "capacity", "features": "post"},
 }
 WIDTHS = {
@@ -70,9 +77,10 @@ WIDTHS = {
     "instance": 8,
     "evidence": 8,
     "energy": 7,
+    "kept": 6,
     "seconds": 7,
 }
-COSTS = {"model": 16, "layer": 20, "depth": 6, "images": 6, "ours": 7, "plain": 7, "ratio": 6}
+COSTS = {"model": 16, "layer": 20, "depth": 6, "images": 6, "ours": 7, "plain_images": 12, "plain": 7, "ratio": 6}
 SERIES = 3  # of igos.emblems, as in quality.py
 SQUEEZE_LAYER = "features.7"
 PHOTOS = {  # COCO's number of a photo -> its class where SqueezeNet's first class is that thing
@@ -123,6 +131,8 @@ def of(model: str, objects: int) -> tuple[Adapter, list[Case], Statistics]:
 def finest(e: Explanation) -> np.ndarray:
     """The finest map of an explanation, on source pixels, none of it negative."""
     fine = e.arrays.get("input_mask", e.arrays.get("feat_mask"))
+    if e.attribution is not None:
+        fine = AGGREGATES[e.settings["aggregate"]](e.attribution[None])[0].numpy()
     heat = e.on_source() if fine is None else e.geometry.map_to_source(torch.from_numpy(fine)).numpy()
     return heat.clip(min=0).astype(np.float64)
 
@@ -136,7 +146,8 @@ def measure(adapter: Adapter, call: Any, cases: list[Case], statistics: Statisti
     for image, target, truth in cases:
         problem = make_problem(adapter, image, [target], extras=Extras(statistics=statistics))
         (e,) = explain_problem(problem, call, (Deletion(steps=25), Insertion(steps=25)), Context([truth]))
-        row = [float(e.network_images), *(s.value for s in e.scores[-2:]), *[float("nan")] * 3, e.seconds]
+        kept = next((s.value for s in e.scores if s.name == "score_kept"), float("nan"))
+        row = [float(e.network_images), *(s.value for s in e.scores[-2:]), *[float("nan")] * 3, kept, e.seconds]
         heat = finest(e)
         if truth is not None:
             row[3] = ehr(heat, truth.mask)
@@ -144,23 +155,29 @@ def measure(adapter: Adapter, call: Any, cases: list[Case], statistics: Statisti
             evidence = np.any(truth.evidence, axis=0)
             row[4:6] = ehr(heat, evidence), heat[evidence].sum() / max(heat.sum(), 1e-30)
         figures.append(row)
-    means = dict(zip(list(WIDTHS)[2:], np.array(figures).mean(axis=0), strict=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a column that nothing is known of
+        means = dict(zip(list(WIDTHS)[2:], np.nanmean(figures, axis=0), strict=True))
     return {"images": round(means.pop("images")), **{k: None if np.isnan(v) else float(v) for k, v in means.items()}}
 
 
-def passes(method: InputIBA, problem: Problem, lean: bool) -> None:
-    """The network passes of Input IBA and nothing else: lean as ours makes them, or as a plain version does."""
+def passes(method: InputIBA, problem: Problem, lean: bool) -> int:
+    """The network passes of Input IBA and nothing else: lean as ours makes them, or as a plain version does; how many
+    pictures they push."""
     x, score, module = problem.x, problem.score, problem.score.module
     assert module is not None and problem.statistics is not None
     layer = problem.statistics.layer
     lower, upper = score.split(layer)
     kept: list[torch.Tensor] = []
+    pushed = 0
 
     def pull(run: Callable[..., torch.Tensor], source: torch.Tensor, count: int, backward: bool) -> None:
+        nonlocal pushed
+        pushed += count
         rows = torch.zeros(count, dtype=torch.long)
         with torch.set_grad_enabled(backward or not lean):
             shown = source.expand(count, -1, -1, -1).clone().requires_grad_(backward or not lean)
-            out = torch.cat([run(a, r) for a, r in zip(shown.split(8), rows.split(8), strict=True)])
+            out = torch.cat([run(a, r) for a, r in zip(shown.split(score.batch), rows.split(score.batch), strict=True)])
         if backward:
             (torch.cat(kept) if kept and run is score.forward else out).sum().backward()
 
@@ -180,6 +197,7 @@ def passes(method: InputIBA, problem: Problem, lean: bool) -> None:
     kept.clear()
     for _ in range(method.opt_steps):
         pull(score.forward, x, method.copies, True)
+    return pushed
 
 
 def depth(problem: Problem, layer: str) -> float:
@@ -198,20 +216,20 @@ def cost(adapter: Adapter, method: InputIBA, case: Case, statistics: Statistics,
     """Seconds of ours and of the plain version's network passes, in turns, their median."""
     seconds: dict[str, list[float]] = {"ours": [], "plain": []}
     problem = make_problem(adapter, case[0], [case[1]], extras=Extras(statistics=statistics))
-    method(problem)
-    images = int(problem.score.forward_images[0])
+    pushed: dict[str, int] = {}
     for _ in range(rounds):
         for name in seconds:
             problem = make_problem(adapter, case[0], [case[1]], extras=Extras(statistics=statistics))
             adapter.module.requires_grad_(name == "plain")
             begin = time.perf_counter()
-            passes(method, problem, lean=name == "ours")
+            pushed[name] = passes(method, problem, lean=name == "ours")
             seconds[name].append(time.perf_counter() - begin)
             for p in adapter.module.requires_grad_(False).parameters():
                 p.grad = None
     a, b = (float(np.median(seconds[name])) for name in ("ours", "plain"))
     layer = statistics.layer
-    return {"layer": layer, "depth": depth(problem, layer), "images": images, "ours": a, "plain": b, "ratio": a / b}
+    made = {"layer": layer, "depth": depth(problem, layer), "images": pushed["ours"], "plain_images": pushed["plain"]}
+    return {**made, "ours": a, "plain": b, "ratio": a / b}
 
 
 def main() -> None:

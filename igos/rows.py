@@ -13,6 +13,7 @@ from igos.arrays import OWN
 from igos.metrics import METRICS
 from igos.types import Explanation, Image, Score, Target
 
+OF_METHODS = {"completeness_error": "lower", "score_kept": "higher"}  # figures that methods give; which way is better
 ROW_KEYS = [
     "image",
     "label",
@@ -88,10 +89,10 @@ def row(e: Explanation, folder: str) -> dict[str, Any]:
 def restored(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray], target: Target, image: Image) -> Explanation:
     """The explanation that a row and its arrays were written from, for the same target and image as they were.
 
-    Its scores are those of METRICS and completeness_error, with their curves; their details stay in the row, and
-    the method's settings in run.yaml.
+    Its scores are those of METRICS and of the methods themselves (OF_METHODS), with their curves; their details stay
+    in the row, and the method's settings in run.yaml.
     """
-    better = {"completeness_error": "lower", **{name: make().better for name, make in METRICS.items()}}
+    better = {**OF_METHODS, **{name: make().better for name, make in METRICS.items()}}
     scores = [
         Score(n, math.nan if row.get(n) is None else row[n], b, arrays.get(f"{n}_curve"))
         for n, b in better.items()

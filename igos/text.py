@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from igos import resources
 from igos.files import write_bytes
-from igos.methods.bottleneck import NATS_PER_BIT, closed, gates, information, learn, log_loss
+from igos.methods.bottleneck import NATS_PER_BIT, gates, information, learn, log_loss, warned
 from igos.types import ConfigError, WeightsError
 from igos.untrusted import load_json
 
@@ -202,7 +202,7 @@ def explain(
         model.train(training)
     g = gates(course.alpha)
     bits = information(g, (r - mu) / sigma)[0].sum(dim=1) / NATS_PER_BIT
-    return TextExplanation(tuple(words), bits, model.labels[target], float(y[target]), closed(g.open)[0])
+    return TextExplanation(tuple(words), bits, model.labels[target], float(y[target]), warned(course, g.open)[0])
 
 
 def split_words(line: str) -> list[str]:

@@ -21,10 +21,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from igos.ops import gaussian_blur
-from igos.types import ConfigError, Problem
+from igos.types import ConfigError, Problem, Score
 
 START = 5.0  # alpha at the start: lambda = 0.993, nearly everything passes
 SHUT = 0.05  # no gate wider than this: nothing of the picture comes through
+LAST = 5  # steps whose mean is the end: each has noise of its own
+LEAST_KEPT = 1 / math.e  # of the score: a nat
 TINY = 1e-30
 NATS_PER_BIT = math.log(2)
 
@@ -93,11 +95,27 @@ def learn(
     return Course(alpha.detach(), torch.stack(losses), torch.stack(passed))
 
 
-def closed(open: Tensor) -> list[tuple[str, ...]]:
-    """Per bottleneck of lambda (K,...) a warning where every gate is shut: its map only tells what was shut last."""
+def kept(course: Course) -> list[tuple[Score, ...]]:
+    """Per bottleneck `score_kept`, the score behind it at the end (a geometric mean), of the one it began with."""
+    ends, begins = (part.mean(dim=0).neg().exp().tolist() for part in (course.loss[-LAST:], course.loss[:1]))
+    pairs = zip(ends, begins, strict=True)
+    return [(Score("score_kept", end, "higher", detail={"score_kept_of": begin}),) for end, begin in pairs]
+
+
+def warned(course: Course, open: Tensor) -> list[tuple[str, ...]]:
+    """Per bottleneck of lambda (K,...) a warning where its map only tells what was shut last."""
     widest = open.flatten(1).amax(dim=1).tolist()
-    told = "the bottleneck shut every gate (the widest lets {:.1%} pass); take a smaller beta"
-    return [(told.format(w),) if w < SHUT else () for w in widest]
+    return [_warned(score, wide) for (score,), wide in zip(kept(course), widest, strict=True)]
+
+
+def _warned(score: Score, widest: float) -> tuple[str, ...]:
+    before = score.detail["score_kept_of"]
+    if widest < SHUT:
+        return (f"the bottleneck shut every gate (the widest lets {widest:.1%} pass); take a smaller beta",)
+    if score.value < LEAST_KEPT * before:
+        told = f"behind the bottleneck {score.value:.2g} is left of the score {before:.2g}: "
+        return (f"{told}the map tells what was shut last, not what is enough; take a smaller beta",)
+    return ()
 
 
 def log_loss(y: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from igos.methods.attribution import MapMethod, noise, seeds
-from igos.methods.bottleneck import NATS_PER_BIT, Course, closed, copies, gates, information, learn, log_loss
+from igos.methods.bottleneck import NATS_PER_BIT, Course, copies, gates, information, kept, learn, log_loss, warned
 from igos.methods.layer import over_picture
 from igos.statistics import Statistics
 from igos.types import ConfigError, Explanation, Problem
@@ -75,9 +75,10 @@ class IBA(MapMethod):
         return f"{self.opt_steps * self.copies}"
 
     def __call__(self, problem: Problem) -> list[Explanation]:
-        """K explanations; saliency is the information that passes; feat_mask (H,W) in bits per pixel."""
+        """K explanations; saliency is the information that passes; feat_mask (H,W) in bits per pixel; score_kept."""
         passed = self.learn(problem)
         maps = passed.bits(problem.size)
+        made = self.explain(problem, maps, scores=kept(passed.course), warnings=warned(passed.course, passed.open))
         return [
             replace(
                 e,
@@ -85,7 +86,7 @@ class IBA(MapMethod):
                 trace={"feat_loss": passed.course.loss[:, i].cpu().numpy()},
                 settings={**e.settings, "layer": passed.layer},
             )
-            for i, e in enumerate(self.explain(problem, maps, warnings=closed(passed.open)))
+            for i, e in enumerate(made)
         ]
 
     def learn(self, problem: Problem) -> Passed:

@@ -10,9 +10,11 @@ Features with Predictive Information, NeurIPS 2021. https://arxiv.org/abs/2110.0
 Pixels that M lets through are free, so the bottleneck only judges what the features had let through. mu and sigma are those
 of the pictures that the statistics were estimated on: in pixels, what N(0,1) is to normalised ones.
 
-White noise, as published, can take a small network's score away with the evidence in full view: the gates then close
-together, and open around the object. With `grain` the noise of near pixels is alike, each pixel's mean and spread as
-before. The generator, at its published rate, leaves M near its start, the sigmoid of the features' bits.
+White noise, as published, takes the score of a network that never saw any while the evidence is in full view: the gates
+then close together, and open around the object. With `grain` the noise of near pixels is alike, each pixel's mean and
+spread as before. score_kept tells what of the score the noise leaves in the end: where it is lost, the map is the order in
+which the gates shut, not what is enough. The presets' few generator steps leave M near its start, the sigmoid of the
+features' bits.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import torch
 from torch import Tensor
 
 from igos.methods.attribution import MapMethod, noise, seeds
-from igos.methods.bottleneck import TINY, Course, closed, copies, gates, information, learn, log_loss
+from igos.methods.bottleneck import TINY, Course, copies, gates, information, kept, learn, log_loss, warned
 from igos.methods.iba import IBA, MIN_STD, Passed, statistics_of
 from igos.methods.iba_prior import FEATURES, REAL, Prior
 from igos.ops import grained
@@ -101,8 +103,8 @@ class InputIBA(MapMethod):
         prior = self._prior(problem, passed, bits)
         made = self._input(problem, prior)
         maps = torch.sigmoid(made.alpha).mean(dim=1)
-        both = zip(closed(passed.open), closed(torch.sigmoid(made.alpha)), strict=True)
-        shut = [a or b for a, b in both]
+        both = zip(warned(passed.course, passed.open), warned(made, torch.sigmoid(made.alpha)), strict=True)
+        told = [a or b for a, b in both]
         return [
             replace(
                 e,
@@ -117,7 +119,7 @@ class InputIBA(MapMethod):
                 },
                 settings={**e.settings, "layer": passed.layer},
             )
-            for i, e in enumerate(self.explain(problem, maps, warnings=shut))
+            for i, e in enumerate(self.explain(problem, maps, scores=kept(made), warnings=told))
         ]
 
     def _prior(self, problem: Problem, passed: Passed, bits: Tensor) -> Tensor:

@@ -204,7 +204,7 @@ def costs(place: Path, samples: Mapping[str, Sample]) -> Costs:
             done = sample.named(name)[2]
             folder.keep(done.row, done.data, done.files)
         stored[layout] = (time.perf_counter() - begin) / STORED
-    manifest = Manifest(opened(place / "m", "folders").path, names)
+    manifest = Manifest(opened(place / "m", "folders").path, lambda: names)
     begin = time.perf_counter()
     for _, name in names:
         manifest.add(name, samples["shards"].found.line or {})

@@ -14,7 +14,7 @@ from torchvision.models import list_models
 from detectors.adapt import adapt as adapt
 from detectors.caffe import load_caffe
 from detectors.classifier import load_classifier
-from detectors.emblem import load_emblem
+from detectors.emblem import files_of, load_emblem
 from detectors.rcnn import load_rcnn
 from detectors.yolov3 import load_yolo
 from igos.types import Adapter, ConfigError
@@ -23,18 +23,20 @@ from igos.types import Adapter, ConfigError
 class Family(NamedTuple):
     """load(name, weights, device, **options) -> Adapter; preset is a name in configs/.
 
-    samples: the pictures in samples/ that a bundled model is shown when the user names none, as a pattern.
+    Of a bundled model: samples, the pictures in samples/ that it is shown when the user names none, as a pattern;
+    files(name), what it is made of.
     """
 
     load: Callable[..., Adapter]
     preset: str
     samples: str | None = None
+    files: Callable[[str], list[Path]] = lambda name: []
 
 
 _RCNN, _YOLO = Family(load_rcnn, "detect-rcnn"), Family(load_yolo, "detect-yolo")
 _CLASSIFIER = Family(load_classifier, "classify")
-_EMBLEM = Family(load_emblem, "emblem", "scene-*.png")
-_EMBLEM_CLASSIFIER = Family(load_emblem, "emblem", "singles/*.png")
+_EMBLEM = Family(load_emblem, "emblem", "scene-*.png", files_of)
+_EMBLEM_CLASSIFIER = Family(load_emblem, "emblem", "singles/*.png", files_of)
 
 DEFAULT = "emblem-m-rcnn"
 

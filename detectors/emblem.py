@@ -110,6 +110,16 @@ def _stage(a: int, b: int) -> nn.Sequential:
     return nn.Sequential(BasicBlock(a, b, 2, shortcut), BasicBlock(b, b))
 
 
+def files_of(name: str) -> list[Path]:
+    """The files that a bundled network is made of."""
+    cfg = resources.folder("configs") / f"{name}.cfg"
+    return [_stem(name).with_suffix(".safetensors"), *([cfg] if cfg.is_file() else [])]
+
+
+def _stem(name: str) -> Path:
+    return resources.folder("weights") / FILES.get(name, name)
+
+
 def load_emblem(
     name: str,
     weights: str | Path | None = None,
@@ -123,11 +133,10 @@ def load_emblem(
     """
     if dataset not in (None, "emblems"):
         raise ConfigError(f"--dataset {dataset}: {name} knows the classes of emblems only")
-    stem = str(resources.folder("weights") / FILES.get(name, name))
-    path = weights or f"{stem}.safetensors"
+    path, patterns = weights or files_of(name)[0], f"{_stem(name)}{PATTERNS}"
     adapter = _build(name, load_state_dict(path), path, device)
-    if weights is None and Path(f"{stem}{PATTERNS}").is_file():
-        adapter.patterns = f"{stem}{PATTERNS}"
+    if weights is None and Path(patterns).is_file():
+        adapter.patterns = patterns
     return adapter
 
 

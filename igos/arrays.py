@@ -72,6 +72,12 @@ def unpacked(path: Path, wanted: Wanted = every) -> dict[str, np.ndarray]:
         raise ConfigError(f"{path}: damaged ({error})") from None
 
 
+def size_of(data: bytes) -> int:
+    """How many bytes the arrays of such a file take in memory."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return sum(member.file_size for member in archive.infolist())
+
+
 def needed(name: str, wanted: Wanted) -> bool:
     """Whether an array is to be read: wanted, or what a wanted saliency_source follows from."""
     return wanted(name) or (name in ("saliency", "geometry") and wanted("saliency_source"))

@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from igos.files import OWN_NAMES
 from igos.types import Adapter, ConfigError, Image, ImageError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
@@ -68,7 +69,7 @@ def find_pictures(
             raise ConfigError(f"--subset_file {subset}: names none of the pictures")
     if shuffle:
         random.Random(seed).shuffle(pictures)
-    names = {"run.yaml", "results.jsonl", "results.csv"}  # the run's own
+    names = set(OWN_NAMES)
     return [(str(p), unique("-".join(short.with_suffix("").parts), names)) for p, short in pictures[:limit]]
 
 

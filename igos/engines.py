@@ -6,7 +6,7 @@ import multiprocessing
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -55,10 +55,9 @@ class Task:
 
     items: list[Item]
     single: bool = False
-    again: bool = False
     deaths: int = 0
     settled: set[str] = field(default_factory=set)
-    begun: tuple[str, ...] = ()
+    begun: Mapping[str, str] = field(default_factory=dict)
 
     def see(self, event: Event) -> Event:
         """The event as it goes on, remembered."""
@@ -66,9 +65,8 @@ class Task:
             self.items = [
                 replace(i, found=event.line) if i.name == event.name and event.line else i for i in self.items
             ]
-            return replace(event, count=0) if self.again else event
-        if isinstance(event, Began):
-            self.begun = event.folders
+        elif isinstance(event, Began):
+            self.begun = event.keys
         elif isinstance(event, (Done, Failed)):
             self.settled.add(event.row.get("folder") or event.row["item"])
         return event
@@ -76,7 +74,7 @@ class Task:
     def left(self) -> Task:
         """What is not settled of it, to be tried again."""
         items = [replace(i, held=i.held | self.settled) for i in self.items if i.name not in self.settled]
-        return Task(items, self.single, True, self.deaths)
+        return Task(items, self.single, self.deaths)
 
     def lost(self, why: str, died: bool) -> tuple[list[Event], list[Task]]:
         """After its worker was lost: rows for what cannot be explained, and what is to be tried again.
@@ -89,16 +87,17 @@ class Task:
         if not items:
             return [], []
         if (not pending and len(items) > 1) or (len(pending) > 1 and not starts):
-            return [], [Task([i], single=bool(pending), again=True) for i in items]
+            return [], [Task([i], single=bool(pending)) for i in items]
         if died and not self.deaths:
-            return [], [Task(items, self.single, True, deaths=1)]
+            return [], [Task(items, self.single, deaths=1)]
         given_up: list[Event] = []
         for place in pending or [items[0].name]:
             item = next(i for i in items if place == i.name or place.startswith(f"{i.name}/"))
             text = f"{item.path}: {why}"
-            given_up.append(Failed(_row(item, place, text), NetworkError(text)))
+            row = {**_row(item, place, text), "id": self.begun.get(place)}
+            given_up.append(Failed(row, NetworkError(text)))
         left = [replace(i, held=i.held | set(pending)) for i in items] if pending else items[1:]
-        return given_up, [Task(left, self.single, True)] if left else []
+        return given_up, [Task(left, self.single)] if left else []
 
 
 def _row(item: Item, place: str, error: str) -> dict[str, Any]:
@@ -155,10 +154,9 @@ class Pool(ABC):
                 speaking = self._speaking(members, self._patience(members))
                 for n, member in enumerate(members):
                     events, again = list[Event](), list[Task]()
-                    if member in speaking:
+                    lost = None if member in speaking else self._overdue(member)
+                    if member in speaking or (lost and member in self._speaking([member], 0)):  # we may have been slow
                         events, lost = member.hear()
-                    else:
-                        lost = self._overdue(member)
                     if lost is not None:
                         more, again = _after(member, lost)
                         members[n] = self._again(n, member)

@@ -24,7 +24,7 @@ from igos.metrics import METRICS
 from igos.presets import WHERE
 from igos.problem import views
 from igos.results import RunFolder, read_arrays, restored
-from igos.run import all_failed, bar, check
+from igos.run import bar, check, given_up
 from igos.tables import label
 from igos.truth import iou, source_box
 from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, Target
@@ -99,7 +99,7 @@ def pictures(
         targets, seen, _ = look(plan, adapter, image, truths)
         if not targets:
             why = f"{path}: nothing to explain among {seen}"
-            if selector.kind not in ("", "all"):
+            if selector.asks:
                 failures.append(ConfigError(f"--target {config.target}: {why}"))
             folder.add({"image": path, "status": "skipped", "error": why})
             continue
@@ -107,7 +107,7 @@ def pictures(
         each = zip(targets, places(name, targets), seen_too, strict=True)
         yield Picture(image, [Job(t, None, place, image, truths, view) for t, place, view in each])
     if found and len(failures) == len(found):
-        raise all_failed(failures)
+        raise given_up(folder, failures)
 
 
 def reuse(
@@ -153,7 +153,7 @@ def reuse(
                     _keep(folder, group, explanations)
                 shown.update(len(picture.jobs))
     if missing and len(missing) == sum(map(len, by_picture.values())):
-        raise missing[0]
+        raise given_up(folder, missing[:1])
 
 
 def _saved(

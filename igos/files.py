@@ -15,6 +15,12 @@ from typing import Any
 
 from igos.errors import ConfigError
 
+RUN_FILES = ("run.yaml", "manifest.jsonl", "results.jsonl", "results.csv", "results.parquet")
+OWN_NAMES = (  # all that a run's folder may hold beside a folder for each picture
+    *RUN_FILES, "shards", "report.html", "metrics.csv", "metrics.json", "degradation.png", "degradation_curves.csv",
+    "degradation_pgig.png", "degradation_pgig_curves.csv",
+)  # fmt: skip
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -22,15 +28,29 @@ except ImportError:  # Windows
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary name that takes path's place when the block ends well; path's folder is made."""
+def whole(path: Path, durable: bool = False) -> Iterator[Path]:
+    """A temporary name that takes path's place when the block ends well; path's folder is made. durable: it is on the
+    disk then, whatever becomes of the machine.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
+        if durable:
+            _sync(temporary)
         os.replace(temporary, path)
+        if durable and os.name != "nt":
+            _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 @contextmanager
@@ -45,9 +65,9 @@ def whole_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, durable: bool = False) -> None:
     """All of the file or nothing of it."""
-    with whole(path) as temporary:
+    with whole(path, durable) as temporary:
         temporary.write_bytes(data)
 
 
@@ -60,9 +80,14 @@ def writing(folder: Path) -> Iterator[None]:
         raise ConfigError(f"--output {folder}: cannot be written ({error.strerror or error})") from error
 
 
+def line_of(row: Mapping[str, Any]) -> bytes:
+    """A line of JSON."""
+    return (json.dumps(row, allow_nan=False) + "\n").encode()
+
+
 def append(path: Path, row: Mapping[str, Any]) -> None:
     """A line of JSON, whole or not at all."""
-    line = (json.dumps(row, allow_nan=False) + "\n").encode()
+    line = line_of(row)
     with open(path, "ab", buffering=0) as file:
         before = file.tell()
         try:
@@ -77,10 +102,11 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
 class Lock:
     """Held by one process at a time, until it ends or lets go. Raises ConfigError where another one holds it.
 
-    Where the system or the file system knows no such locks, nothing is held.
+    known: whether the system and the file system know such locks; where they do not, nothing is held.
     """
 
     def __init__(self, path: Path) -> None:
+        self.known = False
         self._file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
         if fcntl is None:
             return
@@ -93,6 +119,7 @@ class Lock:
             raise ConfigError(f"--output {path.parent}: another run works in this folder ({told})") from None
         except OSError:
             return
+        self.known = True
         self._file.truncate(0)
         self._file.write(f"process {os.getpid()} on {platform.node()}")
         self._file.flush()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -41,21 +42,45 @@ class Reader:
     def ahead(self, paths: Sequence[str]) -> None:
         """Begin with these pictures, as far as there is room, and forget others."""
         for path in set(self._waiting) - set(paths):
-            self._waiting.pop(path).cancel()
+            forgotten = self._waiting.pop(path)
+            if not self._processes:  # whose executor does not survive a cancelled one when a process dies
+                forgotten.cancel()
         for path in paths:
             if path not in self._waiting and len(self._waiting) < self.room:
-                work = _apart if self._processes else _read
-                self._waiting[path] = self._started().submit(work, self._read, path)
+                self._waiting[path] = self._begun(path)
 
     def take(self, path: str) -> Read:
         """The picture. Raises ImageError."""
         known = self._waiting.pop(path, None)
-        if known is None:
-            made = _read(self._read, path)
-        else:
-            made = _joined(known.result()) if self._processes else known.result()
+        try:
+            found = known.result() if known else _read(self._read, path)
+        except BrokenExecutor:  # a reader died, of this picture or of another
+            found = self._alone(path)
+        made = _joined(found) if known and self._processes else found
         image = replace(made.image, pixels=made.image.pixels.to(self._device))
         return Read(image, made.sha256, made.blurred.to(self._device))
+
+    def _begun(self, path: str) -> Future[Any]:
+        work = _apart if self._processes else _read
+        try:
+            return self._started().submit(work, self._read, path)
+        except BrokenExecutor:
+            self._give_up()
+            return self._started().submit(work, self._read, path)
+
+    def _alone(self, path: str) -> Any:
+        """A picture read by new processes that have nothing else to do."""
+        self._give_up()
+        try:
+            return self._begun(path).result()
+        except BrokenExecutor:
+            raise ImageError(f"{path}: the process that reads it died twice") from None
+
+    def _give_up(self) -> None:
+        """Let go of broken processes, and of what they were to read."""
+        if self._pool is not None:
+            self._pool.shutdown()
+        self._pool, self._waiting = None, {}
 
     def close(self) -> None:
         if self._pool is not None:
@@ -72,10 +97,13 @@ class Reader:
 
 def _read(read: Callable[[str], Image], path: str) -> Read:
     try:
-        sha256 = digest(path)
+        before, sha256 = os.stat(path), digest(path)
+        image = read(path)
+        after = os.stat(path)
     except OSError as error:
         raise ImageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    image = read(path)
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+        raise ImageError(f"{path}: changed while it was read")
     return Read(image, sha256, baseline("blur", image.pixels[None]))
 
 

@@ -1,4 +1,4 @@
-"""The only reader and writer of a run's folder.
+"""The only writer of a run's folder, and with igos.saved its only reader.
 
     run.yaml         the run as a preset: --config run.yaml repeats it, --resume FOLDER goes on with it
     manifest.jsonl   the pictures that are due and what was found in them (igos.manifest)
@@ -20,7 +20,8 @@ import io
 import json
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +29,23 @@ import numpy as np
 import yaml
 
 from igos import arrays as stored
-from igos.arrays import Wanted, every
 from igos.arrays import write_arrays as write_arrays
-from igos.checks import checked
-from igos.files import Lock, append, write_bytes, writing
+from igos.files import RUN_FILES, Lock, append, write_bytes, writing
 from igos.rows import ROW_KEYS as ROW_KEYS
 from igos.rows import plain
 from igos.rows import restored as restored
 from igos.rows import row as row
-from igos.shards import SIZE, Shards
+from igos.saved import different, intact, json_rows
+from igos.saved import each_row as each_row
+from igos.saved import place as place
+from igos.saved import read_arrays as read_arrays
+from igos.saved import read_rows as read_rows
+from igos.saved import read_run as read_run
+from igos.shards import MOST, SIZE, Shards, check_extra
 from igos.tally import Tally
 from igos.types import ConfigError
-from igos.untrusted import load_json, load_yaml
+from igos.untrusted import load_yaml
 
-RUN_FILES = ("run.yaml", "manifest.jsonl", "results.jsonl", "results.csv", "results.parquet")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -51,7 +55,7 @@ class RunFolder:
 
     resume: settings as for write_run; a folder that holds a run of just these is gone on with: rows whose files are
     whole are kept, the others are to be made again, and so are those with a status of `retry`. layout: folders or
-    shards.
+    shards. begun: whether there is something to go on with; damaged: what was there and is not whole.
     """
 
     def __init__(
@@ -65,70 +69,88 @@ class RunFolder:
         self.rows: list[dict[str, Any]] = []
         self.tally = Tally()
         self.damaged: list[str] = []
+        self.shards = Shards(self.path / "shards") if layout == "shards" else None
         self._made: list[Path] = []
-        self.shards: Shards | None = None
-        again = resume is not None and (self.path / "run.yaml").is_file()
+        self._waiting = 0  # bytes of the arrays that a shard will take
+        self._packing = False
+        if self.shards is not None:
+            check_extra()
         try:
             self._made = [p for p in (self.path, *self.path.parents) if not p.exists()]
-            if not again and any((self.path / name).exists() for name in RUN_FILES):
-                raise ConfigError(f"--output {self.path}: holds the results of another run; choose a new folder")
+            self._refuse_others(resume)
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = Lock(self.path / ".lock")
-            if layout == "shards":
-                self.shards = Shards(self.path / "shards")
-            if again and resume is not None:
-                self._reopen(resume, retry)
-            else:
-                (self.path / "results.jsonl").open("x").close()
+            self._refuse_others(resume)
+            self.again = self.begun = (self.path / "run.yaml").is_file()
+            if self.again:
+                self._reopen(resume or {}, retry)
+                return
+            if resume is not None:
+                self.write_run(resume)
+            (self.path / "results.jsonl").open("x").close()
         except FileExistsError:
             raise ConfigError(f"--output {self.path}: cannot be written (another run or a file is there)") from None
         except OSError as error:
             reason = error.strerror or error
             raise ConfigError(f"--output {self.path}: this folder cannot be written ({reason})") from None
 
+    def _refuse_others(self, resume: Mapping[str, Any] | None) -> None:
+        again = resume is not None and (self.path / "run.yaml").is_file()
+        if not again and any((self.path / name).exists() for name in RUN_FILES):
+            raise ConfigError(f"--output {self.path}: holds the results of another run; choose a new folder")
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other process can work in the folder; False where that cannot be told."""
+        return self._lock.known
+
     def _reopen(self, values: Mapping[str, Any], retry: Sequence[str]) -> None:
         there, now = read_run(self.path), load_yaml(_yaml(values))
-        keys = [k for k in {**there, **now} if k != "record" and there.get(k) != now.get(k)]
-        if keys:
-            told = "; ".join(f"{k}: {there.get(k)} there, {now.get(k)} now" for k in keys)
+        told = different({**there, "record": None}, {**now, "record": None}, "there", "now")
+        if told:
             raise ConfigError(f"--output {self.path}: holds a run with other settings ({told}); choose a new folder")
-        for file in (*self.path.glob("results.[cp]*"), *self.path.glob(".*.tmp"), *self.path.glob("shards/.*.tmp")):
+        for name in ("results.csv", "results.parquet"):
+            (self.path / name).unlink(missing_ok=True)
+        for file in (*self.path.glob(".*.tmp"), *self.path.glob("shards/.*.tmp")):
             file.unlink(missing_ok=True)
-        held: set[str] = set()
         if self.shards is not None:
-            self.damaged += self.shards.open()
+            self.damaged += self.shards.mend()
             for row in self.shards.rows():
-                held.add(row["folder"])
                 self.tally.add(row)
-        for row in _json_rows(self.path, strict=False):
-            if row["folder"] in held:  # it was taken into a shard, and then the run was killed
-                shutil.rmtree(self.path / row["folder"], ignore_errors=True)
-            elif row["status"] not in retry and self._valid(row):
+        kept, packed = set[str](), self.shards.held if self.shards else frozenset[str]()
+        for row in json_rows(self.path, strict=False):
+            name = row["folder"] or row["item"]
+            if name in packed:  # it was taken into a shard, and then the run was killed
+                self.remove(name)
+            elif row["status"] not in retry and name not in kept and self._valid(row):
                 self.rows.append(row)
                 self.tally.add(row)
-                held.add(row["folder"] or "")
+                kept.update([name] if name else [])
         self._write_rows()
 
     def _valid(self, row: Mapping[str, Any]) -> bool:
         """Whether a row's arrays are there as they were written."""
         if not row["folder"]:
             return True
-        try:
-            data = (self.path / row["folder"] / stored.FILE).read_bytes()
-        except OSError:
-            data = b""
-        whole = zlib.crc32(data) == row["crc32"] if row.get("crc32") is not None else data[:2] == b"PK"
-        self.damaged += [] if whole else [row["folder"]]
-        return whole
+        data = intact(self.path, row)
+        if data is None:
+            self.damaged.append(row["folder"])
+        elif self.shards is not None:
+            self._waiting += stored.size_of(data)
+        return data is not None
 
     @property
     def held(self) -> set[str]:
         """The folders of the explanations that are there."""
         return {r["folder"] for r in self.rows if r["folder"]} | (self.shards.held if self.shards else set())
 
+    def first(self, count: int) -> list[dict[str, Any]]:
+        """Some of the rows."""
+        return list(islice(chain(self.shards.rows() if self.shards else (), self.rows), count))
+
     def write_run(self, values: Mapping[str, Any]) -> None:
         with writing(self.path):
-            write_bytes(self.path / "run.yaml", _yaml(values).encode())
+            write_bytes(self.path / "run.yaml", _yaml(values).encode(), durable=True)
 
     def write_json(self, name: str, values: Any) -> None:
         write_bytes(self.path / name, (json.dumps(values, indent=1) + "\n").encode())
@@ -140,25 +162,39 @@ class RunFolder:
         with writing(self.path):
             if (self.path / row["folder"]).exists():  # of a run that was killed, or damaged
                 shutil.rmtree(self.path / row["folder"], ignore_errors=True)
+            for half in [h for p in {(self.path / n).parent for n in files or ()} for h in p.glob(".*.tmp")]:
+                half.unlink()
             for name, content in (files or {}).items():
                 write_bytes(self.path / name, content)
             write_bytes(self.path / row["folder"] / stored.FILE, data)
         self.add({**row, "crc32": zlib.crc32(data)})
-        with writing(self.path):
-            self._pack(SIZE)
+        if self.shards is not None:
+            self._waiting += stored.size_of(data)
+            with writing(self.path):
+                self._pack()
 
-    def _pack(self, least: int) -> None:
-        """Take the finished explanations into a shard, if there are at least so many."""
-        if self.shards is None:
-            return
-        done = [r for r in self.rows if r["folder"]]
-        if len(done) < least:
-            return
-        self.shards.write(done, [stored.unpacked(self.path / r["folder"] / stored.FILE, stored.kept) for r in done])
-        self.rows = [r for r in self.rows if not r["folder"]]
-        self._write_rows()
-        for each in done:
-            self.remove(each["folder"])
+    def _pack(self, rest: bool = False) -> None:
+        """Take finished explanations into shards, as many as fill one; rest: all of them."""
+        assert self.shards is not None
+        if self._packing:  # it was interrupted
+            self.shards.open()
+            self.rows = [r for r in self.rows if r["folder"] not in self.shards.held]
+        self._packing = True
+        while (done := [r for r in self.rows if r["folder"]]) and (rest or len(done) >= SIZE or self._waiting >= MOST):
+            taken, arrays, size = list[dict[str, Any]](), list[dict[str, np.ndarray]](), 0
+            for each in done[:SIZE]:
+                taken.append(each)
+                arrays.append(stored.unpacked(self.path / each["folder"] / stored.FILE, stored.kept))
+                size += sum(a.nbytes for a in arrays[-1].values())
+                if size >= MOST:
+                    break
+            self.shards.write(taken, arrays)
+            for each in taken:  # while their rows are there: whoever goes on removes what is left of them
+                self.remove(each["folder"])
+            self.rows = [r for r in self.rows if r["folder"] not in self.shards.held]
+            self._write_rows()
+            self._waiting = max(self._waiting - size, 0) if len(done) > len(taken) else 0
+        self._packing = False
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one row to results.jsonl; NaN and inf become null."""
@@ -167,6 +203,7 @@ class RunFolder:
             append(self.path / "results.jsonl", full)
         self.rows.append(full)
         self.tally.add(full)
+        self.begun = True
 
     def _write_rows(self) -> None:
         lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.rows)
@@ -193,7 +230,7 @@ class RunFolder:
         """Write results.csv from the rows so far, boxes as four numbers between spaces; of shards results.parquet."""
         if self.shards is not None:
             with writing(self.path):
-                self._pack(1)
+                self._pack(rest=True)
                 self.shards.finish(self.path / "results.parquet", self.rows)
             return
         boxes = (" ".join(f"{v + 0.0:g}" for v in row.get("box") or ()) for row in self.rows)  # no -0
@@ -213,76 +250,6 @@ class RunFolder:
                 folder.rmdir()
             except OSError:
                 return
-
-
-def read_rows(folder: str | Path) -> list[dict[str, Any]]:
-    """The rows of a run's folder; a last line that was torn is left out. Raises ConfigError without any."""
-    return list(each_row(folder))
-
-
-def each_row(folder: str | Path) -> Iterator[dict[str, Any]]:
-    """read_rows, one after the other: a big run's need not fit the memory."""
-    if (Path(folder) / "shards").is_dir():
-        shards = Shards(Path(folder) / "shards")
-        shards.open()
-        yield from shards.rows()
-    yield from _json_rows(Path(folder))
-
-
-def _json_rows(folder: Path, strict: bool = True) -> Iterator[dict[str, Any]]:
-    """The lines of results.jsonl; where not strict, damaged ones are left out."""
-    path = folder / "results.jsonl"
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").rstrip("\n").split("\n")
-    except OSError:
-        raise ConfigError(f"{folder}: holds no results.jsonl; is it the folder of a run?") from None
-    for n, line in enumerate(lines if lines != [""] else []):
-        try:
-            row = checked(load_json(line), whole=strict)
-        except ValueError as error:
-            if strict and (n < len(lines) - 1 or not isinstance(error, json.JSONDecodeError)):
-                raise ConfigError(f"{path}, line {n + 1}: damaged ({error})") from None
-        else:
-            yield {**dict.fromkeys(ROW_KEYS), **row}
-
-
-def read_run(folder: str | Path) -> dict[str, Any]:
-    """The settings of a run's folder, its run.yaml. Raises ConfigError without any."""
-    path = Path(folder) / "run.yaml"
-    try:
-        values = load_yaml(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise ConfigError(f"{folder}: holds no run.yaml; is it the folder of a run?") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: damaged ({' '.join(str(error).split())})") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: damaged (no keys and values)")
-    return values
-
-
-def read_arrays(
-    run: str | Path, row: Mapping[str, Any], wanted: Wanted = every, needed: Sequence[str] = ()
-) -> dict[str, np.ndarray]:
-    """The arrays of the explanation that a row of the run tells of, or those `wanted` by name (igos.arrays).
-
-    Raises ConfigError if they are missing, damaged, said to lie outside the run's folder, or lack one that is needed.
-    """
-    if row.get("shard"):
-        arrays = Shards(Path(run) / "shards").arrays(row, wanted)
-    else:
-        arrays = stored.unpacked(place(run, row) / stored.FILE, wanted)
-    lacking = [name for name in needed if name not in arrays]
-    if lacking:
-        raise ConfigError(f"{run}/{row['folder']}: holds no {lacking[0]}; it was made by an older igos")
-    return arrays
-
-
-def place(run: str | Path, row: Mapping[str, Any]) -> Path:
-    """The folder of a row's explanation. Raises ConfigError where it is not within the run's folder."""
-    made = (Path(run) / row["folder"]).resolve()
-    if not made.is_relative_to(Path(run).resolve()):
-        raise ConfigError(f"{run}/results.jsonl: {row['folder']!r} lies outside the run's folder")
-    return made
 
 
 def _cell(value: Any) -> Any:

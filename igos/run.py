@@ -23,7 +23,7 @@ from igos.context import Context
 from igos.engines import Engine, Local
 from igos.extras import extras
 from igos.jobs import LARGEST_GROUP, starts_of
-from igos.manifest import Item, Manifest, share_of
+from igos.manifest import Item, Manifest
 from igos.methods import default_score
 from igos.metrics import DEFAULT_METRICS
 from igos.presets import Run, pick_preset
@@ -133,31 +133,36 @@ def drive(plan: Plan, engine: Engine, folder: RunFolder, progress: bool | None =
     A picture that cannot be read or explained, or in which the target is not seen, becomes a row, and the run goes on.
     Raises ImageError, ConfigError or NetworkError when that is so of every picture, or of the first LEAST_TRIED.
     """
-    manifest = Manifest(folder.path, share_of(plan.run.pictures(), plan.run.shard))
+    manifest = Manifest(folder.path, plan.run.pictures, plan.run.shard)
     settled = folder.held | {r["item"] for r in folder.rows if not r["folder"] and r["item"]}
     items = list(manifest.items(settled, starts_of(plan.run)))
     shares, failures, begin = Shares(engine.workers), list[IgosError](), time.perf_counter()
-    with bar(progress) as shown:
+    in_a_row, seen = 0, set[str]()
+    with bar(progress, len(items), "picture") as shown:
         for event in engine.work(batches(items, plan.run)):
             if isinstance(event, Found):
                 shares.network += event.seconds
                 shares.waited += event.waited
-                shown.total = (shown.total or 0) + event.count
+                seen.add(event.name)
                 if event.line is not None:
                     manifest.add(event.name, event.line)
+                    folder.begun = True
             elif isinstance(event, Done):
                 shares.network += event.seconds
                 folder.keep(event.row, event.data, event.files)
-                shown.update()
             elif isinstance(event, Failed):
+                seen.add(event.row["item"].partition("/")[0])
                 failures += [event.error] if event.error else []
-                systematic = isinstance(event.error, ConfigError) and event.row["status"] == "error"
-                if not folder.tally.explanations and (systematic or len(failures) == LEAST_TRIED < len(items)):
-                    raise all_failed(failures)
+                in_a_row = 0 if event.row["status"] == "skipped" else in_a_row + 1
+                gives_up = event.refused or in_a_row == LEAST_TRIED < len(items)
+                if gives_up and not folder.tally.explanations:
+                    raise given_up(folder, failures)
                 folder.add({"method": plan.method.name, "opt": getattr(plan.method, "opt", None), **event.row})
+            shown.update(len(seen) - shown.n)
             shown.set_postfix_str(_averages(folder))
-    if items and failures and not folder.tally.explanations and len(failures) == folder.tally.rows:
-        raise all_failed(failures)
+    unasked = 0 if plan.selector.asks else folder.tally.statuses["skipped"]
+    if failures and not folder.tally.explanations and not unasked:
+        raise given_up(folder, failures)
     shares.seconds = time.perf_counter() - begin
     return shares
 
@@ -183,17 +188,18 @@ def batches(items: Sequence[Item], config: Run) -> list[list[Item]]:
     return [list(items[i : i + size]) for i in range(0, len(items), size)]
 
 
-def all_failed(failures: Sequence[IgosError]) -> IgosError:
-    """The first reason, and that it was that of all."""
+def given_up(folder: RunFolder, failures: Sequence[IgosError]) -> IgosError:
+    """The first reason, and that it was that of all. In a new folder there is then nothing to go on with."""
+    folder.begun = folder.again
     more = f" (and so in all {len(failures)} pictures)" if len(failures) > 1 else ""
     made = type(failures[0])(f"{failures[0]}{more}")
     made.__cause__ = failures[0].__cause__
     return made
 
 
-def bar(progress: bool | None) -> tqdm:
-    """A bar of objects; None: on a terminal only."""
-    return tqdm(total=0, unit="object", disable=None if progress is None else not progress, leave=False)
+def bar(progress: bool | None, total: int = 0, unit: str = "object") -> tqdm:
+    """A bar; None: on a terminal only."""
+    return tqdm(total=total, unit=unit, disable=None if progress is None else not progress, leave=False)
 
 
 def _averages(folder: RunFolder) -> str:

@@ -46,6 +46,11 @@ class Selector:
             return cls(kind, box=(x1, y1, x2, y2))
         raise ConfigError(f"--target {text!r} is not one of {FORMS}")
 
+    @property
+    def asks(self) -> bool:
+        """Whether a picture is expected to hold something: that it does not is a mistake where it is so of all."""
+        return self.kind not in ("", "all")
+
     def check(self, adapter: Adapter) -> None:
         """Refuse what can match in no picture. Raises ConfigError."""
         if self.kind == "class":

@@ -131,7 +131,7 @@ class Annotations:
             raise ConfigError(f"--annotations {path}: not COCO's instances JSON ({why})") from None
 
     def of(self, picture: str | Path, size: tuple[int, int] | None = None) -> list[Truth]:
-        """The objects of a picture, found by its path below the JSON's folder, else by its file name.
+        """The objects of a picture, found by its path below the JSON's folder, else by its file name; no crowds.
 
         Raises ConfigError for what is damaged, and where the file tells of another size (height, width).
         """
@@ -146,7 +146,7 @@ class Annotations:
             objects = self._objects.get(image["id"], [])
         except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise ConfigError(f"--annotations {self.path}: image {path.name} is damaged ({error!r})") from None
-        return [self._truth(a, told) for a in objects]
+        return [self._truth(a, told) for a in objects if not a.get("iscrowd")]
 
     def _truth(self, a: dict[str, Any], size: tuple[int, int]) -> Truth:
         try:

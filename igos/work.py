@@ -17,6 +17,7 @@ from igos import diverse, manifest, report, rows
 from igos.annotations import known
 from igos.arrays import packed
 from igos.config import Plan
+from igos.data import find_pictures
 from igos.extras import extras_of
 from igos.files import write_bytes
 from igos.jobs import Job, explain_group, grouped, look, places, starts_of
@@ -37,14 +38,13 @@ class Found:
     line: Mapping[str, Any] | None
     seconds: float = 0.0
     waited: float = 0.0
-    count: int = 0
 
 
 @dataclass(frozen=True)
 class Began:
-    """The explanations, by their folders, that the network turns to now."""
+    """The explanations that the network turns to now: their folders, and what will be the ids of their rows."""
 
-    folders: tuple[str, ...]
+    keys: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,13 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """No explanation: the row that says why. error: what is raised when that is so of every picture."""
+    """No explanation: the row that says why. error: what is raised when that is so of every picture; refused: the
+    network refused the settings, and will in every other picture.
+    """
 
     row: Mapping[str, Any]
     error: IgosError | None = None
+    refused: bool = False
 
 
 Event = Found | Began | Done | Failed
@@ -84,10 +87,11 @@ class Worker:
         judge: Adapter | None = None,
         weights: str = "",
     ) -> None:
-        self.plan, self.adapter, self.judge, self.weights = plan, adapter, judge, weights
+        self.plan, self.adapter, self.judge = plan, adapter, judge
         self.pictures = plan.run.layout == "folders"
         self.reader = Reader(adapter, plan.run.readers or 0)
         (self.needed,) = extras_of(plan.run, [plan.method], adapter)
+        self.decides = manifest.identity(weights, decisive(plan))
 
     def work(self, items: Sequence[Item], ahead: Sequence[str] = (), single: bool = False) -> Iterator[Event]:
         """What comes of these pictures, which share their batches where they are several. ahead: the paths of the
@@ -96,7 +100,7 @@ class Worker:
         jobs: list[Job] = []
         held = frozenset[str]().union(*(item.held for item in items))
         for n, item in enumerate(items):
-            self.reader.ahead([i.path for i in items[n:]])
+            self.reader.ahead([*(i.path for i in items[n:]), *ahead])
             try:
                 found, own = self._picture(item)
             except Exception as error:
@@ -106,7 +110,6 @@ class Worker:
             if not own:
                 yield self._nothing(item, found.line)
             jobs += own
-        self.reader.ahead(ahead)
         for group in self._groups(jobs, single):
             yield from self._explained(group, held)
 
@@ -130,9 +133,9 @@ class Worker:
             starts: Sequence[int | None] = starts_of(plan.run) or [None]
             for start in starts:
                 folder = told_["folder"] if start is None else f"{told_['folder']}/start-{start}"
-                key = manifest.identity(sha256, self.weights, told_, start, decisive(plan))
+                key = manifest.identity(sha256, manifest.decides(told_), start, self.decides)
                 jobs.append(Job(target, start, folder, image, truths, view, blurred, key))
-        return Found(item.name, None if item.found else line, seconds, waited, len(jobs)), jobs
+        return Found(item.name, None if item.found else line, seconds, waited), jobs
 
     def _groups(self, jobs: Sequence[Job], single: bool) -> list[list[Job]]:
         """What goes through the network together: objects on pictures of one size, or all starts of one object."""
@@ -153,7 +156,7 @@ class Worker:
         if not new:
             return
         asked = jobs if jobs[0].start is not None else new
-        yield Began(tuple(j.folder for j in new))
+        yield Began({j.folder: j.key for j in new})
         try:
             explanations, seconds = explain_group(self.plan, self.adapter, asked, self.needed)
         except Exception as error:
@@ -211,8 +214,8 @@ class Worker:
     def _nothing(self, item: Item, line: Mapping[str, Any] | None) -> Failed:
         why = f"{item.path}: nothing to explain among {(line or item.found or {}).get('seen', 'what was seen')}"
         row = {"image": item.path, "status": "skipped", "error": why, "item": item.name}
-        asked = self.plan.selector.kind not in ("", "all")
-        return Failed(row, ConfigError(f"--target {self.plan.run.target}: {why}") if asked else None)
+        asks = self.plan.selector.asks
+        return Failed(row, ConfigError(f"--target {self.plan.run.target}: {why}") if asks else None)
 
     def _failed(self, path: str, item: str, error: Exception, job: Job | None = None) -> Failed:
         status = "unreadable" if isinstance(error, ImageError) else "error"
@@ -224,16 +227,28 @@ class Worker:
             t = job.target
             row |= {"label": t.name, "name": t.name, "label_index": t.label, "part": t.part, "score": t.score}
             row |= {"start": job.start, "id": job.key}
-        return Failed(row, told)
+        return Failed(row, told, refused=job is not None and isinstance(error, ConfigError))
 
 
-DECISIVE = ("score", "manual_seed", "precision", "diverse_k", "init_val", "references", "patterns", "stats", "metrics")
+DECISIVE = (
+    "model", "input_size", "fit", "dataset", "score", "manual_seed", "precision", "diverse_k", "init_val", "metrics",
+    "set", "judge",
+)  # fmt: skip
+FILES = ("references", "patterns", "stats")
 
 
 def decisive(plan: Plan) -> dict[str, Any]:
-    """Of the settings those that decide a result, and not where and in which batches it is made."""
+    """Of the settings those that decide a result, and not where and in which batches it is made; of files the bytes."""
     run = {k: getattr(plan.run, k) for k in DECISIVE}
-    return {**run, "method": plan.method.name, "settings": asdict(plan.method), "explained": plan.score}
+    files = {k: _content(getattr(plan.run, k)) for k in FILES}
+    return {**run, **files, "method": plan.method.name, "settings": asdict(plan.method), "explained": plan.score}
+
+
+def _content(place: str | None) -> list[str]:
+    """The hashes of a file, or of the pictures in a folder."""
+    if place is None or Path(place).is_file():
+        return [] if place is None else [manifest.digest(place)]
+    return [manifest.digest(path) for path, _ in find_pictures([place])]
 
 
 def _alike(jobs: Sequence[Job], key: Callable[[Job], Any]) -> list[list[Job]]:

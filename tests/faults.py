@@ -1,11 +1,13 @@
 """A detector whose faults are written in the names of its pictures, for tests of runs that survive them.
 
 `<anything>-raise.png` makes it raise, `-nan` answer NaN, `-hang` never answer, `-die` end its process, `-die1` only the
-first time, `-none` sees nothing. Everything here can be imported by another process.
+first time, `-none` sees nothing, `-unread` ends a process that only reads it. Everything here can be imported by
+another process.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
@@ -18,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from igos.config import Plan, resolve
-from igos.results import RunFolder
+from igos.results import RunFolder, each_row, read_arrays
 from igos.run import run
 from igos.types import Geometry, Image, ImageError, Scorer, Target
 from igos.work import Worker
@@ -53,6 +55,8 @@ class Faulty:
         self.module, self.pause, self.spare = nn.Identity(), pause, spare
 
     def read(self, source: Any) -> Image:
+        if Path(str(source)).stem.endswith("-unread") and multiprocessing.parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
         try:
             rgb = np.array(PIL.Image.open(source).convert("RGB"))
         except OSError as error:
@@ -107,6 +111,29 @@ def plan(data: Path, **flags: Any) -> Plan:
 
 def make_worker(plan: Plan, pause: float, spare: Path | None, number: int) -> Worker:
     return Worker(plan, Faulty(pause, spare))
+
+
+def local(data: Path, out: Path, retry: tuple[str, ...] = (), adapter: Any = None, **flags: Any) -> RunFolder:
+    """A run in this process; gone on with where there is one."""
+    asked = plan(data, **flags)
+    settings = {"model": "faulty", "shard": asked.run.shard, "layout": asked.run.layout}
+    folder = RunFolder(out, settings, asked.run.layout, retry)
+    folder.write_run(settings)
+    run(asked, adapter or Faulty(), folder, progress=False)
+    folder.finish()
+    folder.close()
+    return folder
+
+
+def maps(out: Path) -> dict[str, np.ndarray]:
+    return {r["folder"]: read_arrays(out, r)["saliency"] for r in each_row(out) if r["folder"]}
+
+
+def same_maps(a: Path, b: Path) -> None:
+    first, second = maps(a), maps(b)
+    assert first.keys() == second.keys() and first
+    for name, saliency in first.items():
+        assert np.array_equal(saliency, second[name]), name
 
 
 def run_into(data: str, out: str, pause: float, layout: str) -> None:

@@ -6,11 +6,13 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,41 +23,19 @@ import torch
 
 from igos import cli, results
 from igos.annotations import known
+from igos.commands.parts import weights_of
 from igos.engines import Processes
 from igos.manifest import Manifest, share_of
 from igos.merge import merge
+from igos.presets import Run
 from igos.results import RunFolder, each_row, read_arrays, read_rows
-from igos.run import drive, run
+from igos.run import drive
 from igos.shards import Shards
 from igos.truth import iou, same_class
 from igos.types import ConfigError, NetworkError
 from tests import faults
 from tests.conftest import darknet_options, shared_data
-from tests.faults import Faulty, picture, pictures, plan
-
-
-def local(data: Path, out: Path, retry: tuple[str, ...] = (), adapter: Any = None, **flags: Any) -> RunFolder:
-    """A run in this process; gone on with where there is one."""
-    asked = plan(data, **flags)
-    settings = {"model": "faulty", "shard": asked.run.shard, "layout": asked.run.layout}
-    folder = RunFolder(out, settings, asked.run.layout, retry)
-    folder.write_run(settings)
-    run(asked, adapter or Faulty(), folder, progress=False)
-    folder.finish()
-    folder.close()
-    return folder
-
-
-def maps(out: Path) -> dict[str, np.ndarray]:
-    return {r["folder"]: read_arrays(out, r)["saliency"] for r in each_row(out) if r["folder"]}
-
-
-def same_maps(a: Path, b: Path) -> None:
-    first, second = maps(a), maps(b)
-    assert first.keys() == second.keys() and first
-    for name, saliency in first.items():
-        assert np.array_equal(saliency, second[name]), name
-
+from tests.faults import Faulty, local, maps, picture, pictures, same_maps
 
 # Killed and gone on with
 
@@ -151,8 +131,8 @@ def test_the_manifest_is_written_before_anything_is_explained(tmp_path: Path) ->
     local(data, out, adapter=Watching())
     assert {due for due, _ in seen} == {3} and sorted({found for _, found in seen}) == [1, 2, 3]
     lines = (out / "manifest.jsonl").read_text().splitlines()
-    box = json.loads(lines[3])["targets"][0]["box"]
-    assert len(lines) == 6 and box == [0, 0, 16, 32]
+    box = json.loads(lines[4])["targets"][0]["box"]
+    assert json.loads(lines[0])["pictures"] == 3 and len(lines) == 7 and box == [0, 0, 16, 32]
 
 
 def test_a_picture_that_changes_or_vanishes_in_mid_run_is_a_row(tmp_path: Path) -> None:
@@ -216,7 +196,7 @@ def test_where_everything_fails_the_run_says_so(tmp_path: Path) -> None:
 
 def test_networks_that_hang_or_die_in_their_processes(tmp_path: Path) -> None:
     data = pictures(tmp_path / "data", 8, {1: "raise", 2: "hang", 4: "die", 5: "die1", 6: "nan"})
-    out, asked = tmp_path / "out", plan(data)
+    out, asked = tmp_path / "out", faults.plan(data)
     engine = Processes(partial(faults.make_worker, asked, 0.0, tmp_path / "spare"), 2, timeout=4, threads=1)
     folder = RunFolder(out, {})
     folder.write_run({})
@@ -228,6 +208,7 @@ def test_networks_that_hang_or_die_in_their_processes(tmp_path: Path) -> None:
     assert "no answer from the network within 4 s" in rows["p002-hang/0-left_hang"]["error"]
     assert "died (signal 9)" in rows["p004-die/1-right_die"]["error"]
     assert rows["p005-die1/0-left_die1"]["status"] == "ok", "what fails once is tried again"
+    assert len({r["id"] for r in rows.values()} - {None}) == 16, "and each its identity"
     assert not [p for p in multiprocessing.active_children() if p.is_alive() and "spawn" in type(p).__name__.lower()]
     good = pictures(tmp_path / "good", 8, {1: "none", 2: "none", 4: "none", 5: "none", 6: "none"})
     local(good, tmp_path / "calm")
@@ -356,6 +337,41 @@ def test_the_identity_follows_what_decides_the_result(tmp_path: Path) -> None:
     assert not set(made["a"]) & {r["id"] for r in read_rows(tmp_path / "b")}
 
 
+def test_the_identity_is_that_of_other_devices_and_of_the_files_content(tmp_path: Path) -> None:
+    class Rounding(Faulty):
+        def detect(self, *words: Any) -> Any:
+            found = super().detect(*words)
+            return [replace(t, score=t.score + 1e-6, box=t.box + 4e-6) for t in found if t.box is not None]
+
+    def ids(name: str, **more: Any) -> set[str]:
+        local(data, tmp_path / name, layout="shards", **more)
+        return {r["id"] for r in each_row(tmp_path / name)}
+
+    data, others = pictures(tmp_path / "data", 1), pictures(tmp_path / "others", 2)
+    assert ids("a") == ids("b", adapter=Rounding()) != ids("c", model="another") and len(ids("a")) == 2
+    compared: dict[str, Any] = {"method": "gradient_shap", "references": str(others), "metrics": ["none"]}
+    faults_off = {"opt": None, "iterations": None, "ig_iter": None, "size": None, "set": ["n_samples=2"]}
+    first = ids("d", **compared, **faults_off)
+    shutil.copytree(others, tmp_path / "moved")
+    assert ids("e", **{**compared, "references": str(tmp_path / "moved")}, **faults_off) == first
+    picture(others / "p001.png", seed=9)
+    assert not ids("f", **compared, **faults_off) & first
+
+
+def test_weights_are_told_apart_by_their_bytes(tmp_path: Path) -> None:
+    def made(**values: Any) -> str:
+        return weights_of(Run(**values))
+
+    for name in ("a.pth", "b.pth"):
+        (tmp_path / name).write_text("weights")
+    one, other = ({"model": "m-rcnn", "model_file": str(tmp_path / f"{n}.pth")} for n in "ab")
+    assert made(**one) == made(**other) == made(**one, device="cpu")
+    (tmp_path / "b.pth").write_text("others")
+    bundled = [made(model=name) for name in ("emblem-m-rcnn", "emblem-vgg", "emblem-resnet", "emblem-yolov3spp")]
+    judged = [made(**one, judge="emblem-vgg"), made(**one, judge="vgg16", judge_file=str(tmp_path / "b.pth"))]
+    assert len({made(**one), made(**other), made(model="m-rcnn", pretrained=True), *bundled, *judged}) == 9
+
+
 def test_one_process_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
     data, out = pictures(tmp_path / "data", 40), tmp_path / "out"
     server = multiprocessing.get_context("forkserver")
@@ -451,7 +467,8 @@ def test_sigterm_stops_cleanly_within_ten_seconds(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
     process = subprocess.Popen([sys.executable, "-m", "igos", *words], env=environment, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (out.exists() and (out / "results.jsonl").read_bytes().count(b"\n")):
+    rows = out / "results.jsonl"
+    while time.monotonic() < deadline and not (rows.exists() and rows.read_bytes()):
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     begin = time.monotonic()

@@ -22,7 +22,7 @@ LEVELS = [
     {"methods", "metrics", "diverse", "targets", "references", "estimation"},
     {"presets", "patterns", "shards", "rows"},
     {"pattern_files"},
-    {"extras", "text"},
+    {"extras", "text", "saved"},
     {"results", "report", "config"},
     {"problem", "album"},
     {"jobs", "tables", "exports", "merge"},

@@ -14,17 +14,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from igos import cli
 from igos.manifest import Item
-from igos.results import RunFolder, each_row, read_arrays, read_rows
+from igos.results import RunFolder, read_rows
 from igos.run import drive, run
 from igos.types import ConfigError, NetworkError
 from tests import faults
-from tests.faults import Faulty, pictures, plan
+from tests.faults import Faulty, pictures, plan, same_maps
 
 if not os.environ.get("CI"):
     pytest.importorskip("ray")
@@ -77,17 +76,6 @@ def on_cluster(data: Path, out: Path, pause: float = 0.0, target: str = "all", *
     drive(asked, engine, folder, progress=False)
     folder.finish()
     return read_rows(out)
-
-
-def maps(out: Path) -> dict[str, np.ndarray]:
-    return {r["folder"]: read_arrays(out, r)["saliency"] for r in each_row(out) if r["folder"]}
-
-
-def same_maps(a: Path, b: Path) -> None:
-    first, second = maps(a), maps(b)
-    assert first.keys() == second.keys() and first
-    for name, saliency in first.items():
-        assert np.array_equal(saliency, second[name]), name
 
 
 def once(rows: list[dict[str, Any]], count: int) -> None:

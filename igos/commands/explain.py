@@ -25,6 +25,7 @@ from igos.commands.parts import (
     pick_device,
     pick_model,
     record,
+    tell_opened,
     terminable,
     warn,
     weights_of,
@@ -81,6 +82,7 @@ def explain(words: Sequence[str]) -> int:
     values = {k: v for k, v in plan.as_preset().items() if k not in WHERE} | {"weights": weights_of(config)}
     folder = RunFolder(config.output or _output_name(plan), values, config.layout, retry)
     kept = folder.tally.explanations
+    tell_opened(folder)
     with terminable():
         try:
             adapter, judge = load_models(config)
@@ -92,12 +94,14 @@ def explain(words: Sequence[str]) -> int:
             else:
                 shares = run(plan, adapter, folder, progress, judge, weights=values["weights"])
         except KeyboardInterrupt as stop:
-            if not folder.tally.explanations:
+            told = str(stop) or "interrupted"
+            if folder.begun:
+                if folder.shards is None:  # a big run's table takes longer than a scheduler waits
+                    folder.finish()
+                told += f"; {folder.tally.rows} finished rows in {folder.path}; --resume {folder.path} goes on"
+            else:
                 folder.discard()
-                raise
-            folder.finish()
-            told = f"{str(stop) or 'interrupted'}; {folder.tally.rows} finished rows in {folder.path}"
-            print(f"igos: {told}; --resume {folder.path} goes on", file=sys.stderr)
+            print(f"igos: {told}", file=sys.stderr)
             return 143 if isinstance(stop, Terminated) else 130
         except BaseException:
             close(folder)
@@ -116,13 +120,13 @@ def explain(words: Sequence[str]) -> int:
 
 def table(folder: RunFolder) -> str:
     """The closing table: a line per explanation (at most 40), and the means."""
-    rows, tally = folder.rows, folder.tally
+    rows, tally = folder.first(40), folder.tally
     curves = [m for m in METRICS if m.startswith(("deletion", "insertion")) and tally.known(m)]
     columns = ["score", *curves]
     columns += [key for key in ("evidence_share",) if tally.known(key)]
     widths = {key: max(len(key), 5) for key in columns}
     lines = [f"{'image':28} {'what':20} {' '.join(columns)} {'images':>6} {'s':>6}  status"]
-    for r in rows[:40]:
+    for r in rows:
         image = Path(r["image"]).name
         start = "" if r["start"] is None else f" #{r['start']}"
         numbers = [_figure(r.get(key), width) for key, width in widths.items()]
@@ -130,9 +134,9 @@ def table(folder: RunFolder) -> str:
         what = f"{(r['name'] or '-')[: 20 - len(start)]}{start}"
         shown = image if len(image) <= 28 else f"...{image[-25:]}"
         lines.append(f"{shown:28} {what:20} {' '.join(numbers)} {pushed} {seconds}  {r['status']}")
-    if tally.rows > len(rows[:40]):
+    if tally.rows > len(rows):
         file = "results.csv" if folder.shards is None else "results.parquet"
-        lines.append(f"... and {tally.rows - len(rows[:40])} more in {file}")
+        lines.append(f"... and {tally.rows - len(rows)} more in {file}")
     means = [_figure(tally.mean(key), width) for key, width in widths.items()]
     return "\n".join([*lines, f"{'mean of ' + str(tally.explanations):49} {' '.join(means)}"])
 

@@ -158,9 +158,22 @@ def warn(rows: Sequence[Mapping[str, Any]]) -> None:
         print(f"igos: warning: {warning}", file=sys.stderr)
 
 
+def tell_opened(folder: RunFolder) -> None:
+    """What a person should know of a folder before the work begins."""
+    if not folder.alone:
+        told = f"no locks are known where {folder.path} lies; let no other run work in it"
+        print(f"igos: warning: {told}", file=sys.stderr)
+    if folder.damaged:
+        first = ", ".join(folder.damaged[:3]) + ", ..." * (len(folder.damaged) > 3)
+        shards = sum("/" not in name for name in folder.damaged)
+        counts = {"explanation": len(folder.damaged) - shards, "shard": shards}
+        few = " and ".join(f"{n} {what}{'s' * (n > 1)}" for what, n in counts.items() if n)
+        print(f"igos: warning: damaged, and made again: {few} ({first})", file=sys.stderr)
+
+
 def close(folder: RunFolder) -> None:
-    """After an error: the rows so far, or nothing at all where no explanation is among them."""
-    if folder.tally.explanations:
+    """After an error: the rows so far, or nothing at all of a new run that has come to nothing."""
+    if folder.begun:
         with suppress(OSError, ConfigError):  # the disk may be full
             folder.finish()
     else:
@@ -220,10 +233,18 @@ def terminable() -> Iterator[None]:
 
 
 def weights_of(config: Run) -> str:
-    """What tells the run's model from another of the same name: the bytes of its files."""
-    files = [f for f in (config.model_file, config.cfg, config.names) if f and Path(f).is_file()]
-    own = f"torchvision {torchvision.__version__}" if config.pretrained else f"igos {igos.__version__}"
-    return identity(*(digest(f) for f in files)) if config.model_file else own
+    """What tells the run's model, and its judge, from others of the same name: the bytes of their files."""
+    model = _digests(config.model, [config.model_file, config.cfg, config.names])
+    judge = _digests(config.judge, [config.judge_file, config.judge_cfg]) if config.judge else []
+    downloaded = torchvision.__version__ if config.pretrained else None
+    return identity(model, judge, downloaded)
+
+
+def _digests(model: str | None, named: Sequence[str | None]) -> list[str | None]:
+    """Of the files named, in their places; without weights among them, those that the model comes with."""
+    found = adapters().ADAPTERS
+    own = [] if named[0] else found[lookup(str(model), found, "model")].files(str(model))
+    return [digest(f) if f and Path(f).is_file() else None for f in (*named, *own)]
 
 
 def apart(config: Run) -> bool:

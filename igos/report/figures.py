@@ -36,10 +36,10 @@ Window = tuple[int, int, int, int]
 Colour = tuple[int, int, int]
 
 
-def grey(values: np.ndarray) -> np.ndarray:
-    """(H,W) as uint8, 255 at its maximum; what is negative or not a number is 0."""
-    shown = np.nan_to_num(values.astype(np.float64), posinf=0.0).clip(min=0)
-    return np.round(255 * shown / max(float(shown.max()), 1e-30)).astype(np.uint8)
+def grey(values: np.ndarray, top: float | None = None) -> np.ndarray:
+    """(H,W) as uint8, 255 at top (None: its maximum); what is negative or not a number is 0."""
+    shown = np.nan_to_num(values.astype(np.float64), posinf=0.0).clip(0, top)
+    return np.round(255 * shown / (top or max(float(shown.max()), 1e-30))).astype(np.uint8)
 
 
 def heatmap(e: Explanation) -> np.ndarray:

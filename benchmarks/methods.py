@@ -41,6 +41,7 @@ from igos.config import Plan, resolve_each  # noqa: E402
 from igos.emblems import CLASSES, label, scene  # noqa: E402
 from igos.evaluate import evaluate  # noqa: E402
 from igos.methods import METHODS  # noqa: E402
+from igos.methods.attribution import BY_THEORY  # noqa: E402
 from igos.results import RunFolder  # noqa: E402
 from igos.truth import FILE, scene_truth, write  # noqa: E402
 from igos.types import Adapter, ConfigError, ImageError  # noqa: E402
@@ -123,7 +124,7 @@ def serving(adapter: Adapter, methods: list[str], first: tuple[str, str], folder
 
 def figures(model: str, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The means of each method over its objects."""
-    complete = {name for name, method in METHODS.items() if method.complete == "yes"}
+    complete = {name for name, method in METHODS.items() if method.complete in BY_THEORY}
     for method in dict.fromkeys(r["method"] for r in rows if r["folder"]):
         own = [r for r in rows if r["method"] == method and r["folder"]]
         means: dict[str, Any] = {"model": model, "method": method, "objects": len(own)}

@@ -165,6 +165,7 @@ class Album:
             "view": self._seen(row["image"], geometry, played[0].substrate if played else "blur"),
             "grid": list(heat.shape),
             "cells": packed(layers),
+            "full": round(figures.full(heat), 3),
             "box": None if box is None else [_short(v / n) for v, n in zip(box, (width, height) * 2, strict=True)],
             "curves": curves,
             "play": [m.name for m in played],

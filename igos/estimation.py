@@ -16,6 +16,8 @@ from igos.layers import Split, find
 from igos.statistics import Running, Statistics, fingerprint, read_statistics, same_weights
 from igos.types import Adapter, ConfigError, Image
 
+TRIED = 20  # pictures in which a target is looked for, to see whether the layer cuts the network
+
 
 def estimate(
     adapter: Adapter,
@@ -25,15 +27,17 @@ def estimate(
 ) -> Statistics:
     """Statistics of the layer's features over pictures (paths or whatever the adapter reads).
 
-    Every pass stops at the layer. per {neuron, channel}: by default channel for a model whose pictures keep their
-    aspect. Pictures that cannot be read are left out. Raises ConfigError for an unknown layer, one without a map,
-    and for features whose size changes where every neuron is to have its own statistics.
+    Every pass stops at the layer, but for two of the first picture in which something is found: a layer that the score
+    goes round is refused. per {neuron, channel}: by default channel for a model whose pictures keep their
+    aspect. Pictures that cannot be read are left out. Raises ConfigError for an unknown layer, one without a map or
+    that does not cut the network, and for features whose size changes where every neuron is to have its own statistics.
     """
     images = pictures if isinstance(pictures, Images) else Images(adapter, pictures)
     per = per or ("channel" if _keeps_aspect(adapter) else "neuron")
     features, pixels = Running(per), Running("channel")
-    name, shape = layer, torch.Size()
-    for image in images:
+    name, shape, seen = layer, torch.Size(), False
+    for n, image in enumerate(images):
+        seen = seen or (n < TRIED and _cuts(adapter, layer, image))
         name, found = _features(adapter, layer, image)
         shape = shape or found.shape[1:]
         if per == "neuron" and found.shape[1:] != shape:
@@ -90,6 +94,14 @@ def _missing(adapter: Adapter, layer: str | None) -> str:
         f"`python -m igos estimate --model {adapter.name} --layer {name} --data DIR --out FILE.safetensors` and give "
         "--stats FILE.safetensors"
     )
+
+
+def _cuts(adapter: Adapter, layer: str, image: Image) -> bool:
+    """Whether the picture has a target. Raises ConfigError where its score goes round the layer."""
+    targets = adapter.detect(image)[:1]
+    if targets:
+        adapter.scorer(targets).cuts(layer, image.pixels[None], torch.zeros(1, dtype=torch.long))
+    return bool(targets)
 
 
 @torch.no_grad()

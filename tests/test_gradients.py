@@ -296,7 +296,13 @@ def detection(tmp_path_factory: pytest.TempPathFactory) -> Problem:
 def test_every_method_explains_a_fixed_detection(name: str, detection: Problem) -> None:
     method = METHODS[name](**{"size": 6, **QUICK.get(name, {})})
     before = detection.score.forward_images.copy()
+    module = detection.score.module
+    assert module is not None
+    given = [detection.x.clone(), *(v.clone() for v in module.state_dict().values())]
     made = method(detection)
+    kept = [detection.x, *module.state_dict().values()]
+    assert all(map(torch.equal, given, kept)) and not detection.x.requires_grad, "nothing is written into"
+    assert not module.training and not any(m._forward_hooks or m._backward_hooks for m in module.modules())
     assert len(made) == 2 and made[0].method == name
     told = sum(map(int, re.findall(r"\d+", method.cost.rpartition("=")[2])))
     assert (detection.score.forward_images - before).max() == told, "what --list says that it costs"

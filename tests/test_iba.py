@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 import igos
+from benchmarks.bottlenecks import passes
 from detectors.classifier import ClassifierAdapter
 from igos.emblems import scene
 from igos.extras import Extras
+from igos.methods import bottleneck
 from igos.methods.attribution import noise
-from igos.methods.bottleneck import gates, information, log_loss
+from igos.methods.bottleneck import Course, gates, information, kept, log_loss, warned
 from igos.methods.iba import IBA, fitted
 from igos.methods.iba_prior import Prior
 from igos.methods.input_iba import InputIBA, shares
@@ -171,6 +173,52 @@ def test_every_copy_has_fresh_noise_and_none_depends_on_the_batch(adapter: Class
     assert (drawn.flatten(1)[:, None] != drawn.flatten(1)).any(dim=2).sum() == 12
 
 
+def watched(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """What comes to the upper half of the network, gates shut from the start."""
+    monkeypatch.setattr(bottleneck, "START", -60.0)
+    seen: list[Tensor] = []
+    split = problem.score.split
+
+    def halves(layer: str) -> tuple[Any, Any]:
+        lower, upper = split(layer)
+        return lower, lambda z, rows: (seen.append(z.detach()), upper(z, rows))[1]
+
+    monkeypatch.setattr(problem.score, "split", halves)
+    return seen
+
+
+def test_behind_shut_gates_is_noise_anew_in_every_step_and_copy(
+    adapter: ClassifierAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mu, sigma = torch.linspace(-1, 1, 6).view(6, 1, 1), torch.linspace(0.1, 2, 6).view(6, 1, 1)
+    problem = problem_of(adapter, (0,), mean=mu, std=sigma)
+    seen = watched(problem, monkeypatch)
+    IBA(opt_steps=4, copies=8, lr=0.0)(problem)
+    z = (torch.cat(seen) - mu) / sigma
+    assert z.shape[0] == 32 and len({float(v) for v in z[:, 0, 0, 0]}) == 32
+    assert z.mean(dim=(0, 2, 3)).abs().max() < 0.05 and (z.std(dim=(0, 2, 3)) - 1).abs().max() < 0.05
+
+
+def test_bits_per_pixel_add_up_to_the_information(adapter: ClassifierAdapter) -> None:
+    passed = IBA(opt_steps=3).learn(problem_of(adapter))
+    flat = passed._replace(nats=torch.full_like(passed.nats, 0.7))
+    assert torch.allclose(flat.bits((32, 32)), torch.tensor(6 * 0.7 / math.log(2) / 4)), "6 channels, cells of 4 pixels"
+    total = passed.nats.sum(dim=(1, 2, 3)) / math.log(2)
+    assert torch.allclose(passed.bits((32, 32)).sum(dim=(1, 2)), total, rtol=0.1), "but for what resizing does"
+
+
+def test_what_is_left_of_the_score_is_told(adapter: ClassifierAdapter) -> None:
+    falls = torch.tensor([[0.1, 0.1], *[[0.2, 0.2]] * 20, *[[0.3, 2.0]] * bottleneck.LAST])
+    course = Course(torch.zeros(2, 1), falls, falls)
+    (first,), (second,) = kept(course)
+    assert first.value == pytest.approx(math.exp(-0.3)) and second.value == pytest.approx(math.exp(-2))
+    assert first.detail["score_kept_of"] == pytest.approx(math.exp(-0.1))
+    fine, lost = warned(course, torch.ones(2, 1))
+    assert fine == () and "0.14 is left of the score 0.9" in lost[0]
+    (e,) = IBA(opt_steps=12, copies=2)(problem_of(adapter, (0,)))
+    assert e.scores[0].value == pytest.approx(math.exp(-e.trace["feat_loss"][-bottleneck.LAST :].mean()))
+
+
 def test_neurons_that_are_never_active_are_shut(adapter: ClassifierAdapter) -> None:
     active = torch.ones(6, 1, 1, dtype=torch.bool)
     active[2:] = False
@@ -228,13 +276,18 @@ def prior(**more: Any) -> Prior:
     return Prior(**{**usual, **more})
 
 
-def learned(settings: Prior, lower: Any, seed: int = 0) -> tuple[Tensor, int]:
-    r, mask = lower(torch.full((1, 3, 16, 16), 0.8)), torch.zeros(1, 2, 8, 8)
+def learned(settings: Prior, lower: Any, seed: int = 0, **other: Any) -> tuple[Tensor, int]:
+    mask = torch.zeros(1, 2, 8, 8)
     mask[..., :4] = 1
-    numbers = torch.full((3, 1, 1), 0.5), torch.full((3, 1, 1), 0.2)
-    noises = torch.full((2, 1, 1), 0.5), torch.full((2, 1, 1), 0.2)
-    x, start = torch.linspace(0, 1, 768).view(1, 3, 16, 16), torch.zeros(16, 16)
-    return settings.learn(lower, x, start, r.detach(), mask, noises, numbers, torch.tensor(seed))
+    usual: dict[str, Any] = {
+        "x": torch.linspace(0, 1, 768).view(1, 3, 16, 16), "start": torch.zeros(16, 16),
+        "r": lower(torch.full((1, 3, 16, 16), 0.8)).detach(), "mask": mask, "noises": numbers(2), "pixels": numbers(3),
+    }  # fmt: skip
+    return settings.learn(lower, **{**usual, **other}, seed=torch.tensor(seed))
+
+
+def numbers(channels: int, mean: float = 0.5, spread: float = 0.2) -> tuple[Tensor, Tensor]:
+    return torch.full((channels, 1, 1), mean), torch.full((channels, 1, 1), spread)
 
 
 def lower(pictures: Tensor) -> Tensor:
@@ -255,10 +308,72 @@ def test_the_mask_learns_from_the_critic_by_its_seed_alone() -> None:
 def test_each_setting_changes_the_mask() -> None:
     usual = learned(prior(), lower)[0]
     for change in (
-        {"real_mask": "capacity"}, {"features": "post", "lr_critic": 0.05}, {"critic_channels": None}, {"clip": 0.1},
+        {"real_mask": "capacity"}, {"critic_channels": None}, {"clip": 0.1},
         {"critic_size": None}, {"critic_iter": 1}, {"lr_mask": 0.1}, {"gan_steps": 5}, {"gan_batch": 3},
     ):  # fmt: skip
         assert not torch.equal(usual, learned(prior(**change), lower)[0]), change
+
+
+class Brightness(nn.Module):
+    """A critic that knows brightness alone, and has to learn whether much of it is real."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.weight * features.mean(dim=(1, 2, 3))
+
+
+@pytest.mark.parametrize(("passes", "opens"), [(1.0, True), (0.0, False)])
+def test_pixels_open_where_the_features_that_pass_are_theirs(
+    monkeypatch: pytest.MonkeyPatch, passes: float, opens: bool
+) -> None:
+    """White picture, black noise: where all features pass, real ones are white and M lets through more, else less."""
+    monkeypatch.setattr(Prior, "_critic", lambda *_: Brightness())
+    white = torch.ones(1, 3, 16, 16)
+    same = {"x": white, "r": lower(white), "mask": torch.full((1, 2, 8, 8), passes)}
+    made, _ = learned(prior(gan_steps=8), lower, noises=numbers(2, 0.0, 0.01), pixels=numbers(3, 0.0, 0.01), **same)
+    moved = made[:, :2] - 0.5
+    assert (moved > 0.05).all() if opens else (moved < -0.05).all()
+
+
+def test_the_mask_starts_from_the_bits() -> None:
+    start = torch.rand(16, 16, generator=torch.Generator().manual_seed(0))
+    made, _ = learned(prior(lr_mask=0.0), lower, start=start)
+    assert torch.equal(made, torch.sigmoid(start).expand(1, 3, 16, 16))
+
+
+def test_post_is_after_a_relu_and_pre_before_it() -> None:
+    """Of features with a sign; where they and their noise are positive there is nothing to tell."""
+
+    def signed(pictures: Tensor) -> Tensor:
+        return lower(pictures) - 0.5
+
+    bright = {"noises": numbers(2, 0.5, 1e-3)}
+    pre, post = (learned(prior(features=f, lr_critic=0.01), signed, **bright)[0] for f in ("pre", "post"))
+    assert not torch.equal(pre, post)
+    assert torch.equal(post, learned(prior(lr_critic=0.01), lambda p: signed(p).relu(), **bright)[0])
+    same = [learned(prior(features=f, lr_critic=0.01), lower, **bright)[0] for f in ("pre", "post")]
+    assert torch.equal(*same)
+
+
+def test_noise_of_capacity_has_a_mean_and_a_scale_of_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten groups: means in (-2,2), scales in (0,5); with no capacity the real samples are that noise alone."""
+    seen: list[Tensor] = []
+
+    class Watched(nn.Linear):
+        def forward(self, features: Tensor) -> Tensor:
+            seen.append(features.detach().flatten(1))
+            return super().forward(features.flatten(1)[:, :1])
+
+    monkeypatch.setattr(Prior, "_critic", lambda *_: Watched(1, 1))
+    learned(prior(real_mask="capacity", gan_steps=2, gan_batch=40), lower, mask=torch.zeros(1, 2, 8, 8))
+    real = torch.cat([seen[1], seen[4]])  # the critic sees fakes, real ones, and where the generator learns fakes again
+    spread, mean = real.std(dim=1), real.mean(dim=1)
+    by_group = spread.view(-1, 10)
+    assert (by_group.std(dim=0) < 0.25 * by_group.mean(dim=0)).all(), "one scale in a group"
+    assert spread.max() < 6 and spread.std() > 0.5 and mean.abs().max() < 3 and mean.std() > 0.3
 
 
 def test_each_step_runs_the_lower_half_once_and_with_gradients_only_for_the_generator() -> None:
@@ -314,14 +429,69 @@ def test_the_price_over_a_box_does_not_depend_on_the_rest_of_the_picture(adapter
         assert torch.equal(over(asked)[0].saliency, plain[0].saliency)
 
 
+def test_pixels_that_the_prior_lets_through_are_free(
+    adapter: ClassifierAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a price at which nothing else passes."""
+    free = torch.zeros(1, 3, 32, 32)
+    free[..., :16] = 1 - 1e-4
+    monkeypatch.setattr(InputIBA, "_prior", lambda *_: free)
+    (e,) = InputIBA(**{**QUICK, "beta": 1e4, "sigma": 0.0, "opt_steps": 30})(problem_of(adapter, (0,)))
+    open = e.arrays["input_mask"]
+    assert open[:, :16].mean() > 0.1 and open[:, 16:].max() < 0.01
+
+
+def test_the_prior_of_a_run_starts_from_its_own_bits(adapter: ClassifierAdapter) -> None:
+    (e,) = InputIBA(**{**QUICK, "lr_mask": 0.0})(problem_of(adapter, (0,)))
+    assert np.allclose(e.arrays["prior_mask"], 1 / (1 + np.exp(-e.arrays["feat_mask"])), atol=1e-6)
+
+
+def test_behind_shut_pixels_is_noise_of_the_pictures_numbers(
+    adapter: ClassifierAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mu, sigma = torch.tensor([0.2, 0.5, 0.8]).view(3, 1, 1), torch.tensor([0.05, 0.1, 0.3]).view(3, 1, 1)
+    problem, seen = problem_of(adapter, (0,), pixel_mean=mu, pixel_std=sigma), list[Tensor]()
+    forward = problem.score.forward
+    watching = problem.score.scoring(lambda x, rows: (seen.append(x.detach()), forward(x, rows))[1])
+    monkeypatch.setattr(bottleneck, "START", -60.0)
+    InputIBA(**{**QUICK, "opt_steps": 4, "copies": 8, "lr": 0.0})(replace(problem, score=watching))
+    z = (torch.cat(seen)[-32:] - mu) / sigma
+    assert len({float(v) for v in z[:, 0, 0, 0]}) == 32, "anew in every step and copy"
+    assert z.mean(dim=(0, 2, 3)).abs().max() < 0.05 and (z.std(dim=(0, 2, 3)) - 1).abs().max() < 0.05
+
+
+def test_pixels_pass_for_nothing_and_not_at_any_price(
+    adapter: ClassifierAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(InputIBA, "_prior", lambda *_: torch.zeros(1, 3, 32, 32))
+    settings = {**QUICK, "sigma": 0.0, "opt_steps": 30}
+    free, dear = (InputIBA(**{**settings, "beta": beta})(problem_of(adapter, (0,)))[0] for beta in (0.0, 1e6))
+    assert free.scores[0].value > free.scores[0].detail["score_kept_of"] and free.arrays["input_mask"].max() > 0.99
+    assert dear.arrays["input_mask"].max() < 0.01 and "shut every gate" in dear.warnings[0]
+
+
+def test_the_benchmarks_passes_are_those_of_the_method(adapter: ClassifierAdapter) -> None:
+    """All but the two that see whether the layer cuts; a plain version runs the generator's fakes again."""
+    method, problem = InputIBA(**QUICK), problem_of(adapter, (0,))
+    method(problem)
+    assert passes(method, problem_of(adapter, (0,)), lean=True) == int(problem.score.forward_images[0]) - 2
+    adapter.module.requires_grad_(True)
+    plain = passes(method, problem_of(adapter, (0,)), lean=False)
+    adapter.module.requires_grad_(False)
+    assert plain == 3 * 2 + (3 + 2) * 2 + 3 * 2, "two of three steps teach the generator"
+
+
 def test_near_pixels_share_their_noise_where_grain_asks_it(adapter: ClassifierAdapter) -> None:
     plain, alike = (InputIBA(grain=grain, **QUICK)(problem_of(adapter))[0] for grain in (0.0, 2.0))
     assert not torch.equal(plain.saliency, alike.saliency)
     assert np.array_equal(plain.arrays["prior_mask"], alike.arrays["prior_mask"]), "the prior has its own noise"
 
 
-@pytest.mark.parametrize("method", [IBA(opt_steps=2, copies=2), InputIBA(**QUICK)])
-def test_the_network_is_untouched_also_after_an_exception(adapter: ClassifierAdapter, method: Any) -> None:
+@pytest.mark.parametrize(
+    ("method", "after"),
+    [(IBA(opt_steps=2, copies=2), 3), (InputIBA(**QUICK), 3), (InputIBA(**QUICK), 9), (InputIBA(**QUICK), 12)],
+)
+def test_the_network_is_untouched_also_after_an_exception(adapter: ClassifierAdapter, method: Any, after: int) -> None:
     before = copy.deepcopy(adapter.module.state_dict())
     method(problem_of(adapter))
     problem = problem_of(adapter)
@@ -329,14 +499,14 @@ def test_the_network_is_untouched_also_after_an_exception(adapter: ClassifierAda
 
     def fails(pictures: Tensor, rows: Tensor) -> Tensor:
         calls.append(len(rows))
-        if len(calls) > 3:
+        if len(calls) > after:
             raise ValueError("broken")
         return problem.score.forward(pictures, rows)
 
     with pytest.raises(ValueError, match="broken"):
         method(replace(problem, score=problem.score.scoring(fails)))
-    after = adapter.module.state_dict()
-    assert all(torch.equal(before[k], after[k]) for k in before)
+    now = adapter.module.state_dict()
+    assert all(torch.equal(before[k], now[k]) for k in before)
     assert not any(
         m._forward_hooks or m._forward_pre_hooks or "forward" in m.__dict__ for m in adapter.module.modules()
     )

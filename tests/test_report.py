@@ -195,6 +195,21 @@ def test_heat_covers_the_object_and_the_rest_stays_a_quiet_photo(untagged: None)
     assert cold.mean() < 0.9 * cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[0, 0]  # darker
 
 
+def test_a_map_of_few_high_cells_shows_more_of_itself_than_its_maximum(untagged: None) -> None:
+    """Full heat from a quantile, or from half of the maximum; order and contour are the map's own."""
+    few, many = torch.zeros(28, 28), torch.zeros(28, 28)
+    few[10, 10], few[10:12, 16:20], many[8:14, 8:14] = 1.0, 0.25, 1.0
+    assert figures.full(few) == 0.5 and figures.full(many) == 1.0
+    few[4:6, 4:8] = 0.6
+    assert figures.full(few) == pytest.approx(0.6)
+    photo = np.full((280, 280, 3), 128, np.uint8)
+    e = explanation(280, 280, photo=photo, saliency=few, network=(280, 280))
+    light = cv2.cvtColor(cv2.resize(figures.overlay(e), (280, 280)), cv2.COLOR_RGB2LAB)[..., 0].astype(int)
+    at = {v: light[round(y / 27 * 279), round(x / 27 * 279)] for v, y, x in ((1.0, 10, 10), (0.6, 4, 5), (0.0, 24, 24))}
+    assert at[1.0] >= at[0.6] - 2 and at[0.6] > at[0.0] + 60
+    assert figures._heat(e, e.geometry).max() > 0.9, "the level of the contour asks the map itself"
+
+
 @pytest.mark.parametrize("ground", [0, 255])
 def test_contour_shows_on_any_ground(untagged: None, ground: int) -> None:
     photo = np.full((600, 800, 3), ground, np.uint8)

@@ -63,9 +63,13 @@ def pictures(count: int = 6, size: tuple[int, int] = (20, 24)) -> list[np.ndarra
 
 def test_the_estimate_is_that_of_the_layers_output_and_stops_there(tmp_path: Path) -> None:
     adapter, seen = network(), pictures()
-    handle = adapter.module[3].register_forward_hook(lambda *_: pytest.fail("the pass went on beyond the layer"))
+    whole: list[str] = []
+    handle = adapter.module[3].register_forward_hook(lambda *_: whole.append("a pass that went on beyond the layer"))
+    estimate(adapter, "0", seen[:2])
+    few = len(whole)
     made = estimate(adapter, "0", seen)
     handle.remove()
+    assert len(whole) == 2 * few, "those that see whether the layer cuts, of one picture"
     x = torch.stack([adapter.read(p).pixels for p in seen])
     with torch.no_grad():
         r = adapter.module[0]((x - adapter._mean) / adapter._std)
@@ -92,6 +96,15 @@ def test_models_that_keep_the_aspect_have_statistics_per_channel() -> None:
 def test_layers_without_a_map_are_refused(layer: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         estimate(network(), layer, pictures(2))
+
+
+def test_a_layer_that_the_score_goes_round_is_refused_before_the_work() -> None:
+    adapter = igos.load("emblem-m-rcnn")
+    scenes = [scene(3, i).picture() for i in range(3)]
+    with pytest.raises(ConfigError, match=r"\d+% of the gradient goes round it; these cut it"):
+        estimate(adapter, "layer3.0.conv1", scenes)
+    empty = np.full((160, 160, 3), 128, np.uint8)
+    assert estimate(adapter, "layer1", [empty, empty]).n == 2, "nothing found that could tell"
 
 
 def test_pictures_that_cannot_be_read_are_left_out() -> None:
@@ -218,8 +231,9 @@ def test_split_estimate_and_explain(tmp_path: Path, capsys: pytest.CaptureFixtur
         grey = np.array(PIL.Image.open(out / f"{kind}_masks" / f"{row['folder']}.png"))
         with np.load(out / row["folder"] / "explanation.npz", allow_pickle=False) as arrays:
             values = arrays[f"{kind}_mask"]
-        assert grey.shape == values.shape == (96, 96) and grey.max() == 255
-        np.testing.assert_allclose(grey / 255, values.clip(min=0) / values.max(), atol=0.003)
+        assert grey.shape == values.shape == (96, 96)
+        white = values.max() if kind == "feat" else 1
+        np.testing.assert_allclose(grey / 255, values.clip(min=0) / white, atol=0.003)
 
 
 @pytest.mark.parametrize(

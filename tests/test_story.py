@@ -325,7 +325,7 @@ def test_a_gradient_method_by_its_alias_says_what_it_could_not_do(
     words = [*model_flags(), "--data", photo("darknet_eagle.jpg"), "--metrics", "deletion", "--set", "n_steps=2"]
     assert cli.main([*words, "--method", "gnl", "--output", str(tmp_path / "a")]) == 0
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("igos: warning")]
-    assert len(said) == 1 and "no ReLU" in said[0] and "activations=all" in said[0]
+    assert len(said) == 1 and "max-pools only, not its leaky_relu" in said[0] and "activations=all" in said[0]
     (row,) = rows_of(tmp_path / "a")
     assert row["network_images"] == 4 and row["backward_images"] == 2 and 0 <= row["deletion"] <= 1
     assert row["score_original"] > 0 and row["completeness_error"] is not None

@@ -177,3 +177,13 @@ def test_the_leaderboard_s_steps_are_those_of_metrics_and_full_takes_their_own(t
     flags.full = True
     (full,) = leaderboard.plans(flags, "emblem", metrics, ["rise"])
     assert next(m for m in full.metrics if m.name == "deletion_rise") == METRICS["deletion_rise"]()
+
+
+def test_the_table_of_all_methods_shows_the_completeness_of_those_that_should_have_it() -> None:
+    told = {"folder": "x", "completeness_error": 0.2, "network_images": 9}
+    rows = [
+        {**dict.fromkeys(methods.WIDTHS), **told, "method": m}
+        for m in ("integrated_gradients", "guided_ig", "gnl", "rise")
+    ]
+    shown = {f["method"]: f["complete"] for f in methods.figures("m", rows)}
+    assert shown == {"integrated_gradients": 0.2, "guided_ig": 0.2, "gnl": None, "rise": None}

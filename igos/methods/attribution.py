@@ -23,6 +23,7 @@ AGGREGATES: dict[str, Callable[[Tensor], Tensor]] = {
     "sum_abs": lambda a: a.abs().sum(dim=-3),
 }
 TOLERANCE = 0.05  # the largest completeness error that passes without a warning
+BY_THEORY = ("yes", "in the limit")  # what `complete` says where the error should vanish
 LEAST_MOVE = 1e-4  # what a score must move by for its error to be a share of that
 
 Make = Callable[[Tensor, Tensor], Tensor]  # (explanation (n,), step (n,)) -> pictures (n,3,H,W)
@@ -66,7 +67,7 @@ class MapMethod:
 
     def incomplete(self, error: Score) -> tuple[str, ...]:
         """A line where an attribution that should be complete misses the score's change by more than TOLERANCE."""
-        if self.complete not in ("yes", "in the limit") or not error.value > TOLERANCE:
+        if self.complete not in BY_THEORY or not error.value > TOLERANCE:
             return ()
         made, moved = error.detail["attribution_sum"], error.detail["score_change"]
         return (

@@ -68,7 +68,7 @@ def write_interior(folder: str | Path, explanation: Explanation) -> None:
 
 
 INTERIOR = ("interior.gif", "interior.png", "saturation.png")
-MASKS = ("feat_mask", "input_mask")
+MASKS = {"feat_mask": None, "input_mask": 1.0}  # and the value that is white; None: the largest
 _MATPLOTLIB = threading.Lock()  # its font cache is not made for several threads
 WRITERS = (write_curves, write_overlay, write_heatmap, write_attribution, write_interior)
 
@@ -84,13 +84,13 @@ def write_figures(folder: str | Path, explanation: Explanation) -> None:
 
 
 def write_masks(root: str | Path, name: str, explanation: Explanation) -> None:
-    """A bottleneck's maps at the network's resolution, 8-bit grey from 0 to their maximum: feat_masks/<name>.png and
-    input_masks/<name>.png below root; the numbers themselves are in explanation.npz.
+    """A bottleneck's maps at the network's resolution, 8-bit grey: feat_masks/<name>.png, from 0 to their maximum, and
+    input_masks/<name>.png, from 0 to 1, below root; the numbers themselves are in explanation.npz.
     """
-    for key in MASKS:
+    for key, top in MASKS.items():
         if key in explanation.arrays:
             with whole(Path(root) / f"{key}s" / f"{name}.png") as path:
-                path.write_bytes(_png(figures.grey(explanation.arrays[key])))
+                path.write_bytes(_png(figures.grey(explanation.arrays[key], top)))
 
 
 def write_starts(folder: str | Path, explanations: Sequence[Explanation]) -> None:

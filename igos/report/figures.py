@@ -25,6 +25,7 @@ from igos.types import Explanation, Geometry, Score
 
 COLOURS = "inferno"  # perceptually uniform: black, purple, red, orange, yellow
 HEAT, DETAIL = 0.88, 0.35  # at full heat: how much of the photo is covered, how much of its texture returns
+BRIGHT, LEAST_FULL = 0.995, 0.5  # heat is full from this quantile of the map, or this share of its maximum
 GREY, DIM = 0.6, 0.78  # how grey and how dark the photo is below the map
 LIME = (150, 255, 120)
 DELETION, INSERTION = "#D55E00", "#0072B2"  # Okabe and Ito's vermilion and blue: told apart by all eyes
@@ -35,10 +36,10 @@ Window = tuple[int, int, int, int]
 Colour = tuple[int, int, int]
 
 
-def grey(values: np.ndarray) -> np.ndarray:
-    """(H,W) as uint8, 255 at its maximum; what is negative or not a number is 0."""
-    shown = np.nan_to_num(values.astype(np.float64), posinf=0.0).clip(min=0)
-    return np.round(255 * shown / max(float(shown.max()), 1e-30)).astype(np.uint8)
+def grey(values: np.ndarray, top: float | None = None) -> np.ndarray:
+    """(H,W) as uint8, 255 at top (None: its maximum); what is negative or not a number is 0."""
+    shown = np.nan_to_num(values.astype(np.float64), posinf=0.0).clip(0, top)
+    return np.round(255 * shown / (top or max(float(shown.max()), 1e-30))).astype(np.uint8)
 
 
 def heatmap(e: Explanation) -> np.ndarray:
@@ -119,11 +120,13 @@ def starts_sheet(explanations: Sequence[Explanation]) -> np.ndarray:
 class _View:
     """A window of the photo as drawn: photo (h,w,3) uint8, heat (h,w) in [0,1], box (4,) in drawn pixels.
 
-    level is the least heat of the whole picture's top area, or None where the map shows nothing.
+    full is the heat from which colours are full; level is the least heat of the whole picture's top area, or None where
+    the map shows nothing.
     """
 
     photo: np.ndarray
     heat: np.ndarray
+    full: float
     level: float | None
     box: np.ndarray | None
 
@@ -133,6 +136,7 @@ def _view(e: Explanation, window: Window, size: tuple[int, int]) -> _View:
     return _View(
         photo=_photo(e, window, size),
         heat=_heat(e, geometry),
+        full=full(shown(e.saliency)),
         level=_level(e),
         box=_box(e, geometry),
     )
@@ -196,6 +200,11 @@ def shown(saliency: torch.Tensor) -> torch.Tensor:
     return torch.zeros_like(saliency) if high - low <= 1e-6 * high else (saliency - low) / (high - low)
 
 
+def full(heat: torch.Tensor) -> float:
+    """The heat (h,w) in [0,1] from which a photo's cover is full: a map of few high cells would hardly show."""
+    return max(float(heat.flatten().quantile(BRIGHT)), LEAST_FULL)
+
+
 def _level(e: Explanation) -> float | None:
     """The least heat of the top area, or None where the map shows nothing."""
     geometry = _drawn(e.geometry, _whole(e), _size(e, LONG_SIDE[0], LONG_SIDE[0]))
@@ -226,8 +235,9 @@ def _draw(view: _View, start: np.ndarray | None = None) -> np.ndarray:
         grey = cv2.cvtColor(view.photo, cv2.COLOR_RGB2GRAY).astype(np.float32)
         texture = grey - cv2.GaussianBlur(grey, (0, 0), 8 * unit)
         picture = DIM * (picture + GREY * (grey[..., None] - picture))
-        picture = _mix(picture, _coloured(view.heat), HEAT * view.heat)
-        picture += (DETAIL * view.heat * texture)[..., None]
+        cover = np.minimum(view.heat / view.full, 1)
+        picture = _mix(picture, _coloured(cover), HEAT * cover)
+        picture += (DETAIL * cover * texture)[..., None]
         picture = _line(picture, _distance(view.heat >= view.level, unit), 1.5 * unit, WHITE)
     if start is not None:
         picture = _line(picture, _distance(start, unit), 3 * unit, LIME)

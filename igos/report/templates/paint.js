@@ -149,17 +149,17 @@ const Paint = (() => {
   }
 
   /** What lies over the photo in a style; `count`: how many pixels the area has that is outlined, kept or blurred. */
-  function styled(style, values, count, cell, under, width, height, unit) {
+  function styled(style, values, full, count, cell, under, width, height, unit) {
     if (style === "contour") return contour(values, count, cell, width, height, unit);
     const at = level(values, count), inside = (i) => clamp((values[i] / at - 0.7) / 0.3, 0, 1);
     if (style === "keep") return layer(width, height, (out, o, i) => { out[o + 3] = 240 * (1 - inside(i)); });
     if (style === "blur") return masked(under, width, height, inside);
     return layer(width, height, (out, o, i) => {
-      const c = 3 * Math.round(255 * values[i]);
+      const cover = Math.min(values[i] / full, 1), c = 3 * Math.round(255 * cover);
       out[o] = COLOURS[c];
       out[o + 1] = COLOURS[c + 1];
       out[o + 2] = COLOURS[c + 2];
-      out[o + 3] = 255 * FULL * values[i];
+      out[o + 3] = 255 * FULL * cover;
     });
   }
 
@@ -209,7 +209,7 @@ const Paint = (() => {
       const values = field(Float32Array.from(map.heat, (v) => v / 255), item.grid, view.frame, width, height);
       const [x1, y1, x2, y2] = item.box || [0, 0, 1, 1];
       const count = share * (x2 - x1) * (y2 - y1) * width * height;
-      const over = styled(style, values, count, width / item.grid[1], under, width, height, unit);
+      const over = styled(style, values, item.full, count, width / item.grid[1], under, width, height, unit);
       if (style === "heat") dim(context, width, height, opacity);
       context.globalAlpha = opacity;
       context.drawImage(over, 0, 0);

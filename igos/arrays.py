@@ -72,9 +72,9 @@ def unpacked(path: Path, wanted: Wanted = every) -> dict[str, np.ndarray]:
         raise ConfigError(f"{path}: damaged ({error})") from None
 
 
-def size_of(data: bytes) -> int:
+def size_of(path: Path) -> int:
     """How many bytes the arrays of such a file take in memory."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+    with zipfile.ZipFile(path) as archive:
         return sum(member.file_size for member in archive.infolist())
 
 

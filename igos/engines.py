@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -274,6 +275,7 @@ class Child:
 def _serve(connection: Connection, make: Callable[[], Worker], threads: int) -> None:
     """A worker's process: batches in, events out, until the parent is gone."""
     alone(threads)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a scheduler sends it to all processes: the parent ends this one
     try:
         worker = make()
     except IgosError as error:

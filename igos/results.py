@@ -20,12 +20,12 @@ import io
 import json
 import shutil
 import zlib
-from collections.abc import Mapping, Sequence
-from itertools import chain, islice
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from igos import arrays as stored
@@ -71,7 +71,7 @@ class RunFolder:
         self.damaged: list[str] = []
         self.shards = Shards(self.path / "shards") if layout == "shards" else None
         self._made: list[Path] = []
-        self._waiting = 0  # bytes of the arrays that a shard will take
+        self._loose: dict[str, int] = {}  # explanations that are in no shard yet, and the bytes of their arrays
         self._packing = False
         if self.shards is not None:
             check_extra()
@@ -123,8 +123,7 @@ class RunFolder:
             if name in packed:  # it was taken into a shard, and then the run was killed
                 self.remove(name)
             elif row["status"] not in retry and name not in kept and self._valid(row):
-                self.rows.append(row)
-                self.tally.add(row)
+                self._know(row)
                 kept.update([name] if name else [])
         self._write_rows()
 
@@ -135,8 +134,6 @@ class RunFolder:
         data = intact(self.path, row)
         if data is None:
             self.damaged.append(row["folder"])
-        elif self.shards is not None:
-            self._waiting += stored.size_of(data)
         return data is not None
 
     @property
@@ -169,48 +166,53 @@ class RunFolder:
             write_bytes(self.path / row["folder"] / stored.FILE, data)
         self.add({**row, "crc32": zlib.crc32(data)})
         if self.shards is not None:
-            self._waiting += stored.size_of(data)
             with writing(self.path):
                 self._pack()
 
     def _pack(self, rest: bool = False) -> None:
-        """Take finished explanations into shards, as many as fill one; rest: all of them."""
+        """Take finished explanations into shards, where they fill one; rest: all of them."""
         assert self.shards is not None
         if self._packing:  # it was interrupted
             self.shards.open()
-            self.rows = [r for r in self.rows if r["folder"] not in self.shards.held]
+            self._drop(self.shards.held)
         self._packing = True
-        while (done := [r for r in self.rows if r["folder"]]) and (rest or len(done) >= SIZE or self._waiting >= MOST):
-            taken, arrays, size = list[dict[str, Any]](), list[dict[str, np.ndarray]](), 0
-            for each in done[:SIZE]:
-                taken.append(each)
-                arrays.append(stored.unpacked(self.path / each["folder"] / stored.FILE, stored.kept))
-                size += sum(a.nbytes for a in arrays[-1].values())
-                if size >= MOST:
-                    break
-            self.shards.write(taken, arrays)
-            for each in taken:  # while their rows are there: whoever goes on removes what is left of them
-                self.remove(each["folder"])
-            self.rows = [r for r in self.rows if r["folder"] not in self.shards.held]
+        while self._loose and (rest or len(self._loose) >= SIZE or sum(self._loose.values()) >= MOST):
+            sizes = list(accumulate(self._loose.values()))
+            count = 1 + bisect_left(sizes, MOST)
+            names = set(list(self._loose)[: min(count, SIZE)])
+            taken = [r for r in self.rows if r["folder"] in names]
+            files = [self.path / r["folder"] / stored.FILE for r in taken]
+            self.shards.write(taken, [stored.unpacked(file, stored.kept) for file in files])
+            for name in names:  # while their rows are there: whoever goes on removes what is left of them
+                self.remove(name)
+            self._drop(names)
             self._write_rows()
-            self._waiting = max(self._waiting - size, 0) if len(done) > len(taken) else 0
         self._packing = False
+
+    def _drop(self, names: Collection[str]) -> None:
+        self.rows = [r for r in self.rows if r["folder"] not in names]
+        self._loose = {name: size for name, size in self._loose.items() if name not in names}
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one row to results.jsonl; NaN and inf become null."""
         full = {key: plain(row.get(key)) for key in (*ROW_KEYS, *(k for k in row if k not in ROW_KEYS))}
         with writing(self.path):
             append(self.path / "results.jsonl", full)
-        self.rows.append(full)
-        self.tally.add(full)
+            self._know(full)
         self.begun = True
+
+    def _know(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        self.tally.add(row)
+        if self.shards is not None and row["folder"]:
+            self._loose[row["folder"]] = stored.size_of(self.path / row["folder"] / stored.FILE)
 
     def _write_rows(self) -> None:
         lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.rows)
         write_bytes(self.path / "results.jsonl", lines.encode())
 
     def remove(self, name: str) -> None:
-        """Take back an explanation's folder that got no row, and the folders that it leaves empty."""
+        """Take away an explanation's folder, and the folders that it leaves empty."""
         shutil.rmtree(self.path / name, ignore_errors=True)
         for parent in list((self.path / name).parents)[: len(Path(name).parts) - 1]:
             if parent.is_dir() and not any(parent.iterdir()):

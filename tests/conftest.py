@@ -95,3 +95,9 @@ def net_score(outputs: int = 4, seed: int = 0) -> Callable[[Tensor, Tensor], Ten
     """Picture n scored by output rows[n] of a TinyNet."""
     net = TinyNet(outputs, seed)
     return lambda pictures, rows: net(pictures).gather(1, rows[:, None])[:, 0]
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs without the pictures of their results, which take most of the time."""
+    monkeypatch.setattr("igos.work.Worker._drawn", lambda self, made, explanations: [{} for _ in made])

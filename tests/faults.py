@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,16 @@ def same_maps(a: Path, b: Path) -> None:
     assert first.keys() == second.keys() and first
     for name, saliency in first.items():
         assert np.array_equal(saliency, second[name]), name
+
+
+def once(out: Path, count: int) -> None:
+    """Each explanation of so many pictures has one row, whose arrays are there."""
+    rows = list(each_row(out))
+    assert Counter(r["folder"] for r in rows) == Counter(
+        {f"p{n:03}/{i}-{side}": 1 for n in range(count) for i, side in enumerate(("left", "right"))}
+    )
+    for row in rows:
+        read_arrays(out, row)
 
 
 def run_into(data: str, out: str, pause: float, layout: str) -> None:

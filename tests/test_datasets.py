@@ -6,13 +6,11 @@ import json
 import multiprocessing
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,14 +21,10 @@ import torch
 
 from igos import cli, results
 from igos.annotations import known
-from igos.commands.parts import weights_of
 from igos.engines import Processes
-from igos.manifest import Manifest, share_of
-from igos.merge import merge
-from igos.presets import Run
-from igos.results import RunFolder, each_row, read_arrays, read_rows
+from igos.manifest import Manifest
+from igos.results import RunFolder, each_row, read_rows
 from igos.run import drive
-from igos.shards import Shards
 from igos.truth import iou, same_class
 from igos.types import ConfigError, NetworkError
 from tests import faults
@@ -113,9 +107,11 @@ def test_starts_are_all_made_again_where_one_is_missing_and_compared(tmp_path: P
     local(data, out, diverse_k=2)
     (out / "p000" / "0-left" / "start-2" / "explanation.npz").unlink()
     (out / "p000" / "0-left" / "diversity.json").unlink()
+    (out / "p000" / "0-left" / ".half.tmp").touch()
     local(data, out, diverse_k=2)
     assert len(read_rows(out)) == 8
     assert json.loads((out / "p000" / "0-left" / "diversity.json").read_text())["starts"] == [0, 1, 2, 3]
+    assert not list(out.rglob("*.tmp"))
 
 
 def test_the_manifest_is_written_before_anything_is_explained(tmp_path: Path) -> None:
@@ -225,58 +221,6 @@ def test_a_model_that_cannot_be_loaded_stops_the_run_with_its_reason(tmp_path: P
 # Parts, layouts and settings
 
 
-def test_parts_are_the_same_everywhere_and_merge_to_the_whole(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    data = pictures(tmp_path / "data", 12, {3: "raise", 5: "none"})
-    names = [(f"/x/{n}.png", str(n)) for n in range(1000)]
-    parts = [share_of(names, f"{i}/3") for i in (1, 2, 3)]
-    assert sorted(p for part in parts for p in part) == sorted(names) and min(map(len, parts)) > 280
-    for layout in ("folders", "shards"):
-        folders = [tmp_path / f"{layout}-{i}" for i in (1, 2, 3)]
-        for i, folder in enumerate(folders, 1):
-            local(data, folder, shard=f"{i}/3", layout=layout)
-        whole = tmp_path / f"{layout}-whole"
-        assert cli.main(["merge", *map(str, folders), "--out", str(whole)]) == 0
-        local(data, tmp_path / f"{layout}-one", layout=layout)
-        same_maps(whole, tmp_path / f"{layout}-one")
-        assert Counter(r["status"] for r in each_row(whole)) == {"ok": 20, "error": 2, "skipped": 1}
-        with pytest.raises(ConfigError, match="shard 2/3 is missing"):
-            merge([folders[0], folders[2]], tmp_path / "x")
-        with pytest.raises(ConfigError, match="is doubled"):
-            merge([*folders, folders[0]], tmp_path / "x")
-    (folders[1] / "shards" / "000001.safetensors").unlink()
-    with pytest.raises(ConfigError, match=r"are not finished \(p.*first: igos --resume"):
-        merge(folders, tmp_path / "x")
-    assert not (tmp_path / "x").exists() and "explanations of 3 parts" in capsys.readouterr().out
-
-
-def test_shards_hold_what_folders_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr(results, "SIZE", 5)
-    data = pictures(tmp_path / "data", 6, {2: "raise"})
-    local(data, tmp_path / "a")
-    local(data, tmp_path / "b", layout="shards")
-    same_maps(tmp_path / "a", tmp_path / "b")
-    assert {p.name for p in (tmp_path / "b").iterdir()} == {
-        "run.yaml", "manifest.jsonl", "results.jsonl", "results.parquet", "shards", ".lock",
-    }  # fmt: skip
-    assert len(list((tmp_path / "b" / "shards").iterdir())) == 2
-    rows = {r["folder"]: r for r in each_row(tmp_path / "b")}
-    for row in read_rows(tmp_path / "a"):
-        if row["folder"]:
-            one, other = read_arrays(tmp_path / "a", row), read_arrays(tmp_path / "b", rows[row["folder"]])
-            assert one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
-            assert rows[row["folder"]]["deletion"] == row["deletion"]
-    table = pq.read_table(tmp_path / "b" / "results.parquet").to_pylist()
-    assert Counter(r["status"] for r in table) == {"ok": 10, "error": 2}
-    shard = tmp_path / "b" / "shards" / "000001.safetensors"
-    shard.write_bytes(shard.read_bytes()[:-10])
-    folder = local(data, tmp_path / "b", layout="shards")
-    assert folder.damaged == ["000001.safetensors"]
-    same_maps(tmp_path / "a", tmp_path / "b")
-    with pytest.raises(ConfigError, match="missing or damaged"):
-        Shards(tmp_path / "b" / "shards").arrays({"shard": "000009.safetensors", "shard_index": 0}, bool)
-
-
 def test_mixed_batches_hold_objects_of_several_pictures_and_change_nothing(tmp_path: Path) -> None:
     data = pictures(tmp_path / "data", 6, {1: "raise", 3: "none"})
     local(data, tmp_path / "a")
@@ -321,55 +265,6 @@ def test_pictures_are_read_ahead_in_processes_with_the_same_bits(tmp_path: Path)
     local(data, tmp_path / "b", readers=1)
     same_maps(tmp_path / "a", tmp_path / "b")
     assert [r["status"] for r in read_rows(tmp_path / "b")].count("unreadable") == 1
-
-
-def test_the_identity_follows_what_decides_the_result(tmp_path: Path) -> None:
-    data = pictures(tmp_path / "data", 1)
-    made = {}
-    for name, flags in {
-        "a": {}, "same": {"batch": 3, "readers": 1}, "seed": {"manual_seed": 1}, "steps": {"iterations": 3},
-    }.items():  # fmt: skip
-        local(data, tmp_path / name, **flags)
-        made[name] = [r["id"] for r in read_rows(tmp_path / name)]
-    assert made["a"] == made["same"] and not set(made["a"]) & {*made["seed"], *made["steps"]}
-    picture(data / "p000.png", seed=5)
-    local(data, tmp_path / "b")
-    assert not set(made["a"]) & {r["id"] for r in read_rows(tmp_path / "b")}
-
-
-def test_the_identity_is_that_of_other_devices_and_of_the_files_content(tmp_path: Path) -> None:
-    class Rounding(Faulty):
-        def detect(self, *words: Any) -> Any:
-            found = super().detect(*words)
-            return [replace(t, score=t.score + 1e-6, box=t.box + 4e-6) for t in found if t.box is not None]
-
-    def ids(name: str, **more: Any) -> set[str]:
-        local(data, tmp_path / name, layout="shards", **more)
-        return {r["id"] for r in each_row(tmp_path / name)}
-
-    data, others = pictures(tmp_path / "data", 1), pictures(tmp_path / "others", 2)
-    assert ids("a") == ids("b", adapter=Rounding()) != ids("c", model="another") and len(ids("a")) == 2
-    compared: dict[str, Any] = {"method": "gradient_shap", "references": str(others), "metrics": ["none"]}
-    faults_off = {"opt": None, "iterations": None, "ig_iter": None, "size": None, "set": ["n_samples=2"]}
-    first = ids("d", **compared, **faults_off)
-    shutil.copytree(others, tmp_path / "moved")
-    assert ids("e", **{**compared, "references": str(tmp_path / "moved")}, **faults_off) == first
-    picture(others / "p001.png", seed=9)
-    assert not ids("f", **compared, **faults_off) & first
-
-
-def test_weights_are_told_apart_by_their_bytes(tmp_path: Path) -> None:
-    def made(**values: Any) -> str:
-        return weights_of(Run(**values))
-
-    for name in ("a.pth", "b.pth"):
-        (tmp_path / name).write_text("weights")
-    one, other = ({"model": "m-rcnn", "model_file": str(tmp_path / f"{n}.pth")} for n in "ab")
-    assert made(**one) == made(**other) == made(**one, device="cpu")
-    (tmp_path / "b.pth").write_text("others")
-    bundled = [made(model=name) for name in ("emblem-m-rcnn", "emblem-vgg", "emblem-resnet", "emblem-yolov3spp")]
-    judged = [made(**one, judge="emblem-vgg"), made(**one, judge="vgg16", judge_file=str(tmp_path / "b.pth"))]
-    assert len({made(**one), made(**other), made(model="m-rcnn", pretrained=True), *bundled, *judged}) == 9
 
 
 def test_one_process_at_a_time_works_in_a_folder(tmp_path: Path) -> None:

@@ -85,6 +85,14 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path, text: str, why: str
         Annotations(tmp_path / "missing.json")
 
 
+def test_crowds_are_no_objects(file: Path) -> None:
+    data = json.loads(file.read_text())
+    before = known(str(file.parent / "s0.png"))
+    crowd = {**next(a for a in data["annotations"] if a["image_id"] == 1), "id": 999, "iscrowd": 1}
+    file.write_text(json.dumps({**data, "annotations": [*data["annotations"], crowd]}))
+    assert [t.id for t in Annotations(file).of(file.parent / "s0.png")] == [t.id for t in before]
+
+
 def test_a_damaged_annotation_is_named(tmp_path: Path) -> None:
     images = [{"id": 1, "file_name": "p.png", "height": 10, "width": 10}]
     data = {"images": images, "annotations": [{"id": 5, "image_id": 1}], "categories": []}

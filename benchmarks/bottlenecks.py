@@ -68,6 +68,7 @@ CHANGES: dict[str, dict[str, Any]] = {  # of Input IBA's preset, for --why
     "generator lr .3": {"lr_mask": 0.3, "gan_steps": 40},
     "capacity, post": {"real_mask": "capacity", "features": "post"},
 }
+PRICES = (20, 10, 5, 2)  # of the features' bottleneck, for --why: its map at the score that Input IBA keeps
 WIDTHS = {
     "model": 16,
     "method": 20,
@@ -254,6 +255,8 @@ def main() -> None:
         asked: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in flags.only}
         if flags.cost or flags.why:
             asked = {row: ("input_iba", given) for row, given in CHANGES.items() if flags.why or not given}
+        if flags.why:
+            asked |= {f"iba, beta {beta}": ("iba", {"beta": beta}) for beta in PRICES}
         for row, (name, given) in asked.items():
             call = build_method(name, given, preset)
             if flags.cost:

@@ -69,7 +69,7 @@ class Sample:
         line = {"sha256": "", **(self.found.line or {}), "targets": [{"folder": folder}]}
         files = {folder + path[path.index("/", path.index("/") + 1) :]: b for path, b in self.done.files.items()}
         done = replace(self.done, row={**self.done.row, "folder": folder, "id": name}, files=files)
-        return replace(self.found, name=name, line=line), Began((folder,)), done
+        return replace(self.found, name=name, line=line), Began({folder: ""}), done
 
 
 class Timed:

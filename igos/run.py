@@ -98,7 +98,7 @@ def explain(
     return explain_problem(problem, call, made, context, judge_of(adapter, problem, score, call))
 
 
-LEAST_TRIED = 10  # pictures that fail one after the other, before any is explained, and the run gives up
+LEAST_TRIED = 10  # failures one after the other, before anything is explained, and the run gives up
 
 
 def run(
@@ -131,12 +131,13 @@ def drive(plan: Plan, engine: Engine, folder: RunFolder, progress: bool | None =
     """Have an engine do what the folder's manifest says is due and not done, and write what it answers.
 
     A picture that cannot be read or explained, or in which the target is not seen, becomes a row, and the run goes on.
-    Raises ImageError, ConfigError or NetworkError when that is so of every picture, or of the first LEAST_TRIED.
+    Raises ImageError, ConfigError or NetworkError when that is so of every picture; or when LEAST_TRIED objects or
+    pictures fail one after the other before any is explained.
     """
     manifest = Manifest(folder.path, plan.run.pictures, plan.run.shard)
     settled = folder.held | {r["item"] for r in folder.rows if not r["folder"] and r["item"]}
     items = list(manifest.items(settled, starts_of(plan.run)))
-    shares, failures, begin = Shares(engine.workers), list[IgosError](), time.perf_counter()
+    shares, failures, begin = Shares(engine.workers), dict[str, IgosError](), time.perf_counter()
     in_a_row, seen = 0, set[str]()
     with bar(progress, len(items), "picture") as shown:
         for event in engine.work(batches(items, plan.run)):
@@ -151,18 +152,20 @@ def drive(plan: Plan, engine: Engine, folder: RunFolder, progress: bool | None =
                 shares.network += event.seconds
                 folder.keep(event.row, event.data, event.files)
             elif isinstance(event, Failed):
-                seen.add(event.row["item"].partition("/")[0])
-                failures += [event.error] if event.error else []
+                name = event.row["item"].partition("/")[0]
+                seen.add(name)
+                if event.error is not None:
+                    failures.setdefault(name, event.error)
                 in_a_row = 0 if event.row["status"] == "skipped" else in_a_row + 1
                 gives_up = event.refused or in_a_row == LEAST_TRIED < len(items)
                 if gives_up and not folder.tally.explanations:
-                    raise given_up(folder, failures)
+                    raise given_up(folder, list(failures.values()), " tried")
                 folder.add({"method": plan.method.name, "opt": getattr(plan.method, "opt", None), **event.row})
             shown.update(len(seen) - shown.n)
             shown.set_postfix_str(_averages(folder))
     unasked = 0 if plan.selector.asks else folder.tally.statuses["skipped"]
     if failures and not folder.tally.explanations and not unasked:
-        raise given_up(folder, failures)
+        raise given_up(folder, list(failures.values()))
     shares.seconds = time.perf_counter() - begin
     return shares
 
@@ -188,10 +191,10 @@ def batches(items: Sequence[Item], config: Run) -> list[list[Item]]:
     return [list(items[i : i + size]) for i in range(0, len(items), size)]
 
 
-def given_up(folder: RunFolder, failures: Sequence[IgosError]) -> IgosError:
-    """The first reason, and that it was that of all. In a new folder there is then nothing to go on with."""
+def given_up(folder: RunFolder, failures: Sequence[IgosError], tried: str = "") -> IgosError:
+    """The reason of the first picture, and that all have one. In a new folder there is then nothing to go on with."""
     folder.begun = folder.again
-    more = f" (and so in all {len(failures)} pictures)" if len(failures) > 1 else ""
+    more = f" (and so in all {len(failures)} pictures{tried})" if len(failures) > 1 else ""
     made = type(failures[0])(f"{failures[0]}{more}")
     made.__cause__ = failures[0].__cause__
     return made

@@ -83,7 +83,7 @@ def read_arrays(
 def intact(run: str | Path, row: Mapping[str, Any]) -> bytes | None:
     """A row's explanation.npz, if it is there as it was written."""
     try:
-        data = (place(run, row) / stored.FILE).read_bytes()
+        data = (Path(run) / row["folder"] / stored.FILE).read_bytes()
     except OSError:
         return None
     whole = zlib.crc32(data) == row["crc32"] if row.get("crc32") is not None else data[:2] == b"PK"

@@ -2,7 +2,7 @@
 
     python benchmarks/bottlenecks.py                       emblem models, and SqueezeNet where ../shared/data is
     python benchmarks/bottlenecks.py --models emblem-vgg   some of them
-    python benchmarks/bottlenecks.py --why                 Input IBA with one setting changed at a time
+    python benchmarks/bottlenecks.py --why                 Input IBA with one setting changed at a time; IBA at several prices
     python benchmarks/bottlenecks.py --cost                network time of Input IBA against a plain version of it
 
 Emblem models: scenes of series 3, the best detection of each. SqueezeNet: COCO photos whose first class is a thing with

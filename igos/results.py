@@ -118,6 +118,7 @@ class RunFolder:
             for row in self.shards.rows():
                 self.tally.add(row)
         kept, packed = set[str](), self.shards.held if self.shards else frozenset[str]()
+        (self.path / "results.jsonl").touch()  # a run that was killed as it began has none
         for row in json_rows(self.path, strict=False):
             name = row["folder"] or row["item"]
             if name in packed:  # it was taken into a shard, and then the run was killed

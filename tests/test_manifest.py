@@ -129,6 +129,8 @@ def test_damaged_explanations_are_not_merged(layout: str, tmp_path: Path) -> Non
     assert merge(parts, tmp_path / "all") == 12
     once(tmp_path / "all", 6)
     assert len(Manifest(tmp_path / "all").due) == 6
+    shutil.rmtree(data)
+    assert local(data, tmp_path / "all", layout=layout).tally.explanations == 12, "and can be gone on with"
 
 
 # Names

@@ -4,6 +4,7 @@
     python benchmarks/bottlenecks.py --models emblem-vgg   some of them
     python benchmarks/bottlenecks.py --why                 Input IBA with one setting changed at a time; IBA at several prices
     python benchmarks/bottlenecks.py --cost                network time of Input IBA against a plain version of it
+    python benchmarks/bottlenecks.py --page docs/bottlenecks.md   and put the table between this file's marks
 
 Emblem models: scenes of series 3, the best detection of each. SqueezeNet: COCO photos whose first class is a thing with
 instance masks (PHOTOS); statistics from the other photos. EHR: effective heat ratio, unweighted, on the object's mask
@@ -238,12 +239,15 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=[*BUNDLED, MODELS[-1]])
     parser.add_argument("--cost", action="store_true")
     parser.add_argument("--why", action="store_true")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="put the table between this file's marks")
     parser.add_argument("--objects", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", default=list(METHODS))
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
-    widths = COSTS if flags.cost else WIDTHS
+    widths, mark = (COSTS, "cost") if flags.cost else (WIDTHS, "why" if flags.why else "bottlenecks")
+    if flags.page is not None:
+        table.placed(flags.page.read_text(), mark, "")
     print(" ".join(k.rjust(w) if k not in ("model", "method", "layer") else k.ljust(w) for k, w in widths.items()))
     rows: list[dict[str, Any]] = []
     for model in flags.models:
@@ -265,6 +269,9 @@ def main() -> None:
                 made = measure(adapter, call, cases, statistics)
             rows.append({"model": model, "method": row, **made})
             print(table.line(rows[-1], widths), flush=True)
+    if flags.page is not None:
+        made = table.markdown(list(widths), ([table.cell(r.get(k)) for k in widths] for r in rows))
+        table.place(flags.page, mark, f"    {table.header(0)['command']}\n\n{made}")
     table.write_json(flags.json, table.header(0), rows)
 
 

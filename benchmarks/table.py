@@ -45,13 +45,13 @@ def header(seed: int | Sequence[int]) -> dict[str, Any]:
     }
 
 
+def cell(value: Any) -> str:
+    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
 def line(row: Mapping[str, Any], widths: Mapping[str, int]) -> str:
-    cells = []
-    for key, width in widths.items():
-        value = row.get(key)
-        text = "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
-        cells.append(text.ljust(width) if isinstance(value, str) else text.rjust(width))
-    return " ".join(cells)
+    values = ((row.get(key), width) for key, width in widths.items())
+    return " ".join(cell(v).ljust(w) if isinstance(v, str) else cell(v).rjust(w) for v, w in values)
 
 
 def marks(name: str) -> tuple[str, str]:

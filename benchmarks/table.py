@@ -64,7 +64,7 @@ def placed(text: str, name: str, made: str) -> str:
     begin, end = marks(name)
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise ConfigError(f"the file needs the two lines {begin} and {end}, once each and in this order")
-    return f"{text.split(begin)[0]}{begin}\n{made}\n{end}{text.split(end)[1]}"
+    return f"{text.split(begin)[0]}{begin}\n\n{made}\n\n{end}{text.split(end)[1]}"
 
 
 def place(file: Path, name: str, made: str) -> None:

@@ -139,7 +139,7 @@ def test_the_file_has_the_marks_and_text_goes_between_them(file: str, mark: str)
     text = (ROOT / file).read_text()
     begin, end = table.marks(mark)
     made = table.placed(text, mark, "new")
-    assert f"{begin}\nnew\n{end}" in made and table.placed(made, mark, "") != made
+    assert f"{begin}\n\nnew\n\n{end}" in made and table.placed(made, mark, "") != made
     head, tail = text.split(begin)[0], text.split(end)[1]
     assert made.startswith(head) and made.endswith(tail)
     for broken in ("nothing", end + begin, begin * 2 + end):

@@ -41,10 +41,14 @@ def read_rgb(source: str | Path | np.ndarray | PIL.Image.Image) -> tuple[np.ndar
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
             if path is not None:
                 with PIL.Image.open(path, formats=FORMATS) as opened:
+                    check_size(name, *opened.size)
                     rgb = _to_rgb(opened)
             else:
                 picture: Any = PIL.Image.fromarray(source) if isinstance(source, np.ndarray) else source
+                check_size(name, *picture.size)
                 rgb = _to_rgb(picture)
+    except ImageError:
+        raise
     except PIL.UnidentifiedImageError:
         raise ImageError(f"{name}: not a picture in a format that is read ({', '.join(FORMATS)})") from None
     except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError):
@@ -52,12 +56,15 @@ def read_rgb(source: str | Path | np.ndarray | PIL.Image.Image) -> tuple[np.ndar
         raise ImageError(f"{name}: more than {limit} pixels; make it smaller first") from None
     except Exception as error:  # a decoder may raise anything on a damaged file
         raise ImageError(f"{name}: damaged or cut off ({error})") from None
-    height, width = rgb.shape[:2]
+    return rgb, path
+
+
+def check_size(name: str, width: int, height: int) -> None:
+    """Before anything is decoded. Raises ImageError for a tiny or very long picture."""
     if min(height, width) < MIN_SIDE:
         raise ImageError(f"{name}: {width} x {height} px; every side must be at least {MIN_SIDE} px")
     if max(height, width) > MAX_ASPECT * min(height, width):
         raise ImageError(f"{name}: {width} x {height} px; a side may be at most {MAX_ASPECT} times the other")
-    return rgb, path
 
 
 def to_device(image: Image, device: torch.device) -> Image:

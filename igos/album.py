@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
@@ -67,7 +68,7 @@ class Album:
         found = each_row(folder)
         rows, run = list(islice(found, MOST)), read_run(folder)
         self.left_out += sum(1 for _ in found)
-        metrics, _ = build_metrics([m for m in run.get("metrics", []) if m != "none"], run.get("set") or ())
+        metrics, _ = build_metrics([m for m in run.get("metrics") or () if m != "none"], run.get("set") or ())
         self._better |= {m.name: m.better for m in metrics}
         record = run.pop("record", {})
         told = {"model": run.get("model"), "command": record.get("command"), "time": record.get("time")}
@@ -257,7 +258,7 @@ def thinned(curve: np.ndarray) -> list[list[float | None]]:
 
 def _number(value: Any) -> float | None:
     """A finite number in few digits, or None."""
-    known = isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     return _short(value) if known else None
 
 

@@ -60,6 +60,9 @@ def read_run(folder: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: damaged ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: damaged (no keys and values)")
+    for key, kind in (("metrics", list), ("set", list), ("record", dict)):
+        if not isinstance(values.get(key) or kind(), kind):
+            raise ConfigError(f"{path}: damaged ({key} is no {kind.__name__})")
     return values
 
 

@@ -152,6 +152,8 @@ class Annotations:
         try:
             x, y, w, h = (float(v) for v in a["bbox"])
             box = np.array([x, y, x + w, y + h])
+            if not np.isfinite(box).all():
+                raise ValueError(f"its bbox {a['bbox']} is not of finite numbers")
             mask = decode(a["segmentation"], size) if a.get("segmentation") else filled(box, size)
             evidence = tuple(decode(e, size) for e in a.get("evidence", ()))
             return Truth(self.names[a["category_id"]], box, mask, evidence, id=str(a.get("id", "")))

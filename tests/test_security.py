@@ -26,6 +26,7 @@ from detectors.checkpoint import load_state_dict
 from detectors.pictures import read_rgb
 from igos import cli, resources, untrusted
 from igos.annotations import known
+from igos.commands.report import write_page
 from igos.data import safe_name
 from igos.emblems import CLASSES
 from igos.presets import read_preset
@@ -360,6 +361,44 @@ def test_a_picture_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, kind: st
     assert grown(read) < 300 << 20 and str(path) in told
     if kind in ("png", "gif", "tiff"):
         assert "pixels; make it smaller first" in told
+
+
+def test_a_picture_s_shape_is_looked_at_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    PIL.Image.new("RGB", (40, 2000)).save(tmp_path / "long.tif")
+    monkeypatch.setattr(PIL.Image.Image, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match="40 x 2000 px; a side may be at most 20 times the other"):
+        read_rgb(tmp_path / "long.tif")
+
+
+@pytest.mark.parametrize("value", ["-Infinity", "NaN", "1e999"])
+def test_a_box_without_numbers_is_refused(tmp_path: Path, value: str) -> None:
+    text = (
+        '{"images": [{"id": 1, "file_name": "a.png", "height": 20, "width": 30}],'
+        ' "categories": [{"id": 3, "name": "dog"}],'
+        f' "annotations": [{{"id": 7, "image_id": 1, "category_id": 3, "bbox": [2, {value}, 9, 8],'
+        ' "segmentation": [[2, 1, 11, 1, 11, 9, 2, 9]]}]}'
+    )
+    (tmp_path / "i.json").write_text(text)
+    with pytest.raises(ConfigError, match="annotation 7 is damaged.*finite"):
+        known(str(tmp_path / "a.png"), str(tmp_path / "i.json"))
+
+
+@pytest.mark.parametrize(("old", "new"), [("metrics:\n", "metrics: 3\nnone:\n"), ("model:", "record: 5\nmodel:")])
+def test_a_run_s_settings_of_other_kinds_are_damage(tmp_path: Path, old: str, new: str) -> None:
+    run = toy_run(tmp_path / "run", 2)
+    text = (run / "run.yaml").read_text()
+    assert old in text
+    (run / "run.yaml").write_text(text.replace(old, new, 1))
+    with pytest.raises(ConfigError, match="damaged"):
+        write_page(run)
+
+
+def test_a_page_takes_whole_numbers_of_any_size_and_a_run_without_metrics(tmp_path: Path) -> None:
+    run = toy_run(tmp_path / "run", 2)
+    rows = (run / "results.jsonl").read_text()
+    (run / "results.jsonl").write_text(rows.replace('"deletion_normalised": null', f'"deletion_normalised": {10**30}'))
+    (run / "run.yaml").write_text("model: toy\nmetrics:\n")
+    write_page(run)
 
 
 def test_of_an_animation_one_frame_is_read(tmp_path: Path) -> None:

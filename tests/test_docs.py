@@ -57,6 +57,8 @@ def test_flags_presets_and_statuses_in_the_readme_exist() -> None:
         "--write",
         "--out",
         "--page",
+        "--cases",
+        "--seconds",
         "--format",
         "--resume",
         "--retry",

@@ -246,8 +246,7 @@ def main() -> None:
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
     widths, mark = (COSTS, "cost") if flags.cost else (WIDTHS, "why" if flags.why else "bottlenecks")
-    if flags.page is not None:
-        table.placed(flags.page.read_text(), mark, "")
+    table.ready(mark, flags.page)
     print(" ".join(k.rjust(w) if k not in ("model", "method", "layer") else k.ljust(w) for k, w in widths.items()))
     rows: list[dict[str, Any]] = []
     for model in flags.models:
@@ -269,9 +268,8 @@ def main() -> None:
                 made = measure(adapter, call, cases, statistics)
             rows.append({"model": model, "method": row, **made})
             print(table.line(rows[-1], widths), flush=True)
-    if flags.page is not None:
-        made = table.markdown(list(widths), ([table.cell(r.get(k)) for k in widths] for r in rows))
-        table.place(flags.page, mark, f"    {table.header(0)['command']}\n\n{made}")
+    cells = ([table.cell(r.get(k)) for k in widths] for r in rows)
+    table.place(flags.page, mark, f"    {table.header(0)['command']}\n\n{table.markdown(list(widths), cells)}")
     table.write_json(flags.json, table.header(0), rows)
 
 

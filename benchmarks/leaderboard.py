@@ -126,12 +126,12 @@ def measure(flags: Any, own: Adapter, judge: Adapter) -> tuple[list[dict[str, An
     usual = [m for m in METRICS if m not in EXPLAIN_AGAIN and (flags.full or m not in BY_PIXELS)]
     methods, box = flags.only or [*PRIORS, *METHODS], Box(math.inf if flags.full else flags.minutes)
     first = plans(flags, own.preset, usual, methods)
-    folder = opened(flags.output / "all", first)
+    folder = RunFolder(flags.output / "all", settings(first))
     done = [picture for picture in found[:FEW] if box.run(first, own, folder, judge, found=[picture])]
     images = {(f.method, f.metric): f.mean for f in figures(folder.rows, ())}
     again = plans(flags, own.preset, EXPLAIN_AGAIN, methods)
     again = [p for p in again if flags.full or images.get((p.label, "network_images"), math.inf) <= CHEAP]
-    few = opened(flags.output / "again", again) if again else None
+    few = RunFolder(flags.output / "again", settings(again)) if again else None
     box.longest = 0.0
     for picture in found if flags.full else done:
         if few is not None:
@@ -143,12 +143,6 @@ def measure(flags: Any, own: Adapter, judge: Adapter) -> tuple[list[dict[str, An
     folder.finish()
     made = [*first[0].metrics, *(again[0].metrics if again else ())]
     return folder.rows, few.rows if few is not None else [], made
-
-
-def opened(path: Path, made: Sequence[Plan]) -> RunFolder:
-    folder = RunFolder(path, resume=settings(made))
-    folder.write_run(settings(made))
-    return folder
 
 
 def markdown(objects: int, few: int, command: str, picture: str) -> str:
@@ -232,9 +226,7 @@ def main() -> None:
     parser.add_argument("--page", type=Path, metavar="FILE", help="put all tables between this file's marks")
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
-    for file in (flags.write, flags.page):
-        if file is not None:
-            table.placed(file.read_text(), MARK, "")
+    table.ready(MARK, flags.write, flags.page)
     own, judge = igos.load(flags.model), igos.load(flags.judge)
     rows, again, metrics = measure(flags, own, judge)
     cells = {(f.method, f.metric): f for f in figures(again, metrics)}
@@ -252,8 +244,7 @@ def main() -> None:
 
     print(f"{told(Path())}\n\n{every}")
     for file, made in ((flags.write, short), (flags.page, every)):
-        if file is not None:
-            table.place(file, MARK, f"{told(file.parent)}\n\n{made}")
+        table.place(file, MARK, f"{told(file.parent if file else Path())}\n\n{made}")
     head = {**table.header(0), "objects": len({r["image"] for r in rows if r["folder"]})}
     table.write_json(flags.json, head, [{"method": m, "metric": k, "mean": f.mean} for (m, k), f in cells.items()])
 

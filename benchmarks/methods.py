@@ -136,13 +136,9 @@ def figures(model: str, rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield {**means, "images": round(means["images"] or 0)}
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def mean(values: Sequence[float | None]) -> float | None:
+def mean(values: Sequence[float | None]) -> str:
     known = [v for v in values if v is not None]
-    return sum(known) / len(known) if known else None
+    return f"{sum(known) / len(known):.2f}" if known else "-"
 
 
 def by_model(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -151,24 +147,25 @@ def by_model(rows: Sequence[Mapping[str, Any]]) -> str:
     for model in dict.fromkeys(r["model"] for r in rows):
         own = [r for r in rows if r["model"] == model]
         keys = [k for k in WIDTHS if k not in ("model", "objects") and any(r[k] is not None for r in own)]
-        cells = [[r[k] if k == "method" else str(r[k]) if k == "images" else number(r[k]) for k in keys] for r in own]
+        cells = ([table.cell(r[k]) for k in keys] for r in own)
         made += [f"## {model}", f"{max(r['objects'] for r in own)} objects.", table.markdown(keys, cells)]
     return "\n\n".join(made)
 
 
 def by_kind(rows: Sequence[Mapping[str, Any]]) -> str:
     """One table: the means over the models of a kind."""
-    kinds = {k: [m for m in models if any(r["model"] == m for r in rows)] for k, models in KINDS.items()}
+    shown = {r["model"] for r in rows}
+    kinds = {kind: models for kind, models in KINDS.items() if shown.intersection(models)}
     head, cells = ["method", "images"], []
-    for kind in (k for k, models in kinds.items() if models):
+    for kind in kinds:
         head += [f"{kind}: ins - del", *([f"{kind}: evidence"] if kind != "photos" else [])]
-    for method in sorted(dict.fromkeys(r["method"] for r in rows), key=[*METHODS, "random"].index):
+    for method in sorted({r["method"] for r in rows}, key=[*METHODS, "random"].index):
         own = [r for r in rows if r["method"] == method]
         line = [method, str(max(r["images"] for r in own))]
-        for kind, models in ((k, models) for k, models in kinds.items() if models):
+        for kind, models in kinds.items():
             of = [r for r in own if r["model"] in models]
-            line.append(number(mean([r["insertion"] - r["deletion"] for r in of]), 2))
-            line += [number(mean([r["share"] for r in of]), 2)] if kind != "photos" else []
+            line.append(mean([r["insertion"] - r["deletion"] for r in of]))
+            line += [mean([r["share"] for r in of])] if kind != "photos" else []
         cells.append(line)
     return table.markdown(head, cells)
 
@@ -183,9 +180,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path, metavar="FILE", help="put one table between this file's marks")
     parser.add_argument("--page", type=Path, metavar="FILE", help="put a table of each model between this file's marks")
     flags = parser.parse_args()
-    for file in (flags.write, flags.page):
-        if file is not None:
-            table.placed(file.read_text(), MARK, "")
+    table.ready(MARK, flags.write, flags.page)
     torch.set_num_threads(flags.threads)
     begin, rows = time.monotonic(), []
     end = begin + 60 * flags.minutes
@@ -211,8 +206,7 @@ def main() -> None:
     for row in rows:
         print(table.line(row, WIDTHS))
     for file, made in ((flags.write, by_kind(rows)), (flags.page, by_model(rows))):
-        if file is not None:
-            table.place(file, MARK, f"    {table.header(0)['command']}\n\n{made}")
+        table.place(file, MARK, f"    {table.header(0)['command']}\n\n{made}")
     table.write_json(flags.json, table.header(0), rows)
 
 

@@ -67,9 +67,16 @@ def placed(text: str, name: str, made: str) -> str:
     return f"{text.split(begin)[0]}{begin}\n\n{made}\n\n{end}{text.split(end)[1]}"
 
 
-def place(file: Path, name: str, made: str) -> None:
-    """Write into a file, between its marks. Raises ConfigError without them."""
-    write_bytes(file, placed(file.read_text(), name, made).encode())
+def ready(name: str, *files: Path | None) -> None:
+    """Raises ConfigError for a file without its marks, before the work begins."""
+    for file in filter(None, files):
+        placed(file.read_text(), name, "")
+
+
+def place(file: Path | None, name: str, made: str) -> None:
+    """Write into a file, between its marks; None: nowhere. Raises ConfigError without marks."""
+    if file is not None:
+        write_bytes(file, placed(file.read_text(), name, made).encode())
 
 
 def folded(title: str, text: str) -> str:
@@ -77,9 +84,9 @@ def folded(title: str, text: str) -> str:
     return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
 
 
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A Markdown table."""
-    lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
+    lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in (head, *rows)]
     return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
 
 

@@ -41,11 +41,11 @@ def read_rgb(source: str | Path | np.ndarray | PIL.Image.Image) -> tuple[np.ndar
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
             if path is not None:
                 with PIL.Image.open(path, formats=FORMATS) as opened:
-                    check_size(name, *opened.size)
+                    _check_size(name, *opened.size)
                     rgb = _to_rgb(opened)
             else:
                 picture: Any = PIL.Image.fromarray(source) if isinstance(source, np.ndarray) else source
-                check_size(name, *picture.size)
+                _check_size(name, *picture.size)
                 rgb = _to_rgb(picture)
     except ImageError:
         raise
@@ -59,17 +59,17 @@ def read_rgb(source: str | Path | np.ndarray | PIL.Image.Image) -> tuple[np.ndar
     return rgb, path
 
 
-def check_size(name: str, width: int, height: int) -> None:
+def to_device(image: Image, device: torch.device) -> Image:
+    """The image with its pixels there."""
+    return replace(image, pixels=image.pixels.to(device))
+
+
+def _check_size(name: str, width: int, height: int) -> None:
     """Before anything is decoded. Raises ImageError for a tiny or very long picture."""
     if min(height, width) < MIN_SIDE:
         raise ImageError(f"{name}: {width} x {height} px; every side must be at least {MIN_SIDE} px")
     if max(height, width) > MAX_ASPECT * min(height, width):
         raise ImageError(f"{name}: {width} x {height} px; a side may be at most {MAX_ASPECT} times the other")
-
-
-def to_device(image: Image, device: torch.device) -> Image:
-    """The image with its pixels there."""
-    return replace(image, pixels=image.pixels.to(device))
 
 
 def _to_rgb(picture: PIL.Image.Image) -> np.ndarray:

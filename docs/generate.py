@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.table import markdown  # noqa: E402
 from detectors import ADAPTERS  # noqa: E402
 from igos.methods import ALIASES, METHODS, needs_patterns, needs_references, needs_statistics  # noqa: E402
 from igos.metrics import COLUMNS, METRICS, table  # noqa: E402
@@ -42,12 +43,6 @@ def plain(line: str) -> str:
     """A line in which signs mean themselves; `code` and addresses stay as they are."""
     parts = re.split(r"(`[^`]*`|https?://\S+)", line)
     return "".join(part if n % 2 else re.sub(r"([*_<|\[\]])", r"\\\1", part) for n, part in enumerate(parts))
-
-
-def rows(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def aliases(name: str) -> list[str]:
@@ -102,12 +97,12 @@ def method_page(name: str) -> str:
         (f"`{f.name}`", f"`{getattr(made, f.name)}`", f"`--{f.name}`" if f.name in FLAGS else f"`--set {f.name}=...`")
         for f in fields(method)
     ]
-    parts = [HIDE, f"# {name}", "```sh\npython -m igos --method " + name + "\n```", rows(("", ""), facts)]
+    parts = [HIDE, f"# {name}", "```sh\npython -m igos --method " + name + "\n```", markdown(("", ""), facts)]
     parts += [f"![{PICTURE}](../{picture(name)})", f"*{PICTURE}; [the photos](index.md#photos) show the emblems.*"]
     parts += ["## Formula"]
     parts += [f"{prose(text)}\n\n*The head of `{file}`.*" for file, text in heads(method)]
     if settings:
-        parts += ["## Settings", own_doc(method), rows(("setting", "default", "by"), settings)]
+        parts += ["## Settings", own_doc(method), markdown(("setting", "default", "by"), settings)]
         parts += ["The defaults are those of the class; a model's preset may say other (`run.yaml` of a run tells)."]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -120,7 +115,7 @@ def method_table(page: str = "methods/") -> str:
     body = [
         (linked(n, page), needs(m), plain(m().cost), m.complete, m.score, plain(m.paper)) for n, m in METHODS.items()
     ]
-    return rows(("method", "needs", "network images", "complete", "explains", "paper"), body)
+    return markdown(("method", "needs", "network images", "complete", "explains", "paper"), body)
 
 
 def method_index() -> str:
@@ -133,7 +128,7 @@ def method_index() -> str:
 
 
 def metric_table() -> str:
-    return rows(COLUMNS, [(f"`{name}`", *map(plain, more)) for name, *more in table()])
+    return markdown(COLUMNS, [(f"`{name}`", *map(plain, more)) for name, *more in table()])
 
 
 def metric_texts() -> str:
@@ -151,7 +146,7 @@ def metric_texts() -> str:
 
 
 def need_table() -> str:
-    return rows(("need", "without it"), [(f"`{key}`", why) for key, why in NEEDS.items()])
+    return markdown(("need", "without it"), [(f"`{key}`", why) for key, why in NEEDS.items()])
 
 
 def model_table() -> str:
@@ -166,7 +161,7 @@ def model_table() -> str:
         weights = "bundled" if family.samples else "`--model_file`"
         named = ", ".join(f"`{name}`" for name in names)
         body.append((named, weights, ", ".join(options) or "-", f"`{family.preset}`"))
-    return rows(("`--model`", "weights", "its own flags", "preset"), body)
+    return markdown(("`--model`", "weights", "its own flags", "preset"), body)
 
 
 TABLES: dict[str, Callable[[], str]] = {

@@ -8,15 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from igos.arrays import kept
 from igos.diverse import positions
 from igos.files import whole_folder
 from igos.manifest import FILE as MANIFEST
 from igos.manifest import Manifest, listed
 from igos.presets import WHERE
-from igos.results import RunFolder, each_row, read_arrays, read_run
+from igos.results import RunFolder, each_row, read_run
 from igos.saved import different, intact
-from igos.shards import Damaged
 from igos.types import ConfigError
 
 APART = (*WHERE, "record", "shard")  # of run.yaml, what may differ
@@ -108,7 +106,7 @@ def _complete(folder: Path, run: Mapping[str, Any], manifest: Manifest, seen: di
         if name in settled or name in seen:
             raise ConfigError(f"{name} is doubled, in {seen.get(name, folder)} and in {folder}")
         settled.add(name)
-        hurt += [] if not row["folder"] or _whole(folder, row) else [row["folder"]]
+        hurt += [] if not row["folder"] or intact(folder, row) else [row["folder"]]
     if hurt:
         few = f"{', '.join(hurt[:3])}{', ...' * (len(hurt) > 3)}"
         raise ConfigError(
@@ -125,16 +123,6 @@ def _complete(folder: Path, run: Mapping[str, Any], manifest: Manifest, seen: di
             f"{folder}: {len(left)} pictures are not finished ({', '.join(left[:3])}{', ...' * (len(left) > 3)}); "
             f"first: igos --resume {folder}"
         )
-
-
-def _whole(folder: Path, row: Mapping[str, Any]) -> bool:
-    if not row.get("shard"):
-        return intact(folder, row) is not None
-    try:
-        read_arrays(folder, row, kept)
-    except Damaged:
-        return False
-    return True
 
 
 def _take(folder: Path, joined: RunFolder) -> None:

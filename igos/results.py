@@ -129,13 +129,10 @@ class RunFolder:
         self._write_rows()
 
     def _valid(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row's arrays are there as they were written."""
-        if not row["folder"]:
-            return True
-        data = intact(self.path, row)
-        if data is None:
-            self.damaged.append(row["folder"])
-        return data is not None
+        """Whether what the row tells of is there; what is not is remembered as damaged."""
+        whole = not row["folder"] or intact(self.path, row)
+        self.damaged += [] if whole else [row["folder"]]
+        return whole
 
     @property
     def held(self) -> set[str]:

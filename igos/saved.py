@@ -83,14 +83,15 @@ def read_arrays(
     return arrays
 
 
-def intact(run: str | Path, row: Mapping[str, Any]) -> bytes | None:
-    """A row's explanation.npz, if it is there as it was written."""
+def intact(run: str | Path, row: Mapping[str, Any]) -> bool:
+    """Whether a row's arrays are there as they were written."""
+    if row.get("shard"):
+        return Shards(Path(run) / "shards").intact(row)
     try:
         data = (Path(run) / row["folder"] / stored.FILE).read_bytes()
     except OSError:
-        return None
-    whole = zlib.crc32(data) == row["crc32"] if row.get("crc32") is not None else data[:2] == b"PK"
-    return data if whole else None
+        return False
+    return zlib.crc32(data) == row["crc32"] if row.get("crc32") is not None else data[:2] == b"PK"
 
 
 def place(run: str | Path, row: Mapping[str, Any]) -> Path:

@@ -59,20 +59,21 @@ class Shards:
                 lost.append(file.name)
                 file.rename(file.with_suffix(".damaged"))
             else:
-                if all(self._whole(r) for r in _placed(file, rows)):
+                if all(self.intact(r) for r in _placed(file, rows)):
                     self._know(file, rows)
                 else:
                     hurt.append(file)
         for file in hurt:
             rows = [r for r in _placed(file, _rows(file)) if r["folder"] not in self.held]
-            good = [r for r in rows if self._whole(r)]
+            good = [r for r in rows if self.intact(r)]
             if good:
                 self.write([_unplaced(r) for r in good], [self.arrays(r, kept) for r in good])
             lost += [r["folder"] for r in rows if r["folder"] not in self.held]
             file.rename(file.with_suffix(".damaged"))
         return lost
 
-    def _whole(self, row: Mapping[str, Any]) -> bool:
+    def intact(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row's arrays are there as they were written."""
         try:
             self.arrays(row, kept)
         except Damaged:

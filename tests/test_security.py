@@ -10,6 +10,7 @@ import os
 import pickle
 import resource
 import struct
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -41,9 +42,10 @@ from tests.test_page import opened as opened
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [p for folder in ("igos", "detectors", "weights", "samples") for p in sorted((ROOT / folder).rglob("*.py"))]
+ABSOLUTE = f"{tempfile.gettempdir()}/escaped"
 HOSTILE = (
     "../../../../escaped",
-    "/tmp/escaped",
+    ABSOLUTE,
     "..",
     "C:\\escaped",
     "a\0b",
@@ -234,7 +236,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert cli.main([*words, "--set", "deletion.steps=4"]) == 0
     written = tree(top) - before
     assert written and all(p.is_relative_to(place / "out") for p in written), "nothing beside the output folder"
-    assert (outside / "linked.png").read_bytes() == bytes_ and not Path("/tmp/escaped").exists()
+    assert (outside / "linked.png").read_bytes() == bytes_ and not Path(ABSOLUTE).exists()
     return place / "out"
 
 
@@ -294,7 +296,7 @@ def test_a_safe_name_is_one_folder_s_on_any_system(tmp_path: Path, name: str) ->
     assert made.split(".")[0].lower() not in ("con", "prn", "aux", "nul", "lpt1") and made[0] != "." != made[-1]
 
 
-@pytest.mark.parametrize("folder", ["../../escaped", "/tmp/escaped", "a/../../escaped"])
+@pytest.mark.parametrize("folder", ["../../escaped", ABSOLUTE, "a/../../escaped"])
 def test_a_run_from_a_stranger_names_no_folder_outside(
     tmp_path: Path, folder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -305,7 +307,7 @@ def test_a_run_from_a_stranger_names_no_folder_outside(
     for words in (["report", str(run)], ["export", str(run), "--format", "fiftyone", "--out", out]):
         assert "outside the run's folder" in refused(words, capsys)
     assert "outside the run's folder" in refused(["evaluate", "--results", str(run), "--output", out], capsys)
-    assert not (tmp_path / "escaped").exists() and not Path("/tmp/escaped").exists()
+    assert not (tmp_path / "escaped").exists() and not Path(ABSOLUTE).exists()
 
 
 # --- nothing fills the memory -------------------------------------------------------------------------------

@@ -7,82 +7,24 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 import igos
-from benchmarks.bottlenecks import passes
 from detectors.classifier import ClassifierAdapter
 from igos.emblems import scene
-from igos.extras import Extras
 from igos.methods import bottleneck
 from igos.methods.attribution import noise
 from igos.methods.bottleneck import Course, gates, information, kept, log_loss, warned
 from igos.methods.iba import IBA, fitted
-from igos.methods.iba_prior import Prior
-from igos.methods.input_iba import InputIBA, shares
-from igos.ops import grained
+from igos.methods.input_iba import InputIBA
 from igos.problem import make_problem
-from igos.statistics import Statistics, fingerprint
 from igos.types import ConfigError, Problem, Target
+from tests.bottlenecks import QUICK, Corner, known, problem_of
+from tests.bottlenecks import adapter as adapter
 from tests.conftest import toy_image
-
-QUICK: dict[str, Any] = {"feat_steps": 3, "gan_steps": 3, "gan_batch": 2, "critic_iter": 2, "opt_steps": 3, "copies": 2}
-
-
-class Corner(nn.Module):
-    """Two classes; the first is bright when the upper left quarter is, the second looks at the lower right one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.first = nn.Conv2d(3, 6, 3, stride=2, padding=1)
-        self.relu = nn.ReLU(inplace=True)
-        with torch.no_grad():
-            self.first.weight.abs_()
-            self.first.bias.zero_()
-
-    def forward(self, x: Tensor) -> Tensor:
-        a = self.relu(self.first(x)).mean(dim=1)
-        n = a.shape[-1] // 2
-        return 4 * torch.stack([a[:, :n, :n].mean(dim=(1, 2)), a[:, n:, n:].mean(dim=(1, 2))], dim=1)
-
-
-@pytest.fixture(scope="module")
-def adapter() -> ClassifierAdapter:
-    return ClassifierAdapter(Corner(), ["a", "b"], name="corner", crop=32, resize=32, mean=(0, 0, 0), std=(1, 1, 1))
-
-
-def known(adapter: ClassifierAdapter, **more: Any) -> Statistics:
-    """Noise of a dark picture, in which neither class has anything to see."""
-    made = Statistics(
-        model=adapter.name,
-        layer="first",
-        per="channel",
-        n=10,
-        mean=torch.full((6, 1, 1), 0.1),
-        std=torch.full((6, 1, 1), 0.1),
-        active=torch.ones(6, 1, 1, dtype=torch.bool),
-        pixel_mean=torch.full((3, 1, 1), 0.1),
-        pixel_std=torch.full((3, 1, 1), 0.1),
-        weights=fingerprint(adapter.module),
-    )
-    return replace(made, **more)
-
-
-def problem_of(adapter: ClassifierAdapter, labels: tuple[int, ...] = (0, 1), **more: Any) -> Problem:
-    image = toy_image(32, 32)
-    return make_problem(
-        adapter,
-        image,
-        [Target(i, "ab"[i], 0.5) for i in labels],
-        extras=Extras(statistics=known(adapter, **more)),
-        batch=4,
-    )
-
 
 # --- the information ----------------------------------------------------------------------------------
 
@@ -265,226 +207,7 @@ def test_a_layer_that_can_be_gone_round_is_refused() -> None:
         IBA()(problem_of(adapter))
 
 
-# --- the prior ----------------------------------------------------------------------------------------
-
-
-def prior(**more: Any) -> Prior:
-    usual: dict[str, Any] = {
-        "gan_steps": 4, "gan_batch": 4, "critic_iter": 2, "clip": 0.5, "lr_critic": 5e-5, "lr_mask": 0.05,
-        "real_mask": "lambda", "features": "pre", "critic_channels": 4, "critic_size": 4,
-    }  # fmt: skip
-    return Prior(**{**usual, **more})
-
-
-def learned(settings: Prior, lower: Any, seed: int = 0, **other: Any) -> tuple[Tensor, int]:
-    mask = torch.zeros(1, 2, 8, 8)
-    mask[..., :4] = 1
-    usual: dict[str, Any] = {
-        "x": torch.linspace(0, 1, 768).view(1, 3, 16, 16), "start": torch.zeros(16, 16),
-        "r": lower(torch.full((1, 3, 16, 16), 0.8)).detach(), "mask": mask, "noises": numbers(2), "pixels": numbers(3),
-    }  # fmt: skip
-    return settings.learn(lower, **{**usual, **other}, seed=torch.tensor(seed))
-
-
-def numbers(channels: int, mean: float = 0.5, spread: float = 0.2) -> tuple[Tensor, Tensor]:
-    return torch.full((channels, 1, 1), mean), torch.full((channels, 1, 1), spread)
-
-
-def lower(pictures: Tensor) -> Tensor:
-    return nn.functional.avg_pool2d(pictures, 2)[:, :2]
-
-
-def test_the_mask_learns_from_the_critic_by_its_seed_alone() -> None:
-    torch.manual_seed(1)
-    before = torch.get_rng_state()
-    first, taught = learned(prior(), lower)
-    assert torch.equal(torch.get_rng_state(), before), "nobody else's random numbers are drawn"
-    assert first.shape == (1, 3, 16, 16) and first.min() > 0 and first.max() < 1 and taught == 8
-    assert (first[:, :2] != 0.5).any() and (first[:, 2] == 0.5).all(), "the third colour reaches no feature"
-    assert torch.equal(first, learned(prior(), lower)[0])
-    assert not torch.equal(first, learned(prior(), lower, seed=5)[0])
-
-
-def test_each_setting_changes_the_mask() -> None:
-    usual = learned(prior(), lower)[0]
-    for change in (
-        {"real_mask": "capacity"}, {"critic_channels": None}, {"clip": 0.1},
-        {"critic_size": None}, {"critic_iter": 1}, {"lr_mask": 0.1}, {"gan_steps": 5}, {"gan_batch": 3},
-    ):  # fmt: skip
-        assert not torch.equal(usual, learned(prior(**change), lower)[0]), change
-
-
-class Brightness(nn.Module):
-    """A critic that knows brightness alone, and has to learn whether much of it is real."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(()))
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.weight * features.mean(dim=(1, 2, 3))
-
-
-@pytest.mark.parametrize(("passes", "opens"), [(1.0, True), (0.0, False)])
-def test_pixels_open_where_the_features_that_pass_are_theirs(
-    monkeypatch: pytest.MonkeyPatch, passes: float, opens: bool
-) -> None:
-    """White picture, black noise: where all features pass, real ones are white and M lets through more, else less."""
-    monkeypatch.setattr(Prior, "_critic", lambda *_: Brightness())
-    white = torch.ones(1, 3, 16, 16)
-    same = {"x": white, "r": lower(white), "mask": torch.full((1, 2, 8, 8), passes)}
-    made, _ = learned(prior(gan_steps=8), lower, noises=numbers(2, 0.0, 0.01), pixels=numbers(3, 0.0, 0.01), **same)
-    moved = made[:, :2] - 0.5
-    assert (moved > 0.05).all() if opens else (moved < -0.05).all()
-
-
-def test_the_mask_starts_from_the_bits() -> None:
-    start = torch.rand(16, 16, generator=torch.Generator().manual_seed(0))
-    made, _ = learned(prior(lr_mask=0.0), lower, start=start)
-    assert torch.equal(made, torch.sigmoid(start).expand(1, 3, 16, 16))
-
-
-def test_post_is_after_a_relu_and_pre_before_it() -> None:
-    """Of features with a sign; where they and their noise are positive there is nothing to tell."""
-
-    def signed(pictures: Tensor) -> Tensor:
-        return lower(pictures) - 0.5
-
-    bright = {"noises": numbers(2, 0.5, 1e-3)}
-    pre, post = (learned(prior(features=f, lr_critic=0.01), signed, **bright)[0] for f in ("pre", "post"))
-    assert not torch.equal(pre, post)
-    assert torch.equal(post, learned(prior(lr_critic=0.01), lambda p: signed(p).relu(), **bright)[0])
-    same = [learned(prior(features=f, lr_critic=0.01), lower, **bright)[0] for f in ("pre", "post")]
-    assert torch.equal(*same)
-
-
-def test_noise_of_capacity_has_a_mean_and_a_scale_of_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten groups: means in (-2,2), scales in (0,5); with no capacity the real samples are that noise alone."""
-    seen: list[Tensor] = []
-
-    class Watched(nn.Linear):
-        def forward(self, features: Tensor) -> Tensor:
-            seen.append(features.detach().flatten(1))
-            return super().forward(features.flatten(1)[:, :1])
-
-    monkeypatch.setattr(Prior, "_critic", lambda *_: Watched(1, 1))
-    learned(prior(real_mask="capacity", gan_steps=2, gan_batch=40), lower, mask=torch.zeros(1, 2, 8, 8))
-    real = torch.cat([seen[1], seen[4]])  # the critic sees fakes, real ones, and where the generator learns fakes again
-    spread, mean = real.std(dim=1), real.mean(dim=1)
-    by_group = spread.view(-1, 10)
-    assert (by_group.std(dim=0) < 0.25 * by_group.mean(dim=0)).all(), "one scale in a group"
-    assert spread.max() < 6 and spread.std() > 0.5 and mean.abs().max() < 3 and mean.std() > 0.3
-
-
-def test_each_step_runs_the_lower_half_once_and_with_gradients_only_for_the_generator() -> None:
-    calls: list[bool] = []
-
-    def watched(pictures: Tensor) -> Tensor:
-        calls.append(pictures.requires_grad)
-        return lower(pictures)
-
-    learned(prior(gan_steps=5, critic_iter=3), watched)
-    assert calls[1:] == [True, False, False, True, False]  # the first is that of R
-
-
-# --- Input IBA ----------------------------------------------------------------------------------------
-
-
-def test_input_iba_finds_the_corner_too(adapter: ClassifierAdapter) -> None:
-    first, second = InputIBA(size=8, beta=0.3, gan_steps=6, gan_batch=4, opt_steps=30, copies=4)(problem_of(adapter))
-    for made, place in ((first, slice(0, 4)), (second, slice(4, 8))):
-        assert made.saliency[place, place].sum() / made.saliency.sum() > 0.5, "a quarter of the picture"
-        for name in ("input_mask", "feat_mask", "prior_mask"):
-            assert made.arrays[name].shape == (32, 32) and made.arrays[name].dtype == np.float32
-        assert made.arrays["input_mask"].min() >= 0 and made.arrays["input_mask"].max() <= 1
-
-
-def test_input_iba_is_the_same_again_and_in_any_batch(adapter: ClassifierAdapter) -> None:
-    method = InputIBA(size=8, **QUICK)
-    both, again, alone = method(problem_of(adapter)), method(problem_of(adapter)), method(problem_of(adapter, (1,)))
-    assert torch.equal(both[1].saliency, again[1].saliency)
-    assert torch.allclose(both[1].saliency, alone[0].saliency, rtol=1e-3, atol=1e-5)
-
-
-def test_grained_noise_has_the_same_mean_and_spread_in_every_pixel() -> None:
-    """At the border too; near pixels are alike by exp(-d^2 / 4 sigma^2), far ones are not. 0 leaves the noise alone."""
-    white = torch.randn(20_000, 15, 12, generator=torch.Generator().manual_seed(0))
-    made = grained(white, 2.0)
-    assert made.mean(dim=0).abs().max() < 0.04 and (made.std(dim=0) - 1).abs().max() < 0.03
-    for d in (1, 2):
-        alike = float((made[:, 7, 4] * made[:, 7, 4 + d]).mean())
-        assert alike == pytest.approx(math.exp(-(d**2) / 16), abs=0.03)
-    assert abs(float((made[:, 1, 1] * made[:, 13, 10]).mean())) < 0.03
-    assert grained(white, 0.0) is white
-
-
-def test_the_price_over_a_box_does_not_depend_on_the_rest_of_the_picture(adapter: ClassifierAdapter) -> None:
-    """beta over a box of a quarter of the picture is 4 beta over the picture; a class has no box."""
-    problem = problem_of(adapter)
-    boxed = replace(problem, targets=[replace(t, box=torch.tensor([-9.0, 0, 16, 16])) for t in problem.targets])
-    assert shares(boxed).tolist() == [0.25, 0.25] and shares(problem).tolist() == [1, 1]
-    over = InputIBA(beta=1, over="box", **QUICK)
-    for asked, beta in ((boxed, 4), (problem_of(adapter), 1)):
-        plain = InputIBA(beta=beta, **QUICK)(problem_of(adapter))
-        assert torch.equal(over(asked)[0].saliency, plain[0].saliency)
-
-
-def test_pixels_that_the_prior_lets_through_are_free(
-    adapter: ClassifierAdapter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At a price at which nothing else passes."""
-    free = torch.zeros(1, 3, 32, 32)
-    free[..., :16] = 1 - 1e-4
-    monkeypatch.setattr(InputIBA, "_prior", lambda *_: free)
-    (e,) = InputIBA(**{**QUICK, "beta": 1e4, "sigma": 0.0, "opt_steps": 30})(problem_of(adapter, (0,)))
-    open = e.arrays["input_mask"]
-    assert open[:, :16].mean() > 0.1 and open[:, 16:].max() < 0.01
-
-
-def test_the_prior_of_a_run_starts_from_its_own_bits(adapter: ClassifierAdapter) -> None:
-    (e,) = InputIBA(**{**QUICK, "lr_mask": 0.0})(problem_of(adapter, (0,)))
-    assert np.allclose(e.arrays["prior_mask"], 1 / (1 + np.exp(-e.arrays["feat_mask"])), atol=1e-6)
-
-
-def test_behind_shut_pixels_is_noise_of_the_pictures_numbers(
-    adapter: ClassifierAdapter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mu, sigma = torch.tensor([0.2, 0.5, 0.8]).view(3, 1, 1), torch.tensor([0.05, 0.1, 0.3]).view(3, 1, 1)
-    problem, seen = problem_of(adapter, (0,), pixel_mean=mu, pixel_std=sigma), list[Tensor]()
-    forward = problem.score.forward
-    watching = problem.score.scoring(lambda x, rows: (seen.append(x.detach()), forward(x, rows))[1])
-    monkeypatch.setattr(bottleneck, "START", -60.0)
-    InputIBA(**{**QUICK, "opt_steps": 4, "copies": 8, "lr": 0.0})(replace(problem, score=watching))
-    z = (torch.cat(seen)[-32:] - mu) / sigma
-    assert len({float(v) for v in z[:, 0, 0, 0]}) == 32, "anew in every step and copy"
-    assert z.mean(dim=(0, 2, 3)).abs().max() < 0.05 and (z.std(dim=(0, 2, 3)) - 1).abs().max() < 0.05
-
-
-def test_pixels_pass_for_nothing_and_not_at_any_price(
-    adapter: ClassifierAdapter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(InputIBA, "_prior", lambda *_: torch.zeros(1, 3, 32, 32))
-    settings = {**QUICK, "sigma": 0.0, "opt_steps": 30}
-    free, dear = (InputIBA(**{**settings, "beta": beta})(problem_of(adapter, (0,)))[0] for beta in (0.0, 1e6))
-    assert free.scores[0].value > free.scores[0].detail["score_kept_of"] and free.arrays["input_mask"].max() > 0.99
-    assert dear.arrays["input_mask"].max() < 0.01 and "shut every gate" in dear.warnings[0]
-
-
-def test_the_benchmarks_passes_are_those_of_the_method(adapter: ClassifierAdapter) -> None:
-    """All but the two that see whether the layer cuts; a plain version runs the generator's fakes again."""
-    method, problem = InputIBA(**QUICK), problem_of(adapter, (0,))
-    method(problem)
-    assert passes(method, problem_of(adapter, (0,)), lean=True) == int(problem.score.forward_images[0]) - 2
-    adapter.module.requires_grad_(True)
-    plain = passes(method, problem_of(adapter, (0,)), lean=False)
-    adapter.module.requires_grad_(False)
-    assert plain == 3 * 2 + (3 + 2) * 2 + 3 * 2, "two of three steps teach the generator"
-
-
-def test_near_pixels_share_their_noise_where_grain_asks_it(adapter: ClassifierAdapter) -> None:
-    plain, alike = (InputIBA(grain=grain, **QUICK)(problem_of(adapter))[0] for grain in (0.0, 2.0))
-    assert not torch.equal(plain.saliency, alike.saliency)
-    assert np.array_equal(plain.arrays["prior_mask"], alike.arrays["prior_mask"]), "the prior has its own noise"
+# --- both ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -34,22 +34,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
-from igos.annotations import known  # noqa: E402
-from igos.config import build_method  # noqa: E402
-from igos.context import Context  # noqa: E402
-from igos.emblems import scene  # noqa: E402
-from igos.estimation import estimate, statistics_for  # noqa: E402
-from igos.extras import Extras  # noqa: E402
-from igos.methods.attribution import AGGREGATES  # noqa: E402
-from igos.methods.input_iba import InputIBA  # noqa: E402
-from igos.metrics import Deletion, Insertion  # noqa: E402
+from igos.data.annotations import known  # noqa: E402
+from igos.data.emblems import scene  # noqa: E402
+from igos.data.truth import Truth, match, scene_truth  # noqa: E402
+from igos.methods import build_method  # noqa: E402
+from igos.methods.bottleneck.estimation import estimate, statistics_for  # noqa: E402
+from igos.methods.bottleneck.input_iba import InputIBA  # noqa: E402
+from igos.methods.gradient.attribution import AGGREGATES  # noqa: E402
+from igos.methods.ingredients import Extras  # noqa: E402
+from igos.metrics.curves import Deletion, Insertion  # noqa: E402
 from igos.metrics.ehr import QUANTILES, effective_heat  # noqa: E402
-from igos.metrics.parts import trapezoid  # noqa: E402
-from igos.presets import pick_preset  # noqa: E402
-from igos.problem import explain_problem, make_problem  # noqa: E402
-from igos.statistics import Statistics  # noqa: E402
-from igos.truth import Truth, match, scene_truth  # noqa: E402
-from igos.types import Adapter, Explanation, Image, Problem, Target  # noqa: E402
+from igos.metrics.metric import Context  # noqa: E402
+from igos.metrics.statistics import trapezoid  # noqa: E402
+from igos.run.explain import explain_problem  # noqa: E402
+from igos.run.presets import pick_preset  # noqa: E402
+from igos.run.problem import make_problem  # noqa: E402
+from igos.types import Adapter, Explanation, Image, Problem, Statistics, Target  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 COCO = DATA / "coco"

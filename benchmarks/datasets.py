@@ -26,16 +26,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
-from igos import rows  # noqa: E402
-from igos.arrays import packed  # noqa: E402
-from igos.commands.parts import make_worker  # noqa: E402
-from igos.config import resolve  # noqa: E402
-from igos.emblems import scene  # noqa: E402
-from igos.engines import Processes  # noqa: E402
-from igos.manifest import Item, Manifest, told  # noqa: E402
-from igos.results import RunFolder, each_row  # noqa: E402
-from igos.run import Shares, drive  # noqa: E402
-from igos.work import Event, Found  # noqa: E402
+from igos.data.emblems import scene  # noqa: E402
+from igos.results import rows  # noqa: E402
+from igos.results.arrays import packed  # noqa: E402
+from igos.results.folder import RunFolder  # noqa: E402
+from igos.results.manifest import Item, Manifest, told  # noqa: E402
+from igos.results.read import each_row  # noqa: E402
+from igos.run.drive import Shares, drive  # noqa: E402
+from igos.run.models import make_worker  # noqa: E402
+from igos.run.plan import resolve  # noqa: E402
+from igos.run.workers.events import Event, Found  # noqa: E402
+from igos.run.workers.processes import Processes  # noqa: E402
 
 SERIES, MODEL = 3, "emblem-m-rcnn"
 WORKERS = {"workers": 7, "explanations": 12, "seconds": 7, "per_hour": 8, "ratio": 5, "network": 7, "waiting": 7}

@@ -32,7 +32,7 @@ import igos
 from benchmarks.floor import Prior
 from benchmarks.photos import DATA, photos, squeezenet
 from benchmarks.table import line
-from igos.emblems import scene
+from igos.data.emblems import scene
 from igos.metrics.degradation import area_over
 from igos.types import Adapter
 

@@ -34,17 +34,18 @@ sys.path.insert(0, str(ROOT))
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
 from benchmarks.floor import PRIORS, Prior  # noqa: E402
-from igos.config import Plan, resolve_each  # noqa: E402
-from igos.emblems import CLASSES, scene  # noqa: E402
-from igos.evaluate import evaluate, settings  # noqa: E402
+from igos.base.settings import settings_of  # noqa: E402
+from igos.data.coco import write  # noqa: E402
+from igos.data.emblems import CLASSES, scene  # noqa: E402
+from igos.data.truth import FILE, scene_truth  # noqa: E402
+from igos.drawing.charts import write_quality  # noqa: E402
 from igos.methods import METHODS  # noqa: E402
 from igos.metrics import METRICS  # noqa: E402
-from igos.metrics.summary import interval  # noqa: E402
-from igos.presets import settings_of  # noqa: E402
-from igos.report.charts import write_quality  # noqa: E402
-from igos.results import RunFolder  # noqa: E402
-from igos.tables import COST, Figure, figures, label  # noqa: E402
-from igos.truth import FILE, scene_truth, write  # noqa: E402
+from igos.metrics.statistics import interval  # noqa: E402
+from igos.results.folder import RunFolder  # noqa: E402
+from igos.results.tables import COST, Figure, figures, label  # noqa: E402
+from igos.run.evaluate import evaluate, settings  # noqa: E402
+from igos.run.plan import Plan, resolve_each  # noqa: E402
 from igos.types import Adapter  # noqa: E402
 
 SERIES, PIXELS = 3, 160

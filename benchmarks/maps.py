@@ -3,7 +3,7 @@
     python benchmarks/maps.py --write before.npz     # then change the code
     python benchmarks/maps.py --against before.npz   # a row per model and method: equal bits, or the largest difference
 
-One thread and one batch per picture; of each explanation the map, the attribution, the masks and the figures of METRICS.
+One thread and one batch per picture; of each explanation the map, the attribution, the masks and the figures.
 """
 
 from __future__ import annotations

@@ -37,13 +37,14 @@ import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
 from benchmarks.floor import Prior  # noqa: E402
 from benchmarks.photos import DATA, photos, squeezenet  # noqa: E402
-from igos.config import Plan, resolve_each  # noqa: E402
-from igos.emblems import CLASSES, label, scene  # noqa: E402
-from igos.evaluate import evaluate  # noqa: E402
+from igos.data.coco import write  # noqa: E402
+from igos.data.emblems import CLASSES, label, scene  # noqa: E402
+from igos.data.truth import FILE, scene_truth  # noqa: E402
 from igos.methods import METHODS  # noqa: E402
-from igos.methods.attribution import BY_THEORY  # noqa: E402
-from igos.results import RunFolder  # noqa: E402
-from igos.truth import FILE, scene_truth, write  # noqa: E402
+from igos.methods.map_method import BY_THEORY  # noqa: E402
+from igos.results.folder import RunFolder  # noqa: E402
+from igos.run.evaluate import evaluate  # noqa: E402
+from igos.run.plan import Plan, resolve_each  # noqa: E402
 from igos.types import Adapter, ConfigError, ImageError  # noqa: E402
 
 SERIES, PIXELS = 3, 160

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import igos
-from igos import pattern_files
-from igos.patterns import fit
+from igos.methods.backward import pattern_files
+from igos.methods.backward.pattern_fit import fit
 from igos.types import Adapter
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -37,16 +37,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
 from benchmarks.floor import PRIORS  # noqa: E402
-from igos.annotations import known  # noqa: E402
-from igos.config import build_method  # noqa: E402
-from igos.context import Context  # noqa: E402
-from igos.diverse import covered, start_mask  # noqa: E402
-from igos.emblems import scene  # noqa: E402
-from igos.metrics import Deletion, EnergyMask, EvidencePointing, EvidenceShare, Insertion, Pointing  # noqa: E402
-from igos.ops import upscale  # noqa: E402
-from igos.presets import read_preset  # noqa: E402
-from igos.problem import explain_problem, make_problem  # noqa: E402
-from igos.truth import Truth, match, scene_truth  # noqa: E402
+from igos.base.ops import upscale  # noqa: E402
+from igos.data.annotations import known  # noqa: E402
+from igos.data.emblems import scene  # noqa: E402
+from igos.data.truth import Truth, match, scene_truth  # noqa: E402
+from igos.methods import build_method  # noqa: E402
+from igos.methods.mask.starts import start_mask  # noqa: E402
+from igos.metrics.curves import Deletion, Insertion  # noqa: E402
+from igos.metrics.diversity import covered  # noqa: E402
+from igos.metrics.energy import EnergyMask  # noqa: E402
+from igos.metrics.evidence import EvidencePointing, EvidenceShare  # noqa: E402
+from igos.metrics.metric import Context  # noqa: E402
+from igos.metrics.pointing import Pointing  # noqa: E402
+from igos.run.explain import explain_problem  # noqa: E402
+from igos.run.presets import read_preset  # noqa: E402
+from igos.run.problem import make_problem  # noqa: E402
 from igos.types import Adapter, Explanation, Image, Problem, Target  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

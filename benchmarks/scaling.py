@@ -39,15 +39,18 @@ import ray  # noqa: E402
 
 from benchmarks import table  # noqa: E402
 from benchmarks.driver_model import Costs, simulate  # noqa: E402
-from igos import engines, resources  # noqa: E402
-from igos.commands.parts import load_models, make_worker, pick_model  # noqa: E402
-from igos.config import Plan, resolve  # noqa: E402
-from igos.engines import Engine, Processes, Task  # noqa: E402
-from igos.manifest import Item, Manifest  # noqa: E402
-from igos.ray_engine import Cluster, Seat  # noqa: E402
-from igos.results import RunFolder  # noqa: E402
-from igos.run import drive  # noqa: E402
-from igos.work import Began, Done, Event, Found, Worker  # noqa: E402
+from igos.base import resources  # noqa: E402
+from igos.results.folder import RunFolder  # noqa: E402
+from igos.results.manifest import Item, Manifest  # noqa: E402
+from igos.run.drive import drive  # noqa: E402
+from igos.run.models import load_models, make_worker, pick_model  # noqa: E402
+from igos.run.plan import Plan, resolve  # noqa: E402
+from igos.run.workers import engines  # noqa: E402
+from igos.run.workers.engines import Engine, Task  # noqa: E402
+from igos.run.workers.events import Began, Done, Event, Found  # noqa: E402
+from igos.run.workers.processes import Processes  # noqa: E402
+from igos.run.workers.ray_cluster import Cluster, Seat  # noqa: E402
+from igos.run.workers.worker import Worker  # noqa: E402
 
 LAYOUTS = ("folders", "shards")
 SLEEPERS = (1, 2, 4, 8, 16)

@@ -40,9 +40,9 @@ from benchmarks import table  # noqa: E402
 from detectors.darknet import Darknet, parse_cfg  # noqa: E402
 from detectors.rcnn import RCNNAdapter, build  # noqa: E402
 from detectors.yolov3 import YOLOAdapter  # noqa: E402
-from igos.config import build_method  # noqa: E402
-from igos.presets import read_preset  # noqa: E402
-from igos.problem import make_problem  # noqa: E402
+from igos.methods import build_method  # noqa: E402
+from igos.run.presets import read_preset  # noqa: E402
+from igos.run.problem import make_problem  # noqa: E402
 from igos.types import Adapter, Image, Problem, Target  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torchvision
 
-from igos.files import write_bytes
+from igos.base.files import write_bytes
 from igos.types import ConfigError
 
 

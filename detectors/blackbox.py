@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from detectors.pictures import read_rgb, to_device
 from detectors.targets import boxes_of, check, overlap
-from igos.types import DETECTION_THRESHOLD, ConfigError, Detections, Geometry, Image, Scorer, Target
+from igos.base.geometry import Geometry
+from igos.base.names import DETECTION_THRESHOLD
+from igos.types import ConfigError, Detections, Image, Scorer, Target
 
 
 def read_whole(source: Any, size: tuple[int, int] | None) -> Image:

@@ -20,8 +20,9 @@ from detectors import labels as names_of
 from detectors.checkpoint import load_into, load_state_dict
 from detectors.classifier import ClassifierAdapter
 from detectors.pictures import read_rgb
-from igos.types import ConfigError, Geometry, Image, WeightsError
-from igos.untrusted import load_npz
+from igos.base.geometry import Geometry
+from igos.base.untrusted import load_npz
+from igos.types import ConfigError, Image, WeightsError
 
 SIDE, LEAST = 225, 32  # px; https://github.com/DFKI-NLP/pgig resizes to 225, five poolings halve what is there
 MEAN_BGR = (103.939, 116.779, 123.68)  # of 0..255

@@ -26,7 +26,9 @@ from detectors.checkpoint import download, load_into, load_state_dict
 from detectors.fold import fold
 from detectors.pictures import read_rgb, to_device
 from detectors.targets import check
-from igos.types import CLASS_THRESHOLD, ConfigError, Geometry, Image, Scorer, Target, WeightsError
+from igos.base.geometry import Geometry
+from igos.base.names import CLASS_THRESHOLD
+from igos.types import ConfigError, Image, Scorer, Target, WeightsError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # heads of GoogLeNet and Inception v3 that only training uses

@@ -25,8 +25,8 @@ from detectors.classifier import ClassifierAdapter
 from detectors.darknet import Darknet, parse_cfg
 from detectors.rcnn import RCNNAdapter
 from detectors.yolov3 import ULTRALYTICS_EPS, YOLOAdapter
-from igos import resources
-from igos.emblems import CLASSES, NONE
+from igos.base import resources
+from igos.data.emblems import CLASSES, NONE
 from igos.types import ConfigError
 
 SCENE, SINGLE = 160, 96  # px, the side of a detector's and of a classifier's picture

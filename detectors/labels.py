@@ -10,7 +10,7 @@ from torchvision.models import ResNet50_Weights
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 from torchvision.models.segmentation import FCN_ResNet50_Weights
 
-from igos.emblems import CLASSES
+from igos.data.emblems import CLASSES
 from igos.types import ConfigError
 
 BACKGROUND = "__background__"

@@ -30,16 +30,9 @@ from detectors.fold import fold
 from detectors.pictures import read_rgb, to_device
 from detectors.regions import cover, proposals_of, pyramid
 from detectors.targets import boxes_of, by_part, check, overlap
-from igos.types import (
-    DETECTION_THRESHOLD,
-    ConfigError,
-    Detections,
-    Geometry,
-    Image,
-    Scorer,
-    Target,
-    WeightsError,
-)
+from igos.base.geometry import Geometry
+from igos.base.names import DETECTION_THRESHOLD
+from igos.types import ConfigError, Detections, Image, Scorer, Target, WeightsError
 
 ALIASES = {"m-rcnn": "maskrcnn_resnet50_fpn", "f-rcnn": "fasterrcnn_resnet50_fpn"}
 HEAD = "roi_heads.box_predictor.cls_score.weight"  # (classes with background, features)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from igos.types import SCORES, ConfigError, Target
+from igos.base.names import SCORES
+from igos.types import ConfigError, Target
 
 
 def check(name: str, parts: Sequence[str], classes: int, targets: Sequence[Target], score: str) -> None:

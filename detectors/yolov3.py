@@ -22,17 +22,10 @@ from detectors.checkpoint import check_finite, load_into, load_state_dict
 from detectors.darknet import BATCH_NORM_EPS, Darknet, parse_cfg
 from detectors.pictures import read_rgb, to_device
 from detectors.targets import boxes_of, by_part, check, overlap
-from igos import resources
-from igos.types import (
-    DETECTION_THRESHOLD,
-    ConfigError,
-    Detections,
-    Geometry,
-    Image,
-    Scorer,
-    Target,
-    WeightsError,
-)
+from igos.base import resources
+from igos.base.geometry import Geometry
+from igos.base.names import DETECTION_THRESHOLD
+from igos.types import ConfigError, Detections, Image, Scorer, Target, WeightsError
 
 FITS = ("stretch", "letterbox")
 NMS_IOU = 0.45

@@ -21,10 +21,11 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.table import markdown  # noqa: E402
 from detectors import ADAPTERS  # noqa: E402
-from igos.methods import ALIASES, METHODS, needs_patterns, needs_references, needs_statistics  # noqa: E402
+from igos.methods import ALIASES, METHODS  # noqa: E402
+from igos.methods.ingredients import needs_patterns, needs_references, needs_statistics  # noqa: E402
 from igos.metrics import COLUMNS, METRICS, table  # noqa: E402
-from igos.metrics.parts import NEEDS  # noqa: E402
-from igos.presets import Run  # noqa: E402
+from igos.metrics.metric import NEEDS  # noqa: E402
+from igos.run.settings import Run  # noqa: E402
 
 FLAGS = {f.name for f in fields(Run)}
 OF_HEADS = "igos.methods."

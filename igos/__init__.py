@@ -9,61 +9,50 @@ for n, e in enumerate(igos.explain(adapter, image, adapter.detect(image))):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from igos.baselines import BASELINES
-from igos.estimation import estimate
-from igos.methods import METHODS
-from igos.metrics import METRICS
-from igos.optim import OPTIMIZERS
-from igos.run import explain
-from igos.types import (
-    Adapter,
-    ConfigError,
-    Explanation,
-    Geometry,
-    IgosError,
-    Image,
-    ImageError,
-    NetworkError,
-    NumericsError,
-    Problem,
-    Score,
-    Scorer,
-    Target,
-    WeightsError,
-)
+if TYPE_CHECKING:
+    from igos.base.baselines import BASELINES
+    from igos.base.errors import ConfigError, IgosError, ImageError, NetworkError, NumericsError, WeightsError
+    from igos.base.geometry import Geometry
+    from igos.methods import METHODS
+    from igos.methods.bottleneck.estimation import estimate
+    from igos.methods.mask.optim import OPTIMIZERS
+    from igos.metrics import METRICS
+    from igos.run.explain import explain
+    from igos.run.models import adapt, load
+    from igos.types import Adapter, Explanation, Image, Problem, Score, Scorer, Target
 
 __version__ = "0.1.0"
 __all__ = [
     "BASELINES", "METHODS", "METRICS", "OPTIMIZERS", "Adapter", "ConfigError", "Explanation", "Geometry",
     "IgosError", "Image", "ImageError", "NetworkError", "NumericsError", "Problem", "Score", "Scorer", "Target",
-    "WeightsError", "adapt", "estimate", "explain", "load",
+    "WeightsError", "__version__", "adapt", "estimate", "explain", "load",
 ]  # fmt: skip
+_HOMES = {  # a name -> the module that it is handed on from, at its first use
+    "BASELINES": "igos.base.baselines",
+    "METHODS": "igos.methods",
+    "METRICS": "igos.metrics",
+    "OPTIMIZERS": "igos.methods.mask.optim",
+    "Geometry": "igos.base.geometry",
+    "adapt": "igos.run.models",
+    "estimate": "igos.methods.bottleneck.estimation",
+    "explain": "igos.run.explain",
+    "load": "igos.run.models",
+    **dict.fromkeys(["Adapter", "Explanation", "Image", "Problem", "Score", "Scorer", "Target"], "igos.types"),
+    **dict.fromkeys(
+        ["ConfigError", "IgosError", "ImageError", "NetworkError", "NumericsError", "WeightsError"], "igos.base.errors"
+    ),
+}
 
 
-def load(name: str, weights: str | Path | None = None, device: Any = None, **options: Any) -> Adapter:
-    """A model by its name in detectors.ADAPTERS. device: as torch takes it, default cpu.
-
-    options: cfg, names, dataset, input_size, fit, pretrained, as the family takes them. Raises ConfigError,
-    WeightsError.
-    """
-    from igos.commands.parts import adapters
-    from igos.presets import lookup
-
-    found = adapters()
-    return found.load(lookup(name, found.ADAPTERS, "model"), weights, device, **options)
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'igos' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
 
 
-def adapt(model: Any, labels: Sequence[str] | None = None, device: Any = None, **options: Any) -> Adapter:
-    """A model of your own as an adapter: torchvision's FasterRCNN or MaskRCNN, a classifier, a Darknet network, or a
-    black box pictures (N,3,H,W) in [0,1] -> one dict of boxes, scores and labels per picture.
-
-    The model itself is copied and stays as it is. labels: class names; device: by default the model's own; options:
-    those of the adapter (name; crop, resize, mean, std; input_size, fit). Raises ConfigError and WeightsError.
-    """
-    from igos.commands.parts import adapters
-
-    return adapters().adapt(model, labels, device, **options)
+def __dir__() -> list[str]:
+    return __all__

@@ -1,7 +1,9 @@
 """python -m igos"""
 
+from __future__ import annotations
+
 import sys
 
-from igos.cli import main
+from igos.cli.main import main
 
 sys.exit(main())

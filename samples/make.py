@@ -9,8 +9,9 @@ from pathlib import Path
 
 import PIL.Image
 
-from igos.emblems import CLASSES, scene
-from igos.truth import FILE, scene_truth, write
+from igos.data.coco import write
+from igos.data.emblems import CLASSES, scene
+from igos.data.truth import FILE, scene_truth
 
 HERE = Path(__file__).resolve().parent
 SEED = 2  # the networks are trained on series 0 and measured on series 1

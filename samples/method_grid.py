@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image as Picture
 
 import igos
+from igos.drawing.figures import overlay
+from igos.drawing.layout import captioned, sheet
 from igos.methods import ALIASES
-from igos.report.figures import overlay
-from igos.report.layout import captioned, sheet
 
 HERE = Path(__file__).resolve().parent
 SAMPLES = (("emblem-vgg", "singles/single-00.png"), ("emblem-m-rcnn", "scene-07.png"))

@@ -15,8 +15,8 @@ from method_grid import HERE, SAMPLES, around, explanations
 from PIL import Image as Picture
 
 import igos
-from igos.metrics import DEFAULT_METRICS
-from igos.report.figures import curves, overlay
+from igos.base.names import DEFAULT_METRICS
+from igos.drawing.figures import curves, overlay
 
 SIDE, GAP, QUALITY = 300, 8, 74
 CURVES = ("iGOS++", "pattern_net")

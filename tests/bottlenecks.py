@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from detectors.classifier import ClassifierAdapter
-from igos.extras import Extras
-from igos.problem import make_problem
-from igos.statistics import Statistics, fingerprint
-from igos.types import Problem, Target
+from igos.methods.bottleneck.statistics import fingerprint
+from igos.methods.ingredients import Extras
+from igos.run.problem import make_problem
+from igos.types import Problem, Statistics, Target
 from tests.conftest import toy_image
 
 QUICK: dict[str, Any] = {"feat_steps": 3, "gan_steps": 3, "gan_batch": 2, "critic_iter": 2, "opt_steps": 3, "copies": 2}

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from igos.types import Geometry, Image, Problem, Scorer, Target
+from igos.base.geometry import Geometry
+from igos.types import Image, Problem, Scorer, Target
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -100,4 +101,4 @@ def net_score(outputs: int = 4, seed: int = 0) -> Callable[[Tensor, Tensor], Ten
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs without the pictures of their results, which take most of the time."""
-    monkeypatch.setattr("igos.work.Worker._drawn", lambda self, made, explanations: [{} for _ in made])
+    monkeypatch.setattr("igos.run.workers.worker.Worker._drawn", lambda self, made, explanations: [{} for _ in made])

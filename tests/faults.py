@@ -20,11 +20,13 @@ import PIL.Image
 import torch
 from torch import Tensor, nn
 
-from igos.config import Plan, resolve
-from igos.results import RunFolder, each_row, read_arrays
-from igos.run import run
-from igos.types import Geometry, Image, ImageError, Scorer, Target
-from igos.work import Worker
+from igos.base.geometry import Geometry
+from igos.results.folder import RunFolder
+from igos.results.read import each_row, read_arrays
+from igos.run.drive import run
+from igos.run.plan import Plan, resolve
+from igos.run.workers.worker import Worker
+from igos.types import Image, ImageError, Scorer, Target
 
 SIDE = 32
 SETTINGS = {"method": "iGOS+", "opt": "NAG", "iterations": 2, "ig_iter": 1, "size": 8, "metrics": ["deletion"]}

@@ -37,18 +37,21 @@ from detectors.checkpoint import load_into, load_state_dict
 from detectors.darknet import Darknet, parse_cfg
 from detectors.pictures import read_rgb
 from detectors.yolov3 import load_yolo
-from igos import cli, resources, text
-from igos.annotations import known
-from igos.commands import COMMANDS
-from igos.config import resolve
-from igos.data import unique
+from igos.base import resources
+from igos.base.files import unique
+from igos.base.settings import settings_of
+from igos.base.untrusted import is_file_name
+from igos.cli import main, text
+from igos.cli.main import COMMANDS
+from igos.data.annotations import known
 from igos.methods import METHODS
-from igos.pattern_files import FORMAT
-from igos.pattern_files import load as load_patterns
-from igos.presets import Run, settings_of
-from igos.statistics import TENSORS, read_statistics
+from igos.methods.backward.pattern_files import FORMAT
+from igos.methods.backward.pattern_files import load as load_patterns
+from igos.methods.bottleneck import words as reader
+from igos.methods.bottleneck.statistics import TENSORS, read_statistics
+from igos.run.plan import resolve
+from igos.run.settings import Run
 from igos.types import ConfigError, IgosError
-from igos.untrusted import is_file_name
 from tests import damage
 from tests.pages import toy_run
 
@@ -230,12 +233,12 @@ def _command(words: list[str], folder: Path) -> None:
         os.chdir(folder)
         with contextlib.ExitStack() as stack:
             for place in places:
-                stack.enter_context(mock.patch(f"igos.commands.{place}", load))
+                stack.enter_context(mock.patch(f"igos.cli.{place}", load))
             stack.enter_context(mock.patch("torch.set_num_threads"))
             stack.enter_context(contextlib.redirect_stdout(out))
             stack.enter_context(contextlib.redirect_stderr(error))
             try:
-                code = cli.main([w for w in words if w != "--debug"])
+                code = main.main([w for w in words if w != "--debug"])
             except SystemExit as end:  # --help and --version
                 code = int(end.code or 0)
     finally:
@@ -428,9 +431,9 @@ def _described(pick: st.DrawFn) -> tuple[str, bytes]:
 
 
 @lru_cache
-def _reader() -> text.Reader:
+def _reader() -> reader.Reader:
     torch.manual_seed(0)
-    return text.Reader([text.UNKNOWN, "a", "b"], ["x", "y"], 4, 3)
+    return reader.Reader([reader.UNKNOWN, "a", "b"], ["x", "y"], 4, 3)
 
 
 def _read_described(case: tuple[str, bytes], folder: Path) -> None:
@@ -441,7 +444,7 @@ def _read_described(case: tuple[str, bytes], folder: Path) -> None:
     elif case[0] == "patterns":
         load_patterns(_toy(), path)
     else:
-        made = text.explain(text.load(path), ["a", "c"], opt_steps=1, copies=2)
+        made = reader.explain(reader.load(path), ["a", "c"], opt_steps=1, copies=2)
         text.html([made])
 
 
@@ -620,7 +623,7 @@ def _use_run(case: tuple[str, str, bytes], folder: Path) -> None:
         words = ["export", str(folder / "run"), "--format", what, "--out", str(out)]
     error = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(error):
-        code = cli.main(words)
+        code = main.main(words)
     if code:
         assert error.getvalue().startswith("igos: ") and error.getvalue().count("\n") == 1, error.getvalue()
         raise ConfigError(error.getvalue())

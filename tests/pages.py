@@ -10,9 +10,12 @@ import numpy as np
 import PIL.Image
 import torch
 
-from igos import results
-from igos.results import RunFolder
-from igos.types import Explanation, Geometry, Image, Score, Target
+from igos.base.files import npz_bytes, write_bytes
+from igos.base.geometry import Geometry
+from igos.base.names import ARRAYS_FILE
+from igos.results import rows
+from igos.results.folder import RunFolder
+from igos.types import Explanation, Image, Score, Target
 
 STEPS = 10
 RUN = {"model": "toy", "metrics": ["deletion", "insertion", "pointing"], "set": [f"deletion.steps={STEPS}"]}
@@ -62,8 +65,8 @@ def made_run(folder: Path, explanations: list[Explanation], run: dict[str, Any] 
     made = RunFolder(folder)
     made.write_run(run or RUN)
     for n, e in enumerate(explanations):
-        results.write_arrays(made.path / f"picture/{n}", e)
-        made.add(results.row(e, f"picture/{n}"))
+        write_bytes(made.path / f"picture/{n}" / ARRAYS_FILE, npz_bytes(e.as_arrays()))
+        made.add(rows.row(e, f"picture/{n}"))
     made.finish()
     return folder
 

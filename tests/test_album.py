@@ -16,16 +16,19 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igos import album, cli
-from igos.album import Album, frame, packed, playable, steps
-from igos.arrays import write_arrays
-from igos.baselines import blur
-from igos.commands.report import read_picture
-from igos.metrics import Deletion, DeletionIGOS, Insertion
-from igos.ops import upscale
-from igos.report import page
-from igos.results import read_rows
-from igos.types import ConfigError, Geometry
+from igos import cli
+from igos.base.baselines import blur
+from igos.base.files import npz_bytes, write_bytes
+from igos.base.geometry import Geometry
+from igos.base.names import ARRAYS_FILE
+from igos.base.ops import upscale
+from igos.cli.report import read_picture
+from igos.metrics.curves import Deletion, Insertion
+from igos.metrics.protocols import DeletionIGOS
+from igos.results import page, page_content
+from igos.results.page_content import Album, frame, packed, playable, steps
+from igos.results.read import read_rows
+from igos.types import ConfigError
 from tests.conftest import toy_problem
 from tests.pages import RUN, explanation, letterbox, made_run, photo, toy_run
 
@@ -146,8 +149,8 @@ def test_what_parts_are_replaced_by_is_the_networks_own_substrate() -> None:
     g = Geometry((64, 48), (64, 48))
     x = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
     expected = (blur(x)[0].permute(1, 2, 0) * 255).numpy()
-    assert np.abs(album.replaced(pixels, g, "blur") - expected).max() <= 0.51
-    assert not album.replaced(pixels, letterbox(64, 48), "black").any()
+    assert np.abs(page_content.replaced(pixels, g, "blur") - expected).max() <= 0.51
+    assert not page_content.replaced(pixels, letterbox(64, 48), "black").any()
 
 
 def test_the_same_objects_of_several_runs_share_a_number(tmp_path: Path) -> None:
@@ -177,7 +180,8 @@ def test_maps_without_geometry_ask_for_a_new_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["../outside", "picture/../../outside", "/etc"])
 def test_a_row_cannot_lead_out_of_its_run(tmp_path: Path, place: str) -> None:
     folder = toy_run(tmp_path / "run", 1)
-    write_arrays(tmp_path / "outside", explanation(tmp_path / "x.png", np.zeros((120, 160, 3), np.uint8)))
+    made = explanation(tmp_path / "x.png", np.zeros((120, 160, 3), np.uint8))
+    write_bytes(tmp_path / "outside" / ARRAYS_FILE, npz_bytes(made.as_arrays()))
     row = json.loads((folder / "results.jsonl").read_text())
     (folder / "results.jsonl").write_text(json.dumps({**row, "folder": place}) + "\n")
     with pytest.raises(ConfigError, match="outside the run's folder"):
@@ -216,7 +220,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_of_a_big_run_the_first_rows_are_shown_and_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("igos.album.MOST", 4)
+    monkeypatch.setattr("igos.results.page_content.MOST", 4)
     folder = toy_run(tmp_path / "run", 6)
     assert cli.main(["report", str(folder)]) == 0
     assert "the first 4 of 6 rows" in (folder / "report.html").read_text()

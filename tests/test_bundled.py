@@ -14,13 +14,14 @@ import pytest
 import torch
 
 import igos
-from igos import cli, resources
-from igos.annotations import known
-from igos.baselines import baseline
-from igos.emblems import CLASSES, scene
-from igos.ops import Blend
-from igos.results import read_rows
-from igos.truth import match, scene_truth
+from igos import cli
+from igos.base import resources
+from igos.base.baselines import baseline
+from igos.base.ops import Blend
+from igos.data.annotations import known
+from igos.data.emblems import CLASSES, scene
+from igos.data.truth import match, scene_truth
+from igos.results.read import read_rows
 from igos.types import Adapter, ConfigError, WeightsError
 
 DETECTORS = ("emblem-m-rcnn", "emblem-f-rcnn", "emblem-yolov3spp")

@@ -17,8 +17,9 @@ from torchvision.models.vgg import make_layers
 import igos
 from detectors import caffe
 from detectors.caffe import CaffeAdapter, load_caffe
-from igos import cli, pattern_files
-from igos.methods.substitute import substitutable
+from igos import cli
+from igos.methods.backward import pattern_files
+from igos.methods.backward.substitute import substitutable
 from igos.types import ConfigError, WeightsError
 from tests.conftest import toy_image
 

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from igos import resources
-from igos.commands.explain import _parser
-from igos.commands.parts import adapters
-from igos.config import resolve
+from igos.base import resources
+from igos.base.settings import coerce, lookup
+from igos.cli.explain import _parser
 from igos.methods import METHODS
-from igos.presets import RUN_TYPES, Run, coerce, lookup, read_preset
+from igos.run.models import adapters
+from igos.run.plan import resolve
+from igos.run.presets import read_preset
+from igos.run.settings import RUN_TYPES, Run
 from igos.types import ConfigError
 
 PRESET = "detect-yolo"

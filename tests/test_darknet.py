@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from detectors.checkpoint import load_into, load_state_dict
 from detectors.darknet import BATCH_NORM_EPS, Darknet, DarknetMaxPool, parse_cfg
-from igos import resources
+from igos.base import resources
 from igos.types import ConfigError, WeightsError
 
 HEAD = "[convolutional]\nfilters=6\nsize=1\nactivation=linear\n[yolo]\nmask=0\nanchors=10,14\nclasses=1\n"

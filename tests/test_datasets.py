@@ -19,13 +19,16 @@ import numpy as np
 import pytest
 import torch
 
-from igos import cli, results
-from igos.annotations import known
-from igos.engines import Processes
-from igos.manifest import Manifest
-from igos.results import RunFolder, each_row, read_rows
-from igos.run import drive
-from igos.truth import iou, same_class
+from igos import cli
+from igos.base.boxes import iou
+from igos.data.annotations import known
+from igos.data.truth import same_class
+from igos.results import folder as run_folder
+from igos.results.folder import RunFolder
+from igos.results.manifest import Manifest
+from igos.results.read import each_row, read_rows
+from igos.run.drive import drive
+from igos.run.workers.processes import Processes
 from igos.types import ConfigError, NetworkError
 from tests import faults
 from tests.conftest import darknet_options, shared_data
@@ -39,7 +42,7 @@ def test_killed_twenty_times_nothing_is_lost_or_doubled(
     layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, out = pictures(tmp_path / "data", 30), tmp_path / "out"
-    monkeypatch.setattr(results, "SIZE", 7)
+    monkeypatch.setattr(run_folder, "SIZE", 7)
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["tests.faults"])
     moments, held = random.Random(layout), set()

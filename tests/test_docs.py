@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from igos import resources
-from igos.presets import Run
+from igos.base import resources
+from igos.run.settings import Run
 from igos.types import STATUSES, Explanation
 from tests.conftest import net_score, toy_problem
 

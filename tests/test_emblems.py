@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from igos.emblems import CLASSES, GLYPHS, NONE, Scene, label, scene
+from igos.data.emblems import CLASSES, NONE, Scene, label, scene
+from igos.data.glyphs import GLYPHS
 
 MANY = [scene(9, i, 32) for i in range(1500)]
 

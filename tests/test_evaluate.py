@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 import igos
-from igos import cli, problem, resources
-from igos.config import resolve_each
+from igos import cli
+from igos.base import resources
 from igos.methods import METHODS
 from igos.metrics.degradation import area_over
-from igos.results import read_arrays, read_rows, read_run
-from igos.rows import KEPT
+from igos.results.read import read_arrays, read_rows, read_run
+from igos.results.rows import KEPT
+from igos.run import judge
+from igos.run.plan import resolve_each
 from igos.types import ConfigError
 from tests.conftest import darknet_options, shared_data
 
@@ -238,7 +240,7 @@ def test_the_judge_sees_the_same_object_or_the_value_is_not_known() -> None:
     own, other = igos.load("emblem-m-rcnn"), igos.load("emblem-yolov3spp")
     image = own.read(SINGLES.parent / "scene-04.png")
     targets = own.detect(image)
-    views = problem.views(other, image, targets)
+    views = judge.views(other, image, targets)
     assert any(v is not None for v in views)
     for target, view in zip(targets, views, strict=True):
         if view is not None:
@@ -248,9 +250,9 @@ def test_the_judge_sees_the_same_object_or_the_value_is_not_known() -> None:
             both = (np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])).clip(0).prod()
             assert both / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - both) >= 0.5
     elsewhere = [igos.Target(t.label, t.name, t.score, t.box * 0 + t.box.new_tensor([0, 0, 9, 9])) for t in targets]
-    assert problem.views(other, image, elsewhere) == [None] * len(targets)
+    assert judge.views(other, image, elsewhere) == [None] * len(targets)
     with pytest.raises(ConfigError, match="classifier"):
-        problem.views(igos.load("emblem-vgg"), image, targets)
+        judge.views(igos.load("emblem-vgg"), image, targets)
 
 
 def test_the_command_takes_a_judge(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from pycocotools.coco import COCO
 
 from igos import cli
-from igos.ops import top_area
-from igos.results import read_arrays, read_rows
+from igos.base.ops import top_area
+from igos.results.read import read_arrays, read_rows
 from tests.pages import toy_run
 
 

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from detectors.darknet import Darknet, parse_cfg
 from detectors.yolov3 import YOLOAdapter
-from igos.baselines import BASELINES
-from igos.extras import Extras
-from igos.methods import METHODS, attribution, gradients
-from igos.methods.expected_gradients import ExpGrad, GradientShap
-from igos.methods.gradients import (
+from igos.base.baselines import BASELINES
+from igos.methods import METHODS, map_method
+from igos.methods.backward.substitute import substitutable
+from igos.methods.gradient import gradients
+from igos.methods.gradient.expected_gradients import ExpGrad, GradientShap
+from igos.methods.gradient.gradients import (
     GradXInput,
     SmoothGrad,
     SmoothGrad2,
@@ -25,9 +26,9 @@ from igos.methods.gradients import (
     VanillaGrad,
     VarGrad,
 )
-from igos.methods.integrated_gradients import IntegratedGradients, IntegrateGrad
-from igos.methods.substitute import substitutable
-from igos.problem import make_problem
+from igos.methods.gradient.integrated_gradients import IntegratedGradients, IntegrateGrad
+from igos.methods.ingredients import Extras
+from igos.run.problem import make_problem
 from igos.types import ConfigError, Explanation, Problem, Target
 from tests.conftest import TinyNet, net_score, toy_image, toy_problem
 from tests.test_darknet import SMALL, enliven
@@ -324,9 +325,9 @@ def test_what_is_not_finite_says_so_and_what_does_not_move_too(name: str) -> Non
 
 def test_noise_comes_from_its_own_seed_alone() -> None:
     like = torch.zeros(1, 3, 4, 5, dtype=torch.float64)
-    pair = attribution.noise(torch.tensor([7, 8]), like)
-    assert torch.equal(attribution.noise(torch.tensor([8]), like)[0], pair[1]) and not torch.equal(pair[0], pair[1])
-    draws = attribution.uniform(torch.arange(200), like)
+    pair = map_method.noise(torch.tensor([7, 8]), like)
+    assert torch.equal(map_method.noise(torch.tensor([8]), like)[0], pair[1]) and not torch.equal(pair[0], pair[1])
+    draws = map_method.uniform(torch.arange(200), like)
     assert draws.min() >= 0 and draws.max() < 1 and float(draws.mean()) == pytest.approx(0.5, abs=0.02)
 
 

@@ -14,13 +14,13 @@ from torch.distributions import Normal, kl_divergence
 
 import igos
 from detectors.classifier import ClassifierAdapter
-from igos.emblems import scene
-from igos.methods import bottleneck
-from igos.methods.attribution import noise
-from igos.methods.bottleneck import Course, gates, information, kept, log_loss, warned
-from igos.methods.iba import IBA, fitted
-from igos.methods.input_iba import InputIBA
-from igos.problem import make_problem
+from igos.data.emblems import scene
+from igos.methods.bottleneck import bottleneck
+from igos.methods.bottleneck.bottleneck import Course, gates, information, kept, log_loss, warned
+from igos.methods.bottleneck.iba import IBA, fitted
+from igos.methods.bottleneck.input_iba import InputIBA
+from igos.methods.map_method import noise
+from igos.run.problem import make_problem
 from igos.types import ConfigError, Problem, Target
 from tests.bottlenecks import QUICK, Corner, known, problem_of
 from tests.bottlenecks import adapter as adapter

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from igos.methods.iba_prior import Prior
+from igos.methods.bottleneck.iba_prior import Prior
 
 
 def prior(**more: Any) -> Prior:

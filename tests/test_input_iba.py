@@ -12,9 +12,9 @@ from torch import Tensor
 
 from benchmarks.bottlenecks import passes
 from detectors.classifier import ClassifierAdapter
-from igos.methods import bottleneck
-from igos.methods.input_iba import InputIBA, shares
-from igos.ops import grained
+from igos.base.ops import grained
+from igos.methods.bottleneck import bottleneck
+from igos.methods.bottleneck.input_iba import InputIBA, shares
 from tests.bottlenecks import QUICK, problem_of
 from tests.bottlenecks import adapter as adapter
 

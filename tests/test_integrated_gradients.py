@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from igos.baselines import BASELINES
-from igos.methods import RISE, IntegratedGradients
-from igos.methods.attribution import seeds, uniform
-from igos.ops import to_grid
-from igos.path import QUADRATURE, quadrature
+from igos.base.baselines import BASELINES
+from igos.base.ops import to_grid
+from igos.methods.blackbox.rise import RISE
+from igos.methods.gradient.integrated_gradients import IntegratedGradients
+from igos.methods.gradient.quadrature import QUADRATURE, quadrature
+from igos.methods.map_method import seeds, uniform
 from igos.types import ConfigError
 from tests.conftest import TinyNet, net_score, toy_problem
 

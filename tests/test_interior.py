@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,9 @@ import torch
 from PIL import Image as Picture
 from torch import Tensor
 
-from igos import report
-from igos.methods.integrated_gradients import IntegratedGradients
-from igos.methods.interior import Interior
-from igos.report import interior
+from igos.drawing import files, path_figures
+from igos.methods.gradient.integrated_gradients import IntegratedGradients
+from igos.methods.gradient.interior import Interior
 from igos.types import ConfigError, Explanation
 from tests.conftest import TinyNet, net_score, toy_problem
 from tests.test_gradients import close, raw, values
@@ -101,7 +101,7 @@ def explained() -> Explanation:
 
 
 def test_the_figures_follow_from_what_the_explanation_holds(explained: Explanation, tmp_path: Path) -> None:
-    report.write_figures(tmp_path, explained)
+    files.write_figures(tmp_path, explained)
     assert {p.name for p in tmp_path.iterdir()} == {"heatmap.png", "overlay.png", "attribution.png", *FIGURES}
     with Picture.open(tmp_path / "interior.gif") as gif:
         pauses = set()
@@ -109,10 +109,10 @@ def test_the_figures_follow_from_what_the_explanation_holds(explained: Explanati
             gif.seek(k)
             pauses.add(gif.info["duration"])
         assert gif.n_frames == 51 and gif.info["loop"] == 0 and pauses == {500}  # type: ignore[attr-defined]
-    report.write_figures(tmp_path, replace(explained, arrays={}, attribution=None))
+    files.write_figures(tmp_path, replace(explained, arrays={}, attribution=None))
     assert {p.name for p in tmp_path.iterdir()} == {"heatmap.png", "overlay.png"}, "none of an earlier explanation"
     other = replace(explained, method="another", attribution=None)
-    report.write_figures(tmp_path, other)
+    files.write_figures(tmp_path, other)
     assert {p.name for p in tmp_path.iterdir()} >= FIGURES, "whatever the method is called"
 
 
@@ -123,8 +123,7 @@ def test_each_frame_is_bright_from_its_own_percentile_and_says_its_alpha(
     frames[:, :, 16:] *= 0  # nothing on the right
     frames[3] = 0
     e = replace(explained, arrays={**explained.arrays, "interior": frames})
-    interior.loop(e, tmp_path / "x.gif")
-    with Picture.open(tmp_path / "x.gif") as gif:
+    with Picture.open(io.BytesIO(path_figures.loop(e))) as gif:
         seen = []
         for k in range(51):
             gif.seek(k)
@@ -141,6 +140,6 @@ def test_nothing_to_see_is_drawn_as_nothing(tmp_path: Path) -> None:
     (bad,) = Interior(n_steps=3)(toy_problem(lambda p, r: p.sum(dim=(1, 2, 3)) * float("nan")))
     for e in (flat, bad):
         assert all(np.isfinite(a).all() for a in e.arrays.values())
-        report.write_figures(tmp_path / e.status, e)
+        files.write_figures(tmp_path / e.status, e)
         with Picture.open(tmp_path / e.status / "interior.gif") as gif:
             assert not np.asarray(gif.convert("L"))[:240].any()

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from igos.interop import as_explain_func, to_quantus
+from igos.base.geometry import Geometry
+from igos.base.ops import upscale
 from igos.methods import METHODS
-from igos.ops import upscale
-from igos.types import ConfigError, Explanation, Geometry, Image, Problem
+from igos.methods.quantus import as_explain_func, to_quantus
+from igos.types import ConfigError, Explanation, Image, Problem
 from tests.conftest import net_score, toy_problem
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -12,12 +12,12 @@ from torchvision.models import get_model
 
 import igos
 from detectors.classifier import ClassifierAdapter
-from igos import resources
-from igos.context import Context
+from igos.base import resources
 from igos.methods import METHODS
-from igos.metrics import Deletion
-from igos.presets import memory_size
-from igos.problem import make_problem
+from igos.metrics.curves import Deletion
+from igos.metrics.metric import Context
+from igos.run.problem import make_problem
+from igos.run.settings import memory_size
 from igos.types import Adapter, ConfigError, Image, Problem, Target
 
 MB = 2**20

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from igos import cli
-from igos.commands.parts import weights_of
-from igos.data import find_pictures
-from igos.files import OWN_NAMES
-from igos.manifest import Manifest, share_of
-from igos.merge import merge
-from igos.presets import Run
-from igos.results import each_row, read_arrays, read_rows
-from igos.tables import CURVES
+from igos.base.files import OWN_NAMES
+from igos.data.pictures import find_pictures
+from igos.results.manifest import Manifest, share_of
+from igos.results.read import each_row, read_arrays, read_rows
+from igos.results.tables import CURVES
+from igos.run.merge import merge
+from igos.run.models import weights_of
+from igos.run.settings import Run
 from igos.types import ConfigError
 from tests.faults import Faulty, local, once, picture, pictures, same_maps
 

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from igos.methods import IGOS, METHODS, IGOSPlus, IGOSPlusPlus
-from igos.methods.mask import MaskMethod, MaskObjective
-from igos.ops import rank, upscale
-from igos.optim import ARMIJO, OPTIMIZERS
-from igos.path import Draw, Term, path_scores
-from igos.problem import explain_problem
+from igos.base.ops import rank, upscale
+from igos.methods import METHODS
+from igos.methods.mask.i_gos import IGOS
+from igos.methods.mask.igos_plus import IGOSPlus
+from igos.methods.mask.igos_pp import IGOSPlusPlus
+from igos.methods.mask.loop import MaskMethod, MaskObjective
+from igos.methods.mask.optim import ARMIJO, OPTIMIZERS
+from igos.methods.mask.path import Draw, Term, path_scores
+from igos.run.explain import explain_problem
 from igos.types import ConfigError, Problem
 from tests.conftest import net_score, patch_score, toy_problem
 

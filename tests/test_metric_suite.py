@@ -17,21 +17,23 @@ import torch
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from torch import Tensor
 
-from igos.commands.listing import listing
-from igos.context import Context
+from igos.base.baselines import SUBSTRATES
+from igos.base.geometry import Geometry
+from igos.base.names import DEFAULT_METRICS
+from igos.cli.listing import listing
+from igos.data.truth import Truth
 from igos.methods import METHODS
-from igos.metrics import COLUMNS, DEFAULT_METRICS, METRICS, table
+from igos.metrics import COLUMNS, METRICS, table
 from igos.metrics.curves import Deletion
 from igos.metrics.ehr import effective_heat
-from igos.metrics.parts import afresh, pearson, ranks, spearman, tile_sums, tiles
+from igos.metrics.metric import Context, afresh
+from igos.metrics.regions import tile_sums, tiles
 from igos.metrics.road import impute
 from igos.metrics.sanity import ssim
-from igos.metrics.substrates import SUBSTRATES
-from igos.metrics.summary import summarise
+from igos.metrics.statistics import pearson, ranks, spearman, summarise
 from igos.metrics.transfer import carried
-from igos.problem import explain_problem
-from igos.truth import Truth
-from igos.types import ConfigError, Explanation, Geometry, Image, Problem, Score, Scorer, Target
+from igos.run.explain import explain_problem
+from igos.types import ConfigError, Explanation, Image, Problem, Score, Scorer, Target
 from tests.conftest import net_score, toy_problem
 
 SIZE = (4, 4)

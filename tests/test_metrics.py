@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from igos.metrics import METRICS, Deletion, Insertion, Pointing
+from igos.metrics import METRICS
+from igos.metrics.curves import Deletion, Insertion
+from igos.metrics.pointing import Pointing
 from igos.types import ConfigError, Explanation, Problem
 from tests.conftest import toy_problem
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igos import ops
-from igos.baselines import BASELINES, baseline
+from igos.base import ops
+from igos.base.baselines import BASELINES, baseline
 
 SIZES = st.integers(1, 12)
 

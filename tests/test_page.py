@@ -20,11 +20,13 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
-from igos import album, cli
-from igos.commands.report import read_picture, write_page
-from igos.ops import top_area
-from igos.report import figures, page
-from igos.types import Geometry, Target
+from igos import cli, metrics
+from igos.base.geometry import Geometry
+from igos.base.ops import top_area
+from igos.cli.report import read_picture, write_page
+from igos.drawing import figures
+from igos.results import page, page_content
+from igos.types import Target
 from tests.pages import explanation, letterbox, made_run, photo, toy_run
 
 HOSTILE = (
@@ -121,9 +123,9 @@ def test_each_steps_picture_is_the_one_that_was_scored(run: Path, opened: Opener
     shown.locator(f"#plays input[value={name}]").check()
     shown.locator("#box").uncheck()
     source, geometry = read_picture(str(run.parent / "photos" / "photo-0.png")), letterbox(120, 160)
-    step = album.steps(
+    step = page_content.steps(
         explanation(Path("x"), source, 2).saliency,
-        album.playable(album.build_metrics(["deletion"], ["steps=10"])[0])[0],
+        page_content.playable(metrics.build_metrics(["deletion"], ["steps=10"])[0])[0],
     )
     for j in (0, 3, 10):
         slide(shown.locator("#step"), j)
@@ -134,7 +136,7 @@ def test_each_steps_picture_is_the_one_that_was_scored(run: Path, opened: Opener
         v = 1 - v if name == "insertion" else v
         x, x0 = (
             cv2.resize(p, (width, height), interpolation=cv2.INTER_CUBIC).astype(float)
-            for p in (source, album.replaced(source, geometry, "blur"))
+            for p in (source, page_content.replaced(source, geometry, "blur"))
         )
         difference = np.abs(picture - (x + v * (x0 - x)))
         assert difference.mean() < 2 and np.percentile(difference, 99) < 12, j
@@ -332,7 +334,7 @@ def test_photos_of_a_big_run_lie_beside_the_page(
 
 
 def test_two_thousand_explanations_are_there_in_three_seconds(tmp_path: Path, opened: Opener) -> None:
-    gathered = album.Album(read_picture)
+    gathered = page_content.Album(read_picture)
     gathered.add(toy_run(tmp_path / "run", 6))
     data, photos = gathered.data("many"), gathered.photos * 500
     data["pictures"] = [{**data["pictures"][n % 2], "name": f"{n}.png"} for n in range(1000)]

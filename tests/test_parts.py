@@ -22,7 +22,8 @@ from detectors.emblem import SlimResNet, build_rcnn
 from detectors.rcnn import RCNNAdapter
 from detectors.targets import overlap
 from detectors.yolov3 import YOLOAdapter
-from igos.types import PARTS, ConfigError, Image, Target
+from igos.base.names import PARTS
+from igos.types import ConfigError, Image, Target
 from tests.test_yolov3 import noise, tiny_network
 
 X, Y = 48, 32  # the tiny YOLO's picture

@@ -11,10 +11,10 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from igos.methods.blur_ig import BlurIG, gaussian
-from igos.methods.guided_ig import RULES, GuidedIG, advance
-from igos.methods.idgi import IDGI, shares
-from igos.methods.integrated_gradients import IntegratedGradients
+from igos.methods.gradient.blur_ig import BlurIG, gaussian
+from igos.methods.gradient.guided_ig import RULES, GuidedIG, advance
+from igos.methods.gradient.idgi import IDGI, shares
+from igos.methods.gradient.integrated_gradients import IntegratedGradients
 from igos.types import Problem
 from tests.conftest import TinyNet, net_score, toy_problem
 from tests.test_gradients import close, linear, raw, values, weights

@@ -20,12 +20,14 @@ from detectors.classifier import ClassifierAdapter
 from detectors.darknet import Darknet, parse_cfg
 from detectors.emblem import FILES, PATTERNS, SlimResNet, SlimVGG
 from detectors.yolov3 import YOLOAdapter
-from igos import cli, pattern_files, resources
-from igos.config import resolve
-from igos.emblems import scene
-from igos.methods.substitute import substitutable
-from igos.patterns import fit
-from igos.results import read_rows
+from igos import cli
+from igos.base import resources
+from igos.data.emblems import scene
+from igos.methods.backward import pattern_files
+from igos.methods.backward.pattern_fit import fit
+from igos.methods.backward.substitute import substitutable
+from igos.results.read import read_rows
+from igos.run.plan import resolve
 from igos.types import Adapter, ConfigError, IgosError, WeightsError
 from tests.conftest import toy_image
 from tests.test_darknet import SMALL, enliven

@@ -17,14 +17,14 @@ from torchvision.ops import FrozenBatchNorm2d
 import igos
 from detectors.classifier import ClassifierAdapter
 from detectors.emblem import SlimResNet, SlimVGG
-from igos.emblems import scene
-from igos.extras import Extras
-from igos.methods.gradients import VanillaGrad
-from igos.methods.integrated_gradients import IntegratedGradients
-from igos.methods.pattern import PatternAttribution, PatternIntegrateGrad, PatternNet
-from igos.methods.substitute import Convolution, Matrix, Substitute, substitutable
-from igos.patterns import Estimator, Sums, fit
-from igos.problem import make_problem
+from igos.data.emblems import scene
+from igos.methods.backward.pattern import PatternAttribution, PatternIntegrateGrad, PatternNet
+from igos.methods.backward.pattern_fit import Estimator, Sums, fit
+from igos.methods.backward.substitute import Convolution, Matrix, Substitute, substitutable
+from igos.methods.gradient.gradients import VanillaGrad
+from igos.methods.gradient.integrated_gradients import IntegratedGradients
+from igos.methods.ingredients import Extras
+from igos.run.problem import make_problem
 from igos.types import ConfigError, Image, Problem, Scorer
 from tests.conftest import toy_image, toy_problem
 

@@ -13,12 +13,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from igos.methods.gradients import VanillaGrad
-from igos.methods.integrated_gradients import IntegratedGradients
-from igos.methods.pattern import PatternAttribution, PatternIntegrateGrad, PatternNet
-from igos.methods.substitute import Matrix
-from igos.patterns import Sums
-from igos.types import Geometry, Image, Problem, Scorer, Target
+from igos.base.geometry import Geometry
+from igos.methods.backward.pattern import PatternAttribution, PatternIntegrateGrad, PatternNet
+from igos.methods.backward.pattern_fit import Sums
+from igos.methods.backward.substitute import Matrix
+from igos.methods.gradient.gradients import VanillaGrad
+from igos.methods.gradient.integrated_gradients import IntegratedGradients
+from igos.types import Image, Problem, Scorer, Target
 
 W = torch.tensor([1.0, -1.0], dtype=torch.float64)
 Z = torch.from_numpy(np.arange(-2, 2, 0.01))

@@ -17,13 +17,13 @@ import igos
 from detectors.classifier import ClassifierAdapter
 from detectors.emblem import SlimResNet, SlimVGG
 from detectors.yolov3 import YOLOAdapter
-from igos.methods.drise import DRISE, similarity
-from igos.methods.grad_cam import GradCAM
-from igos.methods.layer import over_picture
-from igos.methods.odam import ODAM
-from igos.methods.rise import RISE
-from igos.ops import to_grid
-from igos.problem import make_problem
+from igos.base.ops import to_grid
+from igos.methods.blackbox.drise import DRISE, similarity
+from igos.methods.blackbox.rise import RISE
+from igos.methods.layer.grad_cam import GradCAM
+from igos.methods.layer.layer import over_picture
+from igos.methods.layer.odam import ODAM
+from igos.run.problem import make_problem
 from igos.types import ConfigError, Detections, Problem, Scorer, Target
 from tests.conftest import net_score, toy_image, toy_problem
 from tests.test_parts import rcnn, target

@@ -14,12 +14,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from igos.context import Context
+from igos.base.geometry import Geometry
+from igos.data.truth import Truth
 from igos.metrics import METRICS
 from igos.metrics.degradation import degraded
-from igos.metrics.parts import spearman, tiles
-from igos.truth import Truth
-from igos.types import Explanation, Geometry, Image, Problem, Scorer, Target
+from igos.metrics.metric import Context
+from igos.metrics.regions import tiles
+from igos.metrics.statistics import spearman
+from igos.types import Explanation, Image, Problem, Scorer, Target
 from tests.conftest import net_score, toy_problem
 from tests.test_interop import MEAN, STD, Linear, explain_func, inputs
 

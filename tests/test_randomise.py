@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 import igos
-from igos import results
-from igos.context import Context
+from igos.base import resources
 from igos.metrics import METRICS
-from igos.problem import explain_problem, make_problem
-from igos.randomise import cascade, layers, randomise
+from igos.metrics.metric import Context
+from igos.metrics.randomise import cascade, layers, randomise
+from igos.results import rows
+from igos.run.explain import explain_problem
+from igos.run.problem import make_problem
 from igos.types import Adapter, ConfigError, Explanation, Problem
 
 
@@ -83,12 +85,12 @@ def test_an_unknown_layer_is_refused(net: nn.Module) -> None:
 @pytest.fixture(scope="module")
 def bundled() -> tuple[Adapter, Problem]:
     adapter = igos.load("emblem-resnet")
-    image = adapter.read(igos.resources.folder("samples") / "singles" / first_single())
+    image = adapter.read(resources.folder("samples") / "singles" / first_single())
     return adapter, make_problem(adapter, image, adapter.detect(image)[:1])
 
 
 def first_single() -> str:
-    return sorted(p.name for p in (igos.resources.folder("samples") / "singles").glob("*.png"))[0]
+    return sorted(p.name for p in (resources.folder("samples") / "singles").glob("*.png"))[0]
 
 
 def test_the_cascade_leaves_the_adapter_alone_and_sanity_runs_on_it(bundled: tuple[Adapter, Problem]) -> None:
@@ -126,7 +128,7 @@ def test_explain_fills_in_what_metrics_need_to_explain_again(bundled: tuple[Adap
         np.isfinite([sanity.value, moved.value, complete.value]).all() and e.network_images == 4 + 2
     )  # IG scores the ends of its path
     assert moved.detail["max_sensitivity_floor"] == 0, "Integrated Gradients draws nothing"
-    row = results.row(e, "there")
+    row = rows.row(e, "there")
     assert np.isnan(row["transfer"]) and "other network" in row["transfer_reason"] and row["sanity"] == sanity.value
 
 

@@ -18,9 +18,10 @@ import pytest
 import torch
 
 from igos import cli
-from igos.manifest import Item
-from igos.results import RunFolder, read_rows
-from igos.run import drive, run
+from igos.results.folder import RunFolder
+from igos.results.manifest import Item
+from igos.results.read import read_rows
+from igos.run.drive import drive, run
 from igos.types import ConfigError, NetworkError
 from tests import faults
 from tests.faults import Faulty, pictures, plan, same_maps
@@ -31,8 +32,8 @@ if not os.environ.get("CI"):
 import ray  # noqa: E402
 from ray.cluster_utils import Cluster as Machines  # noqa: E402
 
-from igos import ray_engine  # noqa: E402
-from igos.ray_engine import Cluster  # noqa: E402
+from igos.run.workers import ray_cluster  # noqa: E402
+from igos.run.workers.ray_cluster import Cluster  # noqa: E402
 
 STORE = 100 * 2**20
 WATCHED = {  # a machine that says nothing for about two seconds is given up
@@ -50,7 +51,7 @@ def machines() -> Iterator[Machines]:
     made.add_node(num_cpus=1, object_store_memory=STORE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ADDRESS", made.address)
-        assert ray_engine.connect()
+        assert ray_cluster.connect()
         yield made
     ray.shutdown()
     made.shutdown()
@@ -156,8 +157,8 @@ def test_what_no_machine_holds_is_refused(machines: Machines, monkeypatch: pytes
         for address, told in {"127.0.0.1:9": "no Ray cluster answers there", "ray://x:1": "run igos on a"}.items():
             patch.setenv("RAY_ADDRESS", address)
             with pytest.raises(ConfigError, match=told):
-                ray_engine.connect()
-    monkeypatch.setattr(ray_engine, "ALONE", 0.0)
+                ray_cluster.connect()
+    monkeypatch.setattr(ray_cluster, "ALONE", 0.0)
     engine = Cluster(partial(faults.make_worker, None, 0, None))
     engine._needs["CPU"] = 5
     with pytest.raises(NetworkError, match="no machine of the Ray cluster is left that holds a worker of 5 CPUs"):

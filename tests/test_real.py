@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 import igos
-from igos.annotations import known
-from igos.context import Context
-from igos.metrics import EnergyMask
-from igos.problem import make_problem
-from igos.truth import match
+from igos.data.annotations import known
+from igos.data.truth import match
+from igos.metrics.energy import EnergyMask
+from igos.metrics.metric import Context
+from igos.run.problem import make_problem
 from igos.types import Explanation
 from tests.conftest import darknet_options, shared_data
 

@@ -16,13 +16,16 @@ from typing import Any
 
 import pytest
 
-from igos import cli, engines, results
-from igos.engines import Pool, Task
-from igos.manifest import Item, Manifest
+from igos import cli
 from igos.methods import METHODS
-from igos.results import RunFolder, each_row, read_rows
+from igos.results import folder as run_folder
+from igos.results.folder import RunFolder
+from igos.results.manifest import Item, Manifest
+from igos.results.read import each_row, read_rows
+from igos.run.workers import engines
+from igos.run.workers.engines import Pool, Task
+from igos.run.workers.events import Done
 from igos.types import ConfigError
-from igos.work import Done
 from tests.faults import Faulty, local, once, picture, pictures
 
 WORDS = ["--model", "emblem-vgg", "--method", "vanilla_grad", "--metrics", "none", "--num_samples", "3"]
@@ -125,8 +128,8 @@ def test_the_bar_counts_the_pictures_that_are_due(tmp_path: Path, monkeypatch: p
         bars.append(original(True, *words[1:]))
         return bars[-1]
 
-    original = sys.modules["igos.run"].bar
-    monkeypatch.setattr(sys.modules["igos.run"], "bar", noted)
+    original = sys.modules["igos.run.drive"].bar
+    monkeypatch.setattr(sys.modules["igos.run.drive"], "bar", noted)
     data = pictures(tmp_path / "data", 5, {1: "none", 2: "raise"})
     (data / "p003.png").write_bytes(b"no picture")
     local(data, tmp_path / "out", layout="shards")
@@ -219,7 +222,7 @@ def test_a_run_stopped_before_its_first_explanation_is_kept(
     assert cli.main(["--resume", str(out)]) == 0 and len(read_rows(out)) == 3
     assert capsys.readouterr().out.count("  ok\n") == 3, "a line of the table for each"
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["igos.commands.explain"], "load_models", stop)
+        patch.setattr(sys.modules["igos.cli.explain"], "load_models", stop)
         assert cli.main([*WORDS, "--output", str(tmp_path / "new")]) == code
         assert not (tmp_path / "new").exists(), "of a run that had not begun nothing is left"
         assert cli.main(["--resume", str(out)]) == code and len(read_rows(out)) == 3
@@ -284,7 +287,7 @@ def test_a_run_in_a_folder_that_can_only_be_read_is_refused_whole(
     told = r"--output .*: this folder cannot be written \(Read-only file system"
     for name in ("Lock", "write_bytes"):
         with monkeypatch.context() as patch:
-            patch.setattr(results, name, refused)
+            patch.setattr(run_folder, name, refused)
             with pytest.raises(ConfigError, match=told):
                 RunFolder(out, {"model": "faulty", "shard": None, "layout": "folders"})
         changed = {p.name for p, was in before.items() if not p.exists() or p.read_bytes() != was}

@@ -12,12 +12,13 @@ import yaml
 
 from detectors.classifier import ClassifierAdapter
 from detectors.emblem import SlimResNet
-from igos import run
-from igos.commands.explain import _effective
-from igos.config import resolve
+from igos.cli.explain import _effective
+from igos.data.references import MOST, generated, source
 from igos.methods import METHODS
-from igos.references import MOST, generated, source
-from igos.results import RunFolder, read_rows
+from igos.results.folder import RunFolder
+from igos.results.read import read_rows
+from igos.run import drive, explain
+from igos.run.plan import resolve
 from igos.types import ConfigError, Problem
 from tests.conftest import toy_image
 from tests.test_config import refusal
@@ -98,14 +99,14 @@ def test_the_run_hands_them_to_the_method_and_writes_them_down(
     plan = resolve(flags, "classify")
     folder = RunFolder(tmp_path / "out")
     folder.write_run({**plan.as_preset(), "record": _effective(adapter, plan)})
-    run.run(plan, adapter, folder, progress=False)
+    drive.run(plan, adapter, folder, progress=False)
     assert seen == [[20, 30], [10, 30], [10, 20]]
     record = yaml.safe_load((tmp_path / "out" / "run.yaml").read_text())["record"]
     assert record["references"] == "the other pictures of --data" and record["score"] == "prob"
     assert [r["status"] for r in read_rows(tmp_path / "out")] == ["ok"] * 3
     again = resolve({"config": str(tmp_path / "out" / "run.yaml")}, "classify")
     assert again.method == plan.method and again.run.data == data
-    (e,) = run.explain(adapter, adapter.read(data[0]), adapter.detect(adapter.read(data[0]), 0.0)[:1], "exp_grad")
+    (e,) = explain.explain(adapter, adapter.read(data[0]), adapter.detect(adapter.read(data[0]), 0.0)[:1], "exp_grad")
     assert e.status == "ok" and len(seen[-1]) == MOST, "in Python: generated, or those given"
 
 
@@ -120,6 +121,6 @@ def test_warnings_reach_the_rows_and_the_user(tmp_path: Path, adapter: Classifie
     plan = resolve({"data": [str(tmp_path / "noise.png")], "method": "IG", "metrics": ["none"]}, "classify")
     folder = RunFolder(tmp_path / "out")
     method = METHODS["integrated_gradients"](n_steps=1, rule="left")
-    run.run(type(plan)(plan.run, method, (), plan.selector), adapter, folder, progress=False)
+    drive.run(type(plan)(plan.run, method, (), plan.selector), adapter, folder, progress=False)
     (row,) = read_rows(tmp_path / "out")
     assert row["completeness_error"] > 0.05 and "sums to" in row["warning"]

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from PIL import Image as Picture
 
-from igos import report
-from igos.report import figures
-from igos.types import Explanation, Geometry, Image, Score, Target
+from igos.base import ops
+from igos.base.geometry import Geometry
+from igos.drawing import figures, files, layout
+from igos.types import Explanation, Image, Score, Target
 
 NAMES = ("dog", "", "a\nb\tc", "W" * 300, "犬 " * 90, r"$\frac{$", "<script>alert(1)</script>", "café ­ß")
 
@@ -83,7 +84,7 @@ def untagged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_files_are_whole_pictures_of_the_right_size(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
-    report.write_figures(folder, explanation(scores=measured()))
+    files.write_figures(folder, explanation(scores=measured()))
     assert sorted(p.name for p in folder.iterdir()) == ["curves.png", "heatmap.png", "overlay.png"]
     for file, size in (("heatmap.png", (320, 240)), ("overlay.png", (720, 540)), ("curves.png", None)):
         with Picture.open(folder / file) as picture:
@@ -93,32 +94,30 @@ def test_the_files_are_whole_pictures_of_the_right_size(tmp_path: Path) -> None:
 
 
 def test_without_measured_curves_no_plot_and_no_old_one(tmp_path: Path) -> None:
-    report.write_figures(tmp_path, explanation(scores=measured()))
-    report.write_figures(tmp_path, explanation(scores=(Score("deletion", 0.1, "lower"), measured()[2])))
+    files.write_figures(tmp_path, explanation(scores=measured()))
+    files.write_figures(tmp_path, explanation(scores=(Score("deletion", 0.1, "lower"), measured()[2])))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["heatmap.png", "overlay.png"]
 
 
 def test_a_failure_leaves_the_finished_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     e = explanation(scores=measured())
-    report.write_figures(tmp_path, e)
+    files.write_figures(tmp_path, e)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
 
-    def broken(self: Figure, path: Path, **_: Any) -> None:
-        Path(path).write_bytes(b"half a pic")
+    def broken(self: Figure, out: Any, **_: Any) -> None:
+        out.write(b"half a pic")
         raise OSError("disk full")
 
     monkeypatch.setattr(Figure, "savefig", broken)
     with pytest.raises(OSError, match="disk full"):
-        report.write_figures(tmp_path, e)
+        files.write_figures(tmp_path, e)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
 def test_starts_are_written_as_one_sheet(tmp_path: Path) -> None:
     starts = [explanation(start=i) for i in range(4)]
-    report.write_starts(tmp_path, starts)
-    assert [p.name for p in tmp_path.iterdir()] == ["starts.png"]
-    with Picture.open(tmp_path / "starts.png") as picture:
-        np.testing.assert_array_equal(np.asarray(picture), report.starts_sheet(starts))
+    with Picture.open(io.BytesIO(files.starts_png(starts))) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), figures.starts_sheet(starts))
 
 
 # The top area
@@ -133,7 +132,7 @@ def test_starts_are_written_as_one_sheet(tmp_path: Path) -> None:
 def test_top_area_is_exact_monotone_and_the_best(values: list[int], columns: int, shares: tuple[float, float]) -> None:
     rows = -(-len(values) // columns)
     saliency = np.resize(np.array(values, dtype=np.float32), (rows, columns))
-    small, large = (figures.top_area(saliency, None, s) for s in sorted(shares))
+    small, large = (ops.top_area(saliency, None, s) for s in sorted(shares))
     for share, top in zip(sorted(shares), (small, large), strict=True):
         assert top.shape == saliency.shape and top.dtype == bool
         assert top.sum() == max(round(share * saliency.size), 1)
@@ -149,7 +148,7 @@ def test_top_area_is_exact_monotone_and_the_best(values: list[int], columns: int
 def test_top_area_counts_by_the_box_but_lies_anywhere() -> None:
     saliency = np.zeros((40, 60), np.float32)
     saliency[30:, 50:] = 1
-    top = figures.top_area(saliency, np.array([0, 0, 20, 30], np.float32))
+    top = ops.top_area(saliency, np.array([0, 0, 20, 30], np.float32))
     assert top.sum() == 60 and saliency[top].min() == 1
 
 
@@ -287,13 +286,13 @@ def test_the_box_lies_where_the_target_is(untagged: None, scale: float, offset: 
     assert not changed[108:392, 208:512].any()
     drawn = figures.overlay(with_box)
     for y, x in ((100, 360), (400, 360), (250, 200), (250, 520)):
-        assert close(drawn[y - 1 : y + 1, x - 1 : x + 1], figures.SKY).all()
+        assert close(drawn[y - 1 : y + 1, x - 1 : x + 1], layout.SKY).all()
 
 
 def test_a_box_as_large_as_the_picture_is_still_seen(untagged: None) -> None:
     drawn = figures.overlay(explanation(600, 800, box=(-5, -5, 900, 900), saliency=torch.zeros(7, 7)))
     for edge in (drawn[1, 200:-100], drawn[-2, 100:-100], drawn[100:-100, 1], drawn[100:-100, -2]):
-        assert close(edge[None], figures.SKY).all()
+        assert close(edge[None], layout.SKY).all()
 
 
 def test_without_a_box_nothing_but_the_label_is_added() -> None:
@@ -307,10 +306,10 @@ def test_without_a_box_nothing_but_the_label_is_added() -> None:
 
 def label_of(e: Explanation) -> tuple[int, int, int, int]:
     """xyxy of the tag on a grey picture of the overlay's size."""
-    size = figures._size(e, *figures.LONG_SIDE)
+    size = figures._size(e, *layout.LONG_SIDE)
     box = figures._box(e, figures._drawn(e.geometry, figures._whole(e), size))
     plain = np.full((*size, 3), 127, np.uint8)
-    drawn = figures.tag(plain, e.target.name, f"{e.target.score:.2f}", box)
+    drawn = layout.tag(plain, e.target.name, f"{e.target.score:.2f}", box)
     assert drawn.shape == plain.shape
     return extent((drawn != plain).any(axis=2))
 
@@ -349,7 +348,7 @@ def test_a_label_sits_on_its_box_and_grows_with_the_picture() -> None:
 
 def test_where_no_label_fits_there_is_none() -> None:
     plain = np.zeros((720, 12, 3), np.uint8)
-    assert (figures.tag(plain, "dog", "0.89", None) == plain).all()
+    assert (layout.tag(plain, "dog", "0.89", None) == plain).all()
 
 
 # The curves
@@ -440,5 +439,5 @@ def test_a_tile_shows_the_object_and_a_margin() -> None:
     photo[400:600, 400:600] = 255
     e = explanation(1000, 1000, photo=photo, box=(400, 400, 600, 600), start=3, saliency=torch.zeros(7, 7))
     tile = figures.starts_sheet([e])
-    x1, y1, x2, y2 = extent(close(tile, figures.SKY))
+    x1, y1, x2, y2 = extent(close(tile, layout.SKY))
     assert x2 - x1 == pytest.approx(figures.TILE[1] / 1.5, abs=5) == pytest.approx(y2 - y1, abs=5)

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from igos import results
-from igos.data import find_pictures, safe_name, unique
-from igos.methods import IGOSPlusPlus
-from igos.metrics import Deletion, Insertion
-from igos.problem import explain_problem
-from igos.results import RunFolder, read_rows
+from igos.base import files
+from igos.base.files import safe_name, unique
+from igos.data.pictures import find_pictures
+from igos.methods.mask.igos_pp import IGOSPlusPlus
+from igos.metrics.curves import Deletion, Insertion
+from igos.results import rows
+from igos.results.folder import RunFolder
+from igos.results.read import read_rows
+from igos.run.explain import explain_problem
 from igos.types import ConfigError, Explanation
 from tests.conftest import net_score, toy_problem
 
@@ -40,8 +43,8 @@ def test_an_explanation_is_saved_as_arrays_and_pictures(tmp_path: Path) -> None:
 
 
 def test_the_row_says_what_ran() -> None:
-    row = results.row(explanation(), "a/b")
-    assert set(row) <= set(results.ROW_KEYS)
+    row = rows.row(explanation(), "a/b")
+    assert set(row) <= set(rows.ROW_KEYS)
     assert (row["method"], row["opt"], row["form"], row["status"]) == ("iGOS++", "NAG", "default", "ok")
     assert row["network_images"] == row["backward_images"] == 4 * 2 * 3, "metrics excluded"
     assert 0 < row["score_blurred"] < 1 and 0 < row["deletion"] < 1 and row["seconds"] > 0
@@ -89,7 +92,7 @@ def test_an_empty_run_takes_its_folders_back_but_no_one_else_s(tmp_path: Path) -
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
-        results.write_bytes(tmp_path / "x", None)  # type: ignore[arg-type]
+        files.write_bytes(tmp_path / "x", None)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 

@@ -15,12 +15,12 @@ from torch.overrides import _get_current_function_mode
 
 from detectors.classifier import ClassifierAdapter
 from detectors.emblem import SlimResNet
-from igos import run
-from igos.config import resolve
 from igos.methods import METHODS
-from igos.methods.gnl import GuidedBackprop, GuidedIntegratedGradients
-from igos.methods.integrated_gradients import IntegratedGradients
-from igos.methods.rules import Rules
+from igos.methods.backward.guided_backprop import GuidedBackprop, GuidedIntegratedGradients
+from igos.methods.backward.rules import Rules
+from igos.methods.gradient.integrated_gradients import IntegratedGradients
+from igos.run import explain
+from igos.run.plan import resolve
 from igos.types import Image, Problem
 from tests.conftest import net_score, toy_image, toy_problem
 from tests.test_gradients import close, raw, values
@@ -309,7 +309,7 @@ def test_the_logit_is_explained_by_default_and_metrics_still_ask_the_probability
         ("gnl", "prob", prob, prob),
         ("IG", None, prob, prob),
     ]:
-        (e,) = run.explain(ours, image, targets, method, metrics=("deletion",), score=asked, n_steps=2)
+        (e,) = explain.explain(ours, image, targets, method, metrics=("deletion",), score=asked, n_steps=2)
         assert e.score_original == pytest.approx(explained, rel=1e-5)
         assert e.scores[1].curve is not None and e.scores[1].curve[1, 0] == pytest.approx(judged, rel=1e-5)
 
@@ -331,6 +331,6 @@ def test_torchvision_s_own_networks_are_guided(name: str) -> None:
     made: list[Image] = [toy_image(64, 64)]
     ours = ClassifierAdapter(net, ["a", "b", "c"], crop=64, resize=64)
     targets = ours.detect(made[0], 0.0)[:1]
-    (e,) = run.explain(ours, made[0], targets, "gnl", metrics=(), n_steps=2)
-    (plain,) = run.explain(ours, made[0], targets, "IG", metrics=(), n_steps=2, baseline="mean", score="logit")
+    (e,) = explain.explain(ours, made[0], targets, "gnl", metrics=(), n_steps=2)
+    (plain,) = explain.explain(ours, made[0], targets, "IG", metrics=(), n_steps=2, baseline="mean", score="logit")
     assert e.status == "ok" and e.warnings == () and not close(raw(e), raw(plain), 0.05)

@@ -25,14 +25,16 @@ from torch import nn
 
 from detectors.checkpoint import load_state_dict
 from detectors.pictures import read_rgb
-from igos import cli, resources, untrusted
-from igos.annotations import known
-from igos.commands.report import write_page
-from igos.data import safe_name
-from igos.emblems import CLASSES
-from igos.presets import read_preset
-from igos.results import RunFolder, read_rows
-from igos.truth import decode
+from igos import cli
+from igos.base import resources, untrusted
+from igos.base.files import safe_name
+from igos.cli.report import write_page
+from igos.data.annotations import known
+from igos.data.coco import decode
+from igos.data.emblems import CLASSES
+from igos.results.folder import RunFolder
+from igos.results.read import read_rows
+from igos.run.presets import read_preset
 from igos.types import ConfigError, IgosError, ImageError, WeightsError
 from tests.fuzzing import CFG, LAUGHS, XML
 from tests.pages import toy_run

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from igos import cli, results, shards
-from igos.arrays import kept
-from igos.results import RunFolder, each_row, read_arrays, read_rows
-from igos.shards import Damaged, Shards
+from igos import cli
+from igos.results import folder as run_folder
+from igos.results import shards
+from igos.results.arrays import kept
+from igos.results.folder import RunFolder
+from igos.results.read import each_row, read_arrays, read_rows
+from igos.results.shards import Damaged, Shards
 from igos.types import ConfigError
 from tests.faults import Faulty, local, once, pictures, same_maps
 
@@ -24,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 
 def test_shards_hold_what_folders_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr(results, "SIZE", 5)
+    monkeypatch.setattr(run_folder, "SIZE", 5)
     data = pictures(tmp_path / "data", 6, {2: "raise"})
     local(data, tmp_path / "a")
     local(data, tmp_path / "b", layout="shards")
@@ -104,7 +107,7 @@ def test_large_explanations_fill_a_shard_sooner(tmp_path: Path, monkeypatch: pyt
     data, out = pictures(tmp_path / "data", 5), tmp_path / "out"
     local(data, tmp_path / "calm", layout="shards")
     size = sum(a.nbytes for a in read_arrays(tmp_path / "calm", next(each_row(tmp_path / "calm")), kept).values())
-    monkeypatch.setattr(results, "MOST", 2 * size)
+    monkeypatch.setattr(run_folder, "MOST", 2 * size)
     local(data, out, layout="shards")
     assert len(list((out / "shards").iterdir())) >= 5
     once(out, 5)
@@ -116,7 +119,7 @@ def test_large_explanations_fill_a_shard_sooner(tmp_path: Path, monkeypatch: pyt
 
 def test_a_run_killed_while_it_packs_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, out = pictures(tmp_path / "data", 4), tmp_path / "out"
-    monkeypatch.setattr(results, "SIZE", 4)
+    monkeypatch.setattr(run_folder, "SIZE", 4)
     removed: list[str] = []
 
     class Killed(BaseException):
@@ -140,7 +143,7 @@ def test_a_run_killed_while_it_packs_leaves_nothing_behind(tmp_path: Path, monke
 
 def test_an_interrupt_while_a_shard_is_written_doubles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, out = pictures(tmp_path / "data", 4), tmp_path / "out"
-    monkeypatch.setattr(results, "SIZE", 4)
+    monkeypatch.setattr(run_folder, "SIZE", 4)
     original, written = Shards.write, list[int]()
 
     def interrupted(self: Shards, *words: Any) -> None:

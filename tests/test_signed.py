@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
-from igos.report.signed import clean, level, outline, part, regions, stretch
+from igos.drawing.signed import clean, level, outline, part, regions, stretch
 from igos.types import ConfigError, Explanation
 from tests.test_report import explanation
 

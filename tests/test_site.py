@@ -17,11 +17,13 @@ from types import ModuleType
 
 import pytest
 
-from igos import cli, resources
+from igos import cli
+from igos.base import resources
+from igos.base.names import PARTS
 from igos.methods import METHODS
 from igos.metrics import METRICS
-from igos.presets import Run
-from igos.types import PARTS, STATUSES
+from igos.run.settings import Run
+from igos.types import STATUSES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -207,7 +209,7 @@ def test_the_commands_of_a_page_run_or_get_as_far_as_the_users_own_files(
             continue
         with monkeypatch.context() as patch:
             for module in ("explain", "evaluate", "parts"):
-                patch.setattr(sys.modules[f"igos.commands.{module}"], "load_models", stop)
+                patch.setattr(sys.modules[f"igos.cli.{module}"], "load_models", stop)
             try:
                 code = cli.main(words[3:])
             except Loading:

@@ -17,13 +17,14 @@ from torch import nn
 
 import igos
 from detectors.classifier import ClassifierAdapter
-from igos import cli, resources
-from igos.annotations import known
-from igos.data import find_pictures
-from igos.emblems import scene
-from igos.estimation import estimate, statistics_for
-from igos.results import read_rows
-from igos.statistics import Running, fingerprint, read_statistics, same_weights, write_statistics
+from igos import cli
+from igos.base import resources
+from igos.data.annotations import known
+from igos.data.emblems import scene
+from igos.data.pictures import find_pictures
+from igos.methods.bottleneck.estimation import estimate, statistics_for
+from igos.methods.bottleneck.statistics import Running, fingerprint, read_statistics, same_weights, write_statistics
+from igos.results.read import read_rows
 from igos.types import ConfigError
 
 BUNDLED = ("emblem-m-rcnn", "emblem-f-rcnn", "emblem-yolov3spp", "emblem-vgg", "emblem-resnet")

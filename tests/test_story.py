@@ -19,7 +19,7 @@ import yaml
 
 import igos
 from igos import cli
-from igos.commands.parts import adapters
+from igos.run.models import adapters
 from igos.types import ConfigError
 from tests.conftest import darknet_options, shared_data
 

@@ -12,11 +12,11 @@ import pytest
 import scipy.stats
 
 from benchmarks import leaderboard, methods, table
+from igos.drawing import charts
 from igos.metrics import METRICS
-from igos.metrics.summary import interval
-from igos.report import charts
-from igos.results import RunFolder
-from igos.tables import figures, mean_curves, text
+from igos.metrics.statistics import interval
+from igos.results.folder import RunFolder
+from igos.results.tables import figures, mean_curves, text
 from igos.types import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from igos import diverse
-from igos.targets import Selector
-from igos.truth import Truth
+from igos.data.targets import Selector
+from igos.data.truth import Truth
+from igos.methods.mask import starts
+from igos.metrics import diversity
 from igos.types import ConfigError, Explanation, Image, Target
 from tests.conftest import toy_image
 
@@ -92,7 +93,7 @@ def test_what_matches_in_no_picture_is_refused() -> None:
 def test_every_start_cell_is_filled_and_in_place(box: list[float], k: int) -> None:  # defect 3
     target = Target(0, "a", 1.0, torch.tensor(box))
     for cell in range(k * k):
-        mask = diverse.start_mask(target, (24, 32), 28, k, cell, 0.7)
+        mask = starts.start_mask(target, (24, 32), 28, k, cell, 0.7)
         rows, columns = torch.nonzero(mask < 1).unbind(1)
         assert len(rows) and torch.allclose(mask[mask < 1], torch.tensor(0.3, dtype=mask.dtype))
         assert len(rows) == len(rows.unique()) * len(columns.unique()), "a rectangle, not a band"
@@ -107,12 +108,12 @@ def test_an_instance_mask_narrows_its_cell_and_a_missed_cell_is_used_whole() -> 
     instance = torch.zeros(24, 32, dtype=torch.bool)
     instance[:12, :8] = True
     target = Target(0, "a", 1.0, torch.tensor([0.0, 0, 32, 24]), instance)
-    first, last = (diverse.start_mask(target, (24, 32), 28, 2, n, 1.0) for n in (0, 3))
+    first, last = (starts.start_mask(target, (24, 32), 28, 2, n, 1.0) for n in (0, 3))
     assert (first < 1).sum() == 14 * 7 and (last < 1).sum() == 14 * 14
 
 
 def test_positions() -> None:
-    assert diverse.positions(2, ["all"]) == [0, 1, 2, 3] and diverse.positions(3, ["5", "1", "5"]) == [5, 1]
+    assert starts.positions(2, ["all"]) == [0, 1, 2, 3] and starts.positions(3, ["5", "1", "5"]) == [5, 1]
 
 
 def test_diversity_of_equal_and_of_disjoint_maps() -> None:
@@ -120,7 +121,7 @@ def test_diversity_of_equal_and_of_disjoint_maps() -> None:
     left, right = torch.zeros(24, 32), torch.zeros(24, 32)
     left[:, :8], right[:, 24:] = torch.rand(24, 8), torch.rand(24, 8)
     made = [Explanation(m, Target(0, "a", 1.0), image, "m", start=i) for i, m in enumerate((left, left, right))]
-    figures = diverse.diversity(made)
+    figures = diversity.diversity(made)
     assert figures["correlation"][0][1] == pytest.approx(1) and figures["top_area_overlap"][0][1] == pytest.approx(1)
     assert figures["correlation"][0][2] < 0 and figures["top_area_overlap"][0][2] == 0
     assert figures["starts"] == [0, 1, 2] and 0 < figures["mean_top_area_overlap"] < 1

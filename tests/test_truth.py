@@ -12,13 +12,15 @@ import pytest
 import torch
 from pycocotools.coco import COCO
 
-from igos.annotations import known
-from igos.context import Context
-from igos.diverse import covered, diversity
-from igos.emblems import CLASSES, scene
-from igos.metrics import EvidencePointing, EvidenceShare
-from igos.truth import Annotations, Truth, match, peak_on, same_class, scene_truth, write
-from igos.types import ConfigError, Explanation, Geometry, Image, Target
+from igos.base.geometry import Geometry
+from igos.data.annotations import known
+from igos.data.coco import Annotations, write
+from igos.data.emblems import CLASSES, scene
+from igos.data.truth import Truth, match, peak_on, same_class, scene_truth
+from igos.metrics.diversity import covered, diversity
+from igos.metrics.evidence import EvidencePointing, EvidenceShare
+from igos.metrics.metric import Context
+from igos.types import ConfigError, Explanation, Image, Target
 from tests.conftest import toy_image, toy_problem
 
 SCENES = [scene(5, i, 64) for i in range(4)]

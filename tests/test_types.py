@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from igos.types import ConfigError, Explanation, Geometry, Image, ImageError, Scorer, Target
+from igos.base.geometry import Geometry
+from igos.types import ConfigError, Explanation, Image, ImageError, Scorer, Target
 from tests.conftest import net_score, toy_image
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from igos.methods.xrai import SIDE, XRAI, regions, segments
+from igos.methods.gradient.xrai import SIDE, XRAI, regions, segments
 from tests.conftest import patch_score, toy_image, toy_problem
 from tests.test_gradients import close, raw
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from detectors.darknet import BATCH_NORM_EPS, Darknet, parse_cfg
 from detectors.yolov3 import ULTRALYTICS_EPS, YOLOAdapter, load_yolo
-from igos import resources
+from igos.base import resources
 from igos.types import Adapter, ConfigError, Image, ImageError, Target, WeightsError
 from tests.conftest import darknet_options, shared_data
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import igos
-from igos.emblems import scene
-from igos.estimation import estimate
-from igos.statistics import write_statistics
+from igos.data.emblems import scene
+from igos.methods.bottleneck.estimation import estimate
+from igos.methods.bottleneck.statistics import write_statistics
 from weights.measure import write_sums
 
 SERIES = 5  # of igos.emblems; 0 is for training, 1 to 4 for figures, samples and presets

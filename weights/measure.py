@@ -25,8 +25,9 @@ from pycocotools.cocoeval import COCOeval
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import igos
-from igos.emblems import CLASSES, Scene, scene
-from igos.truth import match, scene_truth, write
+from igos.data.coco import write
+from igos.data.emblems import CLASSES, Scene, scene
+from igos.data.truth import match, scene_truth
 from igos.types import Adapter, Target
 
 HERE = Path(__file__).resolve().parent

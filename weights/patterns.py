@@ -18,10 +18,10 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import igos
 from detectors.emblem import FILES, PATTERNS, SCENE, SINGLE
-from igos import pattern_files
-from igos.commands.fit_patterns import table
-from igos.emblems import scene
-from igos.patterns import fit
+from igos.cli.fit_patterns import table
+from igos.data.emblems import scene
+from igos.methods.backward import pattern_files
+from igos.methods.backward.pattern_fit import fit
 from weights.measure import write_sums
 
 HERE = Path(__file__).resolve().parent

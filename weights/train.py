@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from detectors.darknet import Darknet, parse_cfg
 from detectors.emblem import MEAN, SCENE, SINGLE, STD, SlimResNet, SlimVGG, build_rcnn
 from detectors.yolov3 import ULTRALYTICS_EPS
-from igos.emblems import CLASSES, Scene, label, scene
+from igos.data.emblems import CLASSES, Scene, label, scene
 from weights.yolo_loss import yolo_loss
 
 HERE = Path(__file__).resolve().parent

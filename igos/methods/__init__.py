@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Protocol
 
-from igos.methods.blur_ig import BlurIG
-from igos.methods.drise import DRISE
-from igos.methods.expected_gradients import ExpGrad, GradientShap
-from igos.methods.gnl import GuidedBackprop, GuidedIntegratedGradients
-from igos.methods.grad_cam import GradCAM
-from igos.methods.gradients import (
+from igos.base.settings import coerce, lookup, settings_of
+from igos.methods.backward.guided_backprop import GuidedBackprop, GuidedIntegratedGradients
+from igos.methods.backward.pattern import PatternAttribution, PatternIntegrateGrad, PatternNet
+from igos.methods.blackbox.drise import DRISE
+from igos.methods.blackbox.rise import RISE
+from igos.methods.bottleneck.iba import IBA
+from igos.methods.bottleneck.input_iba import InputIBA
+from igos.methods.gradient.blur_ig import BlurIG
+from igos.methods.gradient.expected_gradients import ExpGrad, GradientShap
+from igos.methods.gradient.gradients import (
     GradXInput,
     SmoothGrad,
     SmoothGrad2,
@@ -18,20 +22,18 @@ from igos.methods.gradients import (
     VanillaGrad,
     VarGrad,
 )
-from igos.methods.guided_ig import GuidedIG
-from igos.methods.i_gos import IGOS
-from igos.methods.iba import IBA
-from igos.methods.idgi import IDGI
-from igos.methods.igos_plus import IGOSPlus
-from igos.methods.igos_pp import IGOSPlusPlus
-from igos.methods.input_iba import InputIBA
-from igos.methods.integrated_gradients import IntegratedGradients, IntegrateGrad
-from igos.methods.interior import Interior
-from igos.methods.odam import ODAM
-from igos.methods.pattern import PatternAttribution, PatternIntegrateGrad, PatternNet
-from igos.methods.rise import RISE
-from igos.methods.xrai import XRAI
-from igos.types import Explanation, Problem
+from igos.methods.gradient.guided_ig import GuidedIG
+from igos.methods.gradient.idgi import IDGI
+from igos.methods.gradient.integrated_gradients import IntegratedGradients, IntegrateGrad
+from igos.methods.gradient.interior import Interior
+from igos.methods.gradient.xrai import XRAI
+from igos.methods.layer.grad_cam import GradCAM
+from igos.methods.layer.odam import ODAM
+from igos.methods.mask.i_gos import IGOS
+from igos.methods.mask.igos_plus import IGOSPlus
+from igos.methods.mask.igos_pp import IGOSPlusPlus
+from igos.methods.mask.optim import OPTIMIZERS
+from igos.types import ConfigError, Explanation, Problem
 
 
 class Method(Protocol):
@@ -81,13 +83,20 @@ def default_score(method: Any, parts: Iterable[str] = ("class",)) -> str:
     return str(getattr(method, "score", "prob")) if set(parts) == {"class"} else "prob"
 
 
-def needs_references(method: Any) -> bool:
-    return bool(getattr(method, "references", False))
-
-
-def needs_patterns(method: Any) -> bool:
-    return bool(getattr(method, "patterns", False))
-
-
-def needs_statistics(method: Any) -> bool:
-    return bool(getattr(method, "statistics", False))
+def build_method(
+    name: str, given: Mapping[str, Any], preset: Mapping[str, Any], named: Callable[[str], str] = str
+) -> Any:
+    """METHODS[name] with the preset's settings for it (and for its optimiser) under those given. named: a key as the
+    user knows it."""
+    name = lookup(name, METHODS, "method", ALIASES)
+    make = METHODS[name]
+    known = settings_of(make)
+    unknown = [k for k in given if k not in known]
+    if unknown:
+        raise ConfigError(f"{name} has no setting {named(unknown[0])}; its settings: {', '.join(known)}")
+    block = dict(preset.get("methods", {}).get(name, {}))
+    by_opt = {k: block.pop(k) for k in list(block) if k in OPTIMIZERS}
+    opt = given.get("opt", block.get("opt", getattr(make, "opt", None)))
+    opt = lookup(opt, OPTIMIZERS, "optimiser") if isinstance(opt, str) else opt
+    settings = {**block, **(by_opt.get(str(opt)) or {}), **given, **({"opt": opt} if opt else {})}
+    return make(**{k: v if callable(v) else coerce(named(k), v, known[k]) for k, v in settings.items()})

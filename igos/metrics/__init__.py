@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from igos.base.settings import coerce, key_value, lookup, settings_of
 from igos.metrics.completeness import Completeness
 from igos.metrics.complexity import Complexity
 from igos.metrics.curves import Deletion, Insertion
@@ -14,16 +15,9 @@ from igos.metrics.energy import EnergyMask, EnergyPointing
 from igos.metrics.evidence import EvidencePointing, EvidenceShare
 from igos.metrics.infidelity import Infidelity
 from igos.metrics.max_sensitivity import MaxSensitivity
-from igos.metrics.parts import Metric
+from igos.metrics.metric import Metric
 from igos.metrics.pointing import Pointing, PointingMask
-from igos.metrics.protocols import (
-    DeletionIBA,
-    DeletionIGOS,
-    DeletionRISE,
-    InsertionIBA,
-    InsertionIGOS,
-    InsertionRISE,
-)
+from igos.metrics.protocols import DeletionIBA, DeletionIGOS, DeletionRISE, InsertionIBA, InsertionIGOS, InsertionRISE
 from igos.metrics.road import ROAD
 from igos.metrics.sanity import Sanity
 from igos.metrics.sensitivity_n import SensitivityN
@@ -60,7 +54,6 @@ METRICS: dict[str, Callable[..., Any]] = {
     "sparseness": Sparseness,
     "complexity": Complexity,
 }
-DEFAULT_METRICS = ("deletion", "insertion", "pointing", "evidence_share", "evidence_pointing")
 COLUMNS = ("name", "better", "range", "needs", "network images", "paper")
 
 
@@ -68,3 +61,21 @@ def table() -> list[tuple[str, ...]]:
     """A row of COLUMNS per metric, as its defaults have it."""
     made: list[Metric] = [make() for make in METRICS.values()]
     return [(m.name, m.better, m.range, ", ".join(m.needs) or "-", m.cost, m.paper) for m in made]
+
+
+def setting_names(metrics: Sequence[Any]) -> set[str]:
+    return {key for m in metrics for key in settings_of(type(m))}
+
+
+def build_metrics(names: Sequence[str], items: Sequence[str] = ()) -> tuple[tuple[Any, ...], set[str]]:
+    """The metrics with their --set settings, and which keys of --set they took."""
+    made, used = [], set()
+    for name in (lookup(n, METRICS, "metric") for n in names):
+        known, settings = settings_of(METRICS[name]), {}
+        for key, value in (key_value(s) for s in items):
+            owner, _, bare = key.rpartition(".")
+            if bare in known and owner in ("", name):
+                settings[bare] = coerce(f"--set {key}", value, known[bare])
+                used.add(key)
+        made.append(METRICS[name](**settings))
+    return tuple(made), used

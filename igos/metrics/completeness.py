@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from igos.metrics.parts import NAN, NEEDS, score
+from igos.metrics.metric import NEEDS, score
+from igos.metrics.statistics import NAN
 from igos.types import Explanation, Problem, Score
 
 NO_TOTAL = "the method says of no score's change that its attribution should sum to it"

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from igos.metrics.parts import NAN, score
+from igos.metrics.metric import score
+from igos.metrics.statistics import NAN
 from igos.types import Explanation, Problem, Score
 
 

@@ -20,9 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from igos.metrics.parts import NAN, check_choice, pixels, score, scores, trapezoid
-from igos.metrics.substrates import SUBSTRATES, substrate
-from igos.ops import Blend, rank, upscale
+from igos.base.baselines import SUBSTRATES, substrate
+from igos.base.ops import Blend, rank, upscale
+from igos.metrics.metric import check_choice, score, scores
+from igos.metrics.regions import pixels
+from igos.metrics.statistics import NAN, trapezoid
 from igos.types import ConfigError, Explanation, Problem, Score
 
 BUDGETS = ("image", "object")

@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from igos.baselines import baseline
-from igos.metrics.parts import NAN, check_choice, check_positive, pixels, score, scores, tile_sums, tiles, trapezoid
-from igos.metrics.substrates import SUBSTRATES, substrate
-from igos.ops import Blend
+from igos.base.baselines import SUBSTRATES, baseline, substrate
+from igos.base.ops import Blend
+from igos.metrics.metric import check_choice, check_positive, score, scores
+from igos.metrics.regions import pixels, tile_sums, tiles
+from igos.metrics.statistics import NAN, trapezoid
 from igos.types import Explanation, Problem, Score
 
 REPLACE = (*SUBSTRATES, "tile_mean")

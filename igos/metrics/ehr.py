@@ -18,8 +18,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from igos.context import Context
-from igos.metrics.parts import NAN, NEEDS, NO_HEAT, box_pixels, score, trapezoid, truths
+from igos.metrics.metric import NEEDS, NO_HEAT, Context, score, truths
+from igos.metrics.regions import box_pixels
+from igos.metrics.statistics import NAN, trapezoid
 from igos.types import Explanation, Problem, Score
 
 LEAST, MOST = 0.1, 0.99

@@ -14,8 +14,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from igos.context import Context
-from igos.metrics.parts import NAN, NEEDS, NO_HEAT, box_pixels, score, truths
+from igos.metrics.metric import NEEDS, NO_HEAT, Context, score, truths
+from igos.metrics.regions import box_pixels
+from igos.metrics.statistics import NAN
 from igos.types import Explanation, Problem, Score
 
 

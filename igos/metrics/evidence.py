@@ -14,9 +14,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from igos.context import Context
-from igos.metrics.parts import CONSTANT, NAN, NEEDS, NO_HEAT, score, truths
-from igos.truth import Truth, peak_on
+from igos.data.truth import Truth, peak_on
+from igos.metrics.metric import CONSTANT, NEEDS, NO_HEAT, Context, score, truths
+from igos.metrics.statistics import NAN
 from igos.types import Explanation, Problem, Score
 
 

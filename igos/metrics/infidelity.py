@@ -21,9 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from igos.context import Context
-from igos.metrics.parts import NAN, asked_once, check_choice, check_positive, pixels, score, scores, seeded
-from igos.metrics.substrates import SUBSTRATES, substrate
+from igos.base.baselines import SUBSTRATES, substrate
+from igos.metrics.metric import Context, asked_once, check_choice, check_positive, score, scores, seeded
+from igos.metrics.regions import pixels
+from igos.metrics.statistics import NAN
 from igos.types import ConfigError, Explanation, Problem, Score
 
 KINDS = ("square", "noise")

@@ -15,8 +15,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from igos.context import Context
-from igos.metrics.parts import NAN, NEEDS, afresh, check_positive, score, seeded
+from igos.metrics.metric import NEEDS, Context, afresh, check_positive, score, seeded
+from igos.metrics.statistics import NAN
 from igos.types import Explanation, Problem, Score
 
 

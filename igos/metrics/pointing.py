@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from igos.context import Context
-from igos.metrics.parts import CONSTANT, NAN, NEEDS, score, truths
+from igos.metrics.metric import CONSTANT, NEEDS, Context, score, truths
+from igos.metrics.statistics import NAN
 from igos.types import ConfigError, Explanation, Problem, Score
 
 TIED = 1e-6  # of the map's range: source pixels so near to the maximum differ by rounding alone

@@ -19,8 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from igos.metrics.parts import check_positive, pixels, score, scores, seeded
-from igos.ops import rank
+from igos.base.ops import rank
+from igos.metrics.metric import check_positive, score, scores, seeded
+from igos.metrics.regions import pixels
 from igos.types import ConfigError, Explanation, Problem, Score
 
 

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from skimage.metrics import structural_similarity
 
-from igos.context import Context
-from igos.metrics.parts import NAN, NEEDS, afresh, check_positive, score, seeded, spearman
+from igos.metrics.metric import NEEDS, Context, afresh, check_positive, score, seeded
+from igos.metrics.statistics import NAN, spearman
 from igos.types import Explanation, Problem, Score
 
 FLOOR_PAIRS = 8

@@ -17,22 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from igos.context import Context
-from igos.metrics.parts import (
-    NAN,
-    asked_once,
-    check_choice,
-    check_positive,
-    contributions,
-    pearson,
-    score,
-    scores,
-    seeded,
-    tile_sums,
-    tiles,
-)
-from igos.metrics.substrates import SUBSTRATES, substrate
-from igos.ops import Blend
+from igos.base.baselines import SUBSTRATES, substrate
+from igos.base.ops import Blend
+from igos.metrics.metric import Context, asked_once, check_choice, check_positive, score, scores, seeded
+from igos.metrics.regions import contributions, tile_sums, tiles
+from igos.metrics.statistics import NAN, pearson
 from igos.types import ConfigError, Explanation, Problem, Score
 
 

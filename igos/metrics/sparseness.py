@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from igos.metrics.parts import NAN, score
+from igos.metrics.metric import score
+from igos.metrics.statistics import NAN
 from igos.types import Explanation, Problem, Score
 
 

@@ -13,10 +13,10 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
-from igos.context import Context
+from igos.base.ops import to_grid
 from igos.metrics.curves import Deletion, Insertion
-from igos.metrics.parts import NAN, NEEDS, score
-from igos.ops import to_grid
+from igos.metrics.metric import NEEDS, Context, score
+from igos.metrics.statistics import NAN
 from igos.types import Explanation, Image, Problem, Score
 
 

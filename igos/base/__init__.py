@@ -1,0 +1,1 @@
+"""What knows nothing of explanations: errors, untrusted input, whole files, hashes, settings, boxes, tensor maths."""

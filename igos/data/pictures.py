@@ -1,0 +1,87 @@
+"""Which pictures: a file, a folder (searched through) or a glob pattern."""
+
+from __future__ import annotations
+
+import glob
+import random
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from igos.base.files import OWN_NAMES, unique
+from igos.types import ConfigError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.", re.IGNORECASE)  # ImageNet's validation pictures, from 1
+ALL_NUMBERS = range(1, sys.maxsize)
+
+
+def find_pictures(
+    data: Sequence[str],
+    shuffle: bool = False,
+    seed: int = 0,
+    limit: int | None = None,
+    flag: str = "--data",
+    numbers: range = ALL_NUMBERS,
+    subset: str | None = None,
+) -> list[tuple[str, str]]:
+    """(path, name) of every picture, sorted within each place; name is unique and fit for a folder's name.
+
+    Of a folder that `igos split` made, the attribution set. numbers: which to keep; a picture's number is its place
+    in that order, from 1, or the one in its name for ImageNet's validation pictures. subset: a file with the names to
+    keep, one per line, with or without suffix. Shuffling and the limit come after. Raises ConfigError for a place
+    that does not exist or holds no pictures, and for numbers or names that none has.
+    """
+    found: dict[Path, Path] = {}
+    for place in data:
+        path = part_of(place, "attribution")
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not inside:
+                raise ConfigError(
+                    f"{flag} {place}: no pictures in this folder (looked for {' '.join(sorted(SUFFIXES))})"
+                )
+            found.update((p, p.relative_to(path)) for p in inside)
+        elif path.is_file():
+            found[path] = Path(path.name)
+        else:
+            matches = sorted(Path(m) for m in glob.glob(place, recursive=True) if Path(m).is_file())
+            if not matches:
+                raise ConfigError(f"{flag} {place}: no such file or folder, and no file matches it as a pattern")
+            found.update((p, Path(p.name)) for p in matches)
+    pictures = [item for i, item in enumerate(found.items(), 1) if _number(item[0].name, i) in numbers]
+    if not pictures:
+        high = max(_number(path.name, i) for i, path in enumerate(found, 1))
+        end = "" if numbers.stop == ALL_NUMBERS.stop else f" --end {numbers.stop}"
+        raise ConfigError(
+            f"--start_index {numbers.start} --stride {numbers.step}{end}: no picture has such a number; "
+            f"those of {flag} run to {high}"
+        )
+    if subset is not None:
+        kept = _lines(subset)
+        pictures = [(p, short) for p, short in pictures if {p.name, p.stem, short.as_posix()} & kept]
+        if not pictures:
+            raise ConfigError(f"--subset_file {subset}: names none of the pictures")
+    if shuffle:
+        random.Random(seed).shuffle(pictures)
+    names = set(OWN_NAMES)
+    return [(str(p), unique("-".join(short.with_suffix("").parts), names)) for p, short in pictures[:limit]]
+
+
+def part_of(place: str, part: str) -> Path:
+    """images/<part> below a folder that `igos split` made (part: estimation, attribution), else the place itself."""
+    inside = Path(place) / "images" / part
+    return inside if inside.is_dir() else Path(place)
+
+
+def _lines(path: str) -> set[str]:
+    try:
+        return {line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--subset_file {path}: cannot be read ({error})") from None
+
+
+def _number(name: str, place: int) -> int:
+    numbered = NUMBERED.match(name)
+    return int(numbered[1]) if numbered else place

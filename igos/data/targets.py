@@ -1,0 +1,125 @@
+"""Which of a picture's detections or classes are explained: all, top1, index:N, box:..., class:NAME, gt, ann:ID."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from igos.base.boxes import iou
+from igos.base.names import CLASS_THRESHOLD, DETECTION_THRESHOLD
+from igos.data.truth import LEAST_IOU, Truth, same_class, source_box, spellings
+from igos.types import Adapter, ConfigError, Image, Target
+
+FORMS = "all, top1, index:N, box:x1,y1,x2,y2, class:NAME, gt or ann:ID"
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A parsed --target; kind "" leaves the choice to the model (detector: all, classifier: top1)."""
+
+    kind: str = ""
+    index: int = 0
+    box: tuple[float, ...] = ()
+    name: str = ""
+
+    @classmethod
+    def parse(cls, text: str | None) -> Selector:
+        """Raises ConfigError unless the text has one of FORMS."""
+        if text is None:
+            return cls()
+        kind, _, value = text.partition(":")
+        if text in ("all", "top1", "gt"):
+            return cls(text)
+        if kind == "index" and re.fullmatch("[0-9]{1,9}", value):
+            return cls(kind, index=int(value))
+        if kind in ("class", "ann") and value.strip():
+            return cls(kind, name=value.strip())
+        if kind == "box":
+            try:
+                x1, y1, x2, y2 = (float(v) for v in value.split(","))
+            except ValueError:
+                raise ConfigError(f"--target {text!r}: a box is box:x1,y1,x2,y2 in source pixels") from None
+            if not (0 <= x1 < x2 < float("inf") and 0 <= y1 < y2 < float("inf")):
+                raise ConfigError(f"--target {text!r}: a box needs 0 <= x1 < x2 and 0 <= y1 < y2")
+            return cls(kind, box=(x1, y1, x2, y2))
+        raise ConfigError(f"--target {text!r} is not one of {FORMS}")
+
+    @property
+    def asks(self) -> bool:
+        """Whether a picture is expected to hold something: that it does not is a mistake where it is so of all."""
+        return self.kind not in ("", "all")
+
+    def check(self, adapter: Adapter) -> None:
+        """Refuse what can match in no picture. Raises ConfigError."""
+        if self.kind == "class":
+            known = {n for label in adapter.labels for n in spellings(label)}
+            if spellings(self.name).isdisjoint(known):
+                import difflib
+
+                near = difflib.get_close_matches(self.name.lower(), sorted(known), n=3)
+                hint = f"did you mean {' or '.join(near)}?" if near else f"it knows {len(adapter.labels)} classes"
+                raise ConfigError(f"--target class:{self.name}: {adapter.name} has no such class; {hint}")
+        if adapter.default_target == "top1" and self.kind == "box":
+            raise ConfigError(f"--target box: {adapter.name} is a classifier and finds no boxes")
+        if adapter.default_target == "top1" and self.kind == "index" and self.index >= len(adapter.labels):
+            raise ConfigError(f"--target index:{self.index}: {adapter.name} has {len(adapter.labels)} classes")
+
+    def concerned(self, truths: Sequence[Truth]) -> list[Truth]:
+        """What is known of the objects asked for: under ann:ID of that one alone."""
+        return [t for t in truths if self.kind != "ann" or t.id == self.name]
+
+    def select(
+        self, adapter: Adapter, image: Image, threshold: float | None, truths: Sequence[Truth] = ()
+    ) -> tuple[list[Target], str]:
+        """The targets, and why there are none; truths: the objects that gt and ann:ID look for."""
+        kind = self.kind or adapter.default_target
+        classes = adapter.default_target == "top1"
+        usual = CLASS_THRESHOLD if classes and kind == "all" else 0.0 if classes else DETECTION_THRESHOLD
+        least = usual if threshold is None else threshold
+        seen = adapter.detect(image, least)
+        if kind == "all":
+            found = seen
+        elif kind == "top1":
+            found = seen[:1]
+        elif kind == "class":
+            found = [t for t in seen if same_class(self.name, t.name)]
+        elif kind == "box":
+            found = _best_overlap(seen, image.geometry.to_network(torch.tensor(self.box)))
+        elif kind in ("gt", "ann"):
+            found = annotated(seen, image, self.concerned(truths))
+        elif classes:
+            found = [t for t in seen if t.label == self.index]
+        else:
+            found = seen[self.index : self.index + 1]
+        what = "classes" if classes else "detections"
+        names = ", ".join(f"{t.name} {t.score:.2f}" for t in seen[:5])
+        told = f"{len(seen)} {what} with score >= {least:g}" + (f" ({names})" if seen else "")
+        if kind in ("gt", "ann"):
+            told += f" for {len(self.concerned(truths))} annotated objects (class, IoU >= {LEAST_IOU})"
+        return found, told
+
+
+def annotated(seen: Sequence[Target], image: Image, truths: Sequence[Truth]) -> list[Target]:
+    """The detections that are one of these objects, one for each: same class, IoU >= 0.5, the best overlap first.
+
+    Of a classifier, which sees no boxes: the classes of the objects.
+    """
+    alike = [(i, j) for i, t in enumerate(seen) for j, truth in enumerate(truths) if same_class(t.name, truth.name)]
+    overlap = {(i, j): 1.0 if seen[i].box is None else iou(source_box(seen[i], image), truths[j].box) for i, j in alike}
+    chosen: set[int] = set()
+    taken: set[int] = set()
+    for i, j in sorted(alike, key=lambda pair: -overlap[pair]):
+        if overlap[i, j] >= LEAST_IOU and i not in chosen and (j not in taken or seen[i].box is None):
+            chosen.add(i)
+            taken.add(j)
+    return [t for i, t in enumerate(seen) if i in chosen]
+
+
+def _best_overlap(targets: Sequence[Target], box: Tensor) -> list[Target]:
+    overlap = [0.0 if t.box is None else iou(t.box.double().cpu().numpy(), box.double().numpy()) for t in targets]
+    best = max(range(len(targets)), key=lambda i: (overlap[i], i), default=None)
+    return [] if best is None or overlap[best] < LEAST_IOU else [targets[best]]

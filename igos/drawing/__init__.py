@@ -1,0 +1,1 @@
+"""Pictures of one explanation, and of the starts of one object."""

@@ -1,0 +1,292 @@
+"""Pictures of explanations: heat over the photo, curves, and the sheet of diverse starts.
+
+Pictures are (H,W,3) uint8 RGB. Lines and letters grow with the picture, so they look alike on all.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import torch
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from igos.base.geometry import Geometry
+from igos.base.ops import top_area
+from igos.drawing.layout import INK, LONG_SIDE, LONGEST, SKY, WHITE, captioned, sheet, short, tag, thin
+from igos.drawing.shown import Measured, Shown
+
+COLOURS = "inferno"  # perceptually uniform: black, purple, red, orange, yellow
+HEAT, DETAIL = 0.88, 0.35  # at full heat: how much of the photo is covered, how much of its texture returns
+BRIGHT, LEAST_FULL = 0.995, 0.5  # heat is full from this quantile of the map, or this share of its maximum
+GREY, DIM = 0.6, 0.78  # how grey and how dark the photo is below the map
+LIME = (150, 255, 120)
+DELETION, INSERTION = "#D55E00", "#0072B2"  # Okabe and Ito's vermilion and blue: told apart by all eyes
+TILE, SHEET = (210, 420), 1600  # drawn pixels: a tile's long side, all columns
+MARGIN = 0.25  # of the box's sides, shown round it on a tile
+Window = tuple[int, int, int, int]
+Colour = tuple[int, int, int]
+
+
+def grey(values: np.ndarray, top: float | None = None) -> np.ndarray:
+    """(H,W) as uint8, 255 at top (None: its maximum); what is negative or not a number is 0."""
+    shown = np.nan_to_num(values.astype(np.float64), posinf=0.0).clip(0, top)
+    return np.round(255 * shown / (top or max(float(shown.max()), 1e-30))).astype(np.uint8)
+
+
+def heatmap(e: Shown) -> np.ndarray:
+    """The map alone, colour-mapped, at source size (H0,W0,3)."""
+    return _coloured(_heat(e, e.geometry)).round().astype(np.uint8)
+
+
+def overlay(e: Shown, label: bool = True) -> np.ndarray:
+    """The photo with heat, the contour of the top area, box and label; long side 720 to 1600 (H,W,3)."""
+    view = _view(e, _whole(e), _size(e, *LONG_SIDE))
+    drawn = _draw(view)
+    return tag(drawn, e.target.name, f"{e.target.score:.2f}", view.box) if label else drawn
+
+
+def canvas(e: Shown, shortest: int = LONG_SIDE[0], longest: int = LONG_SIDE[1]) -> tuple[np.ndarray, Geometry]:
+    """The photo (h,w,3) uint8, its long side between shortest and longest, and the geometry of maps drawn on it."""
+    size = _size(e, shortest, longest)
+    return _photo(e, _whole(e), size), _drawn(e.geometry, _whole(e), size)
+
+
+def boxed(picture: np.ndarray, e: Shown, geometry: Geometry) -> np.ndarray:
+    """The picture (h,w,3) uint8 of that geometry with the target's box, if it has one."""
+    box = _box(e, geometry)
+    if box is None:
+        return picture
+    line = _distance_to_box(box, picture.shape[:2], thin(picture))
+    return _line(picture.astype(np.float32), line, 2 * thin(picture), SKY).round().clip(0, 255).astype(np.uint8)
+
+
+def curve_scores(e: Shown) -> list[Measured]:
+    """The scores that `curves` draws."""
+    return [s for s in e.scores if s.name.startswith(("deletion", "insertion")) and s.curve is not None]
+
+
+def curves(e: Shown) -> bytes:
+    """The deletion and insertion curves in one plot, a PNG."""
+    figure = Figure(figsize=(6.4, 4.2), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    low, high = 0.0, 1.0
+    for score in curve_scores(e):
+        x, y = np.asarray(score.curve)
+        finite = y[np.isfinite(y)].tolist()
+        low, high = min([low, *finite]), max([high, *finite])
+        colour = DELETION if score.name.startswith("deletion") else INSERTION
+        label = f"{score.name}  {score.value:.3f}  ({score.better} is better)"
+        style = "--" if score.name.endswith("_object") else "-"
+        axes.plot(x, y, style, color=colour, linewidth=2.2, label=label, clip_on=False, zorder=3)
+        axes.fill_between(x, y, color=colour, alpha=0.1, linewidth=0)
+    slack = 0.04 * (high - low) if (low, high) != (0, 1) else 0.0
+    axes.set(xlim=(0, 1), ylim=(low - slack, high + slack))
+    axes.set_xlabel("share of the map's cells, most important first")
+    axes.set_ylabel("score")
+    axes.grid(color="#dddddd", linewidth=0.7)
+    axes.spines[["top", "right"]].set_visible(False)
+    title = f"{short(e.target.name, LONGEST)} {e.target.score:.2f}, {e.method}"
+    axes.set_title(title, loc="left", fontsize=11, parse_math=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return plot_png(figure)
+
+
+def plot_png(figure: Figure) -> bytes:
+    """A plot as a PNG, quickly."""
+    out = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a name in letters that the font lacks
+        figure.savefig(out, format="png", pil_kwargs={"compress_level": 1})
+    return out.getvalue()
+
+
+def starts_sheet(explanations: Sequence[Shown]) -> np.ndarray:
+    """The diverse starts of one object, row by row as given (H,W,3): overlay, start cell (green), caption."""
+    columns = math.ceil(math.sqrt(len(explanations)))
+    long_side = int(np.clip(SHEET // columns, *TILE))
+    tiles = [_tile(e, long_side) for e in explanations]
+    return sheet(tiles, columns)
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """A window of the photo as drawn: photo (h,w,3) uint8, heat (h,w) in [0,1], box (4,) in drawn pixels.
+
+    full is the heat from which colours are full; level is the least heat of the whole picture's top area, or None where
+    the map shows nothing.
+    """
+
+    photo: np.ndarray
+    heat: np.ndarray
+    full: float
+    level: float | None
+    box: np.ndarray | None
+
+
+def _view(e: Shown, window: Window, size: tuple[int, int]) -> _View:
+    geometry = _drawn(e.geometry, window, size)
+    return _View(
+        photo=_photo(e, window, size),
+        heat=_heat(e, geometry),
+        full=full(shown(e.saliency)),
+        level=_level(e),
+        box=_box(e, geometry),
+    )
+
+
+def _photo(e: Shown, window: Window, size: tuple[int, int]) -> np.ndarray:
+    x1, y1, x2, y2 = window
+    way = cv2.INTER_AREA if math.prod(size) < (y2 - y1) * (x2 - x1) else cv2.INTER_CUBIC
+    return cv2.resize(e.image.source[y1:y2, x1:x2], size[::-1], interpolation=way)
+
+
+def _whole(e: Shown) -> Window:
+    return 0, 0, e.geometry.source[1], e.geometry.source[0]
+
+
+def _round_box(e: Shown) -> Window:
+    """The box with a margin, in whole source pixels, or the whole picture."""
+    height, width = e.geometry.source
+    box = e.box_on_source()
+    if box is None:
+        return _whole(e)
+    x, y = MARGIN * (box[2] - box[0]), MARGIN * (box[3] - box[1])
+    x1 = int(np.clip(box[0] - x, 0, width - 1))
+    y1 = int(np.clip(box[1] - y, 0, height - 1))
+    x2 = int(np.clip(math.ceil(box[2] + x), x1 + 1, width))
+    y2 = int(np.clip(math.ceil(box[3] + y), y1 + 1, height))
+    return x1, y1, x2, y2
+
+
+def _size(e: Shown, shortest: int, longest: int) -> tuple[int, int]:
+    """(h,w) of the picture, its long side brought between shortest and longest."""
+    height, width = e.geometry.source
+    zoom = float(np.clip(max(height, width), shortest, longest)) / max(height, width)
+    return max(round(height * zoom), 1), max(round(width * zoom), 1)
+
+
+def _drawn(g: Geometry, window: Window, size: tuple[int, int]) -> Geometry:
+    """The geometry of a window of the source drawn at size (h,w), so that maps and boxes are sharp there."""
+    x1, y1, x2, y2 = window
+    (sy, sx), (oy, ox) = g.scale, g.offset
+    scale = sy * (y2 - y1) / size[0], sx * (x2 - x1) / size[1]
+    return Geometry(size, g.network, scale, (oy + y1 * sy, ox + x1 * sx))
+
+
+def _box(e: Shown, geometry: Geometry) -> np.ndarray | None:
+    return None if e.target.box is None else geometry.to_source(e.target.box.float().cpu()).numpy()
+
+
+def _heat(e: Shown, geometry: Geometry) -> np.ndarray:
+    """The map for display (H,W) in [0,1]."""
+    return geometry.map_to_source(shown(e.saliency)).clamp(0, 1).numpy()
+
+
+def shown(saliency: torch.Tensor) -> torch.Tensor:
+    """A map (h,w) for display in [0,1]: negative parts are 0, the least value is 0, a flat map is 0.
+
+    Mask methods reach 0 by themselves; RISE adds the mean score to every cell.
+    """
+    saliency = saliency.float().cpu().nan_to_num(0, 0, 0).clamp(min=0)
+    low, high = float(saliency.min()), float(saliency.max())
+    return torch.zeros_like(saliency) if high - low <= 1e-6 * high else (saliency - low) / (high - low)
+
+
+def full(heat: torch.Tensor) -> float:
+    """The heat (h,w) in [0,1] from which a photo's cover is full: a map of few high cells would hardly show."""
+    return max(float(heat.flatten().quantile(BRIGHT)), LEAST_FULL)
+
+
+def _level(e: Shown) -> float | None:
+    """The least heat of the top area, or None where the map shows nothing."""
+    geometry = _drawn(e.geometry, _whole(e), _size(e, LONG_SIDE[0], LONG_SIDE[0]))
+    heat = _heat(e, geometry)
+    return max(float(heat[top_area(heat, _box(e, geometry))].min()), 1e-3) if heat.any() else None
+
+
+@lru_cache(maxsize=1)
+def colour_table() -> np.ndarray:
+    """(256,3) float32 in [0,255]: the colours of heat."""
+    return (colormaps[COLOURS](np.arange(256))[:, :3] * 255).astype(np.float32)
+
+
+def _coloured(heat: np.ndarray) -> np.ndarray:
+    """(H,W) in [0,1] -> (H,W,3) float32 in [0,255]."""
+    return colour_table()[(heat * 255).round().astype(np.uint8)]
+
+
+def _mix(picture: np.ndarray, over: np.ndarray | Colour, alpha: np.ndarray) -> np.ndarray:
+    return picture + alpha[..., None] * (np.asarray(over, np.float32) - picture)
+
+
+def _draw(view: _View, start: np.ndarray | None = None) -> np.ndarray:
+    """Heat, contour, start cell and box on the photo."""
+    picture: np.ndarray = view.photo.astype(np.float32)
+    unit = thin(picture)
+    if view.level is not None:
+        grey = cv2.cvtColor(view.photo, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        texture = grey - cv2.GaussianBlur(grey, (0, 0), 8 * unit)
+        picture = DIM * (picture + GREY * (grey[..., None] - picture))
+        cover = np.minimum(view.heat / view.full, 1)
+        picture = _mix(picture, _coloured(cover), HEAT * cover)
+        picture += (DETAIL * cover * texture)[..., None]
+        picture = _line(picture, _distance(view.heat >= view.level, unit), 1.5 * unit, WHITE)
+    if start is not None:
+        picture = _line(picture, _distance(start, unit), 3 * unit, LIME)
+    if view.box is not None:
+        picture = _line(picture, _distance_to_box(view.box, view.heat.shape, unit), 2 * unit, SKY)
+    return picture.round().clip(0, 255).astype(np.uint8)
+
+
+def _distance(inside: np.ndarray, unit: float) -> np.ndarray:
+    """Pixels (H,W) to the smoothed edge of `inside` (H,W) bool, right near it; specks have no edge.
+
+    A blurred straight edge rises by 1 / (sigma sqrt(2 pi)) per pixel; far off, the distance is 1.25 sigma.
+    """
+    sigma = 3 * unit
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8))
+    large = inside & (stats[:, cv2.CC_STAT_AREA] > 220 * unit**2)[labels]
+    smooth = cv2.medianBlur(large.astype(np.uint8), 2 * round(4 * unit) + 1).astype(np.float32)
+    soft = cv2.GaussianBlur(smooth, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return np.abs(soft - 0.5) * sigma * math.sqrt(2 * math.pi)
+
+
+def _distance_to_box(box: np.ndarray, size: tuple[int, ...], unit: float) -> np.ndarray:
+    """Pixels (H,W) to the box's line, which stays a line's width within the picture."""
+    height, width = size
+    x1, x2 = np.clip(box[[0, 2]], min(unit, width / 2), max(width - unit, width / 2))
+    y1, y2 = np.clip(box[[1, 3]], min(unit, height / 2), max(height - unit, height / 2))
+    x = np.abs(np.arange(width) + 0.5 - (x1 + x2) / 2) - (x2 - x1) / 2
+    y = np.abs(np.arange(height) + 0.5 - (y1 + y2) / 2) - (y2 - y1) / 2
+    return np.abs(np.maximum(y[:, None], x[None])).astype(np.float32)
+
+
+def _line(picture: np.ndarray, distance: np.ndarray, width: float, colour: Colour) -> np.ndarray:
+    """A line with a dark edge, to be seen on any ground."""
+    half = max(width / 2, 0.8)
+    picture = _mix(picture, INK, 0.6 * np.clip(half + thin(picture) + 0.5 - distance, 0, 1))
+    return _mix(picture, colour, np.clip(half + 0.5 - distance, 0, 1))
+
+
+def _tile(e: Shown, long_side: int) -> np.ndarray:
+    window = _round_box(e)
+    w, h = window[2] - window[0], window[3] - window[1]
+    zoom = long_side / max(w, h)
+    view = _view(e, window, (max(round(h * zoom), 1), max(round(w * zoom), 1)))
+    geometry = _drawn(e.geometry, window, view.heat.shape)
+    start = None
+    if "start_mask" in e.arrays:
+        freed = 1 - torch.from_numpy(e.arrays["start_mask"]).float()
+        start = geometry.map_to_source(freed).numpy() > 0.5 * float(freed.max())
+    figures = [f"{s.name[:3]} {f'{s.value:.2f}'.removeprefix('0')}" for s in curve_scores(e)]
+    return captioned(_draw(view, start), "  ".join([f"start {e.start}", *figures]))

@@ -1,0 +1,71 @@
+"""What the drawings ask of an explanation, so that they need not know how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from igos.base.geometry import Geometry
+
+
+class Measured(Protocol):
+    """A figure about an explanation; curve (2,n) is x over y, or None."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def better(self) -> str: ...
+    @property
+    def curve(self) -> np.ndarray | None: ...
+
+
+class Object(Protocol):
+    """What is explained; box (4,) xyxy in network pixels or None."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def box(self) -> Tensor | None: ...
+
+
+class Photo(Protocol):
+    """source (H0,W0,3) uint8 RGB."""
+
+    @property
+    def source(self) -> np.ndarray: ...
+
+
+class Shown(Protocol):
+    """An explanation as it is drawn: saliency (h,w), attribution (C,H,W) or None, further arrays by name."""
+
+    @property
+    def saliency(self) -> Tensor: ...
+    @property
+    def attribution(self) -> Tensor | None: ...
+    @property
+    def arrays(self) -> Mapping[str, np.ndarray]: ...
+    @property
+    def image(self) -> Photo: ...
+    @property
+    def geometry(self) -> Geometry: ...
+    @property
+    def target(self) -> Object: ...
+    @property
+    def scores(self) -> Sequence[Measured]: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def opt(self) -> str | None: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def start(self) -> int | None: ...
+
+    def box_on_source(self) -> np.ndarray | None: ...

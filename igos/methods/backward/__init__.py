@@ -1,0 +1,1 @@
+"""Methods that change what layers hand back: guided backpropagation and patterns."""

@@ -1,0 +1,1 @@
+"""Methods that ask for answers alone: RISE and D-RISE."""

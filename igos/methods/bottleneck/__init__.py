@@ -1,0 +1,1 @@
+"""Information bottlenecks, on a layer, on the input and on the words of a sentence."""

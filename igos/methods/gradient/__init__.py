@@ -1,0 +1,1 @@
+"""Attributions from gradients: at the picture, along a path, and in regions."""

@@ -1,0 +1,1 @@
+"""Methods that weigh a layer's maps: Grad-CAM and ODAM."""

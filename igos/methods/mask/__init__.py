@@ -1,0 +1,1 @@
+"""Masks learnt by integrated-gradient steps: I-GOS, iGOS+, iGOS++."""

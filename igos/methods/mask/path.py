@@ -1,0 +1,109 @@
+"""The path score P of a mask, its gradient, and quadrature rules.
+
+    Phi(I, B, M) = I*U(M) + B*(1 - U(M))                          M = 1 keeps the pixel
+    P(I, B, M)   = (1/S) sum_k f(Phi(I, B, t_k*M) + eps_k)        deletion: how much score survives
+    P(B, I, M)                                                    insertion: how much the hidden part scores
+    dP/dU(M)     = (1/S) sum_k t_k * sum_channels g_k*(I - B),    g_k = df/d(blended picture)
+
+The gradient needs no graph through the blend: the network is asked only for g_k, and one backward through
+the linear U ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from igos.base.ops import Blend, channel_dot, upscale, upscale_adjoint
+from igos.types import Problem
+
+
+@dataclass(frozen=True)
+class Term:
+    """weight * P over the product of the masks named by index; insert swaps picture and baseline."""
+
+    weight: float
+    masks: tuple[int, ...] = (0,)
+    insert: bool = False
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One sample of the path for every explanation: t (K,S) in [0,1]; noise_seed (K,) or None; its scale."""
+
+    t: Tensor
+    noise: float = 0.0
+    noise_seed: Tensor | None = None
+
+    @classmethod
+    def sample(cls, problem: Problem, steps: int, jitter: bool, noise: float) -> Draw:
+        """t_k = k/S for k = 1..S, or, jittered, (k + u_k)/S for k = 0..S-1, u from each own generator."""
+        k = torch.arange(steps, dtype=torch.float64)
+        if jitter:
+            u = [torch.rand(steps, generator=g, dtype=torch.float64) for g in problem.generators]
+            t = (k + torch.stack(u)) / steps
+        else:
+            t = ((k + 1) / steps).expand(len(problem.x), steps)
+        seeds = [torch.randint(2**62, (), generator=g) for g in problem.generators] if noise else None
+        return cls(t.to(problem.x), noise, torch.stack(seeds) if seeds else None)
+
+
+def path_scores(
+    problem: Problem, terms: Sequence[Term], masks: Tensor, draw: Draw, rows: Tensor, gradient: bool
+) -> tuple[Tensor, Tensor | None]:
+    """sum of the weighted terms for the explanations `rows` (R,), and its gradient.
+
+    masks (R,n,h,w) in [0,1] -> values (R,), d values / d masks (R,n,h,w) or None.
+    """
+    size = problem.size
+    u = upscale(masks, size)
+    keep = torch.stack([_product(u, term.masks) for term in terms], dim=1)
+    r_count, t_count, s_count = len(rows), len(terms), draw.t.shape[1]
+    job = torch.arange(r_count * t_count * s_count, device=masks.device)
+    r, term, s = job // (t_count * s_count), job // s_count % t_count, job % s_count
+    weight = masks.new_tensor([t.weight for t in terms])[term] / s_count
+    # P(B,I,M) shows I*(1 - t*U) + B*t*U: both directions are x0 + v*(x - x0), v = t*U or 1 - t*U
+    turned = masks.new_tensor([t.insert for t in terms])[term]
+    slope = (1 - 2 * turned) * draw.t[rows][r, s]
+    blend = Blend(problem.x0, problem.x)
+
+    def pictures(part: slice) -> Tensor:
+        v = torch.addcmul(turned[part, None, None], slope[part, None, None], keep[r[part], term[part]])
+        k = rows[r[part]]
+        return _add_noise(blend(k, v), draw, k, s[part])
+
+    values = masks.new_zeros(r_count)
+    d_keep = torch.zeros_like(keep)
+    for part, scores, g in problem.score.stream(rows[r], pictures, gradient):
+        values.index_add_(0, r[part], weight[part] * scores.to(values))
+        if g is not None:
+            pull = channel_dot(g, blend.difference(rows[r[part]])) * (weight * slope)[part, None, None]
+            d_keep.view(-1, *size).index_add_(0, r[part] * t_count + term[part], pull)
+    if not gradient:
+        return values, None
+    d_u = torch.zeros_like(u)
+    for i, term_ in enumerate(terms):
+        for n in term_.masks:
+            others = [m for m in term_.masks if m != n]
+            d_u[:, n] += d_keep[:, i] * _product(u, others) if others else d_keep[:, i]
+    return values, upscale_adjoint(d_u, (masks.shape[-2], masks.shape[-1]))
+
+
+def _product(u: Tensor, masks: Sequence[int]) -> Tensor:
+    """The product of the masks named by index: (R,n,H,W) -> (R,H,W)."""
+    return reduce(torch.mul, (u[:, m] for m in masks))
+
+
+def _add_noise(x: Tensor, draw: Draw, rows: Tensor, s: Tensor) -> Tensor:
+    """The same noise for the same (explanation, path point), however the work is cut."""
+    if draw.noise_seed is None:
+        return x
+    noise = [
+        torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(int(draw.noise_seed[k]) + int(i)))
+        for k, i in zip(rows.cpu(), s.cpu(), strict=True)
+    ]
+    return x + draw.noise * torch.stack(noise).to(x)

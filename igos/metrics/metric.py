@@ -1,0 +1,131 @@
+"""What is asked of a metric and what it may ask: Metric, Context, scores of pictures, values that are not known."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from igos.data.truth import Truth
+from igos.types import ConfigError, Explanation, Problem, Score
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything here is optional.
+
+    truth: what is known of each explanation's object, None where nothing is. explain: the method, to explain again.
+    other: for each explanation a problem of one row, another network's view of the same object, None where it does
+    not see it. randomised(depth): the same problem for a copy of the network whose first `depth` of `layers` (named
+    from the top down) are drawn anew; igos.metrics.randomise.cascade makes both. answers: the network's scores of
+    pictures that do not depend on the map, kept for further methods on the same targets, picture and score.
+    """
+
+    truth: Sequence[Truth | None] = ()
+    explain: Callable[[Problem], Sequence[Explanation]] | None = None
+    other: Sequence[Problem | None] = ()
+    layers: Sequence[str] = ()
+    randomised: Callable[[int], Problem] | None = None
+    answers: dict[Any, np.ndarray] | None = None
+
+
+NEEDS = {
+    "box": "the target has no box, and its object's truth is not known",
+    "attribution": "the method gives no attribution",
+    "truth": "the object's truth is not known",
+    "evidence": "the evidence for the object is not known",
+    "explain": "nothing to explain again with (Context.explain)",
+    "other": "no other network sees the object (Context.other)",
+    "randomised": "no randomised network (Context.randomised and layers)",
+}
+CONSTANT = "the map is constant"
+NO_HEAT = "the map has no positive value"
+
+
+class Metric(Protocol):
+    """What is asked of a metric; range is where its values lie, needs are keys of NEEDS, cost its network images."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def better(self) -> str: ...
+    @property
+    def range(self) -> str: ...
+    @property
+    def needs(self) -> tuple[str, ...]: ...
+    @property
+    def cost(self) -> str: ...
+    @property
+    def paper(self) -> str: ...
+
+    def __call__(
+        self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
+    ) -> list[Score]: ...
+
+
+def score(
+    metric: Metric,
+    value: float,
+    why: str = "a score of the network is not finite",
+    curve: np.ndarray | None = None,
+    **detail: Any,
+) -> Score:
+    """The metric's figure; detail keys get its name in front, and NaN the reason why."""
+    named = {f"{metric.name}_{key}": v for key, v in detail.items()}
+    if math.isnan(value):
+        named[f"{metric.name}_reason"] = why
+    return Score(metric.name, float(value), metric.better, curve, named)
+
+
+def truths(context: Context | None, count: int) -> Sequence[Truth | None]:
+    return context.truth if context is not None and context.truth else [None] * count
+
+
+def check_positive(metric: Any, *keys: str) -> None:
+    """Raises ConfigError for a setting that is not a finite number above 0."""
+    for key in keys:
+        if not 0 < getattr(metric, key) < math.inf:
+            raise ConfigError(f"{key} must be a finite number above 0, got {getattr(metric, key)}")
+
+
+def check_choice(metric: Any, key: str, allowed: Any) -> None:
+    if getattr(metric, key) not in allowed:
+        raise ConfigError(f"{key} {getattr(metric, key)!r} is not one of {', '.join(allowed)}")
+
+
+def seeded(problem: Problem, row: int, salt: str) -> torch.Generator:
+    """A generator that depends on the row's seed and the salt alone; the problem's own is not touched."""
+    key = f"{problem.generators[row].initial_seed()}|{salt}"
+    return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1)
+
+
+def afresh(problem: Problem, seeds: Problem, shift: int = 0, **changes: Any) -> Problem:
+    """The problem with generators as those of `seeds` were at first (or `shift` seeds further on)."""
+    generators = [torch.Generator(g.device).manual_seed((g.initial_seed() + shift) % 2**63) for g in seeds.generators]
+    return replace(problem, generators=generators, **changes)
+
+
+def scores(problem: Problem, rows: Tensor, pictures: Callable[[slice], Tensor]) -> np.ndarray:
+    """Scores (N,) float64 of N pictures made chunk by chunk, rows (N,) their targets."""
+    out = torch.zeros(len(rows), dtype=torch.float64)
+    for part, s, _ in problem.score.stream(rows, pictures):
+        out[part] = s.double().cpu()
+    return out.numpy()
+
+
+def asked_once(metric: Metric, problem: Problem, context: Context | None, ask: Callable[[], np.ndarray]) -> np.ndarray:
+    """ask(), scores of pictures that follow from the metric's settings and the targets' seeds alone, or what it
+    answered before, where the context keeps answers.
+    """
+    if context is None or context.answers is None:
+        return ask()
+    key = metric, *(g.initial_seed() for g in problem.generators)
+    if key not in context.answers:
+        context.answers[key] = ask()
+    return context.answers[key]

@@ -1,0 +1,1 @@
+"""A run's folder: written, read, tabulated, exported, and shown as a page."""

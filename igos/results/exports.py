@@ -1,0 +1,116 @@
+"""EXPORTS: the maps of a run in the forms of other tools, as plain files.
+
+coco        one JSON: per explanation an annotation whose segmentation is the top area (RLE), https://cocodataset.org
+png         per explanation a grey PNG of the source picture's size, 255 = most important
+fiftyone    the PNGs, and samples.json with what fiftyone.Sample, Detection and Heatmap(map_path=...) take
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pycocotools import mask
+
+from igos.base.files import unique, whole_folder, write_bytes
+from igos.base.ops import top_area
+from igos.drawing.files import grey_png
+from igos.results.read import place, read_arrays, read_rows
+from igos.types import ConfigError
+
+MAP = "saliency_source"
+KEPT = ("score", "method", "opt", "start", "status", "deletion", "insertion")
+
+
+def coco(run: Path, out: Path) -> int:
+    """One JSON at `out`; categories are the model's class indices + 1. Answers how many explanations it holds."""
+    images: dict[str, dict[str, Any]] = {}
+    categories: dict[int, str] = {}
+    annotations: list[dict[str, Any]] = []
+    for row, map_ in explanations(run):
+        size = {"width": map_.shape[1], "height": map_.shape[0]}
+        image = images.setdefault(row["image"], {"id": len(images) + 1, "file_name": row["image"], **size})
+        category = int(row["label_index"]) + 1
+        categories.setdefault(category, row["name"])
+        box = None if row["box"] is None else np.asarray(row["box"], float)
+        area = mask.encode(np.asfortranarray(top_area(map_, box).astype(np.uint8)))
+        annotations.append(
+            {
+                "id": len(annotations) + 1,
+                "image_id": image["id"],
+                "category_id": category,
+                "segmentation": {"size": [int(n) for n in area["size"]], "counts": area["counts"].decode("ascii")},
+                "area": float(mask.area(area)),
+                "bbox": [float(v) for v in mask.toBbox(area)],
+                "iscrowd": 0,
+                "target_box": None if box is None else _xywh(box),
+                **{k: row[k] for k in KEPT if row.get(k) is not None},
+                "folder": row["folder"],
+            }
+        )
+    info = {"description": f"{run.resolve().name}: the most important tenth of each object's box area"}
+    named = [{"id": n, "name": name} for n, name in sorted(categories.items())]
+    values = {"info": info, "images": list(images.values()), "categories": named, "annotations": annotations}
+    write_bytes(out, _json(values))
+    return len(annotations)
+
+
+def png(run: Path, out: Path) -> int:
+    """A grey PNG for each explanation in the folder `out`, at the explanation's own place. Answers their number."""
+    with whole_folder(out) as folder:
+        return sum(1 for _ in _pngs(run, folder))
+
+
+def fiftyone(run: Path, out: Path) -> int:
+    """maps/ and samples.json in the folder `out`; maps relative to `out`. Answers their number."""
+    samples: dict[str, dict[str, Any]] = {}
+    with whole_folder(out) as folder:
+        for row, map_, name in _pngs(run, folder / "maps"):
+            path = str(Path(row["image"]).resolve())
+            sample = samples.setdefault(path, {"filepath": path, "detections": [], "heatmaps": {}})
+            box, (height, width) = row["box"], map_.shape
+            inside = box and [v / n for v, n in zip(_xywh(np.asarray(box)), (width, height) * 2, strict=True)]
+            field = unique(_field(row), {*sample["heatmaps"]})
+            made = {"label": row["name"], "confidence": row["score"], "bounding_box": inside, "heatmap": field}
+            sample["detections"].append(made)
+            sample["heatmaps"][field] = {"map_path": f"maps/{name}", "range": [0, 255]}
+        write_bytes(folder / "samples.json", _json({"samples": list(samples.values())}))
+    return sum(len(s["detections"]) for s in samples.values())
+
+
+EXPORTS: dict[str, Callable[[Path, Path], int]] = {"coco": coco, "png": png, "fiftyone": fiftyone}
+
+
+def explanations(run: Path) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
+    """Each explanation's row and its map on source pixels (H0,W0). Raises ConfigError where the run holds none."""
+    rows = [row for row in read_rows(run) if row["folder"]]
+    if not rows:
+        raise ConfigError(f"{run}: holds no explanation")
+    for row in rows:
+        yield row, read_arrays(run, row, MAP.__eq__, [MAP])[MAP]
+
+
+def _pngs(run: Path, out: Path) -> Iterator[tuple[Mapping[str, Any], np.ndarray, str]]:
+    for row, map_ in explanations(run):
+        name = f"{place(run, row).relative_to(run.resolve())}.png"
+        write_bytes(out / name, grey_png(torch.from_numpy(map_)))
+        yield row, map_, name
+
+
+def _field(row: Mapping[str, Any]) -> str:
+    """A name that FiftyOne takes for a field: letters, digits and underscores, a letter first."""
+    words = [row["name"], row["method"], row.get("opt"), None if row["start"] is None else f"start{row['start']}"]
+    text = "_".join(str(w) for w in words if w).lower()
+    return "igos_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in text)
+
+
+def _xywh(box: np.ndarray) -> list[float]:
+    return [float(box[0]), float(box[1]), float(box[2] - box[0]), float(box[3] - box[1])]
+
+
+def _json(values: Any) -> bytes:
+    return (json.dumps(values, indent=1, allow_nan=False) + "\n").encode()

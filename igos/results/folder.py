@@ -1,0 +1,252 @@
+"""The only writer of a run's folder, and with igos.results.read its only reader.
+
+    run.yaml         the run as a preset: --config run.yaml repeats it, --resume FOLDER goes on with it
+    manifest.jsonl   the pictures that are due and what was found in them (igos.results.manifest)
+    results.jsonl    a row per explanation, written as soon as it is known; results.csv, the same at the end
+    <folder>/        per explanation: explanation.npz (igos.results.arrays) and its pictures (igos.drawing)
+    shards/          with layout "shards": finished explanations by the thousand, with their rows (igos.results.shards);
+                     results.jsonl holds the other rows, results.parquet all of them at the end
+
+`igos evaluate` adds metrics.csv, metrics.json and the mean curves; its folder can be opened again to go on with it.
+
+Files are written under a temporary name and renamed; rows are appended whole, and a torn last line is cut off. A row
+counts when its file is there and has its checksum. One process at a time works in a folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import zlib
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
+from itertools import accumulate, chain, islice
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from igos.base.files import RUN_FILES, Lock, append, write_bytes, writing
+from igos.base.names import ARRAYS_FILE
+from igos.base.untrusted import load_yaml
+from igos.results import arrays as stored
+from igos.results.read import different, intact, json_rows, read_run
+from igos.results.rows import ROW_KEYS, Tally, plain
+from igos.results.shards import MOST, SIZE, Shards, check_extra
+from igos.types import ConfigError
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+class RunFolder:
+    """One run's folder, open for writing. Raises ConfigError if it cannot be written, holds another run, or another
+    process works in it.
+
+    resume: settings as for write_run; a folder that holds a run of just these is gone on with: rows whose files are
+    whole are kept, the others are to be made again, and so are those with a status of `retry`. layout: folders or
+    shards. begun: whether there is something to go on with; damaged: what was there and is not whole.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        resume: Mapping[str, Any] | None = None,
+        layout: str = "folders",
+        retry: Sequence[str] = (),
+    ) -> None:
+        self.path = Path(path)
+        self.rows: list[dict[str, Any]] = []
+        self.tally = Tally()
+        self.damaged: list[str] = []
+        self.shards = Shards(self.path / "shards") if layout == "shards" else None
+        self._made: list[Path] = []
+        self._loose: dict[str, int] = {}  # explanations that are in no shard yet, and the bytes of their arrays
+        self._packing = False
+        if self.shards is not None:
+            check_extra()
+        try:
+            self._made = [p for p in (self.path, *self.path.parents) if not p.exists()]
+            self._refuse_others(resume)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = Lock(self.path / ".lock")
+            self._refuse_others(resume)
+            self.again = self.begun = (self.path / "run.yaml").is_file()
+            if self.again:
+                self._reopen(resume or {}, retry)
+                return
+            if resume is not None:
+                self.write_run(resume)
+            (self.path / "results.jsonl").open("x").close()
+        except FileExistsError:
+            raise ConfigError(f"--output {self.path}: cannot be written (another run or a file is there)") from None
+        except OSError as error:
+            reason = error.strerror or error
+            raise ConfigError(f"--output {self.path}: this folder cannot be written ({reason})") from None
+
+    def _refuse_others(self, resume: Mapping[str, Any] | None) -> None:
+        again = resume is not None and (self.path / "run.yaml").is_file()
+        if not again and any((self.path / name).exists() for name in RUN_FILES):
+            raise ConfigError(f"--output {self.path}: holds the results of another run; choose a new folder")
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other process can work in the folder; False where that cannot be told."""
+        return self._lock.known
+
+    def _reopen(self, values: Mapping[str, Any], retry: Sequence[str]) -> None:
+        there, now = read_run(self.path), load_yaml(_yaml(values))
+        told = different({**there, "record": None}, {**now, "record": None}, "there", "now")
+        if told:
+            raise ConfigError(f"--output {self.path}: holds a run with other settings ({told}); choose a new folder")
+        for name in ("results.csv", "results.parquet"):
+            (self.path / name).unlink(missing_ok=True)
+        for file in (*self.path.glob(".*.tmp"), *self.path.glob("shards/.*.tmp")):
+            file.unlink(missing_ok=True)
+        if self.shards is not None:
+            self.damaged += self.shards.mend()
+            for row in self.shards.rows():
+                self.tally.add(row)
+        kept, packed = set[str](), self.shards.held if self.shards else frozenset[str]()
+        (self.path / "results.jsonl").touch()  # a run that was killed as it began has none
+        for row in json_rows(self.path, strict=False):
+            name = row["folder"] or row["item"]
+            if name in packed:  # it was taken into a shard, and then the run was killed
+                self.remove(name)
+            elif row["status"] not in retry and name not in kept and self._valid(row):
+                self._know(row)
+                kept.update([name] if name else [])
+        self._write_rows()
+
+    def _valid(self, row: Mapping[str, Any]) -> bool:
+        """Whether what the row tells of is there; what is not is remembered as damaged."""
+        whole = not row["folder"] or intact(self.path, row)
+        self.damaged += [] if whole else [row["folder"]]
+        return whole
+
+    @property
+    def held(self) -> set[str]:
+        """The folders of the explanations that are there."""
+        return {r["folder"] for r in self.rows if r["folder"]} | (self.shards.held if self.shards else set())
+
+    def first(self, count: int) -> list[dict[str, Any]]:
+        """Some of the rows."""
+        return list(islice(chain(self.shards.rows() if self.shards else (), self.rows), count))
+
+    def write_run(self, values: Mapping[str, Any]) -> None:
+        with writing(self.path):
+            write_bytes(self.path / "run.yaml", _yaml(values).encode(), durable=True)
+
+    def write_json(self, name: str, values: Any) -> None:
+        write_bytes(self.path / name, (json.dumps(values, indent=1) + "\n").encode())
+
+    def keep(self, row: Mapping[str, Any], data: bytes, files: Mapping[str, bytes] | None = None) -> None:
+        """An explanation: the bytes of explanation.npz, other files by their path in the run's folder, and last the
+        row, which says that they are whole.
+        """
+        with writing(self.path):
+            if (self.path / row["folder"]).exists():  # of a run that was killed, or damaged
+                shutil.rmtree(self.path / row["folder"], ignore_errors=True)
+            for half in [h for p in {(self.path / n).parent for n in files or ()} for h in p.glob(".*.tmp")]:
+                half.unlink()
+            for name, content in (files or {}).items():
+                write_bytes(self.path / name, content)
+            write_bytes(self.path / row["folder"] / ARRAYS_FILE, data)
+        self.add({**row, "crc32": zlib.crc32(data)})
+        if self.shards is not None:
+            with writing(self.path):
+                self._pack()
+
+    def _pack(self, rest: bool = False) -> None:
+        """Take finished explanations into shards, where they fill one; rest: all of them."""
+        assert self.shards is not None
+        if self._packing:  # it was interrupted
+            self.shards.open()
+            self._drop(self.shards.held)
+        self._packing = True
+        while self._loose and (rest or len(self._loose) >= SIZE or sum(self._loose.values()) >= MOST):
+            sizes = list(accumulate(self._loose.values()))
+            count = 1 + bisect_left(sizes, MOST)
+            names = set(list(self._loose)[: min(count, SIZE)])
+            taken = [r for r in self.rows if r["folder"] in names]
+            files = [self.path / r["folder"] / ARRAYS_FILE for r in taken]
+            self.shards.write(taken, [stored.unpacked(file, stored.kept) for file in files])
+            for name in names:  # while their rows are there: whoever goes on removes what is left of them
+                self.remove(name)
+            self._drop(names)
+            self._write_rows()
+        self._packing = False
+
+    def _drop(self, names: Collection[str]) -> None:
+        self.rows = [r for r in self.rows if r["folder"] not in names]
+        self._loose = {name: size for name, size in self._loose.items() if name not in names}
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Append one row to results.jsonl; NaN and inf become null."""
+        full = {key: plain(row.get(key)) for key in (*ROW_KEYS, *(k for k in row if k not in ROW_KEYS))}
+        with writing(self.path):
+            append(self.path / "results.jsonl", full)
+            self._know(full)
+        self.begun = True
+
+    def _know(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        self.tally.add(row)
+        if self.shards is not None and row["folder"]:
+            self._loose[row["folder"]] = stored.size_of(self.path / row["folder"] / ARRAYS_FILE)
+
+    def _write_rows(self) -> None:
+        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.rows)
+        write_bytes(self.path / "results.jsonl", lines.encode())
+
+    def remove(self, name: str) -> None:
+        """Take away an explanation's folder, and the folders that it leaves empty."""
+        shutil.rmtree(self.path / name, ignore_errors=True)
+        for parent in list((self.path / name).parents)[: len(Path(name).parts) - 1]:
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+
+    def write_csv(self, name: str, rows: Sequence[Mapping[str, Any]], keys: Sequence[str] = ()) -> None:
+        """A table with a column for every key of some row; `keys` where there is no row."""
+        text = io.StringIO()
+        columns = list(dict.fromkeys(k for row in rows for k in row)) or list(keys)
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
+        with writing(self.path):
+            write_bytes(self.path / name, text.getvalue().encode(errors="backslashreplace"))
+
+    def finish(self) -> None:
+        """Write results.csv from the rows so far, boxes as four numbers between spaces; of shards results.parquet."""
+        if self.shards is not None:
+            with writing(self.path):
+                self._pack(rest=True)
+                self.shards.finish(self.path / "results.parquet", self.rows)
+            return
+        boxes = (" ".join(f"{v + 0.0:g}" for v in row.get("box") or ()) for row in self.rows)  # no -0
+        rows = [{**row, "box": box} for row, box in zip(self.rows, boxes, strict=True)]
+        self.write_csv("results.csv", rows, ROW_KEYS)
+
+    def close(self) -> None:
+        """Let another process or object work in the folder."""
+        self._lock.release()
+
+    def discard(self) -> None:
+        """Take back an empty run: the files written so far and the folders made for it."""
+        for name in (*RUN_FILES, ".lock"):
+            (self.path / name).unlink(missing_ok=True)
+        for folder in self._made:
+            try:
+                folder.rmdir()
+            except OSError:
+                return
+
+
+def _cell(value: Any) -> Any:
+    """A table's cell; a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _yaml(values: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,174 @@
+"""What is due in a run, and what was found in it: manifest.jsonl in the run's folder.
+
+    {"pictures": 2, "names": HASH, "of": {...}}        how many pictures are due, and of how many in all shards
+    {"due": PATH, "name": NAME}                        a picture; all of them are written before anything is explained
+    {"name": NAME, "sha256": ..., "targets": [...]}    what was found in it, written before it is explained
+
+A picture is what is scheduled, an explanation of one of its targets what results. Targets are never looked for again:
+a run that goes on explains those of the manifest, and a picture whose bytes have changed since is refused. Lines that
+were lost or damaged, as by a power cut, are found out by the first one and made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from igos.base.files import append, line_of, write_bytes, writing
+from igos.base.hashing import identity
+from igos.data.coco import decode, encode
+from igos.types import ConfigError, Target
+
+FILE = "manifest.jsonl"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture that is scheduled: its path, its name in the run's folder, its line of the manifest where it was looked
+    at before, and the folders of explanations that need not be made again.
+    """
+
+    path: str
+    name: str
+    found: Mapping[str, Any] | None = None
+    held: frozenset[str] = frozenset()
+
+
+class Manifest:
+    """The manifest of a run's folder, to read; or, with `find`, to work on: where it is not whole, it is made of the
+    share i/n of the pictures (path, name) that find() answers, and of what it holds of their targets.
+
+    Raises ConfigError for a damaged one, if it is to be read or if the pictures are others than it was made of.
+    """
+
+    def __init__(
+        self, folder: Path, find: Callable[[], Sequence[tuple[str, str]]] | None = None, share: str | None = None
+    ) -> None:
+        self.path = folder / FILE
+        self.due: dict[str, str] = {}
+        self.found: dict[str, dict[str, Any]] = {}
+        self.of: dict[str, Any] = {}
+        lines = self.path.read_bytes().split(b"\n") if self.path.is_file() else []
+        whole = self._read(lines)
+        if find is None and not whole:
+            raise ConfigError(f"{self.path}: damaged; igos --resume {folder} makes it whole")
+        if find is not None and not whole:
+            self._make(find(), share)
+        if find is not None and (not whole or lines[-1]):
+            with writing(folder):
+                self.write()
+
+    def _read(self, lines: Sequence[bytes]) -> bool:
+        """Whether they are all that there must be; one that is damaged is left out."""
+        head: dict[str, Any] = {}
+        for line in lines:
+            with suppress(ValueError, KeyError, TypeError):
+                row = json.loads(line)
+                if "of" in row:
+                    head, self.of = ({k: told[k] for k in ("pictures", "names")} for told in (row, row["of"]))
+                elif "due" in row:
+                    self.due[str(row["name"])] = str(row["due"])
+                else:
+                    seen = {"seen": row["seen"]} if "seen" in row else {}
+                    self.found[str(row["name"])] = {"sha256": row["sha256"], "targets": row["targets"], **seen}
+        return bool(self.of) and head == listed(self.due)
+
+    def _make(self, pictures: Sequence[tuple[str, str]], share: str | None) -> None:
+        of = listed(name for _, name in pictures)
+        if self.of not in ({}, of):
+            raise ConfigError(
+                f"{self.path}: damaged, and the pictures are not those of the run any more "
+                f"({self.of['pictures']} then, {of['pictures']} now)"
+            )
+        self.of, self.due = of, {name: path for path, name in share_of(pictures, share)}
+        self.found = {name: found for name, found in self.found.items() if name in self.due}
+
+    def write(self) -> None:
+        """All lines, so that they are on the disk."""
+        head = {**listed(self.due), "of": self.of}
+        due = ({"due": path, "name": name} for name, path in self.due.items())
+        found = ({"name": name, **found} for name, found in self.found.items())
+        write_bytes(self.path, b"".join(map(line_of, (head, *due, *found))), durable=True)
+
+    def add(self, name: str, found: Mapping[str, Any]) -> None:
+        with writing(self.path.parent):
+            append(self.path, {"name": name, **found})
+        self.found[name] = dict(found)
+
+    def items(self, settled: Collection[str], starts: Sequence[int] | None = None) -> Iterator[Item]:
+        """The pictures in which something is still to be done. settled: the explanations' folders, and the names of
+        pictures, that need no more work; starts: the cells from which each target is explained.
+
+        Where the line of what was found was lost, the picture is looked at again, and what is settled of it stays.
+        """
+        inside: dict[str, set[str]] = {}
+        for place in settled:
+            inside.setdefault(place.partition("/")[0], set()).add(place)
+        for name, path in self.due.items():
+            found, held = self.found.get(name), frozenset(inside.get(name, ()))
+            if name not in held and (found is None or not held.issuperset(folders_of(found, starts))):
+                yield Item(path, name, found, held)
+
+
+def listed(names: Iterable[str]) -> dict[str, Any]:
+    """How many pictures, and a hash of their names in any order."""
+    known = sorted(names)
+    return {"pictures": len(known), "names": identity(*known)}
+
+
+def folders_of(found: Mapping[str, Any], starts: Sequence[int] | None = None) -> list[str]:
+    """The folders of a picture's explanations."""
+    places = [str(t["folder"]) for t in found["targets"]]
+    return places if starts is None else [f"{place}/start-{start}" for place in places for start in starts]
+
+
+def share_of(pictures: Sequence[tuple[str, str]], share: str | None) -> list[tuple[str, str]]:
+    """Of pictures (path, name) those of shard i/n: by a hash of the name, the same on every machine."""
+    if share is None:
+        return list(pictures)
+    i, n = (int(v) for v in share.split("/"))
+    return [p for p in pictures if int.from_bytes(hashlib.sha256(p[1].encode()).digest()[:8], "big") % n == i - 1]
+
+
+def told(target: Target, folder: str) -> dict[str, Any]:
+    """A target as plain data, and the folder of its explanations."""
+    return {
+        "folder": folder,
+        "label": target.label,
+        "name": target.name,
+        "score": target.score,
+        "index": target.index,
+        "part": target.part,
+        "box": None if target.box is None else target.box.tolist(),
+        "mask": None if target.mask is None else encode(target.mask.cpu().numpy()),
+    }
+
+
+def decides(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a target that was told, what decides its explanations on every device: neither its score nor 0.1 px."""
+    box = told["box"] and [round(v, 1) + 0.0 for v in told["box"]]
+    return {"box": box, **{k: told[k] for k in ("label", "name", "index", "part")}}
+
+
+def target_of(plain: Mapping[str, Any], device: torch.device) -> Target:
+    """What `told` wrote. Raises ConfigError for what it cannot have written."""
+    try:
+        box, mask = plain["box"], plain["mask"]
+        return Target(
+            label=int(plain["label"]),
+            name=str(plain["name"]),
+            score=float(plain["score"]),
+            box=None if box is None else torch.tensor([float(v) for v in box], device=device),
+            mask=None if mask is None else torch.from_numpy(decode(mask, tuple(mask["size"]))).to(device),
+            index=None if plain["index"] is None else int(plain["index"]),
+            part=str(plain["part"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{FILE}: a target is damaged ({error!r})") from None

@@ -1,0 +1,79 @@
+"""One HTML file that shows explanations and needs nothing else, no network, and no file but a big run's photos."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from PIL import Image as Picture
+
+from igos.base.files import write_bytes
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+SCRIPTS = ("paint.js", "plots.js", "summary.js", "page.js")
+PHOTO, UNDER = 720, 64  # longest side of a photo, and of what removed parts are replaced by
+QUALITY = 80
+INLINE = 16_000_000  # bytes of photos that still lie within the page
+
+
+def write(path: Path, data: Mapping[str, Any], photos: Sequence[bytes | None]) -> None:
+    """The page at `path`, whole or not at all; photos, one for each of data["pictures"], beyond INLINE bytes beside it
+    in <name>-photos/.
+    """
+    beside = sum(len(p) for p in photos if p) > INLINE
+    folder = path.with_name(f"{path.stem}-photos")
+    pictures = []
+    for n, (picture, photo) in enumerate(zip(data["pictures"], photos, strict=True)):
+        name = f"{n:06}.webp"
+        if photo and beside:
+            write_bytes(folder / name, photo)
+        source = None if photo is None else f"{folder.name}/{name}" if beside else inline(photo)
+        pictures.append({**picture, "source": source})
+    write_bytes(path, render({**data, "pictures": pictures}).encode("utf-8", errors="replace"))
+
+
+def render(data: Mapping[str, Any]) -> str:
+    """The page's text. Whatever the data holds stays text: it is escaped, and a policy lets this script alone run."""
+    script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    style = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    page = _environment().get_template("page.html")
+    return page.render(data=data, script=Markup(script), digest=digest, style=Markup(style))
+
+
+def photo(pixels: np.ndarray, longest: int) -> bytes:
+    """(H,W,3) uint8 -> a WebP file, reduced to that longest side; smaller ones as they are."""
+    height, width = pixels.shape[:2]
+    zoom = min(longest / max(height, width), 1)
+    out = io.BytesIO()
+    small = resized(pixels, (max(round(width * zoom), 1), max(round(height * zoom), 1)))
+    Picture.fromarray(small).save(out, format="WEBP", quality=QUALITY, method=2)
+    return out.getvalue()
+
+
+def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H,W,3) uint8 at size (width, height), smoothly."""
+    picture = Picture.fromarray(pixels)
+    return np.array(picture if picture.size == size else picture.resize(size, Picture.Resampling.BOX))
+
+
+def inline(file: bytes) -> str:
+    """A WebP file as an address."""
+    return "data:image/webp;base64," + base64.b64encode(file).decode()
+
+
+@lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    made.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return made

@@ -1,0 +1,268 @@
+"""The folders of runs as what one page (page.py) shows: explanations, their pictures, figures and settings."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from igos.base.baselines import SUBSTRATES
+from igos.base.boxes import iou
+from igos.base.geometry import Geometry
+from igos.base.ops import rank, to_grid
+from igos.drawing import figures
+from igos.metrics import build_metrics
+from igos.metrics.curves import Curve
+from igos.results import page
+from igos.results.arrays import geometry_of
+from igos.results.read import each_row, place, read_arrays, read_run
+from igos.types import ConfigError, ImageError
+
+Reader = Callable[[str], np.ndarray]  # a picture's path -> (H,W,3) uint8 RGB, upright. Raises ImageError
+SAME_BOX = 0.9  # the IoU above which boxes of one class are one object
+MOST = 5000  # rows of a run that are shown
+POINTS = 200  # of a curve, at most
+FINEST = 96  # cells a side: finer maps are shown by their means, and no step's picture is redrawn from them
+FACTS = ("opt", "form", "part", "start", "warning", "error", "folder")
+NOT_FIGURES = {"label_index", "seed", "start"}
+
+
+def write(path: Path, folders: Sequence[Path], read: Reader, title: str) -> None:
+    """The page of these runs at `path`. Raises ConfigError for a folder that is no run's, or leads out of itself."""
+    made = Album(read)
+    for folder in folders:
+        made.add(folder)
+    if made.left_out:
+        title += f" (the first {len(made.items)} of {len(made.items) + made.left_out} rows)"
+    page.write(path, made.data(title), made.photos)
+
+
+class Album:
+    """The rows of runs, each picture once; photos are the pictures' files, None where one cannot be shown."""
+
+    def __init__(self, read: Reader) -> None:
+        self.read = read
+        self.photos: list[bytes | None] = []
+        self.pictures: list[dict[str, Any]] = []
+        self._picture: dict[str, int] = {}
+        self._pixels: tuple[int, np.ndarray | None] = -1, None  # of the last picture, which the next row mostly shares
+        self.views: list[dict[str, Any]] = []
+        self._view: dict[tuple[Any, ...], int] = {}
+        self.runs: list[dict[str, Any]] = []
+        self.items: list[dict[str, Any]] = []
+        self._objects: dict[tuple[Any, ...], list[tuple[np.ndarray | None, int]]] = {}
+        self._count = 0
+        self._rows: list[Mapping[str, Any]] = []
+        self._better: dict[str, str] = {}
+        self.left_out = 0
+
+    def add(self, folder: Path) -> None:
+        """The first MOST explanations of a run, and what it says of pictures without any."""
+        found = each_row(folder)
+        rows, run = list(islice(found, MOST)), read_run(folder)
+        self.left_out += sum(1 for _ in found)
+        metrics, _ = build_metrics([m for m in run.get("metrics") or () if m != "none"], run.get("set") or ())
+        self._better |= {m.name: m.better for m in metrics}
+        record = run.pop("record", {})
+        told = {"model": run.get("model"), "command": record.get("command"), "time": record.get("time")}
+        settings = yaml.safe_dump({**run, "record": record}, sort_keys=False, allow_unicode=True)
+        number = len(self.runs)
+        self.runs.append({"name": folder.resolve().name, "settings": settings, **told})
+        play = playable(metrics)
+        for row in rows:
+            item = self._told(row, number)
+            if row.get("folder"):
+                where = place(folder, row)
+                item["facts"] |= together(where.parent) if row.get("start") is not None else {}
+                try:
+                    item |= self._drawn(folder, row, play)
+                except (ConfigError, ImageError) as error:
+                    item["facts"]["error"] = str(error)
+            self.items.append(item)
+        self._rows += rows
+
+    def data(self, title: str) -> dict[str, Any]:
+        """Plain data for the page's script."""
+        columns = [
+            {"key": k, "better": self._better.get(k, ""), "main": k == "score" or k in self._better}
+            for k in dict.fromkeys(k for row in self._rows for k in row)
+            if k not in NOT_FIGURES and any(_number(row.get(k)) is not None for row in self._rows)
+        ]
+        for item, row in zip(self.items, self._rows, strict=True):
+            item["values"] = [_number(row.get(str(c["key"]))) for c in columns]
+        table = figures.colour_table().round().astype(np.uint8)
+        return {
+            "title": title,
+            "colours": base64.b64encode(table.tobytes()).decode(),
+            "columns": columns,
+            "runs": self.runs,
+            "pictures": self.pictures,
+            "views": self.views,
+            "items": self.items,
+        }
+
+    def _told(self, row: Mapping[str, Any], run: int) -> dict[str, Any]:
+        """What a row says by itself."""
+        facts = {k: str(row[k]) for k in (*FACTS, *(k for k in row if k.endswith("_reason"))) if row.get(k) is not None}
+        method = " ".join(str(row[k]) for k in ("method", "opt") if row.get(k))
+        return {
+            "run": run,
+            "picture": self._known(row["image"]),
+            "name": row.get("name") or "",
+            "method": method,
+            "start": row.get("start"),
+            "status": row.get("status") or "",
+            "object": self._object(row),
+            "facts": facts,
+        }
+
+    def _known(self, path: str) -> int:
+        if path not in self._picture:
+            self._picture[path] = len(self.pictures)
+            self.pictures.append({"path": path, "name": Path(path).name})
+            self.photos.append(None)
+        return self._picture[path]
+
+    def _object(self, row: Mapping[str, Any]) -> int:
+        """The number of the object that a row is about, the same in every run."""
+        box = None if row.get("box") is None else np.asarray(row["box"], float)
+        alike = self._objects.setdefault((row["image"], row.get("name"), row.get("part"), box is None), [])
+        for other, number in alike:
+            if box is None or (other is not None and iou(box, other) >= SAME_BOX):
+                return number
+        self._count += 1
+        alike.append((box, self._count))
+        return self._count
+
+    def _drawn(self, folder: Path, row: Mapping[str, Any], play: Sequence[Curve]) -> dict[str, Any]:
+        """What the page draws: the map, the step at which each cell changes, box and curves."""
+        needed = ("saliency", "geometry")
+        arrays = read_arrays(folder, row, lambda n: n in needed or n.endswith("_curve"), needed)
+        map_, geometry = arrays["saliency"], geometry_of(arrays["geometry"])
+        number = self._picture[row["image"]]
+        height, width = geometry.source
+        self.pictures[number].setdefault("size", [width, height])
+        curves = {
+            name.removesuffix("_curve"): thinned(a)
+            for name, a in arrays.items()
+            if name.startswith(("deletion", "insertion")) and name.endswith("_curve")
+        }
+        saliency, fits = torch.from_numpy(map_), max(map_.shape) <= FINEST
+        heat = figures.shown(saliency)
+        if not fits:
+            heat = to_grid(heat, (min(map_.shape[0], FINEST), min(map_.shape[1], FINEST)))
+        played = [m for m in play if fits and len(arrays.get(f"{m.name}_curve", [()])[0]) == m.steps + 1]
+        layers = [(heat * 255).round().to(torch.uint8).numpy()]
+        layers += [steps(saliency, played[0])] if played else []
+        box = row.get("box")
+        return {
+            "view": self._seen(row["image"], geometry, played[0].substrate if played else "blur"),
+            "grid": list(heat.shape),
+            "cells": packed(layers),
+            "full": round(figures.full(heat), 3),
+            "box": None if box is None else [_short(v / n) for v, n in zip(box, (width, height) * 2, strict=True)],
+            "curves": curves,
+            "play": [m.name for m in played],
+        }
+
+    def _seen(self, path: str, geometry: Geometry, substrate: str) -> int:
+        """The picture as one network sees it: where the map's grid lies on it, and what parts are replaced by."""
+        key = (path, geometry, substrate)
+        if key not in self._view:
+            self._view[key] = len(self.views)
+            pixels = self._photo(path, geometry.source)
+            under = None if pixels is None else page.photo(replaced(pixels, geometry, substrate), page.UNDER)
+            self.views.append({"frame": frame(geometry), "under": under and page.inline(under)})
+        return self._view[key]
+
+    def _photo(self, path: str, size: tuple[int, int]) -> np.ndarray | None:
+        """The picture's pixels, encoded when it is first met; None, with the reason, where it cannot be shown."""
+        number = self._picture[path]
+        if self._pixels[0] != number:
+            try:
+                pixels: np.ndarray | None = self.read(path)
+            except ImageError as error:
+                pixels, self.pictures[number]["lost"] = None, str(error)
+            if pixels is not None and pixels.shape[:2] != size:
+                pixels, self.pictures[number]["lost"] = None, f"{path}: has changed since the run"
+            if pixels is not None and self.photos[number] is None:
+                self.photos[number] = page.photo(pixels, page.PHOTO)
+            self._pixels = number, pixels
+        return self._pixels[1]
+
+
+def together(folder: Path) -> dict[str, str]:
+    """What diversity.json tells of all starts of an object."""
+    file = folder / "diversity.json"
+    told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    alike, emblems = told.get("mean_correlation"), told.get("evidence")
+    made = {} if alike is None else {"correlation between starts": f"{alike:.2f}"}
+    return made | ({"emblems on which a start peaks": f"{told['evidence_covered']} of {emblems}"} if emblems else {})
+
+
+def playable(metrics: Sequence[Any]) -> list[Curve]:
+    """Deletion and insertion, where a page can redraw each step's picture: of the map's cells, 255 steps at most,
+    both in the same steps and to the same substrate.
+    """
+    found = [
+        m
+        for m in metrics
+        if isinstance(m, Curve) and m.name in ("deletion", "insertion") and m.units == "cells" and not m.step
+    ]
+    return [m for m in found if m.steps <= 255 and (m.steps, m.substrate) == (found[0].steps, found[0].substrate)]
+
+
+def steps(saliency: torch.Tensor, metric: Curve) -> np.ndarray:
+    """(h,w) uint8: at which point of its curve each cell has changed."""
+    order, _ = rank(saliency)
+    made = np.empty(order.size, np.uint8)
+    made[order] = np.searchsorted(metric.counts(order.size), np.arange(order.size), side="right")
+    return made.reshape(saliency.shape)
+
+
+def frame(g: Geometry) -> list[list[float]]:
+    """Per axis, x and y, in fractions of the source picture: the map's first and last node, and what was seen."""
+    made = []
+    for n0, size, scale, offset in zip(g.source, g.network, g.scale, g.offset, strict=True):
+        made.append([_short((v - offset) / scale / n0) for v in (0.5, size - 0.5, 0, size)])
+    return made[::-1]
+
+
+def replaced(pixels: np.ndarray, g: Geometry, substrate: str) -> np.ndarray:
+    """The whole source picture (h,w,3) uint8 as that substrate at the network's scale; a letterbox's bars are left
+    out, so that near them it differs a little from what the network saw.
+    """
+    size = [max(round(n * s), 1) for n, s in zip(g.source, g.scale, strict=True)]
+    x = torch.from_numpy(page.resized(pixels, (size[1], size[0]))).permute(2, 0, 1)[None] / 255
+    return (SUBSTRATES[substrate](x)[0].permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def packed(layers: Sequence[np.ndarray]) -> str:
+    """uint8 layers of one shape as text: differences of neighbours, deflated."""
+    flat = np.concatenate([layer.ravel() for layer in layers])
+    return base64.b64encode(zlib.compress(np.diff(flat, prepend=np.uint8(0)).tobytes(), 9)).decode()
+
+
+def thinned(curve: np.ndarray) -> list[list[float | None]]:
+    """(2,n) -> x and y, at most POINTS of each, both ends among them."""
+    keep = np.unique(np.linspace(0, curve.shape[1] - 1, min(curve.shape[1], POINTS)).round().astype(int))
+    return [[_number(v) for v in line] for line in curve[:, keep].astype(float).round(4).tolist()]
+
+
+def _number(value: Any) -> float | None:
+    """A finite number in few digits, or None."""
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    return _short(value) if known else None
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")

@@ -1,0 +1,114 @@
+"""What a run's folder holds (igos.results.folder), read. What cannot be read is a ConfigError; nothing is changed."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from igos.base.names import ARRAYS_FILE
+from igos.base.untrusted import load_json, load_yaml
+from igos.results import arrays as stored
+from igos.results.arrays import Wanted, every
+from igos.results.rows import ROW_KEYS, checked
+from igos.results.shards import Shards
+from igos.types import ConfigError
+
+
+def read_rows(folder: str | Path) -> list[dict[str, Any]]:
+    """The rows of a run's folder; a last line that was torn is left out. Raises ConfigError without any."""
+    return list(each_row(folder))
+
+
+def each_row(folder: str | Path) -> Iterator[dict[str, Any]]:
+    """read_rows, one after the other: a big run's need not fit the memory."""
+    shards = Shards(Path(folder) / "shards")
+    shards.open()
+    yield from shards.rows()
+    yield from (r for r in json_rows(Path(folder)) if r["folder"] not in shards.held)  # both, where a run was killed
+
+
+def json_rows(folder: Path, strict: bool = True) -> Iterator[dict[str, Any]]:
+    """The lines of results.jsonl; where not strict, damaged ones are left out."""
+    path = folder / "results.jsonl"
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").rstrip("\n").split("\n")
+    except OSError:
+        raise ConfigError(f"{folder}: holds no results.jsonl; is it the folder of a run?") from None
+    for n, line in enumerate(lines if lines != [""] else []):
+        try:
+            row = checked(load_json(line), whole=strict)
+        except ValueError as error:
+            if strict and (n < len(lines) - 1 or not isinstance(error, json.JSONDecodeError)):
+                raise ConfigError(f"{path}, line {n + 1}: damaged ({error})") from None
+        else:
+            yield {**dict.fromkeys(ROW_KEYS), **row}
+
+
+def read_run(folder: str | Path) -> dict[str, Any]:
+    """The settings of a run's folder, its run.yaml. Raises ConfigError without any."""
+    path = Path(folder) / "run.yaml"
+    try:
+        values = load_yaml(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise ConfigError(f"{folder}: holds no run.yaml; is it the folder of a run?") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: damaged ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: damaged (no keys and values)")
+    for key, kind in (("metrics", list), ("set", list), ("record", dict)):
+        if not isinstance(values.get(key) or kind(), kind):
+            raise ConfigError(f"{path}: damaged ({key} is no {kind.__name__})")
+    return values
+
+
+def read_arrays(
+    run: str | Path, row: Mapping[str, Any], wanted: Wanted = every, needed: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
+    """The arrays of the explanation that a row of the run tells of, or those `wanted` by name (igos.results.arrays).
+
+    Raises ConfigError if they are missing, damaged, said to lie outside the run's folder, or lack one that is needed.
+    """
+    if row.get("shard"):
+        arrays = Shards(Path(run) / "shards").arrays(row, wanted)
+    else:
+        arrays = stored.unpacked(place(run, row) / ARRAYS_FILE, wanted)
+    lacking = [name for name in needed if name not in arrays]
+    if lacking:
+        raise ConfigError(f"{run}/{row['folder']}: holds no {lacking[0]}; it was made by an older igos")
+    return arrays
+
+
+def intact(run: str | Path, row: Mapping[str, Any]) -> bool:
+    """Whether a row's arrays are there as they were written."""
+    if row.get("shard"):
+        return Shards(Path(run) / "shards").intact(row)
+    try:
+        data = (Path(run) / row["folder"] / ARRAYS_FILE).read_bytes()
+    except OSError:
+        return False
+    return zlib.crc32(data) == row["crc32"] if row.get("crc32") is not None else data[:2] == b"PK"
+
+
+def place(run: str | Path, row: Mapping[str, Any]) -> Path:
+    """The folder of a row's explanation. Raises ConfigError where it is not within the run's folder."""
+    made = (Path(run) / row["folder"]).resolve()
+    if not made.is_relative_to(Path(run).resolve()):
+        raise ConfigError(f"{run}/results.jsonl: {row['folder']!r} lies outside the run's folder")
+    return made
+
+
+def different(a: Mapping[str, Any], b: Mapping[str, Any], there: str, now: str, inside: str = "") -> str:
+    """Which settings differ, in words; "" for none."""
+    told = []
+    for key in {**a, **b}:
+        one, other = a.get(key), b.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            told.append(different(one, other, there, now, f"{inside}{key}."))
+        elif one != other:
+            told.append(f"{inside}{key}: {one} {there}, {other} {now}")
+    return "; ".join(filter(None, told))

@@ -1,0 +1,199 @@
+"""Explanations by the thousand in one file: shards/<number>.safetensors, for runs of millions.
+
+A shard holds the arrays of N explanations, `<n>/<array>`, and in its metadata, as JSON, their rows and a checksum of
+each array: whole in itself. All rows together are results.parquet, written at the end with pyarrow
+(pip install "igos[shards]").
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from igos.base.files import whole, write_bytes
+from igos.base.untrusted import load_json
+from igos.results.arrays import Wanted, kept, needed, with_source
+from igos.results.rows import checked
+from igos.types import ConfigError
+
+SIZE, MOST = 1000, 256 * 2**20  # of one shard: explanations, and about so many bytes of arrays
+
+
+class Damaged(ConfigError):
+    """A shard that is not what was written; one that cannot be read just now is a ConfigError."""
+
+
+class Shards:
+    """The shards in a folder. held: the folders that their rows name, once they are open."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.held: set[str] = set()
+        self._files: list[Path] = []
+
+    def open(self) -> None:
+        """Read which shards there are. Raises Damaged."""
+        self.held, self._files = set(), []
+        for file in sorted(self.path.glob("*.safetensors")):
+            self._know(file, _rows(file))
+
+    def mend(self) -> list[str]:
+        """Open them; damaged ones are put aside, and what is whole in them becomes another shard. Answers what is lost:
+        the explanations' folders, or the name of a shard that no longer tells them.
+        """
+        self.held, self._files = set(), []
+        lost, hurt = list[str](), list[Path]()
+        for file in sorted(self.path.glob("*.safetensors")):
+            try:
+                rows = _rows(file)
+            except Damaged:
+                lost.append(file.name)
+                file.rename(file.with_suffix(".damaged"))
+            else:
+                if all(self.intact(r) for r in _placed(file, rows)):
+                    self._know(file, rows)
+                else:
+                    hurt.append(file)
+        for file in hurt:
+            rows = [r for r in _placed(file, _rows(file)) if r["folder"] not in self.held]
+            good = [r for r in rows if self.intact(r)]
+            if good:
+                self.write([_unplaced(r) for r in good], [self.arrays(r, kept) for r in good])
+            lost += [r["folder"] for r in rows if r["folder"] not in self.held]
+            file.rename(file.with_suffix(".damaged"))
+        return lost
+
+    def intact(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row's arrays are there as they were written."""
+        try:
+            self.arrays(row, kept)
+        except Damaged:
+            return False
+        return True
+
+    def _know(self, file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._files.append(file)
+        self.held.update(r["folder"] for r in rows)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows of all shards, each with the name of its shard and its place there."""
+        for file in self._files:
+            yield from _placed(file, _rows(file))
+
+    def write(self, rows: Sequence[Mapping[str, Any]], arrays: Sequence[Mapping[str, np.ndarray]]) -> None:
+        """One more shard, whole or not at all, and on the disk."""
+        file = self._next()
+        tensors = {
+            f"{n:06}/{name}": np.ascontiguousarray(a) for n, each in enumerate(arrays) for name, a in each.items()
+        }
+        sums = {name: zlib.crc32(a.data) for name, a in tensors.items()}
+        told = {"rows": json.dumps(list(rows), allow_nan=False), "crc32": json.dumps(sums)}
+        write_bytes(file, save(tensors, told), durable=True)
+        self._know(file, rows)
+
+    def take(self, file: Path, copy: Callable[[str, str], Any]) -> None:
+        """A shard of another run, whole as it is."""
+        self.path.mkdir(exist_ok=True)
+        made = self._next()
+        copy(str(file), str(made))
+        self._know(made, _rows(file))
+
+    def _next(self) -> Path:
+        last = max((int(p.stem) for p in self.path.glob("[0-9]*.*") if p.stem.isdecimal()), default=0)
+        return self.path / f"{last + 1:06}.safetensors"
+
+    def arrays(self, row: Mapping[str, Any], wanted: Wanted) -> dict[str, np.ndarray]:
+        """The arrays of a row of `rows`. Raises ConfigError for a shard that is missing, Damaged for one that is."""
+        file = self.path / Path(str(row["shard"])).name
+        try:
+            opened = _opened(file, file.stat().st_mtime_ns)
+            own = {k.partition("/")[2]: k for k in opened.names[f"{int(row['shard_index']):06}"]}
+            found = {n: opened.file.get_tensor(k) for n, k in own.items() if needed(n, wanted)}
+            for name, array in found.items():
+                if zlib.crc32(np.ascontiguousarray(array).data) != opened.sums[own[name]]:
+                    raise ValueError(f"{own[name]} has another checksum")
+            return with_source(found, wanted)
+        except FileNotFoundError:
+            raise Damaged(f"{file}: missing or damaged") from None
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be read ({error.strerror or error})") from None
+        except (KeyError, TypeError, ValueError, SafetensorError) as error:
+            raise Damaged(_told(file, error)) from None
+
+    def finish(self, table: Path, others: Sequence[Mapping[str, Any]]) -> None:
+        """All rows, and others that are in no shard, as a parquet file, a shard's rows at a time."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        def chunks() -> Iterator[Any]:
+            for file in self._files:
+                yield list(_placed(file, _rows(file)))
+            if others:
+                yield list(others)
+
+        schemas = [pa.Table.from_pylist(rows).schema for rows in chunks()]
+        schema = pa.unify_schemas(schemas, promote_options="permissive") if schemas else pa.schema([])
+        with whole(table) as path, pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for rows in chunks():
+                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+
+def check_extra() -> None:
+    """Raises ConfigError where what is written at the end would not be."""
+    if find_spec("pyarrow") is None:
+        raise ConfigError('--layout shards needs pyarrow: pip install "igos[shards]"')
+
+
+def _placed(file: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    for n, row in enumerate(rows):
+        yield {**row, "shard": file.name, "shard_index": n}
+
+
+def _unplaced(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in row.items() if k not in ("shard", "shard_index")}
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    try:
+        with file.open("rb") as there:
+            there.read(1)
+        with safe_open(file, "numpy") as opened:
+            rows = load_json(opened.metadata()["rows"])
+        if not isinstance(rows, list):
+            raise ValueError("no rows")
+        return [checked(row) for row in rows]
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror or error})") from None
+    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise Damaged(_told(file, error)) from None
+
+
+def _told(file: Path, error: Exception) -> str:
+    return f"{file}: damaged ({error}); igos --resume {file.parents[1]} makes its explanations again"
+
+
+class _Open(NamedTuple):
+    """An open shard, the names of its arrays by explanation, their checksums."""
+
+    file: Any
+    names: Mapping[str, list[str]]
+    sums: Mapping[str, int]
+
+
+@lru_cache(maxsize=4)
+def _opened(file: Path, changed: int) -> _Open:
+    """`changed` tells versions apart."""
+    opened = safe_open(file, "numpy").__enter__()
+    names: dict[str, list[str]] = {}
+    for key in opened.keys():  # noqa: SIM118
+        names.setdefault(key.partition("/")[0], []).append(key)
+    return _Open(opened, names, load_json(opened.metadata()["crc32"]))

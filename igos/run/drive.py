@@ -1,0 +1,136 @@
+"""The whole tool in one line:
+
+file -> read -> Image -> detect -> [Target] -> select -> Problem -> method -> [Explanation] -> metrics -> results
+
+`explain` is that line for one image; `run` is it for many: the manifest says what is due, an engine has one or several
+igos.run.workers.worker.Worker do it, and what they answer is written here, and only here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from igos.results.folder import RunFolder
+from igos.results.manifest import Item, Manifest
+from igos.run.explain import LARGEST_GROUP, starts_of
+from igos.run.plan import Plan
+from igos.run.settings import Run
+from igos.run.workers.engines import Engine, Local
+from igos.run.workers.events import Done, Failed, Found
+from igos.run.workers.worker import Worker
+from igos.types import Adapter, ConfigError, IgosError
+
+LEAST_TRIED = 10  # failures one after the other, before anything is explained, and the run gives up
+
+
+def run(
+    plan: Plan,
+    adapter: Adapter,
+    folder: RunFolder,
+    progress: bool | None = None,
+    judge: Adapter | None = None,
+    weights: str = "",
+) -> Shares:
+    """Explain every picture of the plan into the folder, in this process; answers where the time went. weights: what
+    tells the model from others.
+
+    Raises ImageError, ConfigError or NetworkError when nothing could be explained, with the reason.
+    """
+    worker = Worker(plan, adapter, judge, weights=weights)
+    check(plan, adapter)
+    return drive(plan, Local(worker), folder, progress)
+
+
+def check(plan: Plan, adapter: Adapter) -> None:
+    """Refuse what can be of use in no picture. Raises ConfigError."""
+    plan.selector.check(adapter)
+    part = plan.run.part
+    if part not in adapter.parts:
+        raise ConfigError(f"--part {part}: {adapter.name} has no such part; it has {', '.join(adapter.parts)}")
+
+
+def drive(plan: Plan, engine: Engine, folder: RunFolder, progress: bool | None = None) -> Shares:
+    """Have an engine do what the folder's manifest says is due and not done, and write what it answers.
+
+    A picture that cannot be read or explained, or in which the target is not seen, becomes a row, and the run goes on.
+    Raises ImageError, ConfigError or NetworkError when that is so of every picture; or when LEAST_TRIED objects or
+    pictures fail one after the other before any is explained.
+    """
+    manifest = Manifest(folder.path, plan.run.pictures, plan.run.shard)
+    settled = folder.held | {r["item"] for r in folder.rows if not r["folder"] and r["item"]}
+    items = list(manifest.items(settled, starts_of(plan.run)))
+    shares, failures, begin = Shares(engine.workers), dict[str, IgosError](), time.perf_counter()
+    in_a_row, seen = 0, set[str]()
+    with bar(progress, len(items), "picture") as shown:
+        for event in engine.work(batches(items, plan.run)):
+            if isinstance(event, Found):
+                shares.network += event.seconds
+                shares.waited += event.waited
+                seen.add(event.name)
+                if event.line is not None:
+                    manifest.add(event.name, event.line)
+                    folder.begun = True
+            elif isinstance(event, Done):
+                shares.network += event.seconds
+                folder.keep(event.row, event.data, event.files)
+            elif isinstance(event, Failed):
+                name = event.row["item"].partition("/")[0]
+                seen.add(name)
+                if event.error is not None:
+                    failures.setdefault(name, event.error)
+                in_a_row = 0 if event.row["status"] == "skipped" else in_a_row + 1
+                gives_up = event.refused or in_a_row == LEAST_TRIED < len(items)
+                if gives_up and not folder.tally.explanations:
+                    raise given_up(folder, list(failures.values()), " tried")
+                folder.add({"method": plan.method.name, "opt": getattr(plan.method, "opt", None), **event.row})
+            shown.update(len(seen) - shown.n)
+            shown.set_postfix_str(_averages(folder))
+    unasked = 0 if plan.selector.asks else folder.tally.statuses["skipped"]
+    if failures and not folder.tally.explanations and not unasked:
+        raise given_up(folder, list(failures.values()))
+    shares.seconds = time.perf_counter() - begin
+    return shares
+
+
+@dataclass
+class Shares:
+    """Seconds of a run: in all, within the networks, and waiting for pictures, of so many workers."""
+
+    workers: int = 1
+    seconds: float = 0.0
+    network: float = 0.0
+    waited: float = 0.0
+
+    def __str__(self) -> str:
+        whole = max(self.seconds * self.workers, 1e-9)
+        waited = f", {self.waited / whole:.0%} waiting for pictures" if self.waited > 0.005 * whole else ""
+        return f"{self.seconds:.1f} s, {self.network / whole:.0%} of it inside the network{waited}"
+
+
+def batches(items: Sequence[Item], config: Run) -> list[list[Item]]:
+    """What a worker is given at once: a picture, or as many as go through the network together."""
+    size = LARGEST_GROUP if config.mix_images else 1
+    return [list(items[i : i + size]) for i in range(0, len(items), size)]
+
+
+def given_up(folder: RunFolder, failures: Sequence[IgosError], tried: str = "") -> IgosError:
+    """The reason of the first picture, and that all have one. In a new folder there is then nothing to go on with."""
+    folder.begun = folder.again
+    more = f" (and so in all {len(failures)} pictures{tried})" if len(failures) > 1 else ""
+    made = type(failures[0])(f"{failures[0]}{more}")
+    made.__cause__ = failures[0].__cause__
+    return made
+
+
+def bar(progress: bool | None, total: int = 0, unit: str = "object") -> tqdm:
+    """A bar; None: on a terminal only."""
+    return tqdm(total=total, unit=unit, disable=None if progress is None else not progress, leave=False)
+
+
+def _averages(folder: RunFolder) -> str:
+    means = [(key, folder.tally.mean(key)) for key in ("deletion", "insertion")]
+    return ", ".join(f"{key} {value:.3f}" for key, value in means if value is not None)

@@ -1,0 +1,50 @@
+"""The same object as another network sees it, and the score that metrics ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from igos.base.boxes import iou
+from igos.base.names import CLASS_THRESHOLD
+from igos.data.truth import LEAST_IOU, same_class, source_box
+from igos.methods import default_score
+from igos.run.problem import make_problem
+from igos.types import Adapter, ConfigError, Image, Problem, Scorer, Target
+
+
+def judge_of(adapter: Adapter, problem: Problem, score: str | None, method: Any) -> Scorer | None:
+    """Metrics ask the probability in full precision, also of a method that by its own choice explains the logit."""
+    own = score or default_score(method, [t.part for t in problem.targets])
+    asked = own if score else "prob"
+    if asked == own and problem.score.precision == torch.float32:
+        return None
+    return adapter.scorer(problem.targets, asked, problem.score.batch)
+
+
+LEAST_SEEN = 0.1  # the score at which another detector is taken to see an object; a classifier's is CLASS_THRESHOLD
+
+
+def views(other: Adapter, image: Image, targets: Sequence[Target], batch: int | None = None) -> list[Problem | None]:
+    """For Context.other: for each target the same object as another model sees it, or None where it does not.
+
+    The same object is a detection of the same class name with IoU >= 0.5 on source pixels; of a classifier, the class.
+    Raises ConfigError for a classifier beside a detector.
+    """
+    shown = other.read(image.source)
+    seen = other.detect(shown, CLASS_THRESHOLD if other.default_target == "top1" else LEAST_SEEN)
+    if seen and targets and (seen[0].box is None) != (targets[0].box is None):
+        raise ConfigError(f"{other.name} cannot judge: of it and the model explained, one is a classifier")
+    twins = [_twin(t, image, shown, seen) for t in targets]
+    return [None if twin is None else make_problem(other, shown, [twin], batch=batch) for twin in twins]
+
+
+def _twin(target: Target, image: Image, shown: Image, seen: Sequence[Target]) -> Target | None:
+    alike = [t for t in seen if same_class(t.name, target.name)]
+    if target.box is None or not alike:
+        return alike[0] if alike else None
+    overlap = [iou(source_box(t, shown), source_box(target, image)) for t in alike]
+    best = max(range(len(alike)), key=overlap.__getitem__)
+    return alike[best] if overlap[best] >= LEAST_IOU else None

@@ -1,0 +1,147 @@
+"""Shards of one run, made apart (--shard i/n), joined to a run's folder in which nothing is missing or doubled."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from igos.base.files import whole_folder
+from igos.methods.mask.starts import positions
+from igos.results.folder import RunFolder
+from igos.results.manifest import FILE as MANIFEST
+from igos.results.manifest import Manifest, listed
+from igos.results.read import different, each_row, intact, read_run
+from igos.run.settings import WHERE
+from igos.types import ConfigError
+
+APART = (*WHERE, "record", "shard")  # of run.yaml, what may differ
+
+
+def merge(folders: Sequence[Path], out: Path) -> int:
+    """Join the folders to `out`, which is new; answers how many explanations it holds.
+
+    Raises ConfigError for settings that differ, for shards, pictures or explanations that are missing, damaged or
+    doubled, with their names; `out` is then not there.
+    """
+    if out.exists():
+        raise ConfigError(f"--out {out}: is there already; choose a new folder")
+    runs = [read_run(folder) for folder in folders]
+    _same_settings(folders, runs)
+    _every_shard(folders, runs)
+    manifests = [_manifest(folder) for folder in folders]
+    _same_pictures(folders, manifests)
+    seen: dict[str, Path] = {}
+    for folder, run, manifest in zip(folders, runs, manifests, strict=True):
+        _complete(folder, run, manifest, seen)
+    _every_picture(folders, manifests)
+    with whole_folder(out) as made:
+        joined = RunFolder(made, layout=runs[0].get("layout", "folders"))
+        joined.write_run({**{k: v for k, v in runs[0].items() if k != "shard"}, "record": runs[0].get("record", {})})
+        for folder in folders:
+            _take(folder, joined)
+        pictures = [(path, name) for m in manifests for name, path in m.due.items()]
+        whole = Manifest(made, lambda: pictures)
+        whole.found = {name: found for m in manifests for name, found in m.found.items()}
+        whole.write()
+        joined.finish()
+        joined.close()
+        (made / ".lock").unlink()
+    return joined.tally.explanations
+
+
+def _same_settings(folders: Sequence[Path], runs: Sequence[Mapping[str, Any]]) -> None:
+    for folder, run in zip(folders[1:], runs[1:], strict=True):
+        first, own = ({k: v for k, v in values.items() if k not in APART} for values in (runs[0], run))
+        if told := different(first, own, f"in {folders[0]}", "there"):
+            raise ConfigError(f"{folder}: a run with other settings ({told})")
+
+
+def _every_shard(folders: Sequence[Path], runs: Sequence[Mapping[str, Any]]) -> None:
+    places: dict[str, Path] = {}
+    for folder, run in zip(folders, runs, strict=True):
+        shard = run.get("shard")
+        if not shard:
+            raise ConfigError(f"{folder}: no shard of a run; it was made without --shard i/n")
+        if shard in places:
+            raise ConfigError(f"shard {shard} is doubled: {places[shard]} and {folder}")
+        places[shard] = folder
+    counts = {shard.partition("/")[2] for shard in places}
+    if len(counts) > 1:
+        raise ConfigError(f"shards of different parts: {', '.join(sorted(places))}")
+    (n,) = counts
+    missing = [f"{i}/{n}" for i in range(1, int(n) + 1) if f"{i}/{n}" not in places]
+    if missing:
+        raise ConfigError(f"shard {', '.join(missing)} is missing among {', '.join(str(f) for f in folders)}")
+
+
+def _manifest(folder: Path) -> Manifest:
+    if not (folder / MANIFEST).is_file():
+        raise ConfigError(f"{folder}: holds no {MANIFEST}; was the run ever started?")
+    return Manifest(folder)
+
+
+def _same_pictures(folders: Sequence[Path], manifests: Sequence[Manifest]) -> None:
+    """The parts were taken of the same pictures."""
+    first = manifests[0].of
+    for folder, of in zip(folders, [m.of for m in manifests], strict=True):
+        if of != first:
+            counts = f"{of['pictures']} there, {first['pictures']} for {folders[0]}"
+            raise ConfigError(f"{folder}: its part is one of other pictures ({counts}); --data has changed in between")
+
+
+def _every_picture(folders: Sequence[Path], manifests: Sequence[Manifest]) -> None:
+    if (due := listed(name for m in manifests for name in m.due)) != manifests[0].of:
+        of = manifests[0].of["pictures"]
+        raise ConfigError(f"{', '.join(map(str, folders))}: hold {due['pictures']} pictures of the run's {of}")
+
+
+def _complete(folder: Path, run: Mapping[str, Any], manifest: Manifest, seen: dict[str, Path]) -> None:
+    """What a shard's manifest holds due has one row each, and is whole; seen: what shards before it hold."""
+    settled, hurt = set[str](), list[str]()
+    for row in each_row(folder):
+        name = row["folder"] or row["item"]
+        if name in settled or name in seen:
+            raise ConfigError(f"{name} is doubled, in {seen.get(name, folder)} and in {folder}")
+        settled.add(name)
+        hurt += [] if not row["folder"] or intact(folder, row) else [row["folder"]]
+    if hurt:
+        few = f"{', '.join(hurt[:3])}{', ...' * (len(hurt) > 3)}"
+        raise ConfigError(
+            f"{folder}: {len(hurt)} explanations are missing or damaged ({few}); first: igos --resume {folder}"
+        )
+    for name in (*manifest.due, *settled):
+        other = seen.setdefault(name, folder)
+        if other != folder:
+            raise ConfigError(f"{name} is doubled, in {other} and in {folder}")
+    k = run.get("diverse_k")
+    left = [i.name for i in manifest.items(settled, positions(k, run.get("init_posi") or ["all"]) if k else None)]
+    if left:
+        raise ConfigError(
+            f"{folder}: {len(left)} pictures are not finished ({', '.join(left[:3])}{', ...' * (len(left) > 3)}); "
+            f"first: igos --resume {folder}"
+        )
+
+
+def _take(folder: Path, joined: RunFolder) -> None:
+    """A shard's files, by hard links where that is possible, and its rows."""
+    for place in sorted(folder.iterdir()):
+        if place.is_dir() and place.name != "shards" and not place.name.startswith("."):
+            shutil.copytree(place, joined.path / place.name, copy_function=_link, dirs_exist_ok=True)
+    for file in sorted((folder / "shards").glob("*.safetensors")):
+        assert joined.shards is not None
+        joined.shards.take(file, _link)
+    for row in each_row(folder):
+        if row.get("shard"):
+            joined.tally.add(row)
+        else:
+            joined.add(row)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

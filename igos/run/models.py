@@ -1,0 +1,152 @@
+"""Models by name, on a device; and the workers that hold one each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+import torchvision
+
+from igos.base import resources
+from igos.base.hashing import digest, identity
+from igos.base.settings import lookup
+from igos.run.plan import Plan
+from igos.run.presets import read_preset
+from igos.run.settings import Run
+from igos.run.workers.engines import Engine
+from igos.run.workers.processes import Processes
+from igos.run.workers.worker import Worker
+from igos.types import Adapter, ConfigError
+
+
+def load(name: str, weights: str | Path | None = None, device: Any = None, **options: Any) -> Adapter:
+    """A model by its name in detectors.ADAPTERS. device: as torch takes it, default cpu.
+
+    options: cfg, names, dataset, input_size, fit, pretrained, as the family takes them. Raises ConfigError,
+    WeightsError.
+    """
+
+    found = adapters()
+    return found.load(lookup(name, found.ADAPTERS, "model"), weights, device, **options)
+
+
+def adapt(model: Any, labels: Sequence[str] | None = None, device: Any = None, **options: Any) -> Adapter:
+    """A model of your own as an adapter: torchvision's FasterRCNN or MaskRCNN, a classifier, a Darknet network, or a
+    black box pictures (N,3,H,W) in [0,1] -> one dict of boxes, scores and labels per picture.
+
+    The model itself is copied and stays as it is. labels: class names; device: by default the model's own; options:
+    those of the adapter (name; crop, resize, mean, std; input_size, fit). Raises ConfigError and WeightsError.
+    """
+
+    return adapters().adapt(model, labels, device, **options)
+
+
+MODEL_OPTIONS = ("cfg", "names", "dataset", "input_size", "fit", "pretrained")  # flags that belong to a model
+
+
+def adapters() -> ModuleType:
+    """The project's own `detectors` package. Raises ConfigError if another one is in its place."""
+    import detectors
+
+    if not hasattr(detectors, "ADAPTERS"):
+        place = getattr(detectors, "__file__", None) or list(detectors.__path__)
+        raise ConfigError(f"a package named 'detectors' at {place} hides igos's own; remove it")
+    return detectors
+
+
+def pick_model(flags: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The flags with the model's name, and with its samples where no pictures are named; the model's preset."""
+    found = adapters()
+    model = flags.get("model") or preset_value(flags, "model")
+    if model is None and any(k in flags for k in (*MODEL_OPTIONS, "model_file")):
+        raise ConfigError("no model: these flags belong to one; give --model NAME (see --list)")
+    name = lookup(str(model or found.DEFAULT), found.ADAPTERS, "model")
+    family = found.ADAPTERS[name]
+    made = {**flags, "model": name}
+    if family.samples and "data" not in flags and not preset_value(flags, "data"):
+        made["data"] = [str(resources.folder("samples") / family.samples)]
+    return made, family.preset
+
+
+def preset_value(flags: Mapping[str, Any], key: str) -> Any:
+    """What the preset that the flags name says of key, or None."""
+    return read_preset(flags["config"]).get(key) if flags.get("config") else None
+
+
+def load_models(config: Run) -> tuple[Adapter, Adapter | None]:
+    """The model that is explained and the judge, if there is one, on the run's device."""
+    found, device = adapters(), pick_device(config.device)
+    options = {k: getattr(config, k) for k in MODEL_OPTIONS if getattr(config, k) not in (None, False)}
+    judge = None
+    if config.judge:
+        its: dict[str, Any] = {"cfg": config.judge_cfg} if config.judge_cfg else {}
+        its.update({"pretrained": True} if config.pretrained and not config.judge_file else {})
+        its.update({"names": config.names} if config.judge_cfg and config.names else {})
+        name = lookup(config.judge, found.ADAPTERS, "model")
+        try:
+            judge = found.load(name, config.judge_file, device, **its)
+        except ConfigError as error:
+            raise ConfigError(f"--judge {config.judge}: {error}") from error
+    return found.load(config.model, config.model_file, device, **options), judge
+
+
+def pick_device(name: str | None) -> torch.device:
+    """The named device or the GPU of that number, else a GPU if there is one, else the CPU.
+
+    Raises ConfigError if it is not there.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(int(name) if name.isdecimal() else name)
+        torch.zeros(1, device=device).cpu()
+    except Exception as error:  # each backend refuses in its own way
+        reason = str(error).strip().split("\n")[0]
+        raise ConfigError(f"--device {name}: not available here ({reason})") from None
+    return device
+
+
+def weights_of(config: Run) -> str:
+    """What tells the run's model, and its judge, from others of the same name: the bytes of their files."""
+    model = _digests(config.model, [config.model_file, config.cfg, config.names])
+    judge = _digests(config.judge, [config.judge_file, config.judge_cfg]) if config.judge else []
+    downloaded = torchvision.__version__ if config.pretrained else None
+    return identity(model, judge, downloaded)
+
+
+def _digests(model: str | None, named: Sequence[str | None]) -> list[str | None]:
+    """Of the files named, in their places; without weights among them, those that the model comes with."""
+    found = adapters().ADAPTERS
+    own = [] if named[0] else found[lookup(str(model), found, "model")].files(str(model))
+    return [digest(f) if f and Path(f).is_file() else None for f in (*named, *own)]
+
+
+def apart(config: Run) -> bool:
+    """Whether the run's networks are at work in processes of their own."""
+    return config.engine != "local" or config.workers is not None or config.timeout is not None
+
+
+def engine_of(plan: Plan, weights: str) -> Engine:
+    """The engine that the run's flags ask for."""
+    config = plan.run
+    make = partial(make_worker, plan, weights)
+    if config.engine == "ray":
+        from igos.run.workers.ray_cluster import Cluster  # an extra
+
+        gpus = 0.0 if config.device == "cpu" and config.num_gpus is None else config.num_gpus
+        return Cluster(make, config.workers, config.timeout, config.threads, config.num_cpus, gpus)
+    return Processes(make, config.workers or 1, config.timeout, config.threads)
+
+
+def make_worker(plan: Plan, weights: str, number: int) -> Worker:
+    """The worker of that number, with models of its own: on several GPUs, each takes the next one."""
+    config = plan.run
+    if config.device is None and torch.cuda.device_count() > 1:
+        config = replace(config, device=str(number % torch.cuda.device_count()))
+    adapter, judge = load_models(config)
+    return Worker(replace(plan, run=config), adapter, judge, weights)

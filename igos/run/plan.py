@@ -1,0 +1,231 @@
+"""defaults < preset < flags -> Plan, a whole run that can start. Every refusal names its key."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from igos.base.names import DEFAULT_METRICS
+from igos.base.settings import coerce, key_value, lookup, normalise, settings_of
+from igos.data.targets import Selector
+from igos.methods import ALIASES, METHODS, build_method, default_score
+from igos.methods.ingredients import needs_patterns, needs_references, needs_statistics
+from igos.metrics import METRICS, build_metrics, setting_names
+from igos.run.presets import pick_preset
+from igos.run.settings import RUN_TYPES, Run, memory_size
+from igos.types import ConfigError
+
+METHOD_FLAGS = ("opt", "form", "size", "iterations", "ig_iter", "alpha", "L1", "L2", "layer")
+IN_UNIT = ("threshold", "init_val")
+POSITIVE = (
+    "start_index",
+    "stride",
+    "end",
+    "input_size",
+    "num_samples",
+    "diverse_k",
+    "threads",
+    "batch",
+    "iterations",
+    "ig_iter",
+    "size",
+    "workers",
+)
+MOST = {"input_size": 8192, "size": 2048, "threads": 1024}  # beyond what a memory holds or a machine has
+NEEDS = {
+    "references": (needs_references, "compares with other pictures; exp_grad and gradient_shap do"),
+    "patterns": (needs_patterns, "goes back through patterns; the pattern_* methods do"),
+    "stats": (needs_statistics, "needs statistics of a layer; iba and input_iba do"),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A Run that can start: the run as data; method, metrics and targets made from it; the score it explains."""
+
+    run: Run
+    method: Any
+    metrics: tuple[Any, ...]
+    selector: Selector
+
+    @property
+    def score(self) -> str:
+        return self.run.score or default_score(self.method, [self.run.part])
+
+    @property
+    def label(self) -> str:
+        """The method's name, and its optimiser's."""
+        return " ".join(str(part) for part in (self.method.name, getattr(self.method, "opt", None)) if part)
+
+    def as_preset(self) -> dict[str, Any]:
+        """Plain data for run.yaml: as a preset it repeats this run."""
+        values = {k: v for k, v in asdict(self.run).items() if v not in (None, [])}
+        for key in (*METHOD_FLAGS, "config", "output"):
+            values.pop(key, None)
+        values["metrics"] = self.run.metrics or ["none"]
+        return {**values, "methods": {self.method.name: asdict(self.method)}}
+
+
+def resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
+    """Flags given by the user -> a Plan, over the preset they name or the model's own.
+
+    Raises ConfigError for anything unknown, of the wrong type, out of range, or of no use to the method.
+    """
+    plan = _resolve(flags, default_preset)
+    _check_needs(flags, [plan])
+    return plan
+
+
+def _resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
+    preset = pick_preset(flags.get("config"), default_preset, flags)
+    values = {
+        key: coerce(_name(key), value, RUN_TYPES[key])
+        for source in (preset, flags)
+        for key, value in source.items()
+        if key in RUN_TYPES
+    }
+    asked = coerce("set", flags.get("set") or [], list[str])
+    values["set"] = [*coerce("set", preset.get("set") or [], list[str]), *asked]
+    _check(values)
+    if values.get("dataset") and values.get("annotations") and not values.get("target"):
+        values["target"] = "gt"
+    name = lookup(values.get("method", "iGOS++"), METHODS, "method", ALIASES)
+    metric_names = [lookup(m, [*METRICS, "none"], "metric") for m in values.get("metrics") or _usual_metrics(values)]
+    if "none" in metric_names and len(metric_names) > 1:
+        raise ConfigError("--metrics none stands alone")
+    own = settings_of(METHODS[name])
+    given = {k: values[k] for k in METHOD_FLAGS if values.get(k) is not None and (k in flags or k in own)}
+    given.update((k, v) for k, v in (key_value(s) for s in values["set"]) if k in own)
+    method = build_method(name, given, preset, _name)
+    metrics, used = build_metrics([m for m in metric_names if m != "none"], values["set"])
+    _check_judge(flags, values, metrics)
+    for item in asked:
+        key = item.split("=")[0]
+        if key not in own and key not in used:
+            allowed = ", ".join([*own, *sorted(setting_names(metrics))])
+            raise ConfigError(f"--set {item}: neither {name} nor its metrics have {key!r}; settings: {allowed}")
+    _check_diverse(values, method)
+    values.update(method=name, metrics=[m for m in metric_names if m != "none"])
+    values["set"] = [s for s in values["set"] if s.split("=")[0] in used]
+    if values.get("diverse_k"):
+        values["init_val"] = 0.9 if values.get("init_val") is None else values["init_val"]
+        values["init_posi"] = values.get("init_posi") or ["all"]
+    return Plan(Run(**values), method, metrics, Selector.parse(values["target"] if values.get("target") else None))
+
+
+def resolve_each(methods: Sequence[str], flags: Mapping[str, Any], default_preset: str) -> list[Plan]:
+    """A Plan for each method, NAME or NAME/OPT, over the same flags; a setting goes to the methods that have it, and
+    `set` takes NAME.KEY=VALUE for one of them. Raises ConfigError as resolve, and for what no method has.
+    """
+    asked = [name.partition("/") for name in methods]
+    names = [lookup(name, METHODS, "method", ALIASES) for name, _, _ in asked]
+    own = {name: settings_of(METHODS[name]) for name in names}
+    for key in (k for k in METHOD_FLAGS if flags.get(k) is not None):
+        if not any(key in known for known in own.values()):
+            raise ConfigError(f"--{key}: none of {', '.join(names)} has it")
+    plans = []
+    for name, (_, slash, opt) in zip(names, asked, strict=True):
+        given = {k: v for k, v in flags.items() if k not in METHOD_FLAGS or k in own[name]}
+        given["set"] = [s for item in flags.get("set") or [] for s in _addressed(item, name, own, flags)]
+        plans.append(_resolve({**given, "method": name, **({"opt": opt} if slash else {})}, default_preset))
+    if len({p.label for p in plans}) < len(plans):
+        raise ConfigError(f"--methods: {' '.join(methods)} names one twice")
+    _check_needs(flags, plans)
+    return plans
+
+
+def _addressed(item: str, name: str, own: Mapping[str, Any], flags: Mapping[str, Any]) -> list[str]:
+    """The KEY=VALUE as it concerns the method `name`: [] where it is another's."""
+    owner, _, bare = item.partition("=")[0].rpartition(".")
+    methods = {normalise(a): m for a, m in {**{m: m for m in METHODS}, **ALIASES}.items()}
+    if normalise(owner) in methods:
+        method = methods[normalise(owner)]
+        if method not in own or bare not in own[method]:
+            raise ConfigError(f"--set {item}: {method} is not among --methods or has no setting {bare!r}")
+        return [item[len(owner) + 1 :]] if method == name else []
+    metrics = coerce("--metrics", flags.get("metrics") or list(DEFAULT_METRICS), list[str])
+    shared = owner or any(bare in settings_of(METRICS[lookup(m, METRICS, "metric")]) for m in metrics if m != "none")
+    others = any(bare in known for known in own.values())
+    return [item] if shared or bare in own[name] or not others else []
+
+
+def _name(key: str) -> str:
+    return f"--{key}" if key in RUN_TYPES else key
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    for f in fields(Run):
+        allowed = f.metadata.get("choices")
+        if allowed and values.get(f.name) not in (None, *allowed):
+            raise ConfigError(f"--{f.name} {values[f.name]!r} is not one of {', '.join(allowed)}")
+    for key in IN_UNIT:
+        if values.get(key) is not None and not 0 <= values[key] <= 1:
+            raise ConfigError(f"--{key} must lie in [0,1], got {values[key]:g}")
+    for key in POSITIVE:
+        least, most = 2 if key == "size" else 1, MOST.get(key, math.inf)
+        if values.get(key) is not None and not least <= values[key] <= most:
+            bound = f"at least {least}" if values[key] < least else f"at most {most}"
+            raise ConfigError(f"--{key} must be {bound}, got {values[key]}")
+    start, end = values.get("start_index") or 1, values.get("end")
+    if end is not None and end <= start:
+        raise ConfigError(f"--end {end} ends before --start_index {start}: the picture of that number is not taken")
+    memory_size(values.get("max_memory"))
+    for key in ("timeout", "num_cpus"):
+        if values.get(key) is not None and values[key] <= 0:
+            raise ConfigError(f"--{key} must be above 0, got {values[key]:g}")
+    for key in ("num_gpus", "readers"):
+        if values.get(key) is not None and values[key] < 0:
+            raise ConfigError(f"--{key} must be at least 0, got {values[key]:g}")
+    part = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", values.get("shard") or "1/1")
+    if part is None or not 1 <= int(part[1]) <= int(part[2]):
+        raise ConfigError(f"--shard {values['shard']}: i/n is needed with 1 <= i <= n, such as 3/8")
+    for key in ("num_cpus", "num_gpus"):
+        if values.get(key) is not None and values.get("engine") != "ray":
+            raise ConfigError(f"--{key} is of no use without --engine ray")
+    if not 0 <= values.get("manual_seed", 0) < 2**63:
+        raise ConfigError(f"--manual_seed must lie in [0, 2^63), got {values['manual_seed']}")
+
+
+def _check_needs(flags: Mapping[str, Any], plans: Sequence[Plan]) -> None:
+    """What methods need beside the problem is given only where one of them does."""
+    for key, (needs, why) in NEEDS.items():
+        if flags.get(key) and not any(needs(p.method) for p in plans):
+            raise ConfigError(f"--{key}: none of {', '.join(p.method.name for p in plans)} {why}")
+
+
+def _usual_metrics(values: Mapping[str, Any]) -> tuple[str, ...]:
+    return (*DEFAULT_METRICS, "transfer") if values.get("judge") else DEFAULT_METRICS
+
+
+def _check_judge(flags: Mapping[str, Any], values: dict[str, Any], metrics: Sequence[Any]) -> None:
+    """A judge where a metric asks one; that of a preset, without such a metric, is left out."""
+    asking = [m.name for m in metrics if "other" in m.needs]
+    if asking and not values.get("judge"):
+        raise ConfigError(f"--metrics {asking[0]} asks another network: name it by --judge MODEL")
+    for key in ("judge", "judge_file", "judge_cfg"):
+        if flags.get(key) and not (asking and values.get("judge")):
+            need = "--judge MODEL" if asking else "--metrics transfer"
+            raise ConfigError(f"--{key} {flags[key]} is of no use without {need}")
+        if not asking:
+            values.pop(key, None)
+
+
+def _check_diverse(values: Mapping[str, Any], method: Any) -> None:
+    k, posi = values.get("diverse_k"), values.get("init_posi") or ["all"]
+    cells = [p for p in posi if p != "all"]
+    for p in cells:
+        if not re.fullmatch("[0-9]{1,9}", p) or (k and int(p) >= k * k):
+            raise ConfigError(
+                f"--init_posi {p}: all, or cells from 0 to {k * k - 1 if k else 'K*K-1 of --diverse_k K'}"
+            )
+    if not k:
+        for key in ("init_posi", "init_val"):
+            if values.get(key) is not None:
+                raise ConfigError(f"--{key} needs --diverse_k K, the grid of starting cells")
+    elif not method.diverse:
+        raise ConfigError(f"--diverse_k: {method.name} has no mask to start from; a mask method has (see --list)")
+    elif k > method.size:
+        raise ConfigError(f"--diverse_k {k} is finer than the mask of {method.size} x {method.size} cells")

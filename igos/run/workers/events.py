@@ -1,0 +1,61 @@
+"""What a worker answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from igos.types import IgosError
+
+
+def portable(event: Event) -> Event:
+    """Without the traceback of an error, which cannot go to another process."""
+    if isinstance(event, Failed) and event.error is not None:
+        return replace(event, error=type(event.error)(str(event.error)))
+    return event
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in a picture: its line of the manifest; seconds, what the network took for it, and waited, those
+    for which it stood still until the picture was read.
+    """
+
+    name: str
+    line: Mapping[str, Any] | None
+    seconds: float = 0.0
+    waited: float = 0.0
+
+
+@dataclass(frozen=True)
+class Began:
+    """The explanations that the network turns to now: their folders, and what will be the ids of their rows."""
+
+    keys: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Done:
+    """An explanation: its row, the bytes of explanation.npz, pictures by their path in the run's folder; seconds, those
+    that the network took.
+    """
+
+    row: Mapping[str, Any]
+    data: bytes
+    files: Mapping[str, bytes]
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Failed:
+    """No explanation: the row that says why. error: what is raised when that is so of every picture; refused: the
+    network refused the settings, and will in every other picture.
+    """
+
+    row: Mapping[str, Any]
+    error: IgosError | None = None
+    refused: bool = False
+
+
+Event = Found | Began | Done | Failed

@@ -1,0 +1,129 @@
+"""What a method answers: a map, its figures and how it came about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from igos.base.errors import ConfigError
+from igos.base.files import npz_bytes, write_bytes
+from igos.base.geometry import Geometry
+from igos.base.names import ARRAYS_FILE
+from igos.types.image import Image
+from igos.types.model import Target
+
+STATUSES = ("ok", "stalled", "saturated", "no-effect", "not-finite", "skipped", "unreadable", "error")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One figure about one explanation; better is 'higher' or 'lower'; curve (2,n) is x over y, or None.
+
+    detail: further figures by name, and `<name>_reason` where the value is NaN.
+    """
+
+    name: str
+    value: float
+    better: str
+    curve: np.ndarray | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why: saliency (h,w) float32 on the mask grid, **higher = more important**.
+
+    attribution (C,H,W) float32 is raw and signed where the method has one; masks (n,h,w) in [0,1], 1 = keep,
+    where the method learns masks; arrays holds further named maps; trace the course of the optimisation, one
+    array of T values per name; network_images / backward_images count the pictures pushed for this map; warnings
+    are for the user, a line each.
+    """
+
+    saliency: Tensor
+    target: Target
+    image: Image
+    method: str
+    seed: int = 0
+    status: str = "ok"
+    attribution: Tensor | None = None
+    masks: Tensor | None = None
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    trace: dict[str, np.ndarray] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    opt: str | None = None
+    form: str | None = None
+    start: int | None = None
+    seconds: float = 0.0
+    network_images: int = 0
+    backward_images: int = 0
+    score_original: float | None = None
+    score_blurred: float | None = None
+    scores: tuple[Score, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.saliency.ndim != 2:
+            raise ConfigError(f"saliency must be (h,w), got {tuple(self.saliency.shape)}")
+        if self.status not in STATUSES:
+            raise ConfigError(f"status {self.status!r} is not one of {', '.join(STATUSES)}")
+
+    @property
+    def geometry(self) -> Geometry:
+        return self.image.geometry
+
+    def on_source(self) -> np.ndarray:
+        """The saliency on source pixels, (H0,W0) float32."""
+        return self.geometry.map_to_source(self.saliency.float().cpu()).numpy()
+
+    def box_on_source(self) -> np.ndarray | None:
+        """The target's box in source pixels, (4,) xyxy float32, or None."""
+        box = self.target.box
+        return None if box is None else self.geometry.to_source(box.float().cpu()).numpy()
+
+    def as_arrays(self, source: bool = True) -> dict[str, np.ndarray]:
+        """Its numbers by name, as explanation.npz holds them (igos/results/arrays.py); source: with saliency_source."""
+        g = self.geometry
+        arrays: dict[str, np.ndarray] = {
+            "saliency": self.saliency.float().cpu().numpy(),
+            "geometry": np.array([g.source, g.network, g.scale, g.offset], np.float64),
+            **{name: np.asarray(a) for name, a in self.arrays.items()},
+            **{f"trace_{name}": np.asarray(a) for name, a in self.trace.items()},
+            **{f"{s.name}_curve": s.curve for s in self.scores if s.curve is not None},
+        }
+        if source:
+            arrays["saliency_source"] = self.on_source().astype(np.float32)
+        for name, value in (("attribution", self.attribution), ("masks", self.masks), ("box", self.box_on_source())):
+            if value is not None:
+                arrays[name] = np.asarray(value, dtype=np.float32)
+        return arrays
+
+    def overlay(self) -> np.ndarray:
+        """The picture with heat, box, label and the contour of the top area, (H,W,3) uint8."""
+        from igos.drawing import figures
+
+        return figures.overlay(self)
+
+    def signed(self, **settings: Any) -> np.ndarray:
+        """The attribution in green (for) and red (against), (H,W,3) uint8; settings: those of igos.drawing.signed.
+
+        Raises ConfigError where there is no attribution.
+        """
+        from igos.drawing.signed import signed
+
+        return signed(self, **settings)
+
+    def save(self, folder: str | Path) -> None:
+        """Write explanation.npz and every picture that the explanation has the data for into folder."""
+        from igos.drawing.files import write_figures
+
+        write_bytes(Path(folder) / ARRAYS_FILE, npz_bytes(self.as_arrays()))
+        write_figures(folder, self)
+
+    def _repr_html_(self) -> str:
+        from igos.drawing.files import html
+
+        return html(self)

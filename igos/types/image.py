@@ -1,0 +1,31 @@
+"""A picture as the network sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from igos.base.errors import ImageError
+from igos.base.geometry import Geometry
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A picture as the network sees it.
+
+    pixels (3,H,W) float32 RGB in [0,1] at the network's input resolution; source (H0,W0,3) uint8 RGB,
+    the picture as it was read (upright, colours over white), for drawing; path, where it came from.
+    """
+
+    pixels: Tensor
+    geometry: Geometry
+    source: np.ndarray
+    path: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 3 or self.pixels.shape[0] != 3:
+            raise ImageError(f"pixels must be (3,H,W), got {tuple(self.pixels.shape)}")
+        if tuple(self.pixels.shape[1:]) != tuple(self.geometry.network):
+            raise ImageError(f"pixels are {tuple(self.pixels.shape[1:])} but the geometry says {self.geometry.network}")

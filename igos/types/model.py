@@ -1,0 +1,95 @@
+"""What is explained, and the model behind one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from igos.base.errors import ConfigError
+from igos.base.names import DETECTION_THRESHOLD, PARTS
+from igos.types.image import Image
+from igos.types.scorer import Scorer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Detections = tuple[Tensor, Tensor, Tensor]  # boxes (n,4) xyxy, class probabilities (n,C), objectness (n,)
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What is explained: one detection, or one class of a picture.
+
+    label is the class index, name its word, score the model's own score in [0,1]; box (4,) xyxy in network
+    pixels or None (classifier); mask (H,W) bool or None; index the row, query or proposal or None; part, one of
+    PARTS, what of it is scored: its class, its box (IoU of the box that the model regresses with this one), the
+    product of the two, or its mask (mean mask probability over this instance).
+    """
+
+    label: int
+    name: str
+    score: float
+    box: Tensor | None = None
+    mask: Tensor | None = None
+    index: int | None = None
+    part: str = "class"
+
+    def __post_init__(self) -> None:
+        if self.box is not None and tuple(self.box.shape) != (4,):
+            raise ConfigError(f"a target's box must be (4,) xyxy, got shape {tuple(self.box.shape)}")
+        if self.part not in PARTS:
+            raise ConfigError(f"part {self.part!r} is not one of {', '.join(PARTS)}")
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """One model behind one interface; below it nobody asks which model it is."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def labels(self) -> Sequence[str]: ...
+
+    @property
+    def module(self) -> nn.Module: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def preset(self) -> str:
+        """The preset in configs/ that suits this model."""
+        ...
+
+    @property
+    def default_target(self) -> str:
+        """all (a detector) or top1 (a classifier)."""
+        ...
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """Which of PARTS the model has."""
+        ...
+
+    @property
+    def detections(self) -> Callable[[Tensor], list[Detections]] | None:
+        """Pictures (N,3,H,W) -> all that the model sees in each, for matching, or None (a classifier)."""
+        ...
+
+    def read(self, source: str | Path | np.ndarray | Any) -> Image:
+        """A path, PIL picture or (H,W,3) uint8 array -> Image. Raises ImageError."""
+        ...
+
+    def detect(self, image: Image, threshold: float = DETECTION_THRESHOLD) -> list[Target]:
+        """What the model sees with a score >= threshold in [0,1], best first."""
+        ...
+
+    def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
+        """The fixed targets' parts as a differentiable function; score in {prob, logit}, logit of a class only."""
+        ...

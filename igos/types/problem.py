@@ -1,0 +1,77 @@
+"""K explanations asked for at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from igos.base.errors import ConfigError
+from igos.types.image import Image
+from igos.types.model import Detections, Target
+from igos.types.scorer import Scorer
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """mean, std, active of a layer's features, (c,h,w) per neuron or (c,1,1) per channel; active is bool.
+
+    pixel_mean, pixel_std (3,1,1): of the n pictures that the network was shown, in [0,1]; model: its name; weights
+    (T,): the root mean square of each of its tensors, by which its weights are known again.
+    """
+
+    model: str
+    layer: str
+    per: str
+    n: int
+    mean: Tensor
+    std: Tensor
+    active: Tensor
+    pixel_mean: Tensor
+    pixel_std: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """K explanations asked for at once: x, x0 (K,3,H,W) in [0,1], the picture and its baseline.
+
+    start (K,h,w) in [0,1] is the mask to start from, or None for ones, and starts (K) says which start cell that
+    is. The generators make each explanation independent of its batch. `images` (K) carry geometry and the source
+    picture. references (R,3,H,W) in [0,1] are other pictures, for the methods that compare with them.
+    detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections. patterns: of the
+    network's layers by name, each of its weight's shape; statistics of a layer, for the methods that put noise there;
+    probability: the same targets', where score is another. picture_seeds (K): of what those of one picture share.
+    """
+
+    x: Tensor
+    x0: Tensor
+    score: Scorer
+    targets: Sequence[Target]
+    generators: Sequence[torch.Generator]
+    images: Sequence[Image]
+    start: Tensor | None = None
+    starts: Sequence[int | None] | None = None
+    references: Tensor | None = None
+    detect: Callable[[Tensor], list[Detections]] | None = None
+    patterns: Mapping[str, Tensor] | None = None
+    statistics: Statistics | None = None
+    probability: Scorer | None = None
+    picture_seeds: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        if self.x.ndim != 4 or self.x.shape[1] != 3 or self.x.shape != self.x0.shape:
+            raise ConfigError(f"x and x0 must both be (K,3,H,W), got {tuple(self.x.shape)} and {tuple(self.x0.shape)}")
+        k = len(self.x)
+        if not (len(self.targets) == len(self.generators) == len(self.images) == self.score.targets == k):
+            raise ConfigError(f"{k} pictures need {k} targets, generators, images and pinned scores")
+        r = self.references
+        if r is not None and (r.ndim != 4 or not len(r) or r.shape[1:] != self.x.shape[1:]):
+            raise ConfigError(f"references must be (R,{', '.join(map(str, self.x.shape[1:]))}), got {tuple(r.shape)}")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the network's picture."""
+        return self.x.shape[-2], self.x.shape[-1]

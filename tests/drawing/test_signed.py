@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from igos.drawing.signed import clean, level, outline, part, regions, stretch
 from igos.types import ConfigError, Explanation
-from tests.test_report import explanation
+from tests.drawing.test_figures import explanation
 
 MAPS = arrays.arrays(np.float64, (6, 7), elements=st.floats(0, 100, allow_subnormal=False))
 

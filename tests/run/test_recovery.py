@@ -232,7 +232,7 @@ def test_sigterm_to_all_processes_of_a_run_keeps_what_is_there(tmp_path: Path) -
     out, manifest = tmp_path / "out", tmp_path / "out" / "manifest.jsonl"
     words = ["--model", "emblem-vgg", "--method", "rise", "--metrics", "none", "--output", str(out), "--threads", "1"]
     words += ["--workers", "1", "--layout", "shards"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     process = subprocess.Popen(
         [sys.executable, "-m", "igos", *words], env=environment, stderr=subprocess.PIPE, start_new_session=True
     )

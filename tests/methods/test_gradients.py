@@ -31,10 +31,10 @@ from igos.methods.ingredients import Extras
 from igos.run.problem import make_problem
 from igos.types import ConfigError, Explanation, Problem, Target
 from tests.conftest import TinyNet, net_score, toy_image, toy_problem
-from tests.test_darknet import SMALL, enliven
+from tests.detectors.test_darknet import SMALL, enliven
 
 Settings = dict[str, Any]
-# layers, or detections: tests/test_peers.py; patterns: tests/test_patterns.py; statistics: tests/test_iba.py
+# layers, or detections: tests/methods/test_peers.py; patterns: tests/methods/test_patterns.py; statistics: tests/methods/test_iba.py
 NEED_MORE = (
     *("grad_cam", "odam", "drise", "iba", "input_iba"),
     *("pattern_net", "pattern_vanilla_grad", "pattern_integrate_grad"),
@@ -293,7 +293,9 @@ def detection(tmp_path_factory: pytest.TempPathFactory) -> Problem:
     return with_references(problem)
 
 
-@pytest.mark.parametrize("name", [m for m in METHODS if "iba" not in m])  # those need statistics: tests/test_iba.py
+@pytest.mark.parametrize(
+    "name", [m for m in METHODS if "iba" not in m]
+)  # those need statistics: tests/methods/test_iba.py
 def test_every_method_explains_a_fixed_detection(name: str, detection: Problem) -> None:
     method = METHODS[name](**{"size": 6, **QUICK.get(name, {})})
     before = detection.score.forward_images.copy()

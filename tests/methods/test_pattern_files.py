@@ -30,7 +30,7 @@ from igos.results.read import read_rows
 from igos.run.plan import resolve
 from igos.types import Adapter, ConfigError, IgosError, WeightsError
 from tests.conftest import toy_image
-from tests.test_darknet import SMALL, enliven
+from tests.detectors.test_darknet import SMALL, enliven
 
 METHODS = ("pattern_net", "pattern_vanilla_grad", "pattern_integrate_grad")
 BUNDLED = ("emblem-m-rcnn", "emblem-f-rcnn", "emblem-vgg", "emblem-resnet")

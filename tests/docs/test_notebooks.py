@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-SAMPLES = Path(__file__).resolve().parents[1] / "samples"
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 FIGURES = {  # what a notebook prints of the papers' own figures
     "integrated_gradients": (),
     "patterns": ("[1.01835493, 0.01835493]", "0.2106", "0.0034", "1.634 6.366", "2.092 5.908"),

@@ -20,8 +20,8 @@ from detectors.rcnn import RCNNAdapter, build
 from detectors.regions import pyramid
 from detectors.yolov3 import YOLOAdapter
 from igos.types import Target
-from tests.test_parts import rcnn
-from tests.test_yolov3 import TINY, noise, tiny_network
+from tests.detectors.test_target_parts import rcnn
+from tests.detectors.test_yolov3 import TINY, noise, tiny_network
 
 FOLDED = {  # of all norms; DenseNet's others stand before an activation and a convolution
     "resnet18": (20, 20), "slim vgg": (8, 8), "mobilenet_v2": (52, 52), "mobilenet_v3_small": (34, 34),

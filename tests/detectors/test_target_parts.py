@@ -24,7 +24,7 @@ from detectors.targets import overlap
 from detectors.yolov3 import YOLOAdapter
 from igos.base.names import PARTS
 from igos.types import ConfigError, Image, Target
-from tests.test_yolov3 import noise, tiny_network
+from tests.detectors.test_yolov3 import noise, tiny_network
 
 X, Y = 48, 32  # the tiny YOLO's picture
 

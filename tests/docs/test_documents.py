@@ -16,7 +16,7 @@ from igos.run.settings import Run
 from igos.types import STATUSES, Explanation
 from tests.conftest import net_score, toy_problem
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 
 

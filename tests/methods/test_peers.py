@@ -26,8 +26,8 @@ from igos.methods.layer.odam import ODAM
 from igos.run.problem import make_problem
 from igos.types import ConfigError, Detections, Problem, Scorer, Target
 from tests.conftest import net_score, toy_image, toy_problem
-from tests.test_parts import rcnn, target
-from tests.test_yolov3 import noise, tiny_network
+from tests.detectors.test_target_parts import rcnn, target
+from tests.detectors.test_yolov3 import noise, tiny_network
 
 
 def classifier(net: nn.Module, crop: int = 64) -> ClassifierAdapter:

@@ -19,7 +19,7 @@ from igos.results.folder import RunFolder
 from igos.results.tables import figures, mean_curves, text
 from igos.types import ConfigError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NAN = float("nan")
 
 

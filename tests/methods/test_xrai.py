@@ -10,7 +10,7 @@ import torch
 
 from igos.methods.gradient.xrai import SIDE, XRAI, regions, segments
 from tests.conftest import patch_score, toy_image, toy_problem
-from tests.test_gradients import close, raw
+from tests.methods.test_gradients import close, raw
 
 
 def blocks(*corners: tuple[int, int, int, int]) -> np.ndarray:

@@ -23,7 +23,7 @@ from igos.metrics.regions import tiles
 from igos.metrics.statistics import spearman
 from igos.types import Explanation, Image, Problem, Scorer, Target
 from tests.conftest import net_score, toy_problem
-from tests.test_interop import MEAN, STD, Linear, explain_func, inputs
+from tests.methods.test_to_quantus import MEAN, STD, Linear, explain_func, inputs
 
 
 def degradation(model: nn.Module, x: np.ndarray, label: int, heat: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from igos.metrics import METRICS
 from igos.run.settings import Run
 from igos.types import STATUSES
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = {p.stem: p.read_text() for p in sorted(DOCS.glob("*.md"))}
 PICTURES = DOCS / "pictures"

@@ -17,7 +17,7 @@ from igos.methods.gradient.integrated_gradients import IntegratedGradients
 from igos.methods.gradient.interior import Interior
 from igos.types import ConfigError, Explanation
 from tests.conftest import TinyNet, net_score, toy_problem
-from tests.test_gradients import close, raw, values
+from tests.methods.test_gradients import close, raw, values
 
 FIGURES = {"interior.gif", "interior.png", "saturation.png"}
 

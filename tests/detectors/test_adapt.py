@@ -21,7 +21,7 @@ from detectors.darknet import Darknet, parse_cfg
 from detectors.emblem import SlimResNet, build_rcnn
 from detectors.yolov3 import load_yolo
 from igos.types import Adapter, ConfigError, IgosError, WeightsError
-from tests.test_yolov3 import TINY, noise, tiny_network
+from tests.detectors.test_yolov3 import TINY, noise, tiny_network
 
 
 def single_map() -> FasterRCNN:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import DATA
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(words: list[str], cwd: Path, code: int = 0) -> str:

@@ -23,7 +23,7 @@ from igos.run import explain
 from igos.run.plan import resolve
 from igos.types import Image, Problem
 from tests.conftest import net_score, toy_image, toy_problem
-from tests.test_gradients import close, raw, values
+from tests.methods.test_gradients import close, raw, values
 
 
 def conv(a: int, b: int, seed: int, size: int = 3) -> nn.Conv2d:

@@ -24,7 +24,7 @@ from igos.types import ConfigError
 from tests.conftest import darknet_options, shared_data
 
 QUICK = ["--iterations", "3", "--ig_iter", "1"]
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def model_flags(small: bool = True) -> list[str]:

@@ -17,8 +17,8 @@ from igos.methods.gradient.idgi import IDGI, shares
 from igos.methods.gradient.integrated_gradients import IntegratedGradients
 from igos.types import Problem
 from tests.conftest import TinyNet, net_score, toy_problem
-from tests.test_gradients import close, linear, raw, values, weights
-from tests.test_rules import network, score
+from tests.methods.test_gradients import close, linear, raw, values, weights
+from tests.methods.test_rules import network, score
 
 
 def one_by_one(problem: Problem, k: int, n: int, fraction: float, max_dist: float) -> dict[str, np.ndarray]:

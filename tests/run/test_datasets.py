@@ -362,7 +362,7 @@ def test_the_command_goes_on_with_its_folder_and_refuses_other_settings(
 def test_sigterm_stops_cleanly_within_ten_seconds(tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["--model", "emblem-vgg", "--method", "rise", "--metrics", "none", "--output", str(out), "--threads", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     process = subprocess.Popen([sys.executable, "-m", "igos", *words], env=environment, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
     rows = out / "results.jsonl"

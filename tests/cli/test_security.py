@@ -38,11 +38,11 @@ from igos.run.presets import read_preset
 from igos.types import ConfigError, IgosError, ImageError, WeightsError
 from tests.fuzzing import CFG, LAUGHS, XML
 from tests.pages import toy_run
-from tests.test_page import Opener
-from tests.test_page import browser as browser
-from tests.test_page import opened as opened
+from tests.results.test_page import Opener
+from tests.results.test_page import browser as browser
+from tests.results.test_page import opened as opened
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [p for folder in ("igos", "detectors", "weights", "samples") for p in sorted((ROOT / folder).rglob("*.py"))]
 ABSOLUTE = f"{tempfile.gettempdir()}/escaped"
 HOSTILE = (

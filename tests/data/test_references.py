@@ -21,7 +21,7 @@ from igos.run import drive, explain
 from igos.run.plan import resolve
 from igos.types import ConfigError, Problem
 from tests.conftest import toy_image
-from tests.test_config import refusal
+from tests.run.test_plan import refusal
 
 
 def write(folder: Path, *shades: int, size: tuple[int, int] = (40, 50)) -> list[str]:

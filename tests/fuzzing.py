@@ -228,17 +228,17 @@ def _command(words: list[str], folder: Path) -> None:
 
     PIL.Image.new("RGB", (32, 32)).save(folder / "a.png")
     out, error, here = io.StringIO(), io.StringIO(), Path.cwd()
-    places = ("explain.load_models", "evaluate.load_models", "parts.load_models")
+    places = ("igos.cli.session.load_models", "igos.run.models.load_models")
     try:
         os.chdir(folder)
         with contextlib.ExitStack() as stack:
             for place in places:
-                stack.enter_context(mock.patch(f"igos.cli.{place}", load))
+                stack.enter_context(mock.patch(place, load))
             stack.enter_context(mock.patch("torch.set_num_threads"))
             stack.enter_context(contextlib.redirect_stdout(out))
             stack.enter_context(contextlib.redirect_stderr(error))
             try:
-                code = main.main([w for w in words if w != "--debug"])
+                code = main([w for w in words if w != "--debug"])
             except SystemExit as end:  # --help and --version
                 code = int(end.code or 0)
     finally:
@@ -623,7 +623,7 @@ def _use_run(case: tuple[str, str, bytes], folder: Path) -> None:
         words = ["export", str(folder / "run"), "--format", what, "--out", str(out)]
     error = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(error):
-        code = main.main(words)
+        code = main(words)
     if code:
         assert error.getvalue().startswith("igos: ") and error.getvalue().count("\n") == 1, error.getvalue()
         raise ConfigError(error.getvalue())

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as rle
 
 from igos.base.files import write_bytes
 from igos.base.untrusted import load_json
@@ -91,6 +90,9 @@ def write(path: str | Path, names: Sequence[str], pictures: Sequence[tuple[str, 
 
 
 def encode(mask: np.ndarray) -> dict[str, Any]:
+    """A mask (H,W) bool as COCO's packed RLE."""
+    from pycocotools import mask as rle
+
     made = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
     return {"size": list(made["size"]), "counts": made["counts"].decode()}
 
@@ -98,6 +100,8 @@ def encode(mask: np.ndarray) -> dict[str, Any]:
 def decode(shape: Any, size: tuple[int, int]) -> np.ndarray:
     """RLE, uncompressed RLE or polygons -> (H,W) bool. Raises ValueError for what pycocotools would trip over."""
     if isinstance(shape, list):
+        from pycocotools import mask as rle
+
         for polygon in shape:
             points = np.array(polygon, np.float64)
             if points.ndim != 1 or len(points) < 6 or len(points) % 2:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from igos.base.boxes import iou
+from igos.base.boxes import best_match
 from igos.base.untrusted import MOST_PIXELS
 from igos.data.emblems import Scene
 from igos.types import Explanation, Image, Target
@@ -77,9 +77,8 @@ def match(target: Target, image: Image, truths: Sequence[Truth]) -> Truth | None
         boxes = np.stack([t.box for t in alike])
         box = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
         return Truth(target.name, box, np.any([t.mask for t in alike], axis=0), sum((t.evidence for t in alike), ()))
-    overlap = [iou(source_box(target, image), t.box) for t in alike]
-    best = int(np.argmax(overlap))
-    return alike[best] if overlap[best] >= LEAST_IOU else None
+    best = best_match(source_box(target, image), [t.box for t in alike], LEAST_IOU)
+    return None if best is None else alike[best]
 
 
 def peak_on(e: Explanation, region: np.ndarray, tolerance: float = 0.5) -> float:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from igos.base.files import whole_folder
-from igos.methods.mask.starts import positions
 from igos.results.folder import RunFolder
 from igos.results.manifest import FILE as MANIFEST
 from igos.results.manifest import Manifest, listed
 from igos.results.read import different, each_row, intact, read_run
+from igos.run.cells import folders_of_run
 from igos.run.settings import WHERE
 from igos.types import ConfigError
 
@@ -44,7 +44,7 @@ def merge(folders: Sequence[Path], out: Path) -> int:
             _take(folder, joined)
         pictures = [(path, name) for m in manifests for name, path in m.due.items()]
         whole = Manifest(made, lambda: pictures)
-        whole.found = {name: found for m in manifests for name, found in m.found.items()}
+        whole.lines = {name: line for m in manifests for name, line in m.lines.items()}
         whole.write()
         joined.finish()
         joined.close()
@@ -116,8 +116,7 @@ def _complete(folder: Path, run: Mapping[str, Any], manifest: Manifest, seen: di
         other = seen.setdefault(name, folder)
         if other != folder:
             raise ConfigError(f"{name} is doubled, in {other} and in {folder}")
-    k = run.get("diverse_k")
-    left = [i.name for i in manifest.items(settled, positions(k, run.get("init_posi") or ["all"]) if k else None)]
+    left = [i.name for i in manifest.items(settled, folders_of_run(run))]
     if left:
         raise ConfigError(
             f"{folder}: {len(left)} pictures are not finished ({', '.join(left[:3])}{', ...' * (len(left) > 3)}); "

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from igos.base.errors import ConfigError
+from igos.base.names import PRECISIONS
 from igos.types.split import ROUND, Layer, Split, layers
 
 log = logging.getLogger("igos")
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {name: getattr(torch, name) for name in PRECISIONS}
 
 
 class Scorer:

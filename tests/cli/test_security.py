@@ -28,6 +28,7 @@ from detectors.pictures import read_rgb
 from igos import cli
 from igos.base import resources, untrusted
 from igos.base.files import safe_name
+from igos.cli import explain
 from igos.cli.report import write_page
 from igos.data.annotations import known
 from igos.data.coco import decode
@@ -545,7 +546,7 @@ def test_numbers_that_no_memory_holds_are_refused(flag: str, capsys: pytest.Capt
 
 def test_running_out_of_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")):
-        monkeypatch.setitem(cli.COMMANDS, "explain", lambda _, e=error: (_ for _ in ()).throw(e))
+        monkeypatch.setattr(explain, "run", lambda *_, e=error: (_ for _ in ()).throw(e))
         assert "out of memory" in refused([], capsys)
 
 

@@ -27,6 +27,7 @@ from igos.results import folder as run_folder
 from igos.results.folder import RunFolder
 from igos.results.manifest import Manifest
 from igos.results.read import each_row, read_rows
+from igos.run.cells import cells_of
 from igos.run.drive import drive
 from igos.run.workers.processes import Processes
 from igos.types import ConfigError, NetworkError
@@ -124,7 +125,7 @@ def test_the_manifest_is_written_before_anything_is_explained(tmp_path: Path) ->
     class Watching(Faulty):
         def scorer(self, *words: Any, **more: Any) -> Any:
             known = Manifest(out)
-            seen.append((len(known.due), len(known.found)))
+            seen.append((len(known.due), len(known.lines)))
             return super().scorer(*words, **more)
 
     local(data, out, adapter=Watching())
@@ -199,7 +200,7 @@ def test_networks_that_hang_or_die_in_their_processes(tmp_path: Path) -> None:
     engine = Processes(partial(faults.make_worker, asked, 0.0, tmp_path / "spare"), 2, timeout=4, threads=1)
     folder = RunFolder(out, {})
     folder.write_run({})
-    drive(asked, engine, folder, progress=False)
+    drive(cells_of(asked), engine, folder, progress=False)
     folder.finish()
     rows = {r["folder"] or r["item"]: r for r in read_rows(out)}
     assert len(rows) == len(read_rows(out)) == 16, "every explanation has one row"

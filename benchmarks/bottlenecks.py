@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
-from igos.data.annotations import known  # noqa: E402
+from igos.data.annotations import truths_of  # noqa: E402
 from igos.data.emblems import scene  # noqa: E402
 from igos.data.truth import Truth, match, scene_truth  # noqa: E402
 from igos.methods import build_method  # noqa: E402
@@ -114,7 +114,7 @@ def photos(adapter: Adapter, count: int) -> list[Case]:
     for number, name in list(PHOTOS.items())[:count]:
         image = adapter.read(COCO / "images" / f"{number}.jpg")
         (target,) = adapter.detect(image, 0.0)[:1]
-        truths = known(image.path or "", str(COCO / "instances.json"))
+        truths = truths_of(image.path or "", str(COCO / "instances.json"))
         made.append((image, target, match(replace(target, name=name), image, truths)))
     return made
 

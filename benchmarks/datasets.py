@@ -28,10 +28,10 @@ import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
 from igos.base.files import npz_bytes  # noqa: E402
 from igos.data.emblems import scene  # noqa: E402
-from igos.results import rows  # noqa: E402
 from igos.results.folder import RunFolder  # noqa: E402
 from igos.results.manifest import Item, Manifest, target_record  # noqa: E402
 from igos.results.read import each_row  # noqa: E402
+from igos.results.rows import Row  # noqa: E402
 from igos.run.cells import cells_of  # noqa: E402
 from igos.run.drive import Shares, drive  # noqa: E402
 from igos.run.engine import make_worker  # noqa: E402
@@ -102,7 +102,7 @@ def layouts(place: Path, count: int) -> list[dict[str, Any]]:
         folder = RunFolder(path, {}, layout)
         folder.write_run({})
         manifest = Manifest(path, lambda all_of=names: [(f"/data/{n}.png", n) for n in all_of])  # type: ignore[misc]
-        row = rows.row(e, "")
+        row = Row.of(e, "").as_dict()
         line = {"sha256": "0" * 64, "targets": [target_record(targets[0], "")]}
         begin = time.perf_counter()
         for name in names:

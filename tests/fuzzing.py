@@ -43,7 +43,7 @@ from igos.base.settings import settings_of
 from igos.base.untrusted import is_file_name
 from igos.cli import main, text
 from igos.cli.main import COMMANDS
-from igos.data.annotations import known
+from igos.data.annotations import truths_of
 from igos.methods import METHODS
 from igos.methods.backward.pattern_files import FORMAT
 from igos.methods.backward.pattern_files import load as load_patterns
@@ -534,7 +534,7 @@ def _annotated(suffix: str) -> Callable[[bytes, Path], None]:
     def work(data: bytes, folder: Path) -> None:
         path = folder / f"a{suffix}"
         path.write_bytes(data)
-        for t in known(str(folder / "a.png"), str(path), (20, 30)):
+        for t in truths_of(str(folder / "a.png"), str(path), (20, 30)):
             assert t.mask.shape == (20, 30) and t.box.shape == (4,) and np.isfinite(t.box).all()
 
     return work

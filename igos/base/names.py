@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+VERSION = "0.2.0.dev0"
+
 DEFAULT_METRICS = ("deletion", "insertion", "pointing", "evidence_share", "evidence_pointing")
 PER = ("neuron", "channel")
 ARRAYS_FILE = "explanation.npz"  # the arrays of one explanation, in its folder

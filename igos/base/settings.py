@@ -19,13 +19,13 @@ def setting(default: Any, **bounds: Any) -> Any:
     return field(**value, metadata=bounds)
 
 
-def check_settings(made: Any, named: Callable[[str], str] = str) -> None:
+def check_settings(settings: Any, named: Callable[[str], str] = str) -> None:
     """Refuse a dataclass's values that lie outside of the bounds of its fields. named: a key as the user knows it.
 
     Raises ConfigError.
     """
-    for f in fields(made):
-        check_value(named(f.name), getattr(made, f.name), f.metadata)
+    for f in fields(settings):
+        check_value(named(f.name), getattr(settings, f.name), f.metadata)
 
 
 def check_value(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
@@ -69,9 +69,9 @@ def normalise(name: str) -> str:
     return name.lower().replace("-", "_")
 
 
-def near_names(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """The known names that look like this one, the nearest first."""
-    return difflib.get_close_matches(name, list(known), n=count)
+def near_names(name: str, names: Iterable[str], count: int = 3) -> list[str]:
+    """Of the names those that look like this one, the nearest first."""
+    return difflib.get_close_matches(name, list(names), n=count)
 
 
 def lookup(name: str, table: Iterable[str], what: str, aliases: Mapping[str, str] | None = None) -> str:

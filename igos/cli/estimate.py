@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from igos.base.errors import ConfigError
 from igos.base.names import PER
 from igos.cli.flags import Parser
-from igos.cli.learning import add_learning_flags, pictures_to_learn, tell_unreadable
+from igos.cli.learning import add_learning_flags, pictures_to_learn, warn_unreadable
 
 LEAST = 100  # pictures below which the user is told that they are few
 
@@ -34,7 +34,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     from igos.methods.bottleneck.statistics import write_statistics
 
     made = estimate(images.adapter, given.layer, images, given.per)
-    tell_unreadable(images)
+    warn_unreadable(images)
     write_statistics(out, made)
     few = f"; fewer than {LEAST} pictures: expect a rough spread" if made.n < LEAST else ""
     shape = " x ".join(map(str, made.mean.shape))

@@ -61,6 +61,13 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     flags = {k: v for k, v in vars(given).items() if k not in ("debug", "pbar")}
     methods, saved, patches, resumed = (flags.pop(key) for key in ("methods", "results", "n_patches", "resume"))
     retry = RETRIED.get(flags.pop("retry"), ())
+    from igos.run.resume import finished_by_another
+
+    folder_before = resumed or flags.get("output")
+    if (finished := finished_by_another(folder_before, retry)) is not None:
+        print(f"{finished} rows were finished before, by another version of igos; nothing is due")
+        print(folder_before)
+        return 0
     if resumed is not None:
         if methods or saved or "output" in flags or "config" in flags:
             raise ConfigError("--resume DIR goes on with the settings of that evaluation; leave the others out")

@@ -50,9 +50,15 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     from igos.run.cells import cells_of
     from igos.run.models import pick_device, pick_model, weights_of
     from igos.run.plan import resolve
+    from igos.run.resume import finished_by_another
     from igos.run.settings import WHERE
 
     retry = RETRIED.get(flags.pop("retry"), ())
+    folder_before = flags.get("resume") or flags.get("output")
+    if (finished := finished_by_another(folder_before, retry)) is not None:
+        print(f"{finished} explanations were finished before, by another version of igos; nothing is due")
+        print(folder_before)
+        return 0
     flags, preset = pick_model(_resumed(flags))
     plan = resolve(flags, preset)
     config = plan.run

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from igos.cli.flags import Parser
-from igos.cli.learning import add_learning_flags, pictures_to_learn, tell_unreadable
+from igos.cli.learning import add_learning_flags, pictures_to_learn, warn_unreadable
 
 if TYPE_CHECKING:
     from igos.methods.backward.pattern_fit import Pattern
@@ -29,7 +29,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     from igos.methods.backward.pattern_fit import fit
 
     patterns = fit(images.adapter, images)
-    tell_unreadable(images)
+    warn_unreadable(images)
     pattern_files.write(out, images.adapter, patterns, images.read, given.half)
     print(table(patterns))
     print(f"{out} ({out.stat().st_size / 1e6:.1f} MB, {images.read} pictures)")

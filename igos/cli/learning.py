@@ -52,6 +52,6 @@ def pictures_to_learn(given: argparse.Namespace, command: str) -> tuple[Images, 
     return Images(load_models(config)[0], [path for path, _ in paths], given.pbar or None), out
 
 
-def tell_unreadable(images: Images) -> None:
+def warn_unreadable(images: Images) -> None:
     for error in images.unreadable[:5]:
         print(f"igos: unreadable: {error}", file=sys.stderr)

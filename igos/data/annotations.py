@@ -10,7 +10,7 @@ from igos.data.truth import FILE, Truth
 from igos.data.voc import VOC
 
 
-def known(picture: str, named: str | None = None, size: tuple[int, int] | None = None) -> list[Truth]:
+def truths_of(picture: str, named: str | None = None, size: tuple[int, int] | None = None) -> list[Truth]:
     """The objects of a picture (its height and width: size) from the file or folder named, else from instances.json
     beside it, else, of one below images/attribution, from the XML files of annotations/attribution beside images; []
     without any.

@@ -99,13 +99,13 @@ def peak_on(e: Explanation, region: np.ndarray, tolerance: float = 0.5) -> float
     return float(np.mean(hits))
 
 
-def same_size(told: tuple[int, int], size: tuple[int, int] | None) -> tuple[int, int]:
+def same_size(stated: tuple[int, int], size: tuple[int, int] | None) -> tuple[int, int]:
     """The size (height, width) that a file tells of. Raises ValueError where the picture has another, or none could."""
-    if min(told) < 1 or told[0] * told[1] > MOST_PIXELS:
-        raise ValueError(f"no picture is {told[1]} x {told[0]} px")
-    if size is not None and told != tuple(size):
-        raise ValueError(f"{told[1]} x {told[0]} px in the file, {size[1]} x {size[0]} px in the picture")
-    return told
+    if min(stated) < 1 or stated[0] * stated[1] > MOST_PIXELS:
+        raise ValueError(f"no picture is {stated[1]} x {stated[0]} px")
+    if size is not None and stated != tuple(size):
+        raise ValueError(f"{stated[1]} x {stated[0]} px in the file, {size[1]} x {size[0]} px in the picture")
+    return stated
 
 
 def filled(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -24,7 +24,7 @@ from igos.metrics import build_metrics
 from igos.metrics.curves import Curve
 from igos.results import page
 from igos.results.arrays import geometry_of
-from igos.results.read import each_row, place, read_arrays, read_run
+from igos.results.read import each_row, folder_of, read_arrays, read_run
 from igos.types import ConfigError, ImageError
 
 Reader = Callable[[str], np.ndarray]  # a picture's path -> (H,W,3) uint8 RGB, upright. Raises ImageError
@@ -81,7 +81,7 @@ class Album:
         for row in rows:
             item = self._told(row, number)
             if row.get("folder"):
-                where = place(folder, row)
+                where = folder_of(folder, row)
                 item["facts"] |= together(where.parent) if row.get("start") is not None else {}
                 try:
                     item |= self._drawn(folder, row, play)

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tqdm import tqdm
 
 from igos.results.folder import RunFolder
 from igos.results.manifest import Item, Manifest
+from igos.results.rows import Row
 from igos.results.tables import label
 from igos.run.cells import Cell, cells_of
 from igos.run.plan import Plan
@@ -96,7 +97,7 @@ def drive(
                 if event.error is not None:
                     failures.setdefault(name, event.error)
                 in_a_row = 0 if event.status == "skipped" else in_a_row + 1
-                row = failure_row(event, lines.get(name), cells)
+                row = failure_row(event, lines.get(name), cells).as_dict()
                 useless = event.refused and label(row) not in serving
                 if useless and serving and event.error is not None:  # other methods' explanations stay
                     raise event.error
@@ -117,20 +118,17 @@ def settled(folder: RunFolder) -> set[str]:
     return folder.held | {r["item"] for r in folder.rows if not r["folder"] and r["item"]}
 
 
-def failure_row(event: Failed, line: Mapping[str, Any] | None, cells: Sequence[Cell]) -> dict[str, Any]:
+def failure_row(event: Failed, line: Mapping[str, Any] | None, cells: Sequence[Cell]) -> Row:
     """The row of what there is no explanation of. line: the picture's, of the manifest."""
-    row: dict[str, Any] = {"image": event.path, "status": event.status, "error": event.reason, "item": event.item}
-    row |= {"id": event.key}
-    one = cells[0].plan if len({cell.plan.label for cell in cells}) == 1 else None
+    row = Row(image=event.path, status=event.status, error=event.reason, item=event.item, id=event.key)
+    plan = cells[0].plan if len({cell.plan.label for cell in cells}) == 1 else None
     for record in (line or {}).get("targets", ()):
         for cell in cells:
             if cell.within(record["folder"]) == event.item:
-                row |= {"label": record["name"], "name": record["name"], "label_index": record["label"]}
-                row |= {"part": record["part"], "score": record["score"], "start": cell.start}
-                one = cell.plan
-    if one is not None:
-        row |= {"method": one.method.name, "opt": getattr(one.method, "opt", None)}
-    return row
+                plan, name, part = cell.plan, record["name"], record["part"]
+                row = replace(row, label=name, name=name, label_index=record["label"], part=part, start=cell.start)
+                row = replace(row, score=record["score"])
+    return row if plan is None else replace(row, method=plan.method.name, opt=getattr(plan.method, "opt", None))
 
 
 @dataclass

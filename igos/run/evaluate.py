@@ -15,7 +15,7 @@ import numpy as np
 
 from igos.base.boxes import best_match
 from igos.base.hashing import identity
-from igos.data.annotations import known
+from igos.data.annotations import truths_of
 from igos.data.truth import source_box
 from igos.methods.ingredients import OfImage
 from igos.metrics import METRICS
@@ -101,7 +101,7 @@ class SavedWorker(Worker):
         once = list({id(t): t for t in targets if isinstance(t, Target)}.values())
         seen = views(self.judge, image, once, self.config.batch) if self.judge else [None] * len(once)
         view = {id(t): v for t, v in zip(once, seen, strict=True)}
-        truths = known(item.path, self.config.annotations, image.geometry.source)
+        truths = truths_of(item.path, self.config.annotations, image.geometry.source)
         cells, jobs = {cell.plan.label: cell for cell in self.cells}, []
         for row, target in zip(rows, targets, strict=True):
             folder = row["folder"]

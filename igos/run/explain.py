@@ -20,7 +20,7 @@ from torch import Tensor
 
 from igos.base.names import DEFAULT_METRICS
 from igos.base.ops import Blend
-from igos.data.annotations import known
+from igos.data.annotations import truths_of
 from igos.data.truth import Truth, match
 from igos.methods import build_method, default_score
 from igos.methods.ingredients import OfImage, load_ingredients
@@ -75,7 +75,7 @@ def explain(
     else:
         call = method
     measures = [m for name in metrics for m in ([name] if callable(name) else build_metrics([name])[0])]
-    truths = known(image.path, size=image.geometry.source) if image.path and context is None else []
+    truths = truths_of(image.path, size=image.geometry.source) if image.path and context is None else []
     seen = views(judge, image, targets, batch) if judge is not None else [None] * len(targets)
     if context is not None and judge is not None:
         context = replace(context, other=seen)

@@ -21,7 +21,7 @@ import torch
 
 from igos import cli
 from igos.base.boxes import iou
-from igos.data.annotations import known
+from igos.data.annotations import truths_of
 from igos.data.truth import same_class
 from igos.results import folder as run_folder
 from igos.results.folder import RunFolder
@@ -387,7 +387,7 @@ def test_annotated_objects_of_coco_are_explained(tmp_path: Path) -> None:
     rows = [r for r in each_row(out) if r["folder"]]
     assert rows and not (out / "report.html").exists()
     for row in rows:
-        truths = known(row["image"], str(coco / "instances.json"))
+        truths = truths_of(row["image"], str(coco / "instances.json"))
         boxes = [t.box for t in truths if same_class(t.name, row["name"])]
         assert max(iou(np.array(row["box"]), box) for box in boxes) >= 0.5
     assert cli.main(["export", str(out), "--format", "coco", "--out", str(tmp_path / "c.json")]) == 0

@@ -18,7 +18,7 @@ from igos.base import resources
 from igos.methods import METHODS
 from igos.metrics.degradation import area_over
 from igos.results.read import read_arrays, read_rows, read_run
-from igos.results.rows import KEPT
+from igos.results.rows import RESTORED as KEPT
 from igos.run import judge
 from igos.run.plan import resolve_each
 from igos.run.workers import prefetch

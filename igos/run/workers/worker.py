@@ -16,15 +16,16 @@ import numpy as np
 
 from igos.base.files import npz_bytes, unique
 from igos.base.hashing import digest, identity
-from igos.data.annotations import known
+from igos.data.annotations import truths_of
 from igos.data.pictures import find_pictures
 from igos.data.truth import Truth, match
 from igos.drawing.files import FIGURES, mask_files, starts_png
 from igos.methods.ingredients import INGREDIENTS, OfImage, by_picture
 from igos.methods.mask.starts import start_mask
 from igos.metrics import diversity
-from igos.results import manifest, rows
+from igos.results import manifest
 from igos.results.manifest import Item
+from igos.results.rows import Row
 from igos.run.cells import Cell
 from igos.run.explain import Job, explain_jobs
 from igos.run.judge import views
@@ -87,7 +88,7 @@ class Worker:
         line, seconds = item.line, 0.0
         if line is not None and sha256 != line["sha256"]:
             raise ImageError(f"{item.path}: has changed since its targets were found; explain it in a new folder")
-        truths = self.selector.concerned(known(item.path, self.config.annotations, image.geometry.source))
+        truths = self.selector.concerned(truths_of(item.path, self.config.annotations, image.geometry.source))
         if line is None:
             targets, seen, seconds = self._look(image, truths)
             folders = target_folders(item.name, targets)
@@ -158,7 +159,7 @@ class Worker:
         fresh = [(j, e) for j, e in zip(asked, explanations, strict=True) if j.folder not in held]
         drawn = self._drawn(fresh, explanations) if self.draw else [{} for _ in fresh]
         for (job, e), files in zip(fresh, drawn, strict=True):
-            row = {**rows.row(e, job.folder), "id": job.key}
+            row = Row.of(e, job.folder, job.key).as_dict()
             yield Done(row, npz_bytes(e.as_arrays(self.source)), files, seconds / len(fresh))
 
     def _explain(

@@ -87,7 +87,7 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """What cannot be written into the run's folder is told in one line, as a ConfigError."""
+    """What cannot be written into the run's folder becomes a ConfigError of one line."""
     try:
         yield
     except OSError as error:

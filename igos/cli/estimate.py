@@ -10,7 +10,7 @@ from igos.base.names import PER
 from igos.cli.flags import Parser
 from igos.cli.learning import add_learning_flags, pictures_to_learn, warn_unreadable
 
-LEAST = 100  # pictures below which the user is told that they are few
+LEAST = 100  # pictures below which the command says that they are few
 
 
 def parser() -> argparse.ArgumentParser:

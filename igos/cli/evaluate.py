@@ -151,7 +151,7 @@ def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
 
 
 def _of_saved(saved: str, flags: Mapping[str, Any]) -> list[Plan]:
-    """A Plan for each method of the rows, with the settings that run.yaml tells."""
+    """A Plan for each method of the rows, with the settings in run.yaml."""
     from igos.run.evaluate import rows_by_picture
     from igos.run.models import pick_model
     from igos.run.plan import resolve

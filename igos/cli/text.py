@@ -64,10 +64,10 @@ def run(flags: argparse.Namespace, words: Sequence[str]) -> int:
     write_bytes(folder / "text.html", html(made).encode())
     for e in made[:40]:
         top = e.bits.topk(min(3, len(e.words)))
-        told = ", ".join(
+        words = ", ".join(
             f"{e.words[i]} {b:.1f}" for i, b in zip(top.indices.tolist(), top.values.tolist(), strict=True)
         )
-        print(f"{e.label:10} {e.score:.3f}  {told}")
+        print(f"{e.label:10} {e.score:.3f}  {words}")
     print(folder)
     return 0
 

@@ -16,7 +16,7 @@ def truths_of(picture: str, named: str | None = None, size: tuple[int, int] | No
     without any.
 
     A folder, or a file that ends in .xml, holds Pascal VOC's annotations, any other file is COCO's. Raises
-    ConfigError for what cannot be read, or tells of a picture of another size.
+    ConfigError for what cannot be read, or describes a picture of another size.
     """
     place = named or _beside(Path(picture))
     return [] if place is None else _read(str(place)).of(picture, size)

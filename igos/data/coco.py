@@ -36,7 +36,7 @@ class Annotations:
     def of(self, picture: str | Path, size: tuple[int, int] | None = None) -> list[Truth]:
         """The objects of a picture, found by its path below the JSON's folder, else by its file name; no crowds.
 
-        Raises ConfigError for what is damaged, and where the file tells of another size (height, width).
+        Raises ConfigError for what is damaged, and where the file states another size (height, width).
         """
         path = Path(picture).absolute()
         folder = self.path.absolute().parent
@@ -45,11 +45,11 @@ class Annotations:
         if image is None:
             return []
         try:
-            told = same_size((int(image["height"]), int(image["width"])), size)
+            stated = same_size((int(image["height"]), int(image["width"])), size)
             objects = self._objects.get(image["id"], [])
         except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise ConfigError(f"--annotations {self.path}: image {path.name} is damaged ({error!r})") from None
-        return [self._truth(a, told) for a in objects if not a.get("iscrowd")]
+        return [self._truth(a, stated) for a in objects if not a.get("iscrowd")]
 
     def _truth(self, a: dict[str, Any], size: tuple[int, int]) -> Truth:
         try:

@@ -96,10 +96,10 @@ class Selector:
             found = seen[self.index : self.index + 1]
         what = "classes" if classes else "detections"
         names = ", ".join(f"{t.name} {t.score:.2f}" for t in seen[:5])
-        told = f"{len(seen)} {what} with score >= {least:g}" + (f" ({names})" if seen else "")
+        summary = f"{len(seen)} {what} with score >= {least:g}" + (f" ({names})" if seen else "")
         if kind in ("gt", "ann"):
-            told += f" for {len(self.concerned(truths))} annotated objects (class, IoU >= {LEAST_IOU})"
-        return found, told
+            summary += f" for {len(self.concerned(truths))} annotated objects (class, IoU >= {LEAST_IOU})"
+        return found, summary
 
 
 def annotated(seen: Sequence[Target], image: Image, truths: Sequence[Truth]) -> list[Target]:

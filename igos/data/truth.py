@@ -100,7 +100,7 @@ def peak_on(e: Explanation, region: np.ndarray, tolerance: float = 0.5) -> float
 
 
 def same_size(stated: tuple[int, int], size: tuple[int, int] | None) -> tuple[int, int]:
-    """The size (height, width) that a file tells of. Raises ValueError where the picture has another, or none could."""
+    """The size (height, width) that a file states. Raises ValueError where the picture has another, or none could."""
     if min(stated) < 1 or stated[0] * stated[1] > MOST_PIXELS:
         raise ValueError(f"no picture is {stated[1]} x {stated[0]} px")
     if size is not None and stated != tuple(size):

@@ -92,14 +92,16 @@ class RunFolder:
 
     @property
     def alone(self) -> bool:
-        """Whether no other process can work in the folder; False where that cannot be told."""
+        """Whether no other process can work in the folder; False where nobody can know."""
         return self._lock.works
 
     def _reopen(self, values: Mapping[str, Any], retry: Sequence[str]) -> None:
         there, now = read_run(self.path), load_yaml(_yaml(values))
-        told = different({**there, "record": None}, {**now, "record": None}, "there", "now")
-        if told:
-            raise ConfigError(f"--output {self.path}: holds a run with other settings ({told}); choose a new folder")
+        differences = different({**there, "record": None}, {**now, "record": None}, "there", "now")
+        if differences:
+            raise ConfigError(
+                f"--output {self.path}: holds a run with other settings ({differences}); choose a new folder"
+            )
         for name in ("results.csv", "results.parquet"):
             (self.path / name).unlink(missing_ok=True)
         for file in (*self.path.glob(".*.tmp"), *self.path.glob("shards/.*.tmp")):
@@ -120,7 +122,7 @@ class RunFolder:
         self._write_rows()
 
     def _valid(self, row: Mapping[str, Any]) -> bool:
-        """Whether what the row tells of is there; what is not is remembered as damaged."""
+        """Whether the files of the row are whole; what is not is remembered as damaged."""
         whole = not row["folder"] or intact(self.path, row)
         self.damaged += [] if whole else [row["folder"]]
         return whole

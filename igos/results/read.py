@@ -78,7 +78,7 @@ def written_by(values: Mapping[str, Any]) -> str | None:
 def read_arrays(
     run: str | Path, row: Mapping[str, Any], wanted: Wanted = every, needed: Sequence[str] = ()
 ) -> dict[str, np.ndarray]:
-    """The arrays of the explanation that a row of the run tells of, or those `wanted` by name (igos.results.arrays).
+    """The arrays of the explanation of a row of the run, or those `wanted` by name (igos.results.arrays).
 
     Raises ConfigError if they are missing, damaged, said to lie outside the run's folder, or lack one that is needed.
     """
@@ -113,11 +113,11 @@ def folder_of(run: str | Path, row: Mapping[str, Any]) -> Path:
 
 def different(a: Mapping[str, Any], b: Mapping[str, Any], there: str, now: str, inside: str = "") -> str:
     """Which settings differ, in words; "" for none."""
-    told = []
+    differences = []
     for key in {**a, **b}:
         one, other = a.get(key), b.get(key)
         if isinstance(one, dict) and isinstance(other, dict):
-            told.append(different(one, other, there, now, f"{inside}{key}."))
+            differences.append(different(one, other, there, now, f"{inside}{key}."))
         elif one != other:
-            told.append(f"{inside}{key}: {one} {there}, {other} {now}")
-    return "; ".join(filter(None, told))
+            differences.append(f"{inside}{key}: {one} {there}, {other} {now}")
+    return "; ".join(filter(None, differences))

@@ -34,8 +34,8 @@ def run(
     judge: Adapter | None = None,
     weights: str = "",
 ) -> Shares:
-    """Explain every picture of the plan into the folder, in this process; answers where the time went. weights: what
-    tells the model from others.
+    """Explain every picture of the plan into the folder, in this process; answers where the time went. weights: a
+    hash of the bytes of the model.
 
     Raises ImageError, ConfigError or NetworkError when nothing could be explained, with the reason.
     """

@@ -36,7 +36,7 @@ from igos.run.workers.events import Event, Failed, Seen
 from igos.run.workers.worker import Worker
 from igos.types import Adapter, ConfigError, Explanation, Image, Target
 
-SAME_BOX = 0.9  # the IoU above which a detection is the one that a row tells of
+SAME_BOX = 0.9  # the IoU above which a detection is the one of a row
 
 
 def settings(plans: Sequence[Plan], saved: str | None = None) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def saved_items(saved: str | Path, folder: RunFolder) -> list[Item]:
 
 
 def _again(rows: Sequence[Mapping[str, Any]], adapter: Adapter, image: Image) -> list[Target | ConfigError]:
-    """The detection or class that each row tells of, as the model sees it now, or why there is none."""
+    """The detection or class of each row, as the model sees it now, or why there is none."""
     least = max(min(r["score"] for r in rows) - 1e-3, 0.0)
     seen = adapter.detect(image, least)
     once: dict[tuple[int, str], Target] = {}
@@ -163,7 +163,7 @@ def _again(rows: Sequence[Mapping[str, Any]], adapter: Adapter, image: Image) ->
 
 
 def _same(row: Mapping[str, Any], seen: Sequence[Target], image: Image) -> int | None:
-    """Which of the detections is the one that the row tells of."""
+    """Which of the detections is the one of the row."""
     alike = [n for n, t in enumerate(seen) if t.label == row["label_index"] and (t.box is None) == (row["box"] is None)]
     if row["box"] is None or not alike:
         return alike[0] if alike else None

@@ -27,7 +27,7 @@ def merge(folders: Sequence[Path], out: Path) -> int:
     doubled, with their names; `out` is then not there.
     """
     if out.exists():
-        raise ConfigError(f"--out {out}: is there already; choose a new folder")
+        raise ConfigError(f"--out {out}: exists; choose a new folder")
     runs = [read_run(folder) for folder in folders]
     _same_settings(folders, runs)
     _every_shard(folders, runs)
@@ -55,8 +55,8 @@ def merge(folders: Sequence[Path], out: Path) -> int:
 def _same_settings(folders: Sequence[Path], runs: Sequence[Mapping[str, Any]]) -> None:
     for folder, run in zip(folders[1:], runs[1:], strict=True):
         first, own = ({k: v for k, v in values.items() if k not in APART} for values in (runs[0], run))
-        if told := different(first, own, f"in {folders[0]}", "there"):
-            raise ConfigError(f"{folder}: a run with other settings ({told})")
+        if differences := different(first, own, f"in {folders[0]}", "there"):
+            raise ConfigError(f"{folder}: a run with other settings ({differences})")
 
 
 def _every_shard(folders: Sequence[Path], runs: Sequence[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Models by name, on a device, and what tells one from another of its name."""
+"""Models by name, on a device, and a hash of the bytes that they are made of."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def pick_device(name: str | None) -> torch.device:
 
 
 def weights_of(config: Run) -> str:
-    """What tells the run's model, and its judge, from others of the same name: the bytes of their files."""
+    """A hash of the files of the run's model, and of its judge: other weights of the same name have another."""
     model = _digests(config.model, [config.model_file, config.cfg, config.names])
     judge = _digests(config.judge, [config.judge_file, config.judge_cfg]) if config.judge else []
     downloaded = torchvision.__version__ if config.pretrained else None

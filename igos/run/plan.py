@@ -110,7 +110,7 @@ def resolve_each(methods: Sequence[str], flags: Mapping[str, Any], default_prese
         given["set"] = [s for item in flags.get("set") or [] for s in _addressed(item, name, own, flags)]
         plans.append(_resolve({**given, "method": name, **({"opt": opt} if slash else {})}, default_preset))
     if len({p.label for p in plans}) < len(plans):
-        raise ConfigError(f"--methods: {' '.join(methods)} names one twice")
+        raise ConfigError(f"--methods: {' '.join(methods)} names a method twice")
     _check_needs(flags, plans)
     return plans
 
@@ -146,7 +146,7 @@ def _check(values: Mapping[str, Any]) -> None:
         raise ConfigError(f"--shard {values['shard']}: i/n is needed with 1 <= i <= n, such as 3/8")
     for key in ("num_cpus", "num_gpus"):
         if values.get(key) is not None and values.get("engine") != "ray":
-            raise ConfigError(f"--{key} is of no use without --engine ray")
+            raise ConfigError(f"--{key} needs --engine ray")
 
 
 def _check_needs(flags: Mapping[str, Any], plans: Sequence[Plan]) -> None:
@@ -164,11 +164,11 @@ def _check_judge(flags: Mapping[str, Any], values: dict[str, Any], metrics: Sequ
     """A judge where a metric asks one; that of a preset, without such a metric, is left out."""
     asking = [m.name for m in metrics if "other" in m.needs]
     if asking and not values.get("judge"):
-        raise ConfigError(f"--metrics {asking[0]} asks another network: name it by --judge MODEL")
+        raise ConfigError(f"--metrics {asking[0]} needs another network: give --judge MODEL")
     for key in ("judge", "judge_file", "judge_cfg"):
         if flags.get(key) and not (asking and values.get("judge")):
             need = "--judge MODEL" if asking else "--metrics transfer"
-            raise ConfigError(f"--{key} {flags[key]} is of no use without {need}")
+            raise ConfigError(f"--{key} {flags[key]} needs {need}")
         if not asking:
             values.pop(key, None)
 

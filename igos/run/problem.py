@@ -96,8 +96,8 @@ def check_boxes(targets: Sequence[Target], image: Image) -> None:
         if target.box is None:
             continue
         x1, y1, x2, y2 = target.box.tolist()
-        told = f"target {target.name!r}: its box ({x1:.1f}, {y1:.1f}, {x2:.1f}, {y2:.1f})"
+        subject = f"target {target.name!r}: its box ({x1:.1f}, {y1:.1f}, {x2:.1f}, {y2:.1f})"
         if not (x1 < x2 and y1 < y2 and bool(target.box.isfinite().all())):
-            raise ConfigError(f"{told} has no area")
+            raise ConfigError(f"{subject} has no area")
         if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
-            raise ConfigError(f"{told} lies outside of the network's picture of {width} x {height} px")
+            raise ConfigError(f"{subject} lies outside of the network's picture of {width} x {height} px")

@@ -160,8 +160,8 @@ class Scorer:
             place = next((i for i, layer in enumerate(every) if layer.name == halves.name), len(every))
             near = sorted(range(len(every)), key=lambda i: abs(i - place))
             names = [every[i].name for i in near if every[i].cuts and min(every[i].shape[2:]) > 1][:5]
-            told = f"these cut it: {', '.join(names)}" if names else "no layer of it does"
-            raise ConfigError(f"layer {halves.name}: {share:.0%} of the gradient goes round it; {told}")
+            hint = f"these cut it: {', '.join(names)}" if names else "no layer of it does"
+            raise ConfigError(f"layer {halves.name}: {share:.0%} of the gradient goes round it; {hint}")
 
     def layers(self, pictures: Tensor, rows: Tensor) -> list[Layer]:
         """Every layer with a map, in the order in which a pass ends them. Raises ConfigError without a network."""

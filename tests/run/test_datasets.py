@@ -348,7 +348,7 @@ def test_the_command_goes_on_with_its_folder_and_refuses_other_settings(
     next(iter(before)).write_bytes(b"PK half")
     capsys.readouterr()
     assert cli.main(["--resume", str(out), "--batch", "3"]) == 0
-    assert "2 explanations were there already" in capsys.readouterr().out
+    assert "2 explanations were finished before" in capsys.readouterr().out
     after = {p: p.stat().st_mtime_ns for p in out.rglob("explanation.npz")}
     assert sum(after[p] != before[p] for p in before) == 1 and len(read_rows(out)) == 3
     assert cli.main([*WORDS, "--output", str(out)]) == 0, "the same command again"

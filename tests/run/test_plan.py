@@ -67,7 +67,7 @@ def test_each_flag_of_the_judge_changes_the_run(key: str) -> None:
 @pytest.mark.parametrize(("key", "value"), [("num_cpus", 2.0), ("num_gpus", 0.5)])
 def test_each_flag_of_ray_changes_the_run_and_needs_it(key: str, value: float) -> None:
     assert resolve({"engine": "ray"}, PRESET) != resolve({"engine": "ray", key: value}, PRESET)
-    assert f"--{key} is of no use without --engine ray" in refusal({key: value})
+    assert f"--{key} needs --engine ray" in refusal({key: value})
 
 
 def test_a_data_set_with_annotations_is_explained_where_it_is_annotated() -> None:

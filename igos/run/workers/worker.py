@@ -40,7 +40,7 @@ LARGEST_GROUP = 16  # objects in one batch: memory grows with them, the maps do 
 
 
 class Worker:
-    """One network that answers Items with Events. weights: what tells the model from others, for the identity of a
+    """One network that answers Items with Events. weights: a hash of the model's bytes, for the identity of a
     result; draw: with pictures of each explanation, and maps at the photo's size.
 
     Whatever goes wrong with a picture or an explanation becomes an event.

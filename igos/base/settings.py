@@ -110,7 +110,7 @@ def coerce(key: str, value: Any, hint: Any) -> Any:
             parts = [str(item) for item in items]
             if not all(map(is_file_name, parts)):
                 raise ValueError
-            if key not in ("data", "set"):
+            if key.removeprefix("--") not in ("data", "set"):
                 parts = [p for part in parts for p in part.replace(",", " ").split()]
             return parts
     except (TypeError, ValueError, OverflowError):

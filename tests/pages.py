@@ -52,8 +52,8 @@ def explanation(path: Path, pixels: np.ndarray, n: int = 0, **fields: Any) -> Ex
         method="iGOS++",
         opt="NAG",
         scores=(
-            Score("deletion", 0.1 + low, "lower", np.stack([share, (1 - share) ** 3])),
-            Score("insertion", 0.9 - low, "higher", np.stack([share, share**0.5])),
+            Score("deletion", 0.1 + low, "lower", np.stack([share, (1 - share) ** 3]), plot="deletion"),
+            Score("insertion", 0.9 - low, "higher", np.stack([share, share**0.5]), plot="insertion"),
             Score("pointing", 1.0, "higher"),
         ),
     )

@@ -13,47 +13,81 @@ from igos.base.untrusted import is_file_name, load_yaml
 
 
 def setting(default: Any, **bounds: Any) -> Any:
-    """A dataclass field with its bounds: least, most, above, below (numbers) or choices; check_settings holds them."""
+    """A dataclass field with its bounds: least, most, above, below (numbers), or choices (names; with objects=True an
+    object may stand in the place of a name). A subclass that gives the field another default keeps them.
+    """
     many = isinstance(default, (list, tuple))
     value = {"default_factory": lambda: list(default)} if many else {"default": default}
     return field(**value, metadata=bounds)
 
 
-def check_settings(settings: Any, named: Callable[[str], str] = str) -> None:
-    """Refuse a dataclass's values that lie outside of the bounds of its fields. named: a key as the user knows it.
+def bounds_of(cls: type, key: str) -> dict[str, Any]:
+    """The bounds of a dataclass's field: its own over those of the classes that it is derived from."""
+    bounds: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        own = vars(base).get("__dataclass_fields__", {}).get(key)
+        bounds |= own.metadata if own is not None else {}
+    return bounds
 
-    Raises ConfigError.
-    """
-    for f in fields(settings):
-        check_value(named(f.name), getattr(settings, f.name), f.metadata)
+
+def check_settings(settings: Any) -> None:
+    """Refuse a dataclass's values that lie outside of the bounds of its fields. Raises ConfigError."""
+    check_values(type(settings), {f.name: getattr(settings, f.name) for f in fields(settings)})
+
+
+def check_values(make: Any, values: Mapping[str, Any], named: Callable[[str], str] = str) -> None:
+    """As check_settings, of values by field, before a dataclass is made of them. named: a key as the user knows it."""
+    cls = getattr(make, "func", make)
+    for key, value in values.items():
+        check_value(named(key), value, bounds_of(cls, key))
 
 
 def check_value(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
-    """Refuse a value outside of its bounds; None stands for what is not set. Raises ConfigError."""
-    if value is None:
-        return
+    """Refuse a value outside of its bounds, and numbers that are not finite; None stands for what is not set.
+
+    Raises ConfigError.
+    """
     choices = bounds.get("choices")
+    if value is None or (bounds.get("objects") and callable(value)):
+        return
     if choices is not None:
-        if not callable(value) and value not in choices:
+        if value not in choices:
             raise ConfigError(f"{name} {value!r} is not one of {', '.join(choices)}")
         return
+    try:
+        must = _broken(value, bounds)
+    except TypeError:
+        must = "be a number"
+    if must:
+        raise ConfigError(f"{name} must {must}, got {_short(value)}")
+
+
+def _broken(value: Any, bounds: Mapping[str, Any]) -> str:
+    """What a number must do and does not; "" for one inside of its bounds, and for what is no number and has none."""
     least, most, above, below = (bounds.get(key) for key in ("least", "most", "above", "below"))
-    if least is None and most is None and above is None and below is None:
-        return
-    text = f"{value:g}" if isinstance(value, float) else value
-    if least == 0 and most == 1 and not 0 <= value <= 1:
-        raise ConfigError(f"{name} must lie in [0,1], got {text}")
-    if above is not None and below is not None and not above < value < below:
-        raise ConfigError(f"{name} must lie between {above:g} and {below:g}, got {text}")
-    if above is not None and most is not None and not above < value <= most:
-        raise ConfigError(f"{name} must lie in ({above:g},{most:g}], got {text}")
-    if least is not None and not least <= value < math.inf:
-        raise ConfigError(f"{name} must be at least {least:g}, got {text}")
-    if most is not None and not value <= most:
-        raise ConfigError(f"{name} must be at most {most}, got {text}")
-    if above is not None and not above < value < math.inf:
-        finite = "" if math.isfinite(value) else "a finite number "
-        raise ConfigError(f"{name} must be {finite}above {above:g}, got {text}")
+    if least is None and most is None and above is None and below is None and not isinstance(value, float):
+        return ""
+    low = value >= least if least is not None else value > (-math.inf if above is None else above)
+    high = value <= most if most is not None else value < (math.inf if below is None else below)
+    if low and high:
+        return ""
+    if least == 0 and most == 1:
+        return "lie in [0,1]"
+    if above is not None and most is not None:
+        return f"lie in ({_short(above)},{_short(most)}]"
+    if above is not None and below is not None:
+        return f"lie between {_short(above)} and {_short(below)}"
+    if value != value or abs(value) == math.inf:
+        return "be a finite number"
+    if low:
+        return f"be at most {_short(most)}" if most is not None else f"be below {_short(below)}"
+    return f"be at least {_short(least)}" if least is not None else f"be above {_short(above)}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, int) and value.bit_length() > 200:
+        return "a huge number"
+    return f"{value:g}" if isinstance(value, float) else repr(value)
 
 
 def key_value(item: str) -> tuple[str, Any]:

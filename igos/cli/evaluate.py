@@ -121,13 +121,15 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
 
 def _patches(flags: Mapping[str, Any], count: str) -> dict[str, Any]:
     """The flags that --n_patches changes: its metrics' steps, and PGIG's metric, which is the one that has patches."""
-    from igos.results.tables import CURVES
+    from igos.base.settings import settings_of
+    from igos.metrics import METRICS
+    from igos.metrics.degradation import DegradationPGIG
 
+    pgig = DegradationPGIG.name
     asked = [m for text in flags.get("metrics", []) for m in text.replace(",", " ").split()]
-    metrics = [m for m in asked if m in CURVES]
+    metrics = [m for m in asked if m in METRICS and "tile" in settings_of(METRICS[m])]
     if not metrics:
-        raise ConfigError(f"--n_patches {count}: no metric removes patches; add --metrics {CURVES[1]}")
-    pgig = CURVES[1]
+        raise ConfigError(f"--n_patches {count}: no metric removes patches; add --metrics {pgig}")
     asked, metrics = ([*names, *([] if pgig in names else [pgig])] for names in (asked, metrics))
     return {"metrics": asked, "set": [*flags.get("set", []), *(f"{m}.steps={count}" for m in metrics)]}
 

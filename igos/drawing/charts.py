@@ -12,17 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from igos.base.files import whole
+from igos.drawing.shown import MeanCurve
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # Okabe and Ito's
 LINES = ("-", "--", "-.", ":")
-AXES = {  # of x, of y, and what the figure is
-    "degradation": ("share of tiles replaced", "score, least relevant first - most relevant first", "area under"),
-    "degradation_pgig": ("most relevant tiles replaced by their mean colour", "score", "area over"),
-}
 
 
-def write_degradation(
-    path: Path, metric: str, better: str, curves: Mapping[str, tuple[np.ndarray, np.ndarray, float]]
+def write_mean_curves(
+    path: Path, shown: MeanCurve, better: str, curves: Mapping[str, tuple[np.ndarray, np.ndarray, float]]
 ) -> None:
     """One line per method, (x, mean score, area); in the legend the areas, best first."""
     figure, axes = _plot((7.2, max(4.6, 1 + 0.26 * len(curves))))
@@ -32,15 +29,15 @@ def write_degradation(
         x, y, value = curves[method]
         colour, line = style[method]
         axes.plot(x, y, line, color=colour, linewidth=2, label=f"{method}  {value:.3f}")
-    x_label, y_label, area = AXES[metric]
-    axes.set(xlabel=x_label, ylabel=y_label, xlim=(0, max((c[0][-1] for c in curves.values()), default=1)))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=metric == "degradation_pgig"))
-    if metric == "degradation":
+    axes.set(xlabel=shown.x, ylabel=shown.y, xlim=(0, max((c[0][-1] for c in curves.values()), default=1)))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=shown.counts))
+    if shown.signed:
         axes.axhline(0, color="#888888", linewidth=0.8)
     else:
         axes.set_ylim(0, None)
     if curves:
-        axes.legend(title=f"{area}, {better} is better", loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+        title = f"{shown.area}, {better} is better"
+        axes.legend(title=title, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     _save(figure, path)
 
 

@@ -29,7 +29,7 @@ HEAT, DETAIL = 0.88, 0.35  # at full heat: how much of the photo is covered, how
 BRIGHT, LEAST_FULL = 0.995, 0.5  # heat is full from this quantile of the map, or this share of its maximum
 GREY, DIM = 0.6, 0.78  # how grey and how dark the photo is below the map
 LIME = (150, 255, 120)
-DELETION, INSERTION = "#D55E00", "#0072B2"  # Okabe and Ito's vermilion and blue: told apart by all eyes
+PLOTTED = {"deletion": "#D55E00", "insertion": "#0072B2"}  # vermilion and blue of Okabe and Ito: all eyes see which
 TILE, SHEET = (210, 420), 1600  # drawn pixels: a tile's long side, all columns
 MARGIN = 0.25  # of the box's sides, shown round it on a tile
 Window = tuple[int, int, int, int]
@@ -71,7 +71,7 @@ def boxed(picture: np.ndarray, e: Shown, geometry: Geometry) -> np.ndarray:
 
 def curve_scores(e: Shown) -> list[Measured]:
     """The scores that `curves` draws."""
-    return [s for s in e.scores if s.name.startswith(("deletion", "insertion")) and s.curve is not None]
+    return [s for s in e.scores if s.plot in PLOTTED and s.curve is not None]
 
 
 def curves(e: Shown) -> bytes:
@@ -84,7 +84,7 @@ def curves(e: Shown) -> bytes:
         x, y = np.asarray(score.curve)
         finite = y[np.isfinite(y)].tolist()
         low, high = min([low, *finite]), max([high, *finite])
-        colour = DELETION if score.name.startswith("deletion") else INSERTION
+        colour = PLOTTED[str(score.plot)]
         label = f"{score.name}  {score.value:.3f}  ({score.better} is better)"
         style = "--" if score.name.endswith("_object") else "-"
         axes.plot(x, y, style, color=colour, linewidth=2.2, label=label, clip_on=False, zorder=3)

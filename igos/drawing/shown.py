@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -11,8 +11,21 @@ from torch import Tensor
 from igos.base.geometry import Geometry
 
 
+class MeanCurve(NamedTuple):
+    """How mean curves are drawn: what x and y are, and which area is the figure.
+
+    counts: x is whole numbers; signed: y lies on both sides of 0.
+    """
+
+    x: str
+    y: str
+    area: str
+    counts: bool = False
+    signed: bool = False
+
+
 class Measured(Protocol):
-    """A figure about an explanation; curve (2,n) is x over y, or None."""
+    """A figure about an explanation; curve (2,n) is x over y, or None, and plot says as what it is drawn."""
 
     @property
     def name(self) -> str: ...
@@ -22,6 +35,8 @@ class Measured(Protocol):
     def better(self) -> str: ...
     @property
     def curve(self) -> np.ndarray | None: ...
+    @property
+    def plot(self) -> str | None: ...
 
 
 class Object(Protocol):

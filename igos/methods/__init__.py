@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Protocol
 
-from igos.base.settings import coerce, lookup, settings_of
+from igos.base.settings import check_values, coerce, lookup, settings_of
 from igos.methods.backward.guided_backprop import GuidedBackprop, GuidedIntegratedGradients
 from igos.methods.backward.pattern import PatternAttribution, PatternIntegrateGrad, PatternNet
 from igos.methods.blackbox.drise import DRISE
@@ -99,4 +99,6 @@ def build_method(
     opt = given.get("opt", block.get("opt", getattr(make, "opt", None)))
     opt = lookup(opt, OPTIMIZERS, "optimiser") if isinstance(opt, str) else opt
     settings = {**block, **(by_opt.get(str(opt)) or {}), **given, **({"opt": opt} if opt else {})}
-    return make(**{k: v if callable(v) else coerce(named(k), v, known[k]) for k, v in settings.items()})
+    values = {k: v if callable(v) else coerce(named(k), v, known[k]) for k, v in settings.items()}
+    check_values(make, values, named)
+    return make(**values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from igos.base.ops import LARGEST_GRID, to_grid
-from igos.types import ConfigError, Explanation, Problem, Score
+from igos.base.settings import check_settings, setting
+from igos.types import Explanation, Problem, Score
 
 TOLERANCE = 0.05  # the largest completeness error that passes without a warning
 BY_THEORY = ("yes", "in the limit")  # what `complete` says where the error should vanish
@@ -21,7 +22,7 @@ BY_THEORY = ("yes", "in the limit")  # what `complete` says where the error shou
 class MapMethod:
     """size: the map has size x size cells."""
 
-    size: int = 28
+    size: int = setting(28, least=1, most=LARGEST_GRID)
 
     name: ClassVar[str]
     paper: ClassVar[str]
@@ -32,18 +33,7 @@ class MapMethod:
     diverse: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not 1 <= self.size <= LARGEST_GRID:
-            raise ConfigError(f"size must lie in 1..{LARGEST_GRID}, got {self.size}")
-
-    def one_of(self, key: str, allowed: Collection[str]) -> None:
-        if getattr(self, key) not in allowed:
-            raise ConfigError(f"{key} {getattr(self, key)!r} is not one of {', '.join(allowed)}")
-
-    def at_least(self, least: float, *keys: str) -> None:
-        """Raises ConfigError unless each is a finite number of at least so much."""
-        for key in keys:
-            if not least <= getattr(self, key) < float("inf"):
-                raise ConfigError(f"{key} must be at least {least}, got {getattr(self, key)}")
+        check_settings(self)
 
     @property
     def closer(self) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from igos.base.settings import coerce, key_value, lookup, settings_of
+from igos.base.settings import check_values, coerce, key_value, lookup, settings_of
 from igos.metrics.completeness import Completeness
 from igos.metrics.complexity import Complexity
 from igos.metrics.curves import Deletion, Insertion
@@ -24,7 +24,7 @@ from igos.metrics.sensitivity_n import SensitivityN
 from igos.metrics.sparseness import Sparseness
 from igos.metrics.transfer import Transfer
 
-METRICS: dict[str, Callable[..., Any]] = {
+METRICS: dict[str, type[Metric]] = {
     "deletion": Deletion,
     "insertion": Insertion,
     "deletion_igos": DeletionIGOS,
@@ -59,7 +59,7 @@ COLUMNS = ("name", "better", "range", "needs", "network images", "paper")
 
 def table() -> list[tuple[str, ...]]:
     """A row of COLUMNS per metric, as its defaults have it."""
-    made: list[Metric] = [make() for make in METRICS.values()]
+    made = [make() for make in METRICS.values()]
     return [(m.name, m.better, m.range, ", ".join(m.needs) or "-", m.cost, m.paper) for m in made]
 
 
@@ -71,11 +71,14 @@ def build_metrics(names: Sequence[str], items: Sequence[str] = ()) -> tuple[tupl
     """The metrics with their --set settings, and which keys of --set they took."""
     made, used = [], set()
     for name in (lookup(n, METRICS, "metric") for n in names):
-        known, settings = settings_of(METRICS[name]), {}
+        make = METRICS[name]
+        known, settings, named = settings_of(make), {}, {}
         for key, value in (key_value(s) for s in items):
             owner, _, bare = key.rpartition(".")
             if bare in known and owner in ("", name):
-                settings[bare] = coerce(f"--set {key}", value, known[bare])
+                named[bare] = f"--set {key}"
+                settings[bare] = coerce(named[bare], value, known[bare])
                 used.add(key)
-        made.append(METRICS[name](**settings))
+        check_values(make, settings, named.__getitem__)
+        made.append(make(**settings))
     return tuple(made), used

@@ -6,11 +6,11 @@ https://arxiv.org/abs/1703.01365
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from igos.metrics.metric import NEEDS, score
+from igos.data.truth import Truth
+from igos.metrics.metric import NEEDS, PerExplanation, score
 from igos.metrics.statistics import NAN
 from igos.types import Explanation, Problem, Score
 
@@ -18,7 +18,7 @@ NO_TOTAL = "the method says of no score's change that its attribution should sum
 
 
 @dataclass(frozen=True)
-class Completeness:
+class Completeness(PerExplanation):
     """The method's own `completeness_error`: f is the score that it explained, probability or logit, and x' where its
     own path starts. NaN for a method that has none.
     """
@@ -27,13 +27,9 @@ class Completeness:
     better: ClassVar[str] = "lower"
     range: ClassVar[str] = "[0, inf)"
     needs: ClassVar[tuple[str, ...]] = ("attribution",)
-    cost: ClassVar[str] = "0"
     paper: ClassVar[str] = "Sundararajan, Taly, Yan 2017"
 
-    def __call__(self, problem: Problem, explanations: Sequence[Explanation], context: Any = None) -> list[Score]:
-        return [self._of(e) for e in explanations]
-
-    def _of(self, e: Explanation) -> Score:
+    def measure(self, problem: Problem, e: Explanation, truth: Truth | None) -> Score:
         own = [s.value for s in e.scores if s.name == "completeness_error"]
         if own:
             return score(self, own[0])

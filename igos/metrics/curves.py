@@ -20,44 +20,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from igos.base.baselines import SUBSTRATES, substrate
+from igos.base.baselines import SUBSTRATES, baseline
 from igos.base.ops import Blend, rank, upscale
-from igos.metrics.metric import check_choice, score, scores
+from igos.base.settings import setting
+from igos.metrics.metric import Metric, score, scores
 from igos.metrics.regions import pixels
 from igos.metrics.statistics import NAN, trapezoid
-from igos.types import ConfigError, Explanation, Problem, Score
+from igos.types import Explanation, Problem, Score
 
 BUDGETS = ("image", "object")
 UNITS = ("cells", "pixels")
 
 
 @dataclass(frozen=True)
-class Curve:
+class Curve(Metric):
     """substrate: one of SUBSTRATES; budget "image" = everything, "object" = 3 x the object's area (its mask, else
     its box), at most everything; units: what is ranked and changed, the map's cells or the network's pixels; steps:
     equal shares of the budget, unless step > 0 says how many units a step takes.
     """
 
-    substrate: str = "blur"
-    steps: int = 50
-    budget: str = "image"
-    units: str = "cells"
-    step: int = 0
+    substrate: str = setting("blur", choices=SUBSTRATES)
+    steps: int = setting(50, least=1)
+    budget: str = setting("image", choices=BUDGETS)
+    units: str = setting("cells", choices=UNITS)
+    step: int = setting(0, least=0)
 
     insert: ClassVar[bool]
-    better: ClassVar[str]
     label: ClassVar[str]
     range: ClassVar[str] = "[0, 1]"
-    needs: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = "Petsiuk, Das, Saenko 2018 (RISE)"
-
-    def __post_init__(self) -> None:
-        for key, allowed in (("substrate", SUBSTRATES), ("budget", BUDGETS), ("units", UNITS)):
-            check_choice(self, key, allowed)
-        if self.steps < 1:
-            raise ConfigError(f"steps must be at least 1, got {self.steps}")
-        if self.step < 0:
-            raise ConfigError(f"step must be 0 or more units, got {self.step}")
+    in_table: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -67,9 +59,14 @@ class Curve:
     def cost(self) -> str:
         return f"{self.units} / {self.step} + 1" if self.step else str(self.steps + 1)
 
+    @property
+    def replayed(self) -> bool:
+        """Whether a page can redraw the picture of each step: cells of the whole map, 255 steps at most."""
+        return self.name == self.plot and self.units == "cells" and not self.step and self.steps <= 255
+
     def __call__(self, problem: Problem, explanations: Sequence[Explanation], context: Any = None) -> list[Score]:
         """One Score per explanation, curve (2, points): fraction of the budget over score."""
-        x, made = problem.x, substrate(self.substrate, problem.x)
+        x, made = problem.x, baseline(self.substrate, problem.x)
         maps = [e.saliency if self.units == "cells" else pixels(e, problem.size) for e in explanations]
         orders, ties = zip(*(rank(m) for m in maps), strict=True)
         counts = [self.counts(_budget(self.budget, e, m.numel())) for e, m in zip(explanations, maps, strict=True)]
@@ -109,7 +106,7 @@ class Deletion(Curve):
 
     insert = False
     better = "lower"
-    label = "deletion"
+    label = plot = "deletion"
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ class Insertion(Curve):
 
     insert = True
     better = "higher"
-    label = "insertion"
+    label = plot = "insertion"
 
 
 def _first(shape: torch.Size, order: np.ndarray, count: int) -> Tensor:

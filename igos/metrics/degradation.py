@@ -21,38 +21,38 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from igos.base.baselines import SUBSTRATES, baseline, substrate
+from igos.base.baselines import SUBSTRATES, baseline
 from igos.base.ops import Blend
-from igos.metrics.metric import check_choice, check_positive, score, scores
+from igos.base.settings import setting
+from igos.drawing.shown import MeanCurve
+from igos.metrics.metric import Metric, score, scores
 from igos.metrics.regions import pixels, tile_sums, tiles
 from igos.metrics.statistics import NAN, trapezoid
 from igos.types import Explanation, Problem, Score
 
 REPLACE = (*SUBSTRATES, "tile_mean")
-TOLD_AT = (10, 50, 100)  # tiles replaced
+SHOWN_AT = (10, 50, 100)  # tiles replaced
 
 
 @dataclass(frozen=True)
-class Degradation:
+class Degradation(Metric):
     """tile: its side in network pixels (the last ones of a row or column take the rest); replace: one of SUBSTRATES,
     or tile_mean, each tile's own mean colour; steps: equal shares of the tiles.
 
     Curve: share of tiles over LeRF - MoRF. Random maps score about 0.
     """
 
-    tile: int = 8
-    replace: str = "zero"
-    steps: int = 50
+    tile: int = setting(8, least=1)
+    replace: str = setting("zero", choices=REPLACE)
+    steps: int = setting(50, least=1)
 
     name: ClassVar[str] = "degradation"
     better: ClassVar[str] = "higher"
     range: ClassVar[str] = "[-1, 1]"
-    needs: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = "Schulz et al. 2020 (IBA)"
-
-    def __post_init__(self) -> None:
-        check_positive(self, "tile", "steps")
-        check_choice(self, "replace", REPLACE)
+    mean_curve: ClassVar[MeanCurve | None] = MeanCurve(
+        "share of tiles replaced", "score, least relevant first - most relevant first", "area under", signed=True
+    )
 
     @property
     def cost(self) -> str:
@@ -76,7 +76,7 @@ class Degradation:
 
 
 @dataclass(frozen=True)
-class DegradationPGIG:
+class DegradationPGIG(Metric):
     """The area over the curve of the score while the most relevant `steps` tiles of `tile` px turn into their mean
     colours one by one.
 
@@ -85,19 +85,17 @@ class DegradationPGIG:
     its curves lie higher.
     """
 
-    tile: int = 9
-    steps: int = 100
-    compat: str = "none"
+    tile: int = setting(9, least=1)
+    steps: int = setting(100, least=1)
+    compat: str = setting("none", choices=("none", "pgig"))
 
     name: ClassVar[str] = "degradation_pgig"
     better: ClassVar[str] = "higher"
     range: ClassVar[str] = "[-1, 1]"
-    needs: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = "Schwarzenberg, Castle 2020 (PGIG)"
-
-    def __post_init__(self) -> None:
-        check_positive(self, "tile", "steps")
-        check_choice(self, "compat", ("none", "pgig"))
+    mean_curve: ClassVar[MeanCurve | None] = MeanCurve(
+        "most relevant tiles replaced by their mean colour", "score", "area over", counts=True
+    )
 
     @property
     def cost(self) -> str:
@@ -109,7 +107,7 @@ class DegradationPGIG:
         replace = "bright_tile_mean" if theirs else "tile_mean"
         made = []
         for y in degraded(problem, explanations, tile, replace, count, ("morf",), first=int(theirs))[:, 0]:
-            detail: dict[str, Any] = {f"at_{k}": float(y[k]) for k in TOLD_AT if k < len(y)}
+            detail: dict[str, Any] = {f"at_{k}": float(y[k]) for k in SHOWN_AT if k < len(y)}
             made.append(score(self, area_over(y), curve=np.stack([count, y]), **detail))
         return made
 
@@ -136,7 +134,7 @@ def degraded(
     points, number = len(count), len(orders)
     job = torch.arange(len(explanations) * number * points)
     row, order, done = job // (number * points), job // points % number, torch.from_numpy(count)[job % points]
-    blend = Blend(x, TILE_MEANS[replace](x, tile) if replace in TILE_MEANS else substrate(replace, x))
+    blend = Blend(x, TILE_MEANS[replace](x, tile) if replace in TILE_MEANS else baseline(replace, x))
 
     def pictures(part: slice) -> Tensor:
         at = place[row[part], order[part]] - first

@@ -12,13 +12,13 @@ Predictive Information (Input-IBA), NeurIPS 2021, https://arxiv.org/abs/2110.014
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from igos.metrics.metric import NEEDS, NO_HEAT, Context, score, truths
+from igos.data.truth import Truth
+from igos.metrics.metric import NEEDS, NO_HEAT, PerExplanation, score
 from igos.metrics.regions import box_pixels
 from igos.metrics.statistics import NAN, trapezoid
 from igos.types import Explanation, Problem, Score
@@ -28,7 +28,7 @@ QUANTILES = np.linspace(0, 1, 11)
 
 
 @dataclass(frozen=True)
-class EHRWeighted:
+class EHRWeighted(PerExplanation):
     """In [0,1], on source pixels; NaN without a box or heat. Curve: q over ratio. The box is
     the target's; of a class, which has none, that of its objects where they are known.
     """
@@ -37,20 +37,14 @@ class EHRWeighted:
     better: ClassVar[str] = "higher"
     range: ClassVar[str] = "[0, 1]"
     needs: ClassVar[tuple[str, ...]] = ("box",)
-    cost: ClassVar[str] = "0"
     paper: ClassVar[str] = "Zhang et al. 2021 (Input-IBA)"
 
     @property
     def name(self) -> str:
         return f"ehr_{self.form}"
 
-    def __call__(
-        self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
-    ) -> list[Score]:
-        known = truths(context, len(explanations))
-        return [self._score(e, box_pixels(e, t)) for e, t in zip(explanations, known, strict=True)]
-
-    def _score(self, e: Explanation, box: np.ndarray | None) -> Score:
+    def measure(self, problem: Problem, e: Explanation, truth: Truth | None) -> Score:
+        box = box_pixels(e, truth)
         heat = e.on_source().clip(min=0).astype(np.float64)
         if box is None:
             return score(self, NAN, NEEDS["box"])

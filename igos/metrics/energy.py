@@ -8,20 +8,20 @@ No offset is added to the map, so its zero stays zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from igos.metrics.metric import NEEDS, NO_HEAT, Context, score, truths
+from igos.data.truth import Truth
+from igos.metrics.metric import NEEDS, NO_HEAT, PerExplanation, score
 from igos.metrics.regions import box_pixels
 from igos.metrics.statistics import NAN
 from igos.types import Explanation, Problem, Score
 
 
 @dataclass(frozen=True)
-class EnergyPointing:
+class EnergyPointing(PerExplanation):
     """The object is the target's box; of a class, which has none, that of its objects where they are known.
 
     In [0,1], on source pixels; NaN without a box or without heat.
@@ -31,16 +31,14 @@ class EnergyPointing:
     better: ClassVar[str] = "higher"
     range: ClassVar[str] = "[0, 1]"
     needs: ClassVar[tuple[str, ...]] = ("box",)
-    cost: ClassVar[str] = "0"
     paper: ClassVar[str] = "Wang et al. 2020 (Score-CAM)"
 
-    def __call__(
-        self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
-    ) -> list[Score]:
-        known = truths(context, len(explanations))
-        return [self._score(e, box_pixels(e, t)) for e, t in zip(explanations, known, strict=True)]
+    def region(self, e: Explanation, truth: Truth | None) -> np.ndarray | None:
+        """The object's source pixels (H0,W0) bool, None where they are not known."""
+        return box_pixels(e, truth)
 
-    def _score(self, e: Explanation, region: np.ndarray | None) -> Score:
+    def measure(self, problem: Problem, e: Explanation, truth: Truth | None) -> Score:
+        region = self.region(e, truth)
         heat = e.on_source().clip(min=0).astype(np.float64)
         if region is None:
             return score(self, NAN, NEEDS[self.needs[0]], lift=NAN)
@@ -57,8 +55,5 @@ class EnergyMask(EnergyPointing):
     name: ClassVar[str] = "energy_mask"
     needs: ClassVar[tuple[str, ...]] = ("truth",)
 
-    def __call__(
-        self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
-    ) -> list[Score]:
-        known = truths(context, len(explanations))
-        return [self._score(e, None if t is None else t.mask) for e, t in zip(explanations, known, strict=True)]
+    def region(self, e: Explanation, truth: Truth | None) -> np.ndarray | None:
+        return None if truth is None else truth.mask

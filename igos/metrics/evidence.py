@@ -8,35 +8,30 @@ After relevance mass accuracy: Arras, Osman, Samek, CLEVR-XAI, https://arxiv.org
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from igos.data.truth import Truth, peak_on
-from igos.metrics.metric import CONSTANT, NEEDS, NO_HEAT, Context, score, truths
+from igos.metrics.metric import CONSTANT, NEEDS, NO_HEAT, PerExplanation, score
 from igos.metrics.statistics import NAN
 from igos.types import Explanation, Problem, Score
 
 
 @dataclass(frozen=True)
-class EvidenceShare:
+class EvidenceShare(PerExplanation):
     """In [0,1], on source pixels, all emblems of the object together; NaN without evidence or without heat."""
 
     name: ClassVar[str] = "evidence_share"
     better: ClassVar[str] = "higher"
     range: ClassVar[str] = "[0, 1]"
     needs: ClassVar[tuple[str, ...]] = ("evidence",)
-    cost: ClassVar[str] = "0"
     paper: ClassVar[str] = "Arras, Osman, Samek 2022 (CLEVR-XAI)"
+    in_table: ClassVar[bool] = True
+    bare_details: ClassVar[tuple[str, ...]] = ("evidence_lift",)
 
-    def __call__(
-        self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
-    ) -> list[Score]:
-        return [self._score(e, t) for e, t in zip(explanations, truths(context, len(explanations)), strict=True)]
-
-    def _score(self, e: Explanation, truth: Truth | None) -> Score:
+    def measure(self, problem: Problem, e: Explanation, truth: Truth | None) -> Score:
         heat = e.on_source().clip(min=0).astype(np.float64)
         share, lift, why = NAN, NAN, NO_HEAT
         if truth is None or not truth.evidence:
@@ -51,23 +46,16 @@ class EvidenceShare:
 
 
 @dataclass(frozen=True)
-class EvidencePointing:
+class EvidencePointing(PerExplanation):
     """1 when the map's maximum lies on an emblem (within half a cell), else 0; of tied maxima the share that does."""
 
     name: ClassVar[str] = "evidence_pointing"
     better: ClassVar[str] = "higher"
     range: ClassVar[str] = "[0, 1]"
     needs: ClassVar[tuple[str, ...]] = ("evidence",)
-    cost: ClassVar[str] = "0"
     paper: ClassVar[str] = "Arras, Osman, Samek 2022 (CLEVR-XAI)"
 
-    def __call__(
-        self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
-    ) -> list[Score]:
-        made = []
-        for e, t in zip(explanations, truths(context, len(explanations)), strict=True):
-            if t is None or not t.evidence:
-                made.append(score(self, NAN, NEEDS["evidence"]))
-            else:
-                made.append(score(self, peak_on(e, np.any(t.evidence, axis=0)), CONSTANT))
-        return made
+    def measure(self, problem: Problem, e: Explanation, truth: Truth | None) -> Score:
+        if truth is None or not truth.evidence:
+            return score(self, NAN, NEEDS["evidence"])
+        return score(self, peak_on(e, np.any(truth.evidence, axis=0)), CONSTANT)

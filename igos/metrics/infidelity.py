@@ -21,41 +21,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from igos.base.baselines import SUBSTRATES, substrate
-from igos.metrics.metric import Context, asked_once, check_choice, check_positive, score, scores, seeded
+from igos.base.baselines import SUBSTRATES, baseline
+from igos.base.settings import setting
+from igos.metrics.metric import Context, Metric, asked_once, score, scores, seeded
 from igos.metrics.regions import pixels
 from igos.metrics.statistics import NAN
-from igos.types import ConfigError, Explanation, Problem, Score
+from igos.types import Explanation, Problem, Score
 
 KINDS = ("square", "noise")
 
 
 @dataclass(frozen=True)
-class Infidelity:
+class Infidelity(Metric):
     """kind: one of KINDS; samples: perturbations; square: its side, as a share of the picture's shorter side;
     spread: of the noise, in units of the picture [0,1]; substrate: one of SUBSTRATES, what squares show.
 
     0: the map says how the score changes, 1: it says nothing. NaN for a map of zeros or a score that stays.
     """
 
-    kind: str = "square"
-    samples: int = 100
-    square: float = 0.25
-    spread: float = 0.2
-    substrate: str = "zero"
+    kind: str = setting("square", choices=KINDS)
+    samples: int = setting(100, least=1)
+    square: float = setting(0.25, above=0, below=1)
+    spread: float = setting(0.2, above=0)
+    substrate: str = setting("zero", choices=SUBSTRATES)
 
     name: ClassVar[str] = "infidelity"
     better: ClassVar[str] = "lower"
     range: ClassVar[str] = "[0, 1]"
-    needs: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = "Yeh et al. 2019"
-
-    def __post_init__(self) -> None:
-        check_choice(self, "kind", KINDS)
-        check_choice(self, "substrate", SUBSTRATES)
-        check_positive(self, "samples", "spread")
-        if not 0 < self.square < 1:
-            raise ConfigError(f"square must lie between 0 and 1, got {self.square}")
 
     @property
     def cost(self) -> str:
@@ -65,7 +58,7 @@ class Infidelity:
         self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
     ) -> list[Score]:
         x, points = problem.x, self.samples + 1
-        hidden = substrate(self.substrate, x)
+        hidden = baseline(self.substrate, x)
         job = torch.arange(len(explanations) * points)
 
         def pictures(part: slice) -> Tensor:

@@ -15,29 +15,28 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from igos.metrics.metric import NEEDS, Context, afresh, check_positive, score, seeded
+from igos.base.settings import setting
+from igos.metrics.metric import NEEDS, Context, Metric, afresh, score, seeded
 from igos.metrics.statistics import NAN
 from igos.types import Explanation, Problem, Score
 
 
 @dataclass(frozen=True)
-class MaxSensitivity:
+class MaxSensitivity(Metric):
     """radius: r, in units of the picture [0,1], in which x + d is kept; samples: how many d. The baseline x0 stays.
 
     NaN for a map of zeros, or with nothing to explain again with.
     """
 
-    radius: float = 0.02
-    samples: int = 10
+    radius: float = setting(0.02, above=0)
+    samples: int = setting(10, least=1)
 
     name: ClassVar[str] = "max_sensitivity"
     better: ClassVar[str] = "lower"
     range: ClassVar[str] = "[0, inf)"
     needs: ClassVar[tuple[str, ...]] = ("explain",)
     paper: ClassVar[str] = "Yeh et al. 2019"
-
-    def __post_init__(self) -> None:
-        check_positive(self, "radius", "samples")
+    seed_floor: ClassVar[bool] = True
 
     @property
     def cost(self) -> str:

@@ -1,4 +1,4 @@
-"""What is asked of a metric and what it may ask: Metric, Context, scores of pictures, values that are not known."""
+"""What every metric shares: its facts and looks, what it may ask (Context), scores of pictures, values not known."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from igos.base.settings import check_settings
 from igos.data.truth import Truth
-from igos.types import ConfigError, Explanation, Problem, Score
+from igos.drawing.shown import MeanCurve
+from igos.types import Explanation, Problem, Score
 
 
 @dataclass(frozen=True)
@@ -48,25 +50,57 @@ CONSTANT = "the map is constant"
 NO_HEAT = "the map has no positive value"
 
 
-class Metric(Protocol):
-    """What is asked of a metric; range is where its values lie, needs are keys of NEEDS, cost its network images."""
+@dataclass(frozen=True)
+class Metric:
+    """A figure about explanations. A metric is a frozen dataclass of its settings, with their bounds, and a call.
+
+    range is where its values lie, needs are keys of NEEDS. What it looks like is asked here: plot says as what its
+    curves are drawn over an explanation's cells, "deletion" or "insertion"; mean_curve how the methods' mean curves are
+    drawn; in_table whether a run's closing table has a column for it; seed_floor whether its detail `_floor` is what
+    other seeds alone change, 0 unless a method is random; bare_details are details without its name in front.
+    """
+
+    better: ClassVar[str]
+    range: ClassVar[str]
+    paper: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ()
+    plot: ClassVar[str | None] = None
+    mean_curve: ClassVar[MeanCurve | None] = None
+    in_table: ClassVar[bool] = False
+    seed_floor: ClassVar[bool] = False
+    bare_details: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        raise NotImplementedError
+
     @property
-    def better(self) -> str: ...
-    @property
-    def range(self) -> str: ...
-    @property
-    def needs(self) -> tuple[str, ...]: ...
-    @property
-    def cost(self) -> str: ...
-    @property
-    def paper(self) -> str: ...
+    def cost(self) -> str:
+        """Its network images."""
+        return "0"
 
     def __call__(
         self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
-    ) -> list[Score]: ...
+    ) -> list[Score]:
+        """One Score per explanation, NaN with a reason where a value is not known (see `score`)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class PerExplanation(Metric):
+    """A metric that judges one explanation at a time, by its map and what is known of its object."""
+
+    def measure(self, problem: Problem, e: Explanation, truth: Truth | None) -> Score:
+        raise NotImplementedError
+
+    def __call__(
+        self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
+    ) -> list[Score]:
+        truths = context.truth if context is not None and context.truth else [None] * len(explanations)
+        return [self.measure(problem, e, truth) for e, truth in zip(explanations, truths, strict=True)]
 
 
 def score(
@@ -80,23 +114,7 @@ def score(
     named = {f"{metric.name}_{key}": v for key, v in detail.items()}
     if math.isnan(value):
         named[f"{metric.name}_reason"] = why
-    return Score(metric.name, float(value), metric.better, curve, named)
-
-
-def truths(context: Context | None, count: int) -> Sequence[Truth | None]:
-    return context.truth if context is not None and context.truth else [None] * count
-
-
-def check_positive(metric: Any, *keys: str) -> None:
-    """Raises ConfigError for a setting that is not a finite number above 0."""
-    for key in keys:
-        if not 0 < getattr(metric, key) < math.inf:
-            raise ConfigError(f"{key} must be a finite number above 0, got {getattr(metric, key)}")
-
-
-def check_choice(metric: Any, key: str, allowed: Any) -> None:
-    if getattr(metric, key) not in allowed:
-        raise ConfigError(f"{key} {getattr(metric, key)!r} is not one of {', '.join(allowed)}")
+    return Score(metric.name, float(value), metric.better, curve, named, metric.plot)
 
 
 def seeded(problem: Problem, row: int, salt: str) -> torch.Generator:

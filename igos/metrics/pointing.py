@@ -7,7 +7,6 @@ igos.metrics.summary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,45 +14,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from igos.metrics.metric import CONSTANT, NEEDS, Context, score, truths
+from igos.base.settings import setting
+from igos.data.truth import Truth
+from igos.metrics.metric import CONSTANT, NEEDS, PerExplanation, score
 from igos.metrics.statistics import NAN
-from igos.types import ConfigError, Explanation, Problem, Score
+from igos.types import Explanation, Problem, Score
 
 TIED = 1e-6  # of the map's range: source pixels so near to the maximum differ by rounding alone
 
 
 @dataclass(frozen=True)
-class Pointing:
+class Pointing(PerExplanation):
     """tolerance: how far outside the box the maximum may lie, in mask cells (half a cell is its own extent)."""
 
-    tolerance: float = 0.5
+    tolerance: float = setting(0.5, least=0)
 
     name: ClassVar[str] = "pointing"
     better: ClassVar[str] = "higher"
     range: ClassVar[str] = "[0, 1]"
     needs: ClassVar[tuple[str, ...]] = ("box",)
-    cost: ClassVar[str] = "0"
     paper: ClassVar[str] = "Zhang et al. 2016"
 
-    def __post_init__(self) -> None:
-        _check(self.tolerance)
-
-    def __call__(
-        self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
-    ) -> list[Score]:
+    def measure(self, problem: Problem, e: Explanation, truth: Truth | None) -> Score:
         """In [0,1]; NaN without a box, or for a map that points nowhere (constant). The box is the target's; of a
         class, which has none, that of its objects where they are known.
         """
-        made = []
-        for e, truth in zip(explanations, truths(context, len(explanations)), strict=True):
-            box = e.target.box
-            if box is None and truth is not None:
-                box = e.geometry.to_network(torch.from_numpy(truth.box))
-            if box is None or e.saliency.min() == e.saliency.max():
-                made.append(score(self, NAN, NEEDS["box"] if box is None else CONSTANT))
-            else:
-                made.append(score(self, self._hit(e, box.double().cpu(), problem.size)))
-        return made
+        box = e.target.box
+        if box is None and truth is not None:
+            box = e.geometry.to_network(torch.from_numpy(truth.box))
+        if box is None or e.saliency.min() == e.saliency.max():
+            return score(self, NAN, NEEDS["box"] if box is None else CONSTANT)
+        return score(self, self._hit(e, box.double().cpu(), problem.size))
 
     def _hit(self, e: Explanation, box: Tensor, size: tuple[int, int]) -> float:
         nodes = torch.nonzero(e.saliency == e.saliency.max()).double()
@@ -66,32 +57,22 @@ class Pointing:
 
 
 @dataclass(frozen=True)
-class PointingMask:
+class PointingMask(PerExplanation):
     """tolerance: the maximum hits when it is less than so many source pixels from the object's mask, as known."""
 
-    tolerance: float = 15.0
+    tolerance: float = setting(15.0, least=0)
 
     name: ClassVar[str] = "pointing_mask"
     better: ClassVar[str] = "higher"
     range: ClassVar[str] = "[0, 1]"
     needs: ClassVar[tuple[str, ...]] = ("truth",)
-    cost: ClassVar[str] = "0"
     paper: ClassVar[str] = "Zhang et al. 2016"
 
-    def __post_init__(self) -> None:
-        _check(self.tolerance)
-
-    def __call__(
-        self, problem: Problem, explanations: Sequence[Explanation], context: Context | None = None
-    ) -> list[Score]:
+    def measure(self, problem: Problem, e: Explanation, truth: Truth | None) -> Score:
         """In [0,1], on source pixels; NaN without truth, or for a map that points nowhere (constant)."""
-        made = []
-        for e, truth in zip(explanations, truths(context, len(explanations)), strict=True):
-            if truth is None or e.saliency.min() == e.saliency.max():
-                made.append(score(self, NAN, NEEDS["truth"] if truth is None else CONSTANT))
-            else:
-                made.append(score(self, self._hit(e.on_source(), truth.mask)))
-        return made
+        if truth is None or e.saliency.min() == e.saliency.max():
+            return score(self, NAN, NEEDS["truth"] if truth is None else CONSTANT)
+        return score(self, self._hit(e.on_source(), truth.mask))
 
     def _hit(self, heat: np.ndarray, mask: np.ndarray) -> float:
         spots = np.argwhere(heat >= heat.max() - TIED * np.ptp(heat))
@@ -104,8 +85,3 @@ class PointingMask:
         top, left = max(y - reach, 0), max(x - reach, 0)
         inside = np.argwhere(mask[top : y + reach + 1, left : x + reach + 1]) + (top - y, left - x)
         return bool(((inside**2).sum(axis=1) < self.tolerance**2).any())
-
-
-def _check(tolerance: float) -> None:
-    if not 0 <= tolerance < float("inf"):
-        raise ConfigError(f"tolerance must be a finite number >= 0, got {tolerance}")

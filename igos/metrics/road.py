@@ -20,31 +20,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from igos.base.ops import rank
-from igos.metrics.metric import check_positive, score, scores, seeded
+from igos.base.settings import setting
+from igos.metrics.metric import Metric, score, scores, seeded
 from igos.metrics.regions import pixels
-from igos.types import ConfigError, Explanation, Problem, Score
+from igos.types import Explanation, Problem, Score
 
 
 @dataclass(frozen=True)
-class ROAD:
+class ROAD(Metric):
     """levels: how many p, evenly from 0.1 to 0.9 of the pixels; spread: of the noise, in units of the picture [0,1].
 
     Random maps score about 0. Curve: p over that half difference.
     """
 
-    levels: int = 5
-    spread: float = 0.01
+    levels: int = setting(5, least=1)
+    spread: float = setting(0.01, least=0)
 
     name: ClassVar[str] = "road"
     better: ClassVar[str] = "higher"
     range: ClassVar[str] = "[-0.5, 0.5]"
-    needs: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = "Rong et al. 2022"
-
-    def __post_init__(self) -> None:
-        check_positive(self, "levels")
-        if not 0 <= self.spread < float("inf"):
-            raise ConfigError(f"spread must be a finite number >= 0, got {self.spread}")
 
     @property
     def cost(self) -> str:

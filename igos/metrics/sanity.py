@@ -19,7 +19,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from igos.metrics.metric import NEEDS, Context, afresh, check_positive, score, seeded
+from igos.base.settings import setting
+from igos.metrics.metric import NEEDS, Context, Metric, afresh, score, seeded
 from igos.metrics.statistics import NAN, spearman
 from igos.types import Explanation, Problem, Score
 
@@ -27,23 +28,20 @@ FLOOR_PAIRS = 8
 
 
 @dataclass(frozen=True)
-class Sanity:
+class Sanity(Metric):
     """stages: how many depths of randomisation, evenly down to the last layer.
 
     Near 0 for maps of what was learnt, 1 for maps that do not look at the network. `_undefined` counts the stages
     whose map is constant; NaN if all are. Curve: share of layers randomised over Spearman.
     """
 
-    stages: int = 4
+    stages: int = setting(4, least=1)
 
     name: ClassVar[str] = "sanity"
     better: ClassVar[str] = "lower"
     range: ClassVar[str] = "[-1, 1]"
     needs: ClassVar[tuple[str, ...]] = ("explain", "randomised")
     paper: ClassVar[str] = "Adebayo et al. 2018"
-
-    def __post_init__(self) -> None:
-        check_positive(self, "stages")
 
     @property
     def cost(self) -> str:

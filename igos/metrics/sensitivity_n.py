@@ -17,16 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from igos.base.baselines import SUBSTRATES, substrate
+from igos.base.baselines import SUBSTRATES, baseline
 from igos.base.ops import Blend
-from igos.metrics.metric import Context, asked_once, check_choice, check_positive, score, scores, seeded
+from igos.base.settings import setting
+from igos.metrics.metric import Context, Metric, asked_once, score, scores, seeded
 from igos.metrics.regions import contributions, tile_sums, tiles
 from igos.metrics.statistics import NAN, pearson
-from igos.types import ConfigError, Explanation, Problem, Score
+from igos.types import Explanation, Problem, Score
 
 
 @dataclass(frozen=True)
-class SensitivityN:
+class SensitivityN(Metric):
     """side: about so many tiles along each side of the picture; sizes: how many n; subsets: sets of each; substrate:
     one of SUBSTRATES.
 
@@ -35,22 +36,15 @@ class SensitivityN:
     correlation.
     """
 
-    side: int = 14
-    sizes: int = 6
-    subsets: int = 50
-    substrate: str = "zero"
+    side: int = setting(14, least=1)
+    sizes: int = setting(6, least=1)
+    subsets: int = setting(50, least=3)
+    substrate: str = setting("zero", choices=SUBSTRATES)
 
     name: ClassVar[str] = "sensitivity_n"
     better: ClassVar[str] = "higher"
     range: ClassVar[str] = "[-1, 1]"
-    needs: ClassVar[tuple[str, ...]] = ()
     paper: ClassVar[str] = "Ancona et al. 2018"
-
-    def __post_init__(self) -> None:
-        check_positive(self, "side", "sizes")
-        check_choice(self, "substrate", SUBSTRATES)
-        if self.subsets < 3:
-            raise ConfigError(f"subsets must be at least 3, got {self.subsets}")
 
     @property
     def cost(self) -> str:
@@ -66,7 +60,7 @@ class SensitivityN:
         chosen = torch.stack([self._sets(problem, i, sizes, number) for i in range(len(explanations))])
         points = chosen.shape[1]
         job = torch.arange(len(explanations) * points)
-        blend = Blend(x, substrate(self.substrate, x))
+        blend = Blend(x, baseline(self.substrate, x))
 
         def pictures(part: slice) -> Tensor:
             gone = chosen.flatten(0, 1)[part]

@@ -6,31 +6,29 @@ Training, ICML 2020, https://arxiv.org/abs/1810.06583
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from igos.metrics.metric import score
+from igos.data.truth import Truth
+from igos.metrics.metric import PerExplanation, score
 from igos.metrics.statistics import NAN
 from igos.types import Explanation, Problem, Score
 
 
 @dataclass(frozen=True)
-class Sparseness:
+class Sparseness(PerExplanation):
     """0: all cells alike, 1 - 1/n: one cell alone; it depends on the grid. NaN for a map of zeros."""
 
     name: ClassVar[str] = "sparseness"
     better: ClassVar[str] = "higher"
     range: ClassVar[str] = "[0, 1)"
-    needs: ClassVar[tuple[str, ...]] = ()
-    cost: ClassVar[str] = "0"
     paper: ClassVar[str] = "Chalasani et al. 2020"
 
-    def __call__(self, problem: Problem, explanations: Sequence[Explanation], context: Any = None) -> list[Score]:
-        return [score(self, gini(e.saliency), "the map is zero") for e in explanations]
+    def measure(self, problem: Problem, e: Explanation, truth: Truth | None) -> Score:
+        return score(self, gini(e.saliency), "the map is zero")
 
 
 def gini(saliency: Tensor) -> float:

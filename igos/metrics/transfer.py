@@ -13,31 +13,30 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
+from igos.base.baselines import SUBSTRATES
 from igos.base.ops import to_grid
+from igos.base.settings import setting
 from igos.metrics.curves import Deletion, Insertion
-from igos.metrics.metric import NEEDS, Context, score
+from igos.metrics.metric import NEEDS, Context, Metric, score
 from igos.metrics.statistics import NAN
 from igos.types import Explanation, Image, Problem, Score
 
 
 @dataclass(frozen=True)
-class Transfer:
+class Transfer(Metric):
     """substrate, steps: of both curves. NaN where the other network does not see the object.
 
     The pictures are the other network's: they do not count as the explained one's.
     """
 
-    substrate: str = "blur"
-    steps: int = 50
+    substrate: str = setting("blur", choices=SUBSTRATES)
+    steps: int = setting(50, least=1)
 
     name: ClassVar[str] = "transfer"
     better: ClassVar[str] = "higher"
     range: ClassVar[str] = "[-1, 1]"
     needs: ClassVar[tuple[str, ...]] = ("other",)
     paper: ClassVar[str] = "igos"
-
-    def __post_init__(self) -> None:
-        self._curves()
 
     @property
     def cost(self) -> str:

@@ -20,7 +20,7 @@ from igos.base.boxes import best_match
 from igos.base.geometry import Geometry
 from igos.base.ops import rank, to_grid
 from igos.drawing import figures
-from igos.metrics import build_metrics
+from igos.metrics import METRICS, build_metrics
 from igos.metrics.curves import Curve
 from igos.results import page
 from igos.results.arrays import geometry_of
@@ -63,6 +63,7 @@ class Album:
         self._count = 0
         self._rows: list[Mapping[str, Any]] = []
         self._better: dict[str, str] = {}
+        self._plotted = {name for name, metric in METRICS.items() if metric.plot}
         self.left_out = 0
 
     def add(self, folder: Path) -> None:
@@ -72,6 +73,7 @@ class Album:
         self.left_out += sum(1 for _ in found)
         metrics, _ = build_metrics([m for m in run.get("metrics") or () if m != "none"], run.get("set") or ())
         self._better |= {m.name: m.better for m in metrics}
+        self._plotted |= {m.name for m in metrics if m.plot}
         record = run.pop("record", {})
         told = {"model": run.get("model"), "command": record.get("command"), "time": record.get("time")}
         settings = yaml.safe_dump({**run, "record": record}, sort_keys=False, allow_unicode=True)
@@ -152,11 +154,8 @@ class Album:
         number = self._picture[row["image"]]
         height, width = geometry.source
         self.pictures[number].setdefault("size", [width, height])
-        curves = {
-            name.removesuffix("_curve"): thinned(a)
-            for name, a in arrays.items()
-            if name.startswith(("deletion", "insertion")) and name.endswith("_curve")
-        }
+        of_metrics = ((name.removesuffix("_curve"), a) for name, a in arrays.items() if name.endswith("_curve"))
+        curves = {name: thinned(a) for name, a in of_metrics if name in self._plotted}
         saliency, fits = torch.from_numpy(map_), max(map_.shape) <= FINEST
         heat = figures.shown(saliency)
         if not fits:
@@ -211,15 +210,9 @@ def together(folder: Path) -> dict[str, str]:
 
 
 def playable(metrics: Sequence[Any]) -> list[Curve]:
-    """Deletion and insertion, where a page can redraw each step's picture: of the map's cells, 255 steps at most,
-    both in the same steps and to the same substrate.
-    """
-    found = [
-        m
-        for m in metrics
-        if isinstance(m, Curve) and m.name in ("deletion", "insertion") and m.units == "cells" and not m.step
-    ]
-    return [m for m in found if m.steps <= 255 and (m.steps, m.substrate) == (found[0].steps, found[0].substrate)]
+    """The curves whose steps a page can redraw, all in the same steps and to the same substrate."""
+    found = [m for m in metrics if isinstance(m, Curve) and m.replayed]
+    return [m for m in found if (m.steps, m.substrate) == (found[0].steps, found[0].substrate)]
 
 
 def steps(saliency: torch.Tensor, metric: Curve) -> np.ndarray:

@@ -162,10 +162,11 @@ def restored(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray], target: T
     Its scores are those of METRICS and of the methods themselves (OF_METHODS), with their curves; their details stay
     in the row, and the method's settings in run.yaml.
     """
-    better = {**OF_METHODS, **{name: make().better for name, make in METRICS.items()}}
+    of_metrics = {name: (metric.better, metric.plot) for name, metric in METRICS.items()}
+    figures = {**{name: (better, None) for name, better in OF_METHODS.items()}, **of_metrics}
     scores = [
-        Score(n, math.nan if row.get(n) is None else row[n], b, arrays.get(f"{n}_curve"))
-        for n, b in better.items()
+        Score(n, math.nan if row.get(n) is None else row[n], better, arrays.get(f"{n}_curve"), plot=plot)
+        for n, (better, plot) in figures.items()
         if row.get(n) is not None or f"{n}_reason" in row
     ]
     rest = {k: a for k, a in arrays.items() if k not in OWN and not k.endswith("_curve")}

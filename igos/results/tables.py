@@ -19,9 +19,6 @@ from igos.results.read import read_arrays
 
 Row = Mapping[str, Any]
 COST = ("network_images", "seconds")
-ASIDE = ("evidence_lift",)  # a detail whose name does not begin with its metric's
-CURVES = ("degradation", "degradation_pgig")  # metrics whose mean curves are written too
-SEEDED = ("max_sensitivity",)  # metrics whose `_floor` is what other seeds alone change: 0 unless a method is random
 RESAMPLES, LEVEL, WIDTH = 2000, 0.95, 118
 
 
@@ -81,15 +78,16 @@ def figures(rows: Sequence[Row], metrics: Sequence[Any], seed: int = 0) -> list[
 
 
 def _details(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
-    """Further numbers of the metrics: keys that begin with one's name, or are known to be one's."""
+    """Further numbers of the metrics: keys that begin with one's name, and bare_details of any."""
     keys = dict.fromkeys(k for r in rows for k, v in r.items() if isinstance(v, (int, float)))
     owners = sorted({*names, *METRICS}, key=len, reverse=True)
     owned = {k: next((n for n in owners if k.startswith(f"{n}_")), "") for k in keys if k not in owners}
-    return [k for k, owner in owned.items() if owner in names or k in ASIDE]
+    bare = {k for metric in METRICS.values() for k in metric.bare_details}
+    return [k for k, owner in owned.items() if owner in names or k in bare]
 
 
 def write(folder: RunFolder, metrics: Sequence[Any], seed: int = 0) -> list[Figure]:
-    """metrics.csv, metrics.json and, of the metrics in CURVES, <metric>_curves.csv and <metric>.png."""
+    """metrics.csv, metrics.json and, of metrics with a mean_curve, <metric>_curves.csv and <metric>.png."""
     made = figures(folder.rows, metrics, seed)
     folder.write_csv("metrics.csv", [{**_finite(f), "reasons": _told(f)} for f in made])
     statuses = Counter(r["status"] for r in folder.rows)
@@ -101,7 +99,7 @@ def write(folder: RunFolder, metrics: Sequence[Any], seed: int = 0) -> list[Figu
         "interval": {"level": LEVEL, "resamples": RESAMPLES, "seed": seed, "drawn": "pictures"},
     }
     folder.write_json("metrics.json", {**head, "figures": [_finite(f) for f in made]})
-    for metric in (m for m in metrics if m.name in CURVES):
+    for metric in (m for m in metrics if m.mean_curve):
         curves = mean_curves(folder.path, done, metric.name)
         areas = {f.method: f.mean for f in made if f.metric == metric.name}
         points = [
@@ -111,7 +109,7 @@ def write(folder: RunFolder, metrics: Sequence[Any], seed: int = 0) -> list[Figu
         ]
         folder.write_csv(f"{metric.name}_curves.csv", points, ("method", "x", "mean", "explanations"))
         lines = {method: (xs, ys, areas[method]) for method, (xs, ys, _) in curves.items()}
-        charts.write_degradation(folder.path / f"{metric.name}.png", metric.name, metric.better, lines)
+        charts.write_mean_curves(folder.path / f"{metric.name}.png", metric.mean_curve, metric.better, lines)
     return made
 
 
@@ -141,7 +139,7 @@ def text(made: Sequence[Figure], metrics: Sequence[Any]) -> str:
         columns.append([title, "", *(_number(by[m, key].mean, 0 if title == "images" else 2) for m in methods)])
     first = len(columns)
     for metric in metrics:
-        columns.append([metric.name, f"({metric.better})", *(_cell(by, m, metric.name) for m in methods)])
+        columns.append([metric.name, f"({metric.better})", *(_cell(by, m, metric) for m in methods)])
     fixed, lines = columns[:first], []
     blocks: list[list[list[str]]] = [[]]
     for column in columns[first:]:
@@ -163,8 +161,8 @@ def _aligned(columns: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _cell(by: Mapping[tuple[str, str], Figure], method: str, metric: str) -> str:
-    f = by.get((method, metric))
+def _cell(by: Mapping[tuple[str, str], Figure], method: str, metric: Any) -> str:
+    f = by.get((method, metric.name))
     if f is None:
         return "-"
     told = _number(f.mean)
@@ -172,7 +170,7 @@ def _cell(by: Mapping[tuple[str, str], Figure], method: str, metric: str) -> str
         told += f" [{_number(f.low)}, {_number(f.high)}]"
     if f.unknown:
         told += f" {f.known}/{f.known + f.unknown}"
-    seeds = by.get((method, f"{metric}_floor")) if metric in SEEDED else None
+    seeds = by.get((method, f"{metric.name}_floor")) if metric.seed_floor else None
     if seeds is not None and seeds.mean > 0:
         told += f" (seeds alone {_number(seeds.mean)})"
     return told
@@ -193,9 +191,7 @@ def _told(f: Figure) -> str:
 def table(folder: RunFolder) -> str:
     """The closing table: a line per explanation (at most 40), and the means."""
     rows, tally = folder.first(40), folder.tally
-    curves = [m for m in METRICS if m.startswith(("deletion", "insertion")) and tally.has(m)]
-    columns = ["score", *curves]
-    columns += [key for key in ("evidence_share",) if tally.has(key)]
+    columns = ["score", *(name for name, metric in METRICS.items() if metric.in_table and tally.has(name))]
     widths = {key: max(len(key), 5) for key in columns}
     lines = [f"{'image':28} {'what':20} {' '.join(columns)} {'images':>6} {'s':>6}  status"]
     for r in rows:

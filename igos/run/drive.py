@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from igos.metrics import METRICS
 from igos.results.folder import RunFolder
 from igos.results.manifest import Item, Manifest
 from igos.results.rows import Row
@@ -167,5 +168,6 @@ def bar(progress: bool | None, total: int = 0, unit: str = "object") -> tqdm:
 
 
 def _averages(folder: RunFolder) -> str:
-    means = [(key, folder.tally.mean(key)) for key in ("deletion", "insertion")]
-    return ", ".join(f"{key} {value:.3f}" for key, value in means if value is not None)
+    """Of the first two metrics with a plotted curve: deletion and insertion, where they are measured."""
+    means = [(name, folder.tally.mean(name)) for name, metric in METRICS.items() if metric.plot]
+    return ", ".join([f"{name} {value:.3f}" for name, value in means if value is not None][:2])

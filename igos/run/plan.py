@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from igos.base.names import DEFAULT_METRICS
-from igos.base.settings import check_value, coerce, key_value, lookup, normalise, settings_of
+from igos.base.settings import check_values, coerce, key_value, lookup, normalise, settings_of
 from igos.data.targets import Selector
 from igos.methods import ALIASES, METHODS, build_method, default_score
 from igos.methods.ingredients import INGREDIENTS, ingredients_of
@@ -135,8 +135,7 @@ def _name(key: str) -> str:
 
 
 def _check(values: Mapping[str, Any]) -> None:
-    for f in fields(Run):
-        check_value(f"--{f.name}", values.get(f.name), f.metadata)
+    check_values(Run, values, _name)
     start, end = values.get("start_index") or 1, values.get("end")
     if end is not None and end <= start:
         raise ConfigError(f"--end {end} ends before --start_index {start}: the picture of that number is not taken")

@@ -23,7 +23,8 @@ STATUSES = ("ok", "stalled", "saturated", "no-effect", "not-finite", "skipped", 
 class Score:
     """One figure about one explanation; better is 'higher' or 'lower'; curve (2,n) is x over y, or None.
 
-    detail: further figures by name, and `<name>_reason` where the value is NaN.
+    detail: further figures by name, and `<name>_reason` where the value is NaN; plot: as what the curve is drawn over
+    the map's cells, "deletion" or "insertion", or None.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Score:
     better: str
     curve: np.ndarray | None = None
     detail: dict[str, Any] = field(default_factory=dict)
+    plot: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

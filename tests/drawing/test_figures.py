@@ -58,8 +58,8 @@ def explanation(
 def measured(scale: float = 1.0) -> tuple[Score, ...]:
     x = np.linspace(0, 1, 11)
     return (
-        Score("deletion", 0.031 * scale, "lower", np.stack([x, scale * (1 - x) ** 9])),
-        Score("insertion", 0.842 * scale, "higher", np.stack([x, scale * x**0.2])),
+        Score("deletion", 0.031 * scale, "lower", np.stack([x, scale * (1 - x) ** 9]), plot="deletion"),
+        Score("insertion", 0.842 * scale, "higher", np.stack([x, scale * x**0.2]), plot="insertion"),
         Score("pointing", 1.0, "higher"),
     )
 

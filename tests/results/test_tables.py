@@ -112,9 +112,9 @@ def test_a_folder_is_gone_on_with_only_under_the_same_settings(tmp_path: Path) -
 def test_plots_of_any_number_of_methods_are_drawn(tmp_path: Path) -> None:
     x = np.linspace(0, 1, 5)
     for n in (0, 1, 30):
-        charts.write_degradation(
-            tmp_path / "d.png", "degradation", "higher", {f"m{i}": (x, x * i, i) for i in range(n)}
-        )
+        shown = METRICS["degradation"].mean_curve
+        assert shown is not None
+        charts.write_mean_curves(tmp_path / "d.png", shown, "higher", {f"m{i}": (x, x * i, i) for i in range(n)})
         charts.write_quality(tmp_path / "q.png", {"q": [(f"m{i}", i, 0.5, NAN if i else 0.4, 0.6) for i in range(n)]})
         assert all((tmp_path / f).read_bytes()[:4] == b"\x89PNG" for f in ("d.png", "q.png"))
 

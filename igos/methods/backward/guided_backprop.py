@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from igos.base.settings import setting
 from igos.methods.backward.rules import ACTIVATIONS, POOL_RULES, Rules
 from igos.methods.gradient.attribution import Attribution, AttributionMethod
 from igos.methods.gradient.gradients import gradient
@@ -24,16 +25,12 @@ from igos.types import Problem
 class GuidedBackprop(AttributionMethod):
     """activations {relu, all}: whether the rule also holds for leaky, SiLU, Mish and their like."""
 
-    activations: str = "relu"
+    activations: str = setting("relu", choices=ACTIVATIONS)
 
     name: ClassVar[str] = "guided_backprop"
     paper: ClassVar[str] = "Springenberg et al. 2015"
     needs: ClassVar[str] = "backward rules"
     cost: ClassVar[str] = "1"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.one_of("activations", ACTIVATIONS)
 
     def attribute(self, problem: Problem) -> Attribution:
         with Rules(self.activations) as rules:
@@ -51,19 +48,14 @@ class GuidedIntegratedGradients(IntegratedGradients):
     aggregate: str = "abs_sum"
     n_steps: int = 50
     baseline: str = "mean"
-    pool_rule: str = "clamp"
-    activations: str = "relu"
+    pool_rule: str = setting("clamp", choices=POOL_RULES)
+    activations: str = setting("relu", choices=ACTIVATIONS)
 
     name: ClassVar[str] = "guided_integrated_gradients"
     paper: ClassVar[str] = "Kwon, Koo, Cho 2020 (ICPR)"
     needs: ClassVar[str] = "backward rules"
     complete: ClassVar[str] = "no"
     score: ClassVar[str] = "logit"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.one_of("pool_rule", POOL_RULES)
-        self.one_of("activations", ACTIVATIONS)
 
     def attribute(self, problem: Problem) -> Attribution:
         with Rules(self.activations, self.pool_rule) as rules:

@@ -23,6 +23,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from igos.base.settings import setting
 from igos.methods.backward.substitute import Substitute, substitutable
 from igos.methods.gradient.attribution import Attribution, AttributionMethod
 from igos.methods.gradient.gradients import gradient
@@ -68,17 +69,13 @@ def seeded(problem: Problem, seed: str) -> Problem:
 class PatternAttribution(AttributionMethod):
     """backward_seed {one, score, softmax}: what the score passes back first."""
 
-    backward_seed: str = "score"
+    backward_seed: str = setting("score", choices=BACKWARD_SEEDS)
 
     name: ClassVar[str] = "pattern_vanilla_grad"
     paper: ClassVar[str] = "Kindermans et al. 2018 (ICLR), PatternAttribution"
     needs: ClassVar[str] = "backward rules"
     cost: ClassVar[str] = "1"
     ingredients: ClassVar[tuple[str, ...]] = ("patterns",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.one_of("backward_seed", BACKWARD_SEEDS)
 
     @staticmethod
     def back(w: Tensor, a: Tensor) -> Tensor:
@@ -112,17 +109,13 @@ class PatternIntegrateGrad(IntegratedGradients):
 
     n_steps: int = 50
     baseline: str = "mean"
-    backward_seed: str = "one"
+    backward_seed: str = setting("one", choices=BACKWARD_SEEDS)
 
     name: ClassVar[str] = "pattern_integrate_grad"
     paper: ClassVar[str] = "Schwarzenberg, Castle 2020 (PGIG)"
     needs: ClassVar[str] = "backward rules"
     complete: ClassVar[str] = "no"
     ingredients: ClassVar[tuple[str, ...]] = ("patterns",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.one_of("backward_seed", BACKWARD_SEEDS)
 
     def attribute(self, problem: Problem) -> Attribution:
         with backward_through(problem, PatternAttribution.back):

@@ -15,27 +15,22 @@ import torch
 from torch import Tensor
 
 from igos.base.ops import upscale
+from igos.base.settings import setting
 from igos.methods.map_method import MapMethod, seeds
-from igos.types import ConfigError, Explanation, Problem
+from igos.types import Explanation, Problem
 
 
 @dataclass(frozen=True)
 class RISE(MapMethod):
     """n_masks: network images; grid: s cells a side; p: chance that a cell is kept."""
 
-    n_masks: int = 500
-    grid: int = 16
-    p: float = 0.5
+    n_masks: int = setting(500, least=1)
+    grid: int = setting(16, least=1)
+    p: float = setting(0.5, above=0, below=1)
 
     name: ClassVar[str] = "rise"
     paper: ClassVar[str] = "Petsiuk, Das, Saenko 2018 (BMVC)"
     needs: ClassVar[str] = "black box"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.at_least(1, "n_masks", "grid")
-        if not 0 < self.p < 1:
-            raise ConfigError(f"p must lie between 0 and 1, got {self.p}")
 
     @property
     def cost(self) -> str:

@@ -18,6 +18,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from igos.base.settings import setting
 from igos.methods.bottleneck.bottleneck import (
     NATS_PER_BIT,
     Course,
@@ -63,21 +64,16 @@ class IBA(MapMethod):
     """
 
     layer: str | None = None
-    beta: float = 20.0
-    opt_steps: int = 10
-    copies: int = 10
-    lr: float = 1.0
-    sigma: float = 0.0
+    beta: float = setting(20.0, least=0)
+    opt_steps: int = setting(10, least=1)
+    copies: int = setting(10, least=1)
+    lr: float = setting(1.0, least=0)
+    sigma: float = setting(0.0, least=0)
 
     name: ClassVar[str] = "iba"
     paper: ClassVar[str] = "Schulz et al. 2020 (ICLR)"
     needs: ClassVar[str] = "layers"
     ingredients: ClassVar[tuple[str, ...]] = ("statistics",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.at_least(1, "opt_steps", "copies")
-        self.at_least(0, "beta", "lr", "sigma")
 
     @property
     def cost(self) -> str:

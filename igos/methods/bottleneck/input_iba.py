@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from igos.base.ops import grained
+from igos.base.settings import setting
 from igos.methods.bottleneck.bottleneck import TINY, Course, copies, gates, information, kept, learn, log_loss, warned
 from igos.methods.bottleneck.iba import IBA, MIN_STD, Passed, statistics_of
 from igos.methods.bottleneck.iba_prior import FEATURES, REAL, Prior
@@ -53,41 +54,31 @@ class InputIBA(MapMethod):
     """
 
     layer: str | None = None
-    feat_beta: float = 20.0
-    feat_steps: int = 10
-    feat_sigma: float = 0.0
-    beta: float = 20.0
-    opt_steps: int = 60
-    sigma: float = 1.0
-    grain: float = 0.0
-    over: str = "picture"
-    copies: int = 10
-    lr: float = 1.0
-    gan_steps: int = 140
-    gan_batch: int = 32
-    critic_iter: int = 5
-    clip: float = 0.01
-    lr_critic: float = 5e-5
-    lr_mask: float = 0.003
-    real_mask: str = "lambda"
-    features: str = "pre"
-    critic_channels: int | None = 64
-    critic_size: int | None = 14
+    feat_beta: float = setting(20.0, least=0)
+    feat_steps: int = setting(10, least=1)
+    feat_sigma: float = setting(0.0, least=0)
+    beta: float = setting(20.0, least=0)
+    opt_steps: int = setting(60, least=1)
+    sigma: float = setting(1.0, least=0)
+    grain: float = setting(0.0, least=0)
+    over: str = setting("picture", choices=OVER)
+    copies: int = setting(10, least=1)
+    lr: float = setting(1.0, least=0)
+    gan_steps: int = setting(140, least=1)
+    gan_batch: int = setting(32, least=2)
+    critic_iter: int = setting(5, least=1)
+    clip: float = setting(0.01, least=0)
+    lr_critic: float = setting(5e-5, least=0)
+    lr_mask: float = setting(0.003, least=0)
+    real_mask: str = setting("lambda", choices=REAL)
+    features: str = setting("pre", choices=FEATURES)
+    critic_channels: int | None = setting(64, least=4)
+    critic_size: int | None = setting(14, least=4)
 
     name: ClassVar[str] = "input_iba"
     paper: ClassVar[str] = "Zhang et al. 2021 (NeurIPS)"
     needs: ClassVar[str] = "layers"
     ingredients: ClassVar[tuple[str, ...]] = ("statistics",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.one_of("real_mask", REAL)
-        self.one_of("features", FEATURES)
-        self.one_of("over", OVER)
-        self.at_least(1, "feat_steps", "opt_steps", "copies", "gan_steps", "critic_iter")
-        self.at_least(2, "gan_batch")
-        self.at_least(0, "feat_beta", "feat_sigma", "beta", "sigma", "grain", "lr", "clip", "lr_critic", "lr_mask")
-        self.at_least(4, *(key for key in ("critic_channels", "critic_size") if getattr(self, key) is not None))
 
     @property
     def cost(self) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from igos.base.settings import setting
 from igos.methods.map_method import MapMethod
 from igos.types import Explanation, Problem, Score
 
@@ -40,11 +41,7 @@ class AttributionMethod(MapMethod):
     Under `sum` the map is signed: evidence against the target is negative and ranks last.
     """
 
-    aggregate: str = "sum"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.one_of("aggregate", AGGREGATES)
+    aggregate: str = setting("sum", choices=AGGREGATES)
 
     def attribute(self, problem: Problem) -> Attribution:
         raise NotImplementedError

@@ -18,8 +18,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from igos.base.settings import setting
 from igos.methods.gradient.attribution import Attribution, AttributionMethod, each, mean_score, sweep
-from igos.methods.gradient.quadrature import QUADRATURE, quadrature
+from igos.methods.gradient.quadrature import QUADRATURE, check_points, quadrature
 from igos.types import Problem
 
 PADDINGS = ("constant", "reflect")
@@ -32,11 +33,11 @@ class BlurIG(AttributionMethod):
     s = s_max * a^power, power >= 1; padding {constant, reflect}: beyond the border lies black, or the picture mirrored.
     """
 
-    n_steps: int = 100
-    s_max: float = 50.0
-    rule: str = "left"
-    power: float = 3.0
-    padding: str = "constant"
+    n_steps: int = setting(100, least=1)
+    s_max: float = setting(50.0, least=0)
+    rule: str = setting("left", choices=QUADRATURE)
+    power: float = setting(3.0, least=1)
+    padding: str = setting("constant", choices=PADDINGS)
 
     name: ClassVar[str] = "blur_ig"
     paper: ClassVar[str] = "Xu, Venugopalan, Sundararajan 2020 (CVPR)"
@@ -44,11 +45,7 @@ class BlurIG(AttributionMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.one_of("rule", QUADRATURE)
-        self.one_of("padding", PADDINGS)
-        self.at_least(2 if "trapezoid" in self.rule else 1, "n_steps")
-        self.at_least(0, "s_max")
-        self.at_least(1, "power")
+        check_points(self.rule, self.n_steps)
 
     @property
     def cost(self) -> str:

@@ -16,6 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from igos.base.settings import setting
 from igos.methods.gradient.attribution import Attribution, AttributionMethod, Make, sweep
 from igos.methods.map_method import noise, seeds, spread
 from igos.types import ConfigError, Problem
@@ -25,16 +26,12 @@ from igos.types import ConfigError, Problem
 class ExpGrad(AttributionMethod):
     """n_samples: network images."""
 
-    n_samples: int = 50
+    n_samples: int = setting(50, least=1)
 
     name: ClassVar[str] = "exp_grad"
     paper: ClassVar[str] = "Erion et al. 2019"
     complete: ClassVar[str] = "in the mean"
     ingredients: ClassVar[tuple[str, ...]] = ("references",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.at_least(1, "n_samples")
 
     @property
     def cost(self) -> str:
@@ -74,14 +71,10 @@ class ExpGrad(AttributionMethod):
 class GradientShap(ExpGrad):
     """stdev: of the noise, as a share of each picture's own max - min."""
 
-    stdev: float = 0.15
+    stdev: float = setting(0.15, least=0)
 
     name: ClassVar[str] = "gradient_shap"
     paper: ClassVar[str] = "Lundberg, Lee 2017 (NeurIPS)"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.at_least(0, "stdev")
 
     def draw(self, references: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         n = self.n_samples

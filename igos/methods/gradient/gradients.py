@@ -18,8 +18,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from igos.base.baselines import BASELINES, baseline
+from igos.base.settings import setting
 from igos.methods.gradient.attribution import Attribution, AttributionMethod, each, sweep
-from igos.methods.gradient.quadrature import QUADRATURE, quadrature
+from igos.methods.gradient.quadrature import QUADRATURE, check_points, quadrature
 from igos.methods.map_method import noise, seeds, spread
 from igos.types import Problem
 
@@ -56,16 +57,11 @@ class GradXInput(AttributionMethod):
 class SmoothGrad(AttributionMethod):
     """n_samples: network images; stdev: of the noise, as a share of each picture's own max - min."""
 
-    n_samples: int = 25
-    stdev: float = 0.15
+    n_samples: int = setting(25, least=1)
+    stdev: float = setting(0.15, least=0)
 
     name: ClassVar[str] = "smooth_grad"
     paper: ClassVar[str] = "Smilkov et al. 2017"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.at_least(1, "n_samples")
-        self.at_least(0, "stdev")
 
     @property
     def cost(self) -> str:
@@ -98,12 +94,10 @@ class SmoothGrad2(SmoothGrad):
 class VarGrad(SmoothGrad):
     """The variance over n_samples, not over n_samples - 1: one sample has none."""
 
+    n_samples: int = setting(25, least=2)
+
     name: ClassVar[str] = "var_grad"
     paper: ClassVar[str] = "Adebayo et al. 2018 (NeurIPS)"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.at_least(2, "n_samples")
 
     def attribute(self, problem: Problem) -> Attribution:
         mean, square = self.moments(problem)
@@ -114,18 +108,16 @@ class VarGrad(SmoothGrad):
 class SmoothIntegratedGrad(SmoothGrad):
     """n_steps path points of n_samples noisy copies each; rule: one of QUADRATURE; baseline: one of BASELINES."""
 
-    n_steps: int = 25
-    rule: str = "right"
-    baseline: str = "mean"
+    n_steps: int = setting(25, least=1)
+    rule: str = setting("right", choices=QUADRATURE)
+    baseline: str = setting("mean", choices=BASELINES)
 
     name: ClassVar[str] = "sg_ig"
     paper: ClassVar[str] = "Smilkov et al. 2017 with Sundararajan et al. 2017"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.one_of("rule", QUADRATURE)
-        self.one_of("baseline", BASELINES)
-        self.at_least(2 if "trapezoid" in self.rule else 1, "n_steps")
+        check_points(self.rule, self.n_steps)
 
     @property
     def cost(self) -> str:

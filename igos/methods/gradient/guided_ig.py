@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 from igos.base.baselines import BASELINES, baseline
+from igos.base.settings import setting
 from igos.methods.gradient.attribution import Attribution, AttributionMethod, each, sweep
-from igos.types import ConfigError, Problem
+from igos.types import Problem
 
 RULES = ("trapezoid", "left")
 
@@ -34,25 +35,15 @@ class GuidedIG(AttributionMethod):
     of RULES, left as published.
     """
 
-    n_steps: int = 200
-    fraction: float = 0.25
-    max_dist: float = 0.02
-    baseline: str = "black"
-    rule: str = "trapezoid"
+    n_steps: int = setting(200, least=1)
+    fraction: float = setting(0.25, above=0, most=1)
+    max_dist: float = setting(0.02, least=0, most=1)
+    baseline: str = setting("black", choices=BASELINES)
+    rule: str = setting("trapezoid", choices=RULES)
 
     name: ClassVar[str] = "guided_ig"
     paper: ClassVar[str] = "Kapishnikov et al. 2021 (CVPR)"
     complete: ClassVar[str] = "in the limit"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.one_of("baseline", BASELINES)
-        self.one_of("rule", RULES)
-        self.at_least(1, "n_steps")
-        if not 0 < self.fraction <= 1:
-            raise ConfigError(f"fraction must lie in (0,1], got {self.fraction}")
-        if not 0 <= self.max_dist <= 1:
-            raise ConfigError(f"max_dist must lie in [0,1], got {self.max_dist}")
 
     @property
     def cost(self) -> str:

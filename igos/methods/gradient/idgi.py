@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from igos.base.baselines import BASELINES, baseline
+from igos.base.settings import setting
 from igos.methods.gradient.attribution import Attribution, AttributionMethod, sweep
 from igos.types import Problem
 
@@ -23,17 +24,12 @@ from igos.types import Problem
 class IDGI(AttributionMethod):
     """n_steps: network images, both ends of the path included; baseline: one of BASELINES."""
 
-    n_steps: int = 60
-    baseline: str = "black"
+    n_steps: int = setting(60, least=2)
+    baseline: str = setting("black", choices=BASELINES)
 
     name: ClassVar[str] = "idgi"
     paper: ClassVar[str] = "Yang, Wang, Bilgic 2023 (CVPR)"
     complete: ClassVar[str] = "yes"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.one_of("baseline", BASELINES)
-        self.at_least(2, "n_steps")
 
     @property
     def cost(self) -> str:

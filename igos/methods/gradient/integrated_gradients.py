@@ -8,17 +8,21 @@ with nodes a_k and weights w_k of a quadrature rule over [0,1]. Complete: the su
 
 from __future__ import annotations
 
+from collections import ChainMap
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from igos.base.baselines import BASELINES, baseline
+from igos.base.settings import setting
 from igos.methods.gradient.attribution import Attribution, AttributionMethod, Make, each, mean_score, sweep
-from igos.methods.gradient.quadrature import QUADRATURE, quadrature
+from igos.methods.gradient.quadrature import QUADRATURE, check_points, quadrature
 from igos.methods.map_method import seeds, uniform
 from igos.types import ConfigError, Problem
+
+STARTS: ChainMap[str, Any] = ChainMap({"noise": uniform}, BASELINES)  # what a path may start from
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,10 @@ class IntegratedGradients(AttributionMethod):
     uniform noise share the steps, at best 20 or more each, and the result is their mean.
     """
 
-    n_steps: int = 60
-    rule: str = "gausslegendre"
-    baseline: str = "black"
-    draws: int = 3
+    n_steps: int = setting(60, least=1)
+    rule: str = setting("gausslegendre", choices=QUADRATURE)
+    baseline: str = setting("black", choices=STARTS)
+    draws: int = setting(3, least=1)
 
     name: ClassVar[str] = "integrated_gradients"
     paper: ClassVar[str] = "Sundararajan, Taly, Yan 2017 (ICML)"
@@ -38,10 +42,7 @@ class IntegratedGradients(AttributionMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.one_of("rule", QUADRATURE)
-        self.one_of("baseline", (*BASELINES, "noise"))
-        self.at_least(1, "draws")
-        self.at_least(self._draws * (2 if "trapezoid" in self.rule else 1), "n_steps")
+        check_points(self.rule, self.n_steps, self._draws)
         if self.n_steps % self._draws:
             next_ = -(-self.n_steps // self.draws) * self.draws
             raise ConfigError(f"n_steps must be a multiple of draws ({self.draws}), as {next_} is; got {self.n_steps}")

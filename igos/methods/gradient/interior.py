@@ -19,6 +19,7 @@ from torch import Tensor
 
 from igos.base.baselines import BASELINES, baseline
 from igos.base.ops import to_grid
+from igos.base.settings import setting
 from igos.methods.gradient.attribution import completeness, sweep
 from igos.methods.gradient.quadrature import quadrature
 from igos.methods.map_method import MapMethod
@@ -35,17 +36,12 @@ class Interior(MapMethod):
     interior (n,h,w), sum over channels of |g(a)|, sides at most LARGEST_FRAME.
     """
 
-    n_steps: int = 51
-    baseline: str = "black"
+    n_steps: int = setting(51, least=2)
+    baseline: str = setting("black", choices=BASELINES)
 
     name: ClassVar[str] = "interior"
     paper: ClassVar[str] = "Sundararajan, Taly, Yan 2016"
     complete: ClassVar[str] = "yes"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.one_of("baseline", BASELINES)
-        self.at_least(2, "n_steps")
 
     @property
     def cost(self) -> str:

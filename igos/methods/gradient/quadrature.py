@@ -6,11 +6,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from igos.base.errors import ConfigError
+
 
 def quadrature(rule: str, n: int) -> tuple[Tensor, Tensor]:
     """Nodes and weights (n,) in float64 for the integral over [0,1]. Rules: QUADRATURE."""
     nodes, weights = QUADRATURE[rule](n)
     return torch.as_tensor(nodes, dtype=torch.float64), torch.as_tensor(weights, dtype=torch.float64)
+
+
+def check_points(rule: str, n_steps: int, paths: int = 1) -> None:
+    """Raises ConfigError where the trapezoids of a path would have fewer than two points."""
+    least = 2 * paths if "trapezoid" in rule else paths
+    if n_steps < least:
+        raise ConfigError(f"n_steps must be at least {least} for the rule {rule}, got {n_steps}")
 
 
 def _uniform(n: int, shift: float) -> tuple[np.ndarray, np.ndarray]:

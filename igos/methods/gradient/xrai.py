@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from igos.base.ops import pool
+from igos.base.settings import setting
 from igos.methods.gradient.attribution import Make
 from igos.methods.gradient.integrated_gradients import IntegratedGradients
 from igos.methods.map_method import MapMethod
@@ -32,7 +33,7 @@ SCALES, SIGMA, SMALLEST, RADIUS, LEAST_NEW = (50, 100, 150, 250, 500, 1200), 0.8
 class XRAI(MapMethod):
     """n_steps: network images, half of them for each baseline."""
 
-    n_steps: int = 200
+    n_steps: int = setting(200, least=2)
 
     name: ClassVar[str] = "xrai"
     paper: ClassVar[str] = "Kapishnikov et al. 2019 (ICCV)"
@@ -40,7 +41,6 @@ class XRAI(MapMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.at_least(2, "n_steps")
         if self.n_steps % 2:
             raise ConfigError(f"n_steps must be even, half for each baseline, got {self.n_steps}")
 

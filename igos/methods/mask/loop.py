@@ -23,11 +23,13 @@ import torch
 from torch import Tensor
 
 from igos.base.ops import LARGEST_GRID, bilateral_tv, break_ties, pool, smooth, tv
+from igos.base.settings import check_settings, setting
 from igos.methods.mask.optim import OPTIMIZERS
 from igos.methods.mask.path import Draw, Term, path_scores
-from igos.types import ConfigError, Explanation, Problem
+from igos.types import Explanation, Problem
 
 FORMS = ("default", "published")
+SMOOTHNESS = ("TV", "BTV")
 REFERENCE_CELLS = 28 * 28
 FLAT, FULL = 1e-3, 0.02  # a map that rises less than FLAT shows nothing; a mean mask below FULL hides all
 
@@ -44,16 +46,16 @@ class MaskMethod:
     forwards per trial.
     """
 
-    opt: str = "NAG"
-    form: str = "default"
-    size: int = 28
-    iterations: int = 12
-    ig_iter: int = 1
-    alpha: float = 20.0
-    L1: float = 0.0
-    L2: float = 0.5
-    reg: str | None = None
-    noise: float = 0.0
+    opt: str = setting("NAG", choices=OPTIMIZERS, objects=True)
+    form: str = setting("default", choices=FORMS)
+    size: int = setting(28, least=2, most=LARGEST_GRID)
+    iterations: int = setting(12, least=1)
+    ig_iter: int = setting(1, least=1)
+    alpha: float = setting(20.0, above=0)
+    L1: float = setting(0.0, least=0)
+    L2: float = setting(0.5, least=0)
+    reg: str | None = setting(None, choices=SMOOTHNESS)
+    noise: float = setting(0.0, least=0)
     decay: bool = False
 
     name: ClassVar[str]
@@ -67,23 +69,9 @@ class MaskMethod:
     diverse: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.opt, str) and self.opt not in OPTIMIZERS:
-            raise ConfigError(f"opt {self.opt!r} is not one of {', '.join(OPTIMIZERS)}")
-        if self.form not in FORMS:
-            raise ConfigError(f"form {self.form!r} is not one of {', '.join(FORMS)}")
+        check_settings(self)
         if self.reg is None:
             object.__setattr__(self, "reg", self.paper_reg if self.form == "published" else "TV")
-        if self.reg not in ("TV", "BTV"):
-            raise ConfigError(f"reg {self.reg!r} is not one of TV, BTV")
-        if self.size > LARGEST_GRID:
-            raise ConfigError(f"size must be at most {LARGEST_GRID}, got {self.size}")
-        for key in ("size", "iterations", "ig_iter"):
-            if getattr(self, key) < (2 if key == "size" else 1):
-                raise ConfigError(f"{key} must be at least {2 if key == 'size' else 1}, got {getattr(self, key)}")
-        for key in ("alpha", "L1", "L2", "noise"):
-            value = getattr(self, key)
-            if not 0 <= value < float("inf") or (key == "alpha" and value == 0):
-                raise ConfigError(f"{key} must be a finite number {'>' if key == 'alpha' else '>='} 0, got {value}")
 
     @property
     def cost(self) -> str:

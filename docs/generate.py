@@ -1,6 +1,7 @@
-"""What the site takes from the code: a page per method, the tables of methods, metrics and models. A hook of MkDocs.
+"""What the documents take from the code: a page per method, tables of methods, metrics, models and flags. MkDocs' hook.
 
-A page's line `<!-- table: NAME -->` becomes TABLES[NAME]; `python docs/generate.py` writes those of the README.
+In the site a page's line `<!-- table: NAME -->` becomes TABLES[NAME]. A table that also stands in the page's own file,
+for those who read it without the site, ends with `<!-- end -->`: `python docs/generate.py` writes it there.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.table import markdown  # noqa: E402
 from detectors import ADAPTERS  # noqa: E402
+from igos.base import resources  # noqa: E402
+from igos.cli.main import COMMANDS  # noqa: E402
 from igos.methods import ALIASES, METHODS  # noqa: E402
 from igos.methods.ingredients import needs_patterns, needs_references, needs_statistics  # noqa: E402
 from igos.metrics import COLUMNS, METRICS, table  # noqa: E402
@@ -29,7 +32,7 @@ from igos.run.settings import Run  # noqa: E402
 
 FLAGS = {f.name for f in fields(Run)}
 OF_HEADS = "igos.methods."
-NO_FORMULA = {"igos.methods.attribution", "igos.methods.layer"}
+NO_FORMULA = {"igos.methods.gradient.attribution", "igos.methods.layer.layer", "igos.methods.map_method"}
 PHOTOS = "photos"
 PICTURE = "The class of a single body, seen by `emblem-vgg`, and a detection of `emblem-m-rcnn`"
 HIDE = "---\nhide: [toc]\n---"
@@ -165,26 +168,77 @@ def model_table() -> str:
     return markdown(("`--model`", "weights", "its own flags", "preset"), body)
 
 
+GROUPS = {  # the first flag of a group -> what its flags decide
+    "model": "The model",
+    "data": "The pictures",
+    "target": "What is explained",
+    "method": "How it is explained",
+    "metrics": "Figures and results",
+    "device": "Where and how the run works",
+    "set": "Settings",
+}
+
+
+def flag_tables() -> str:
+    """A table per group of the flags of a run, from its fields."""
+    groups: dict[str, list[tuple[str, str, str]]] = {}
+    for f in fields(Run):
+        group = GROUPS[f.name] if f.name in GROUPS else list(groups)[-1]
+        names = ", ".join(f"`{name}`" for name in (f"--{f.name}", *f.metadata.get("aliases", ())))
+        choices = ", ".join(f"`{choice}`" for choice in f.metadata.get("choices") or ())
+        meaning = plain(f.metadata["help"]).replace("\\|", "|") + (f" ({choices})" if choices else "")
+        default = f.default if f.default_factory is MISSING else " ".join(f.default_factory())
+        shown = "" if default is None or default is False or default == "" else f"`{default}`"
+        groups.setdefault(group, []).append((names, meaning, shown))
+    head = ("flag", "meaning", "default")
+    return "\n\n".join(f"### {group}\n\n{markdown(head, rows)}" for group, rows in groups.items())
+
+
+def command_table() -> str:
+    """The first words of the command and what each does."""
+    rows = []
+    for name, run in COMMANDS.items():
+        doc = re.sub(r"^`[^`]*`: ", "", " ".join((inspect.getdoc(run) or "").split())).rstrip(".")
+        rows.append((f"`igos {name}`", plain(doc[:1].upper() + doc[1:])))
+    return markdown(("command", "what it does"), rows)
+
+
+def preset_table() -> str:
+    """The presets by name, each with the first line of its file."""
+    files = sorted(resources.folder("configs").glob("*.yaml"))
+    return markdown(("preset", "what for"), [(f"`{p.stem}`", plain(purpose(p))) for p in files])
+
+
+def purpose(preset: Path) -> str:
+    """The first sentence at a preset's head."""
+    return preset.read_text(encoding="utf-8").splitlines()[0].lstrip("# ").split(". ")[0].rstrip(".")
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "methods": method_table,
     "metrics": metric_table,
     "metric texts": metric_texts,
     "needs": need_table,
     "models": model_table,
+    "flags": flag_tables,
+    "commands": command_table,
+    "presets": preset_table,
 }
 
 
-README_TABLES: dict[str, Callable[[], str]] = {
-    "methods": lambda: re.sub(r"\[(`[^`]+`)\]\([^)]*\)", r"\1", method_table()),
-    "metrics": metric_table,
-    "models": model_table,
-}
+MARK = re.compile(r"<!-- table: ([\w ]+) -->(\n\n(?:(?!<!-- ).*\n)*<!-- end -->)?")
 
 
-def readme(text: str) -> str:
-    """The README with its tables as the code has them; each stands between <!-- table: NAME --> and <!-- end -->."""
-    marked = re.compile(r"(<!-- table: (\w+) -->\n\n).*?(\n\n<!-- end -->)", re.DOTALL)
-    return marked.sub(lambda m: m[1] + README_TABLES[m[2]]() + m[3], text)
+def written(text: str) -> str:
+    """A page with the tables that stand in it as the code has them, without links to pages that only the site has."""
+
+    def table(m: re.Match[str]) -> str:
+        if m[2] is None:
+            return m[0]
+        made = re.sub(r"\[(`[^`]+`)\]\([^)]*\)", r"\1", TABLES[m[1]]())
+        return f"<!-- table: {m[1]} -->\n\n{made}\n\n<!-- end -->"
+
+    return MARK.sub(table, text)
 
 
 def pages() -> dict[str, str]:
@@ -194,11 +248,12 @@ def pages() -> dict[str, str]:
 
 def filled(markdown: str) -> str:
     """Raises KeyError for a table that is not known."""
-    return re.sub(r"<!-- table: ([\w ]+) -->", lambda m: TABLES[m[1]](), markdown)
+    return MARK.sub(lambda m: TABLES[m[1]](), markdown)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    (section,) = (item for item in config.nav or [] if "Methods" in item)
+    parts = (part for item in config.nav or [] for group in item.values() if isinstance(group, list) for part in group)
+    (section,) = (part for part in parts if isinstance(part, dict) and "Methods" in part)
     section["Methods"] = ["methods/index.md", *({name: f"methods/{name}.md"} for name in METHODS)]
     return config
 
@@ -214,4 +269,5 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 if __name__ == "__main__":
-    (ROOT / "README.md").write_text(readme((ROOT / "README.md").read_text(encoding="utf-8")), encoding="utf-8")
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -150,9 +150,9 @@ def markdown(objects: int, few: int, command: str, picture: str) -> str:
     """What the tables are of, the command that made them, the plot."""
     return "\n\n".join(
         [
-            f"{objects} objects, the best detection of each scene; what explains again on {few}. Means with 95 % "
-            "bootstrap intervals, seconds of one core; known/all where a value is not always known; "
-            f"`{NOT_RUN}`: see the script.",
+            f"{objects} objects, the best detection of each scene; metrics that explain again use {few} of them. Means "
+            "with 95 % bootstrap intervals; *s*: seconds of one core. If some values are unknown, known/all counts "
+            f"them. `{NOT_RUN}`: the script says why.",
             f"    {command}",
             f"![Quality against network images]({picture})",
         ]

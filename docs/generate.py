@@ -46,7 +46,11 @@ def prose(text: str) -> str:
 def plain(line: str) -> str:
     """A line in which signs mean themselves; `code` and addresses stay as they are."""
     parts = re.split(r"(`[^`]*`|https?://\S+)", line)
-    return "".join(part if n % 2 else re.sub(r"([*_<|\[\]])", r"\\\1", part) for n, part in enumerate(parts))
+    return "".join(part if n % 2 else escaped(part) for n, part in enumerate(parts))
+
+
+def escaped(text: str) -> str:
+    return re.sub(r"([*_|\[\]])", r"\\\1", text).replace("<", "&lt;")
 
 
 def aliases(name: str) -> list[str]:
@@ -94,7 +98,10 @@ def method_page(name: str) -> str:
         ("needs", needs(method)),
         ("network images", plain(made.cost)),
         ("complete", {"-": "does not apply"}.get(method.complete, method.complete)),
-        ("explains", {"prob": "the probability", "logit": "the logit"}[method.score] + ", unless `--score` says other"),
+        (
+            "explains",
+            {"prob": "the probability", "logit": "the logit"}[method.score] + ", unless `--score` says otherwise",
+        ),
         *([("map", f"`{made.aggregate}` of the attribution's channels")] if hasattr(made, "aggregate") else []),
     ]
     settings = [
@@ -107,7 +114,9 @@ def method_page(name: str) -> str:
     parts += [f"{prose(text)}\n\n*The head of `{file}`.*" for file, text in heads(method)]
     if settings:
         parts += ["## Settings", own_doc(method), markdown(("setting", "default", "by"), settings)]
-        parts += ["The defaults are those of the class; a model's preset may say other (`run.yaml` of a run tells)."]
+        parts += [
+            "These are the defaults of the class. A model's preset may change them; `run.yaml` of a run has the values."
+        ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -126,8 +135,8 @@ def method_index() -> str:
     tiles = [f"<div markdown>\n[![{n}](../{picture(n)})]({n}.md)\n\n{linked(n, '')}\n</div>" for n in METHODS]
     shown = f"## Pictures {{#photos}}\n\n{PICTURE}; first the photos.\n\n![The two photos](../{picture(PHOTOS)})"
     gallery = '<div class="gallery" markdown>\n\n' + "\n\n".join(tiles) + "\n\n</div>"
-    made = "`python samples/method_pictures.py` makes them, with fewer pictures than the defaults for some methods."
-    text = "*Network images*: pictures pushed through the network per explanation, with the class's own settings."
+    made = "`python samples/method_pictures.py` draws them, some with fewer network images than the default."
+    text = "*Network images*: pictures through the network per explanation, with the settings of the class."
     return "\n\n".join([HIDE, "# Methods", text, method_table(""), shown, made, gallery]) + "\n"
 
 

@@ -40,13 +40,13 @@ SHOWN = {  # name of the picture -> photo, whose network, what is explained in i
     "kite": ("photos/darknet_eagle.jpg", "classes", ("kite",)),
     "labrador": ("photos/gradcam_puppies.jpg", "classes", ("Labrador",)),
 }
-SOURCES = {  # a photo's prefix -> whose it is, where it comes from, its licence
-    "captum": ("Captum, PyTorch team", "https://github.com/pytorch/captum", "BSD 3-Clause"),
-    "darknet": ("Yolo-Fastest", "https://github.com/dog-qiuqiu/Yolo-Fastest", "public domain"),
-    "gradcam": ("pytorch-grad-cam, Jacob Gildenblat", "https://github.com/jacobgil/pytorch-grad-cam", "MIT"),
+SOURCES = {  # a photo's prefix -> whose it is, its licence, where it comes from
+    "captum": ("Captum, PyTorch team", "BSD 3-Clause", "https://github.com/pytorch/captum"),
+    "darknet": ("Yolo-Fastest", "public domain", "https://github.com/dog-qiuqiu/Yolo-Fastest"),
+    "gradcam": ("pytorch-grad-cam, Jacob Gildenblat", "MIT", "https://github.com/jacobgil/pytorch-grad-cam"),
 }
 LICENCES = {4: "CC BY 2.0", 7: "no known copyright restrictions"}  # of COCO's records, those that are taken
-HEAD = ("picture", "photo", "author or source", "link", "licence")
+HEAD = ("picture", "photo", "author or source", "licence", "link")
 
 
 def detector() -> igos.Adapter:
@@ -91,13 +91,13 @@ def panel(made: Sequence[igos.Explanation]) -> np.ndarray:
 
 
 def credit(photo: str) -> tuple[str, str, str, str]:
-    """The name of the photo's file, its author or source, a link to it, its licence."""
+    """The name of the photo's file, its author or source, its licence, a link to it."""
     path = DATA / photo
     if path.parent.name == "photos":
         return path.name, *SOURCES[path.name.partition("_")[0]]
     record = json.loads((DATA / "coco" / "instances.json").read_text(encoding="utf-8"))
     (image,) = (i for i in record["images"] if i["file_name"] == path.name)
-    return path.name, "COCO, a photographer on Flickr", image["flickr_url"], LICENCES[image["license"]]
+    return path.name, "COCO, a photographer on Flickr", LICENCES[image["license"]], image["flickr_url"]
 
 
 def main(names: Collection[str]) -> None:

@@ -34,14 +34,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
-from igos.data.annotations import known  # noqa: E402
+from igos.data.annotations import truths_of  # noqa: E402
 from igos.data.emblems import scene  # noqa: E402
 from igos.data.truth import Truth, match, scene_truth  # noqa: E402
 from igos.methods import build_method  # noqa: E402
 from igos.methods.bottleneck.estimation import estimate, statistics_for  # noqa: E402
 from igos.methods.bottleneck.input_iba import InputIBA  # noqa: E402
 from igos.methods.gradient.attribution import AGGREGATES  # noqa: E402
-from igos.methods.ingredients import Extras  # noqa: E402
 from igos.metrics.curves import Deletion, Insertion  # noqa: E402
 from igos.metrics.ehr import QUANTILES, effective_heat  # noqa: E402
 from igos.metrics.metric import Context  # noqa: E402
@@ -115,7 +114,7 @@ def photos(adapter: Adapter, count: int) -> list[Case]:
     for number, name in list(PHOTOS.items())[:count]:
         image = adapter.read(COCO / "images" / f"{number}.jpg")
         (target,) = adapter.detect(image, 0.0)[:1]
-        truths = known(image.path or "", str(COCO / "instances.json"))
+        truths = truths_of(image.path or "", str(COCO / "instances.json"))
         made.append((image, target, match(replace(target, name=name), image, truths)))
     return made
 
@@ -146,7 +145,7 @@ def ehr(heat: np.ndarray, region: np.ndarray) -> float:
 def measure(adapter: Adapter, call: Any, cases: list[Case], statistics: Statistics) -> dict[str, Any]:
     figures = []
     for image, target, truth in cases:
-        problem = make_problem(adapter, image, [target], extras=Extras(statistics=statistics))
+        problem = make_problem(adapter, image, [target], ingredients={"statistics": lambda _: statistics})
         (e,) = explain_problem(problem, call, (Deletion(steps=25), Insertion(steps=25)), Context([truth]))
         kept = next((s.value for s in e.scores if s.name == "score_kept"), float("nan"))
         row = [float(e.network_images), *(s.value for s in e.scores[-2:]), *[float("nan")] * 3, kept, e.seconds]
@@ -217,11 +216,11 @@ def depth(problem: Problem, layer: str) -> float:
 def cost(adapter: Adapter, method: InputIBA, case: Case, statistics: Statistics, rounds: int) -> dict[str, Any]:
     """Seconds of ours and of the plain version's network passes, in turns, their median."""
     seconds: dict[str, list[float]] = {"ours": [], "plain": []}
-    problem = make_problem(adapter, case[0], [case[1]], extras=Extras(statistics=statistics))
+    problem = make_problem(adapter, case[0], [case[1]], ingredients={"statistics": lambda _: statistics})
     pushed: dict[str, int] = {}
     for _ in range(rounds):
         for name in seconds:
-            problem = make_problem(adapter, case[0], [case[1]], extras=Extras(statistics=statistics))
+            problem = make_problem(adapter, case[0], [case[1]], ingredients={"statistics": lambda _: statistics})
             adapter.module.requires_grad_(name == "plain")
             begin = time.perf_counter()
             pushed[name] = passes(method, problem, lean=name == "ours")

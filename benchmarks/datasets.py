@@ -26,17 +26,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
+from igos.base.files import npz_bytes  # noqa: E402
 from igos.data.emblems import scene  # noqa: E402
-from igos.results import rows  # noqa: E402
-from igos.results.arrays import packed  # noqa: E402
 from igos.results.folder import RunFolder  # noqa: E402
-from igos.results.manifest import Item, Manifest, told  # noqa: E402
+from igos.results.manifest import Item, Manifest, target_record  # noqa: E402
 from igos.results.read import each_row  # noqa: E402
+from igos.results.rows import Row  # noqa: E402
+from igos.run.cells import cells_of  # noqa: E402
 from igos.run.drive import Shares, drive  # noqa: E402
-from igos.run.models import make_worker  # noqa: E402
+from igos.run.engine import make_worker  # noqa: E402
 from igos.run.plan import resolve  # noqa: E402
-from igos.run.workers.events import Event, Found  # noqa: E402
+from igos.run.workers.events import Event, Seen  # noqa: E402
 from igos.run.workers.processes import Processes  # noqa: E402
+from igos.run.workers.worker import Worker  # noqa: E402
 
 SERIES, MODEL = 3, "emblem-m-rcnn"
 WORKERS = {"workers": 7, "explanations": 12, "seconds": 7, "per_hour": 8, "ratio": 5, "network": 7, "waiting": 7}
@@ -51,7 +53,7 @@ class Started(Processes):
     def work(self, batches: Sequence[Sequence[Item]]) -> Iterator[Event]:
         self.seen = 0
         for event in super().work(batches):
-            self.seen += isinstance(event, Found)
+            self.seen += isinstance(event, Seen)
             if self.seen == self.workers and not hasattr(self, "begin"):
                 self.begin = time.perf_counter()
             yield event
@@ -66,9 +68,9 @@ def workers(place: Path, count: int) -> list[dict[str, Any]]:
     for number in (1, 2):
         flags = {"model": MODEL, "data": [str(data)], "config": "quick", "workers": number, "threads": 1}
         plan = resolve(flags, "emblem")
-        engine = Started(partial(make_worker, plan, ""), number, threads=1)
+        engine = Started(partial(make_worker, cells_of(plan), Worker, {}), number, threads=1)
         folder = RunFolder(place / f"workers-{number}", {})
-        shares: Shares = drive(plan, engine, folder, progress=False)
+        shares: Shares = drive(cells_of(plan), engine, folder, progress=False)
         seconds = time.perf_counter() - engine.begin
         done = folder.tally.explanations
         rate = 3600 * done / seconds
@@ -93,15 +95,15 @@ def layouts(place: Path, count: int) -> list[dict[str, Any]]:
     image = adapter.read(picture)
     targets = adapter.detect(image)[:1]
     (e,) = igos.explain(adapter, image, targets, config="quick")
-    data, made = packed(e, source=False), []
+    data, made = npz_bytes(e.as_arrays(source=False)), []
     for layout in ("folders", "shards"):
         path = place / layout
         names = [f"{n:07}" for n in range(count)]
         folder = RunFolder(path, {}, layout)
         folder.write_run({})
         manifest = Manifest(path, lambda all_of=names: [(f"/data/{n}.png", n) for n in all_of])  # type: ignore[misc]
-        row = rows.row(e, "")
-        line = {"sha256": "0" * 64, "targets": [told(targets[0], "")]}
+        row = Row.of(e, "").as_dict()
+        line = {"sha256": "0" * 64, "targets": [target_record(targets[0], "")]}
         begin = time.perf_counter()
         for name in names:
             line["targets"][0]["folder"] = f"{name}/0-{e.target.name}"

@@ -128,7 +128,7 @@ def measure(flags: Any, own: Adapter, judge: Adapter) -> tuple[list[dict[str, An
     methods, box = flags.only or [*PRIORS, *METHODS], Box(math.inf if flags.full else flags.minutes)
     first = plans(flags, own.preset, usual, methods)
     folder = RunFolder(flags.output / "all", settings(first))
-    done = [picture for picture in found[:FEW] if box.run(first, own, folder, judge, found=[picture])]
+    done = [picture for picture in found[:FEW] if box.run(first, own, folder, judge, pictures=[picture])]
     images = {(f.method, f.metric): f.mean for f in figures(folder.rows, ())}
     again = plans(flags, own.preset, EXPLAIN_AGAIN, methods)
     again = [p for p in again if flags.full or images.get((p.label, "network_images"), math.inf) <= CHEAP]
@@ -136,10 +136,10 @@ def measure(flags: Any, own: Adapter, judge: Adapter) -> tuple[list[dict[str, An
     box.longest = 0.0
     for picture in found if flags.full else done:
         if few is not None:
-            box.run(again, own, few, found=[picture])
+            box.run(again, own, few, pictures=[picture])
     box.longest = 0.0
     for picture in found[FEW:]:
-        if not box.run(first, own, folder, judge, found=[picture]):
+        if not box.run(first, own, folder, judge, pictures=[picture]):
             break
     folder.finish()
     made = [*first[0].metrics, *(again[0].metrics if again else ())]

@@ -111,14 +111,14 @@ def serving(adapter: Adapter, methods: list[str], first: tuple[str, str], folder
         given["set"] = ["deletion.steps=25", "insertion.steps=25"]
         try:
             (plan,) = resolve_each([name], given, adapter.preset)
-            evaluate([plan], adapter, folder, progress=False, found=[first])
+            evaluate([plan], adapter, folder, progress=False, pictures=[first])
             plans.append(plan)
         except ConfigError as error:
             print(f"{adapter.name}: {' '.join(str(error).split())}", flush=True)
     if not plans:
         raise SystemExit(f"{adapter.name}: no method serves")
     floor = replace(plans[0], method=Prior("random"))
-    evaluate([floor], adapter, folder, progress=False, found=[first])
+    evaluate([floor], adapter, folder, progress=False, pictures=[first])
     return [*plans, floor]
 
 
@@ -197,7 +197,7 @@ def main() -> None:
             for name, subject in subjects.items():
                 for picture in islice(subject.pictures, subject.pace):
                     with suppress(ConfigError, ImageError):  # nothing is seen in it: another time
-                        evaluate(plans[name], subject.adapter, folders[name], progress=False, found=[picture])
+                        evaluate(plans[name], subject.adapter, folders[name], progress=False, pictures=[picture])
             longest = max(longest, time.monotonic() - begin)
         for name, folder in folders.items():
             rows += figures(name, folder.rows)

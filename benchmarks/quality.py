@@ -38,7 +38,7 @@ import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
 from benchmarks.floor import PRIORS  # noqa: E402
 from igos.base.ops import upscale  # noqa: E402
-from igos.data.annotations import known  # noqa: E402
+from igos.data.annotations import truths_of  # noqa: E402
 from igos.data.emblems import scene  # noqa: E402
 from igos.data.truth import Truth, match, scene_truth  # noqa: E402
 from igos.methods import build_method  # noqa: E402
@@ -100,7 +100,7 @@ def cases(own: Adapter, other: Adapter, paths: Sequence[Path]) -> list[Case]:
         keep = nms(_boxes(seen), torch.tensor([t.score for t in seen]), 0.45)[:2]
         targets = [seen[int(i)] for i in keep]
         second = other.detect(image, 0.1)
-        truths = known(str(path), str(INSTANCES)) if path.parent == INSTANCES.parent / "images" else []
+        truths = truths_of(str(path), str(INSTANCES)) if path.parent == INSTANCES.parent / "images" else []
         made.append(
             Case(image, targets, [_same(t, second) for t in targets], [match(t, image, truths) for t in targets])
         )

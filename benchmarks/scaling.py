@@ -42,12 +42,14 @@ from benchmarks.driver_model import Costs, simulate  # noqa: E402
 from igos.base import resources  # noqa: E402
 from igos.results.folder import RunFolder  # noqa: E402
 from igos.results.manifest import Item, Manifest  # noqa: E402
+from igos.run.cells import cells_of  # noqa: E402
 from igos.run.drive import drive  # noqa: E402
-from igos.run.models import load_models, make_worker, pick_model  # noqa: E402
+from igos.run.engine import make_worker  # noqa: E402
+from igos.run.models import load_models, pick_model  # noqa: E402
 from igos.run.plan import Plan, resolve  # noqa: E402
 from igos.run.workers import engines  # noqa: E402
 from igos.run.workers.engines import Engine, Task  # noqa: E402
-from igos.run.workers.events import Began, Done, Event, Found  # noqa: E402
+from igos.run.workers.events import Began, Done, Event, Seen  # noqa: E402
 from igos.run.workers.processes import Processes  # noqa: E402
 from igos.run.workers.ray_cluster import Cluster, Seat  # noqa: E402
 from igos.run.workers.worker import Worker  # noqa: E402
@@ -63,16 +65,16 @@ PER_SLEEPER = 0.3  # GB of memory
 class Sample:
     """What one picture gave."""
 
-    found: Found
+    seen: Seen
     done: Done
 
-    def named(self, name: str) -> tuple[Found, Began, Done]:
+    def named(self, name: str) -> tuple[Seen, Began, Done]:
         """The same of a picture of another name."""
         folder = f"{name}/0-x"
-        line = {"sha256": "", **(self.found.line or {}), "targets": [{"folder": folder}]}
+        line = {"sha256": "", **(self.seen.line or {}), "targets": [{"folder": folder}]}
         files = {folder + path[path.index("/", path.index("/") + 1) :]: b for path, b in self.done.files.items()}
         done = replace(self.done, row={**self.done.row, "folder": folder, "id": name}, files=files)
-        return replace(self.found, name=name, line=line), Began({folder: ""}), done
+        return replace(self.seen, name=name, line=line), Began({folder: ""}), done
 
 
 class Timed:
@@ -170,11 +172,11 @@ def opened(place: Path, layout: str) -> RunFolder:
 
 def measured(plan: Plan, place: Path) -> list[dict[str, Any]]:
     """The bundled detector with one and two workers."""
-    make, rows = partial(make_worker, plan, ""), []
+    make, rows = partial(make_worker, cells_of(plan), Worker, {}), []
     for kind, engine in {"processes": Processes, "ray": Cluster}.items():
         for workers in (1, 2):
             timed = Timed(engine(make, workers, threads=1))
-            drive(plan, timed, opened(place, "shards"), progress=False)
+            drive(cells_of(plan), timed, opened(place, "shards"), progress=False)
             per_hour, first = timed.per_hour, rows[-1]["per_hour"] if workers == 2 else timed.per_hour
             rows.append({"engine": kind, "workers": workers, "per_hour": per_hour, "ratio": per_hour / first})
             print(table.line(rows[-1], {"engine": 10, "workers": 7, "per_hour": 10, "ratio": 6}), flush=True)
@@ -189,7 +191,12 @@ def sleeping(plan: Plan, place: Path, sample: Sample, seconds: float) -> list[di
     for workers in [n for n in SLEEPERS if n * PER_SLEEPER < free - 2]:
         data = pictures(place / f"data-{workers}", 20 * workers)
         timed = Timed(Sleeping(time.sleep, workers, threads=1, num_gpus=0))
-        drive(replace(plan, run=replace(plan.run, data=[str(data)])), timed, opened(place / "s", "shards"), False)
+        drive(
+            cells_of(replace(plan, run=replace(plan.run, data=[str(data)]))),
+            timed,
+            opened(place / "s", "shards"),
+            False,
+        )
         ratio = timed.per_hour / rows[0]["per_hour"] if rows else 1.0
         ideal = timed.per_hour / (workers * 3600 / seconds)
         rows.append({"actors": workers, "per_hour": timed.per_hour, "ratio": ratio, "share": ideal})
@@ -210,7 +217,7 @@ def costs(place: Path, samples: Mapping[str, Sample]) -> Costs:
     manifest = Manifest(opened(place / "m", "folders").path, lambda: names)
     begin = time.perf_counter()
     for _, name in names:
-        manifest.add(name, samples["shards"].found.line or {})
+        manifest.add(name, samples["shards"].seen.line or {})
     line = (time.perf_counter() - begin) / STORED
     looks = {n: look(n) for n in SIMULATED}
     event = SleepingSeat.spent / SleepingSeat.heard_events
@@ -265,9 +272,9 @@ def main() -> None:
         samples = {}
         for layout, plan in plans.items():
             item = Item(str(data / "00000.png"), "00000")
-            events = list(Worker(plan, load_models(plan.run)[0]).work([item]))
-            found, done = (next(e for e in events if isinstance(e, kind)) for kind in (Found, Done))
-            samples[layout] = Sample(found, done)
+            events = list(Worker(cells_of(plan), load_models(plan.run)[0]).work([item]))
+            seen, done = (next(e for e in events if isinstance(e, kind)) for kind in (Seen, Done))
+            samples[layout] = Sample(seen, done)
         print("1 measured: engine, workers, explanations per hour, ratio to one worker")
         one = measured(plans["shards"], place / "out")
         seconds = next(3600 / r["per_hour"] for r in one if r["engine"] == "ray")

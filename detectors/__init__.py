@@ -64,5 +64,5 @@ def load(
     known = [p.name for p in inspect.signature(family.load).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for key in options:
         if key not in known:
-            raise ConfigError(f"--{key} is of no use to the model {name}, which takes: {', '.join(known)}")
+            raise ConfigError(f"--{key} does not belong to the model {name}, which takes: {', '.join(known)}")
     return family.load(name, weights, device, **options)

@@ -50,7 +50,7 @@ def _made(make: Callable[..., Adapter], name: str, options: dict[str, Any]) -> C
     known = [p.name for p in inspect.signature(make).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for key in options:
         if key not in known:
-            raise ConfigError(f"option {key} is of no use to {name}, which takes: {', '.join(['name', *known])}")
+            raise ConfigError(f"option {key} does not belong to {name}, which takes: {', '.join(['name', *known])}")
     return lambda *args: make(*args, **options)
 
 
@@ -64,7 +64,7 @@ def _rcnn(model: FasterRCNN, labels: Sequence[str] | None, device: torch.device,
     try:
         count = int(heads.box_predictor.cls_score.out_features)
     except AttributeError:
-        raise ConfigError(f"{name}: its box_predictor has no cls_score that tells the number of classes") from None
+        raise ConfigError(f"{name}: its box_predictor has no cls_score with the number of classes") from None
     return RCNNAdapter(
         model, with_background(list(labels) if labels else None, count, "labels"), name=name, device=device
     )

@@ -94,7 +94,7 @@ class BlackBoxAdapter:
         return Scorer(forward, len(targets), batch or 8)
 
     def detections(self, pictures: Tensor) -> list[Detections]:
-        """Boxes, the class told as certain, the score in place of objectness."""
+        """Boxes, the class as certain, the score in place of objectness."""
         return [(b, F.one_hot(labels, len(self.labels)).to(b), s) for b, s, labels in self._ask(pictures)]
 
     @torch.no_grad()

@@ -78,9 +78,9 @@ def load_into(module: nn.Module, state: dict[str, Tensor], path: str | Path) -> 
         "unexpected": list(unexpected),
         "of another shape": [f"{k} {_size(state[k])} for {_size(own[k])}" for k in shapes],
     }
-    told = [f"{len(keys)} {kind} ({keys[0]}{', ...' * (len(keys) > 1)})" for kind, keys in faults.items() if keys]
+    details = [f"{len(keys)} {kind} ({keys[0]}{', ...' * (len(keys) > 1)})" for kind, keys in faults.items() if keys]
     where = f"{path}: does not fit {type(module).__name__}"
-    raise WeightsError(f"{where}: {'; '.join(told) or _one_line(first)}")
+    raise WeightsError(f"{where}: {'; '.join(details) or _one_line(first)}")
 
 
 def check_finite(module: nn.Module, where: str | Path) -> None:
@@ -99,7 +99,7 @@ def download(weights: Any, name: str) -> dict[str, Tensor]:
         found = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (OSError, HTTPException, RuntimeError) as error:
         raise WeightsError(
-            f"--pretrained: {name} cannot be had from {weights.url} ({_one_line(str(error))}); "
+            f"--pretrained: {name} cannot be downloaded from {weights.url} ({_one_line(str(error))}); "
             "download it elsewhere and pass --model_file PATH"
         ) from None
     return _tidy(found)
@@ -149,7 +149,7 @@ def _check_stored(path: str | Path) -> None:
 
 
 def _is_whole(value: Tensor) -> bool:
-    """A dense tensor of plain numbers that has storage for each of them, and is not one number told to be many."""
+    """A dense tensor of plain numbers that has storage for each of them, and is not one number in the guise of many."""
     if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.device.type != "cpu":
         return False
     return value.numel() * value.element_size() <= value.untyped_storage().nbytes()

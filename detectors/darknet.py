@@ -289,7 +289,7 @@ class Darknet(nn.Module):
 
 
 class DarknetMaxPool(nn.Module):
-    """Max pooling with Darknet's padding (size - 1 cells unless told), the smaller half of it before."""
+    """Max pooling with Darknet's padding (size - 1 cells unless the cfg says other), the smaller half of it before."""
 
     def __init__(self, size: int, stride: int, padding: int) -> None:
         super().__init__()

@@ -10,7 +10,8 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import MISSING, fields
+from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from detectors import ADAPTERS  # noqa: E402
 from igos.base import resources  # noqa: E402
 from igos.cli.main import COMMANDS  # noqa: E402
 from igos.methods import ALIASES, METHODS  # noqa: E402
-from igos.methods.ingredients import needs_patterns, needs_references, needs_statistics  # noqa: E402
+from igos.methods.ingredients import INGREDIENTS  # noqa: E402
 from igos.metrics import COLUMNS, METRICS, table  # noqa: E402
 from igos.metrics.metric import NEEDS  # noqa: E402
 from igos.run.settings import Run  # noqa: E402
@@ -59,12 +60,8 @@ def aliases(name: str) -> list[str]:
 
 def needs(method: Any) -> str:
     """In words, what a method asks for."""
-    more = {
-        "reference pictures (`--references`)": needs_references(method),
-        "patterns (`--patterns`)": needs_patterns(method) and method.needs != "patterns",
-        "statistics of a layer (`--stats`)": needs_statistics(method),
-    }
-    return ", ".join([method.needs, *(what for what, asked in more.items() if asked)])
+    named = (INGREDIENTS[name] for name in getattr(method, "ingredients", ()) if name != method.needs)
+    return ", ".join([method.needs, *(f"{made.text} (`--{made.flag}`)" for made in named)])
 
 
 def heads(method: type[Any]) -> list[tuple[str, str]]:
@@ -190,25 +187,20 @@ GROUPS = {  # the first flag of a group -> what its flags decide
 
 def flag_tables() -> str:
     """A table per group of the flags of a run, from its fields."""
-    groups: dict[str, list[tuple[str, str, str]]] = {}
+    groups: dict[str, list[tuple[str, str]]] = {}
     for f in fields(Run):
         group = GROUPS[f.name] if f.name in GROUPS else list(groups)[-1]
         names = ", ".join(f"`{name}`" for name in (f"--{f.name}", *f.metadata.get("aliases", ())))
         choices = ", ".join(f"`{choice}`" for choice in f.metadata.get("choices") or ())
-        meaning = plain(f.metadata["help"]).replace("\\|", "|") + (f" ({choices})" if choices else "")
-        default = f.default if f.default_factory is MISSING else " ".join(f.default_factory())
-        shown = "" if default is None or default is False or default == "" else f"`{default}`"
-        groups.setdefault(group, []).append((names, meaning, shown))
-    head = ("flag", "meaning", "default")
-    return "\n\n".join(f"### {group}\n\n{markdown(head, rows)}" for group, rows in groups.items())
+        meaning = plain(f.metadata["help"]).replace("\\|", "|") + (f"; {choices}" if choices else "")
+        groups.setdefault(group, []).append((names, meaning))
+    return "\n\n".join(f"### {group}\n\n{markdown(('flag', 'meaning'), rows)}" for group, rows in groups.items())
 
 
 def command_table() -> str:
-    """The first words of the command and what each does."""
-    rows = []
-    for name, run in COMMANDS.items():
-        doc = re.sub(r"^`[^`]*`: ", "", " ".join((inspect.getdoc(run) or "").split())).rstrip(".")
-        rows.append((f"`igos {name}`", plain(doc[:1].upper() + doc[1:])))
+    """The first words of the command and what each does, as its help says."""
+    texts = {name: " ".join(import_module(module).parser().description.split()) for name, module in COMMANDS.items()}
+    rows = [(f"`igos {name}`", plain(text.split(". ")[0].rstrip("."))) for name, text in texts.items()]
     return markdown(("command", "what it does"), rows)
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from igos.base.names import VERSION as __version__
+
 if TYPE_CHECKING:
     from igos.base.baselines import BASELINES
     from igos.base.errors import ConfigError, IgosError, ImageError, NetworkError, NumericsError, WeightsError
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from igos.run.models import adapt, load
     from igos.types import Adapter, Explanation, Image, Problem, Score, Scorer, Target
 
-__version__ = "0.1.0"
 __all__ = [
     "BASELINES", "METHODS", "METRICS", "OPTIMIZERS", "Adapter", "ConfigError", "Explanation", "Geometry",
     "IgosError", "Image", "ImageError", "NetworkError", "NumericsError", "Problem", "Score", "Scorer", "Target",
@@ -55,4 +56,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

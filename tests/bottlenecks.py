@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from detectors.classifier import ClassifierAdapter
 from igos.methods.bottleneck.statistics import fingerprint
-from igos.methods.ingredients import Extras
 from igos.run.problem import make_problem
 from igos.types import Problem, Statistics, Target
 from tests.conftest import toy_image
@@ -65,6 +64,6 @@ def problem_of(adapter: ClassifierAdapter, labels: tuple[int, ...] = (0, 1), **m
         adapter,
         image,
         [Target(i, "ab"[i], 0.5) for i in labels],
-        extras=Extras(statistics=known(adapter, **more)),
+        ingredients={"statistics": lambda _: known(adapter, **more)},
         batch=4,
     )

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from igos.base.geometry import Geometry
 from igos.results.folder import RunFolder
 from igos.results.read import each_row, read_arrays
+from igos.run.cells import cells_of
 from igos.run.drive import run
 from igos.run.plan import Plan, resolve
 from igos.run.workers.worker import Worker
@@ -113,7 +114,7 @@ def plan(data: Path, **flags: Any) -> Plan:
 
 
 def make_worker(plan: Plan, pause: float, spare: Path | None, number: int) -> Worker:
-    return Worker(plan, Faulty(pause, spare))
+    return Worker(cells_of(plan), Faulty(pause, spare))
 
 
 def local(data: Path, out: Path, retry: tuple[str, ...] = (), adapter: Any = None, **flags: Any) -> RunFolder:

@@ -43,7 +43,7 @@ from igos.base.settings import settings_of
 from igos.base.untrusted import is_file_name
 from igos.cli import main, text
 from igos.cli.main import COMMANDS
-from igos.data.annotations import known
+from igos.data.annotations import truths_of
 from igos.methods import METHODS
 from igos.methods.backward.pattern_files import FORMAT
 from igos.methods.backward.pattern_files import load as load_patterns
@@ -228,17 +228,17 @@ def _command(words: list[str], folder: Path) -> None:
 
     PIL.Image.new("RGB", (32, 32)).save(folder / "a.png")
     out, error, here = io.StringIO(), io.StringIO(), Path.cwd()
-    places = ("explain.load_models", "evaluate.load_models", "parts.load_models")
+    places = ("igos.cli.session.load_models", "igos.run.models.load_models")
     try:
         os.chdir(folder)
         with contextlib.ExitStack() as stack:
             for place in places:
-                stack.enter_context(mock.patch(f"igos.cli.{place}", load))
+                stack.enter_context(mock.patch(place, load))
             stack.enter_context(mock.patch("torch.set_num_threads"))
             stack.enter_context(contextlib.redirect_stdout(out))
             stack.enter_context(contextlib.redirect_stderr(error))
             try:
-                code = main.main([w for w in words if w != "--debug"])
+                code = main([w for w in words if w != "--debug"])
             except SystemExit as end:  # --help and --version
                 code = int(end.code or 0)
     finally:
@@ -534,7 +534,7 @@ def _annotated(suffix: str) -> Callable[[bytes, Path], None]:
     def work(data: bytes, folder: Path) -> None:
         path = folder / f"a{suffix}"
         path.write_bytes(data)
-        for t in known(str(folder / "a.png"), str(path), (20, 30)):
+        for t in truths_of(str(folder / "a.png"), str(path), (20, 30)):
             assert t.mask.shape == (20, 30) and t.box.shape == (4,) and np.isfinite(t.box).all()
 
     return work
@@ -623,7 +623,7 @@ def _use_run(case: tuple[str, str, bytes], folder: Path) -> None:
         words = ["export", str(folder / "run"), "--format", what, "--out", str(out)]
     error = io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(error):
-        code = main.main(words)
+        code = main(words)
     if code:
         assert error.getvalue().startswith("igos: ") and error.getvalue().count("\n") == 1, error.getvalue()
         raise ConfigError(error.getvalue())

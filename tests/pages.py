@@ -13,8 +13,8 @@ import torch
 from igos.base.files import npz_bytes, write_bytes
 from igos.base.geometry import Geometry
 from igos.base.names import ARRAYS_FILE
-from igos.results import rows
 from igos.results.folder import RunFolder
+from igos.results.rows import Row
 from igos.types import Explanation, Image, Score, Target
 
 STEPS = 10
@@ -66,7 +66,7 @@ def made_run(folder: Path, explanations: list[Explanation], run: dict[str, Any] 
     made.write_run(run or RUN)
     for n, e in enumerate(explanations):
         write_bytes(made.path / f"picture/{n}" / ARRAYS_FILE, npz_bytes(e.as_arrays()))
-        made.add(rows.row(e, f"picture/{n}"))
+        made.add(Row.of(e, f"picture/{n}").as_dict())
     made.finish()
     return folder
 

@@ -3,104 +3,128 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-DRAWING = {"matplotlib", "PIL", "cv2", "jinja2"}
-LEVELS = [
-    {"errors", "tally", "resources", "processes", "untrusted", "checks"},
-    {"files"},
-    {"layers", "statistics"},
-    {"scorer"},
-    {"types", "glyphs"},
-    {"ops", "emblems"},
-    {"path", "baselines", "optim", "data", "truth", "arrays"},
-    {"context", "randomise", "voc", "manifest"},
-    {"annotations", "reader"},
-    {"methods", "metrics", "diverse", "targets", "references", "estimation"},
-    {"presets", "patterns", "shards", "rows"},
-    {"pattern_files"},
-    {"extras", "text", "saved"},
-    {"results", "report", "config"},
-    {"problem", "album"},
-    {"jobs", "tables", "exports", "merge"},
-    {"work"},
-    {"engines"},
-    {"ray_engine"},
+FLOORS = [
+    {"base"},
+    {"drawing"},
+    {"types"},
+    {"data"},
+    {"methods", "metrics", "detectors"},
+    {"results"},
     {"run"},
-    {"evaluate"},
-    {"commands", "interop"},
     {"cli"},
-    {"__init__", "__main__"},
 ]
-LAZY = {("types", "report"), ("types", "arrays"), ("__init__", "commands"), ("__init__", "presets")}
+FACE = {"igos", "igos.__main__"}  # hands on names of every room
+DETECTORS_FOR = {"igos.run.models", "igos.cli.report"}  # what reaches the detectors, inside a function
+FILES = {
+    ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p
+    for folder in ("igos", "detectors")
+    for p in sorted((ROOT / folder).rglob("*.py"))
+}
+
+
+def room(module: str) -> str:
+    """igos.data.truth -> data, detectors.yolov3 -> detectors."""
+    parts = module.split(".")
+    return parts[0] if parts[0] == "detectors" else parts[1] if len(parts) > 1 else "igos"
+
+
+def floor(module: str) -> int:
+    return next(i for i, rooms in enumerate(FLOORS) if room(module) in rooms)
 
 
 def imports(path: Path) -> set[tuple[str, bool]]:
-    """(module, inside a function) of every import."""
+    """(module, not at run time at the top: inside a function or for type checkers alone) of every import."""
     tree = ast.parse(path.read_text())
-    inner = {n for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
+    checked = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    inner = {n for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) or f in checked for n in ast.walk(f)}
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {(a.name, node in inner) for a in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module in ("igos", "detectors"):
-            found |= {(f"{node.module}.{a.name}", node in inner) for a in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add((node.module or "", node in inner))
+            names = [f"{node.module}.{a.name}" for a in node.names]
+            found |= {(name if name in FILES else node.module or "", node in inner) for name in names}
     return found
 
 
-def level(part: str) -> int:
-    return next(i for i, parts in enumerate(LEVELS) if part in parts)
+def own(module: str) -> set[tuple[str, bool]]:
+    """Of the project's modules those that a module imports."""
+    return {(m, inside) for m, inside in imports(FILES[module]) if m in FILES and m != "igos"}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "igos").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_downward(path: Path) -> None:
-    part = path.relative_to(ROOT / "igos").parts[0].removesuffix(".py")
-    for module, inside in imports(path):
-        top = module.split(".")[0]
-        if top in DRAWING:
-            assert part == "report", f"{path.name} draws with {module}; only report/ does"
-        if top == "detectors":
-            assert part == "commands" and inside, f"{path.name} imports {module}"
-        if top != "igos" or module == "igos" or module == "igos.__version__":
-            continue
-        other = module.split(".")[1]
-        if inside and (part, other) in LAZY:
-            continue
-        assert other == part or level(other) < level(part), f"{path.name} ({part}) imports {module}"
+@pytest.mark.parametrize("module", sorted(FILES.keys() - FACE))
+def test_imports_point_downward(module: str) -> None:
+    assert any(room(module) in rooms for rooms in FLOORS), f"{module} stands in no room"
+    for other, inside in own(module):
+        same = room(other) == room(module)
+        reached = room(other) == "detectors" and module in DETECTORS_FOR and inside
+        assert same or reached or floor(other) < floor(module), f"{module} imports {other}"
+        assert same or reached or room(other) != "detectors", f"{module} imports {other}"
 
 
-@pytest.mark.parametrize("kind", ["methods", "metrics"])
-def test_methods_and_metrics_do_not_know_detectors_config_report_or_each_other(kind: str) -> None:
-    for path in (ROOT / "igos" / kind).glob("*.py"):
-        for module, _ in imports(path):
-            other = "metrics" if kind == "methods" else "methods"
-            assert not module.startswith((f"igos.{other}", "igos.config", "igos.report", "detectors")), path.name
+def test_no_imports_go_round_in_a_circle() -> None:
+    """Of modules, those inside functions too, but that a package's own file hands on what is in it."""
+    graph = {m: {o for o, _ in own(m) if not m.startswith(f"{o}.")} for m in FILES.keys() - FACE}
+    TopologicalSorter(graph).prepare()
 
 
-def test_detectors_import_only_types_resources_emblem_names_and_the_reader_of_arrays_of_igos() -> None:
-    for path in (ROOT / "detectors").glob("*.py"):
-        for module, _ in imports(path):
-            if module.split(".")[0] == "igos":
-                known = ("igos.types", "igos.resources", "igos.emblems", "igos.untrusted")
-                assert module in known, f"{path.name} imports {module}"
+def test_detectors_need_the_contract_and_what_lies_below_it() -> None:
+    for module in FILES:
+        if room(module) == "detectors":
+            for other, _ in own(module):
+                below = room(other) in ("detectors", "base", "types") or other == "igos.data.emblems"
+                assert below, f"{module} imports {other}"
 
 
-def test_types_need_torch_and_numpy_only() -> None:
-    allowed = {"torch", "numpy", "igos", "__future__", "time", "collections", "dataclasses", "typing", "pathlib"}
-    assert {m.split(".")[0] for m, _ in imports(ROOT / "igos" / "types.py")} <= allowed
+def test_only_drawing_and_the_page_draw() -> None:
+    for module, path in FILES.items():
+        tops = {m.split(".")[0] for m, _ in imports(path)}
+        drawn = tops & {"matplotlib", "PIL", "cv2", "jinja2"}
+        allowed = room(module) in ("drawing", "detectors") or module == "igos.results.page"
+        assert not drawn or allowed, f"{module} draws with {drawn}"
+
+
+HEAVY = {"matplotlib", "cv2", "skimage", "pycocotools", "ray", "igos.run.workers.engines"}
+
+
+@pytest.mark.parametrize(
+    ("code", "never"),
+    [
+        ("import igos; [getattr(igos, name) for name in igos.__all__]", HEAVY),
+        ("import igos.cli.main, igos.cli.flags", {"torch"}),
+        ("import igos.run.settings", {"torch"}),
+        ("from igos.cli.main import COMMANDS, import_module; [import_module(m).parser() for m in COMMANDS.values()]",
+         {"torch"}),
+    ],
+)  # fmt: skip
+def test_what_a_light_import_never_loads(code: str, never: set[str]) -> None:
+    script = f"{code}\nimport sys\nprint(*sorted({never!r} & sys.modules.keys()))"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert not ran.stdout.split(), ran.stdout
+
+
+def test_the_face_shows_its_names_and_no_more() -> None:
+    import igos
+
+    assert dir(igos) == sorted(igos.__all__) and all(getattr(igos, name) is not None for name in igos.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = igos.nothing  # type: ignore[attr-defined]
 
 
 def test_no_device_is_named_below_the_command() -> None:
-    for path in [*(ROOT / "igos").rglob("*.py"), *(ROOT / "detectors").glob("*.py")]:
-        if path.parent.name != "commands":
-            assert "cuda" not in path.read_text().replace("cuda, cuda:1", "").replace("cpu, ", ""), path.name
+    for module, path in FILES.items():
+        text = path.read_text().replace("cuda, cuda:1", "").replace("cpu, ", "")
+        assert "cuda" not in text or module in ("igos.run.models", "igos.run.engine"), module
 
 
 def test_no_file_grows_far_beyond_three_hundred_lines() -> None:
-    for path in [*(ROOT / "igos").rglob("*.py"), *(ROOT / "detectors").glob("*.py")]:
-        assert len(path.read_text().splitlines()) <= 345, path.name
+    for module, path in FILES.items():
+        assert len(path.read_text().splitlines()) <= 345, module

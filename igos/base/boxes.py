@@ -1,6 +1,8 @@
-"""Boxes (4,) xyxy: how far they overlap."""
+"""Boxes (4,) xyxy: how far they overlap, and which of several is the same object."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -8,7 +10,7 @@ from torch import Tensor
 
 
 def pairwise_iou(box: Tensor, boxes: Tensor) -> Tensor:
-    """IoU of a box (4,) with each of (n,4) -> (n,)."""
+    """Intersection over union of a box (4,) with each of (n,4) -> (n,)."""
     box = box.to(boxes)
     both = (torch.minimum(boxes[:, 2:], box[2:]) - torch.maximum(boxes[:, :2], box[:2])).clamp(min=0).prod(dim=1)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) + (box[2:] - box[:2]).prod()
@@ -17,6 +19,12 @@ def pairwise_iou(box: Tensor, boxes: Tensor) -> Tensor:
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of two boxes (4,) xyxy."""
-    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    both = float(np.prod(sides.clip(min=0)))
-    return both / max(float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - both, 1e-9)
+    one, other = (torch.as_tensor(np.asarray(box, np.float64)) for box in (a, b))
+    return float(pairwise_iou(one, other[None]))
+
+
+def best_match(box: np.ndarray, boxes: Sequence[np.ndarray], least: float) -> int | None:
+    """Which of the boxes overlaps most with the box, the first of those alike; None where none has an IoU >= least."""
+    overlap = [iou(box, other) for other in boxes]
+    best = max(range(len(overlap)), key=overlap.__getitem__, default=None)
+    return best if best is not None and overlap[best] >= least else None

@@ -1,10 +1,10 @@
-"""What a person did wrong, told in one line; the command prints it and exits 2. Imported by way of igos.types."""
+"""What a person did wrong, in one line; the command prints it and exits 2. Users import these from igos."""
 
 from __future__ import annotations
 
 
 class IgosError(Exception):
-    """A mistake of the user's, told in one line: what was wrong, where, and what is allowed."""
+    """A mistake of the user's, in one line: what was wrong, where, and what is allowed."""
 
 
 class ConfigError(IgosError):

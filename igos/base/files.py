@@ -21,7 +21,7 @@ import numpy as np
 from igos.base.errors import ConfigError
 
 RUN_FILES = ("run.yaml", "manifest.jsonl", "results.jsonl", "results.csv", "results.parquet")
-OWN_NAMES = (  # all that a run's folder may hold beside a folder for each picture
+FOLDER_NAMES = (  # all that a run's folder may hold beside a folder for each picture
     *RUN_FILES, "shards", "report.html", "metrics.csv", "metrics.json", "degradation.png", "degradation_curves.csv",
     "degradation_pgig.png", "degradation_pgig_curves.csv",
 )  # fmt: skip
@@ -87,7 +87,7 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """What cannot be written into the run's folder is told in one line, as a ConfigError."""
+    """What cannot be written into the run's folder becomes a ConfigError of one line."""
     try:
         yield
     except OSError as error:
@@ -116,11 +116,11 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
 class Lock:
     """Held by one process at a time, until it ends or lets go. Raises ConfigError where another one holds it.
 
-    known: whether the system and the file system know such locks; where they do not, nothing is held.
+    works: whether the system and the file system know such locks; where they do not, nothing is held.
     """
 
     def __init__(self, path: Path) -> None:
-        self.known = False
+        self.works = False
         self._file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
         if fcntl is None:
             return
@@ -128,12 +128,12 @@ class Lock:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._file.seek(0)
-            told = self._file.read().strip()
+            holder = self._file.read().strip()
             self._file.close()
-            raise ConfigError(f"--output {path.parent}: another run works in this folder ({told})") from None
+            raise ConfigError(f"--output {path.parent}: another run works in this folder ({holder})") from None
         except OSError:
             return
-        self.known = True
+        self.works = True
         self._file.truncate(0)
         self._file.write(f"process {os.getpid()} on {platform.node()}")
         self._file.flush()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+VERSION = "0.2.0.dev0"
+
 DEFAULT_METRICS = ("deletion", "insertion", "pointing", "evidence_share", "evidence_pointing")
 PER = ("neuron", "channel")
 ARRAYS_FILE = "explanation.npz"  # the arrays of one explanation, in its folder
 PARTS = ("class", "box", "class_box", "mask")
+PRECISIONS = ("float32", "bfloat16")
 SCORES = ("prob", "logit")
 DETECTION_THRESHOLD, CLASS_THRESHOLD = 0.4, 0.05  # least scores that are shown unless the user says otherwise
+EXPORT_FORMATS = ("coco", "png", "fiftyone")
+RETRIED = {"errors": ("error", "unreadable")}  # --retry WORD -> the statuses that are explained again

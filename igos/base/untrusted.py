@@ -1,6 +1,6 @@
 """Readers of files that anyone may have made: plain data only, and no more of it than a memory holds.
 
-Nothing here runs what a file says; whatever is wrong with one is a ValueError, which the caller tells in its words.
+Nothing here runs what a file says; whatever is wrong with one is a ValueError, which the caller puts in its own words.
 """
 
 from __future__ import annotations

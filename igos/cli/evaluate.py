@@ -7,39 +7,20 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import torch
-
+from igos.base.errors import ConfigError
+from igos.base.names import RETRIED
 from igos.cli.flags import Parser, add_flags, add_progress
-from igos.cli.report import write_page
-from igos.cli.session import close, record, warn
-from igos.results import tables
-from igos.results.folder import RunFolder
-from igos.results.read import read_rows
-from igos.run.evaluate import evaluate as evaluate_methods
-from igos.run.evaluate import reuse, settings
-from igos.run.models import load_models, pick_model
-from igos.run.plan import Plan, resolve, resolve_each
-from igos.types import ConfigError
 
-NOT_HERE = (
-    "method", "diverse_k", "init_posi", "init_val", "mix_images", "layout", "shard", "engine", "workers", "timeout",
-    "readers", "num_cpus", "num_gpus",
-)  # fmt: skip
+if TYPE_CHECKING:
+    from igos.run.plan import Plan
+
+NOT_HERE = ("method", "diverse_k", "init_posi", "init_val", "mix_images", "layout")
 OF_SAVED = (
-    "metrics",
-    "annotations",
-    "judge",
-    "judge_file",
-    "judge_cfg",
-    "output",
-    "device",
-    "threads",
-    "batch",
-    "max_memory",
-    "set",
-)
+    "metrics", "annotations", "judge", "judge_file", "judge_cfg", "output", "device", "threads", "batch", "max_memory",
+    "set", "engine", "workers", "timeout", "readers", "num_cpus", "num_gpus",
+)  # fmt: skip
 PATCHES = (
     "tiles that degradation_pgig, PGIG's experiment, replaces; with --metrics degradation, which is IBA's and takes as "
     "many steps, it is judged too"
@@ -54,14 +35,15 @@ class NoKey(argparse.Action):
         )
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog="igos evaluate",
-        description="Judge several methods on the same targets, or the saved maps of an earlier run: metrics.csv and "
+        "igos evaluate",
+        "Judge several methods on the same targets, or the saved maps of an earlier run: metrics.csv and "
         "metrics.json with 95 % intervals. The same command with the same --output goes on where it stopped.",
-        allow_abbrev=False,
     )
-    parser.add_argument("--methods", nargs="+", action="extend", help="NAME or NAME/OPT, as in iGOS++/LS (see --list)")
+    parser.add_argument(
+        "--methods", nargs="+", action="extend", metavar="NAME", help="NAME or NAME/OPT, as in iGOS++/LS (see --list)"
+    )
     parser.add_argument("--results", metavar="DIR", help="judge the maps that a run left in this folder")
     parser.add_argument("--n_patches", metavar="N", help=PATCHES)
     parser.add_argument(
@@ -69,49 +51,69 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_flags(parser, NOT_HERE)
     add_progress(parser)
+    parser.add_argument("--resume", metavar="DIR", help="go on with the evaluation in this folder")
+    parser.add_argument("--retry", choices=tuple(RETRIED), help="judge again what ended in an error or was not read")
     return parser
 
 
-def evaluate(words: Sequence[str]) -> int:
-    """`python -m igos evaluate`: explain and judge, or judge saved maps; print methods x metrics and the folder."""
-    flags = vars(_parser().parse_args(words))
-    flags.pop("debug")
-    progress = flags.pop("pbar") or None
-    methods, saved, patches = (flags.pop(key) for key in ("methods", "results", "n_patches"))
+def run(given: argparse.Namespace, words: Sequence[str]) -> int:
+    """Explain and judge, or judge saved maps; print methods x metrics and the folder."""
+    flags = {k: v for k, v in vars(given).items() if k not in ("debug", "pbar")}
+    methods, saved, patches, resumed = (flags.pop(key) for key in ("methods", "results", "n_patches", "resume"))
+    retry = RETRIED.get(flags.pop("retry"), ())
+    from igos.run.resume import finished_by_another
+
+    folder_before = resumed or flags.get("output")
+    if (finished := finished_by_another(folder_before, retry)) is not None:
+        print(f"{finished} rows were finished before, by another version of igos; nothing is due")
+        print(folder_before)
+        return 0
+    if resumed is not None:
+        if methods or saved or "output" in flags or "config" in flags:
+            raise ConfigError("--resume DIR goes on with the settings of that evaluation; leave the others out")
+        methods, saved, flags = _resumed(resumed, flags)
     if bool(methods) == bool(saved):
         raise ConfigError("give --methods A,B,C to explain and judge, or --results DIR to judge the maps of a run")
     if patches is not None:
         flags |= _patches(flags, patches)
+    from igos.cli.report import write_page
+    from igos.cli.session import Stopped, work_in
+    from igos.results import tables
+    from igos.results.folder import RunFolder
+    from igos.run.cells import Cell, cells_by_method
+    from igos.run.evaluate import SavedWorker, saved_items, settings
+    from igos.run.models import pick_device, weights_of
+    from igos.run.workers.worker import Worker
+
     plans = _of_saved(saved, flags) if saved else _of_methods(methods, flags)
     config, metrics = plans[0].run, plans[0].metrics
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    values = settings(plans, saved)
-    folder = RunFolder(config.output or f"Output/{time.strftime('%Y-%m-%d_%H-%M-%S')}-evaluate", resume=values)
+    pick_device(config.device)
+    values = {**settings(plans, saved), "weights": weights_of(config)}
+    folder = RunFolder(config.output or f"Output/{time.strftime('%Y-%m-%d_%H-%M-%S')}-evaluate", values, retry=retry)
     kept = len(folder.rows)
+    options: dict[str, Any] = {"make": SavedWorker, "options": {"saved": saved}} if saved else {"make": Worker}
+    options |= {} if saved else {"options": {"draw": False}}
+
+    def summary() -> list[Any]:
+        return tables.write(folder, metrics, config.manual_seed)
+
     try:
-        adapter, judge = load_models(config)
-        folder.write_run({**values, "record": record(adapter, ["evaluate", *words])})
-        if saved:
-            reuse({p.label: p for p in plans}, saved, adapter, folder, judge, progress)
-        else:
-            evaluate_methods(plans, adapter, folder, judge, progress)
-    except KeyboardInterrupt:
-        close(folder)
-        if not any(r["folder"] for r in folder.rows):
-            raise
-        tables.write(folder, metrics, config.manual_seed)
-        told = f"interrupted; {len(folder.rows)} finished rows in {folder.path}; the same command goes on"
-        print(f"igos: {told}", file=sys.stderr)
-        return 130
-    except BaseException:
-        close(folder)
-        raise
-    folder.finish()
-    warn(folder.rows)
+        work_in(
+            folder,
+            [Cell(plan) for plan in plans] if saved else cells_by_method(plans),
+            values,
+            ["evaluate", *words],
+            given.pbar or None,
+            again="the same command goes on",
+            items=saved_items(saved, folder) if saved else None,
+            finish=summary,
+            **options,
+        )
+    except Stopped as stop:
+        return stop.code
     if kept:
-        print(f"{kept} rows were there already")
-    print(tables.text(tables.write(folder, metrics, config.manual_seed), metrics))
+        print(f"{kept} rows were finished before")
+    print(tables.text(summary(), metrics))
     write_page(folder.path)
     print(folder.path)
     return 0
@@ -119,21 +121,29 @@ def evaluate(words: Sequence[str]) -> int:
 
 def _patches(flags: Mapping[str, Any], count: str) -> dict[str, Any]:
     """The flags that --n_patches changes: its metrics' steps, and PGIG's metric, which is the one that has patches."""
+    from igos.results.tables import CURVES
+
     asked = [m for text in flags.get("metrics", []) for m in text.replace(",", " ").split()]
-    metrics = [m for m in asked if m in tables.CURVES]
+    metrics = [m for m in asked if m in CURVES]
     if not metrics:
-        raise ConfigError(f"--n_patches {count}: no metric removes patches; add --metrics {tables.CURVES[1]}")
-    pgig = tables.CURVES[1]
+        raise ConfigError(f"--n_patches {count}: no metric removes patches; add --metrics {CURVES[1]}")
+    pgig = CURVES[1]
     asked, metrics = ([*names, *([] if pgig in names else [pgig])] for names in (asked, metrics))
     return {"metrics": asked, "set": [*flags.get("set", []), *(f"{m}.steps={count}" for m in metrics)]}
 
 
 def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
+    from igos.results.manifest import FILE as MANIFEST
+    from igos.run.models import pick_model
+    from igos.run.plan import resolve_each
+
     flags, preset = pick_model(flags)
     plans = resolve_each([m for text in methods for m in text.replace(",", " ").split()], flags, preset)
-    if not plans[0].run.data:
+    config = plans[0].run
+    if not config.data:
         raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
-    plans[0].run.pictures()
+    if not config.output or not (Path(config.output) / MANIFEST).is_file():
+        config.pictures()
     for plan in plans:
         for warning in plan.method.warnings():
             print(f"igos: warning: {warning}", file=sys.stderr)
@@ -141,19 +151,37 @@ def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
 
 
 def _of_saved(saved: str, flags: Mapping[str, Any]) -> list[Plan]:
-    """A Plan for each method of the rows, with the settings that run.yaml tells."""
+    """A Plan for each method of the rows, with the settings in run.yaml."""
+    from igos.run.evaluate import rows_by_picture
+    from igos.run.models import pick_model
+    from igos.run.plan import resolve
+
     for key in flags:
         if key not in OF_SAVED:
             raise ConfigError(
                 f"--{key}: --results has the run's own; with it go {', '.join(f'--{k}' for k in OF_SAVED)}"
             )
-    rows = [r for r in read_rows(saved) if r["folder"]]
-    if not rows:
-        raise ConfigError(f"--results {saved}: holds no explanation")
-    made = []
+    rows = [row for rows in rows_by_picture(saved).values() for row in rows]
+    plans = []
     for method, opt in dict.fromkeys((r["method"], r["opt"]) for r in rows):
         given = {**flags, "config": str(Path(saved) / "run.yaml"), "method": method}
         given, preset = pick_model(given if opt is None else {**given, "opt": opt})
         given.pop("data", None)
-        made.append(resolve(given, preset))
-    return made
+        plans.append(resolve(given, preset))
+    return plans
+
+
+def _resumed(folder: str, flags: dict[str, Any]) -> tuple[list[str], str | None, dict[str, Any]]:
+    """The methods, or the run whose maps are judged, and the flags of the evaluation in a folder."""
+    from igos.results.read import read_run
+    from igos.run.cells import labels_of_run
+
+    values = read_run(folder)
+    if "method" in values or not isinstance(values.get("methods"), dict):
+        raise ConfigError(f"--resume {folder}: not the folder of `igos evaluate`")
+    saved = values.get("results")
+    if saved is not None:
+        kept = {k: values[k] for k in OF_SAVED if k in values}
+        return [], str(saved), {**kept, **flags, "output": folder}
+    methods = [label.replace(" ", "/") for label in labels_of_run(values)]
+    return methods, None, {**flags, "config": str(Path(folder) / "run.yaml"), "output": folder}

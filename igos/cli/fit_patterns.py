@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from igos.cli.flags import Parser
-from igos.cli.learning import pictures_to_learn, tell_unreadable
-from igos.methods.backward import pattern_files
-from igos.methods.backward.pattern_fit import Pattern, fit
+from igos.cli.learning import add_learning_flags, pictures_to_learn, warn_unreadable
+
+if TYPE_CHECKING:
+    from igos.methods.backward.pattern_fit import Pattern
 
 
-def fit_patterns(words: Sequence[str]) -> int:
-    """Reads every picture of --data once, writes --out, and tells how many units are dead and why."""
+def parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog="igos fit-patterns",
-        description="Fit the patterns of a model's layers on pictures, in one pass, for the pattern_* methods.",
-        allow_abbrev=False,
+        "igos fit-patterns", "Fit the patterns of a model's layers on pictures, in one pass, for the pattern_* methods."
     )
     parser.add_argument("--half", action="store_true", help="write float16, half the size")
-    flags, images = pictures_to_learn(words, parser)
+    add_learning_flags(parser)
+    return parser
+
+
+def run(given: argparse.Namespace, words: Sequence[str]) -> int:
+    """Read every picture of --data once, write --out, and tell how many units are dead and why."""
+    images, out = pictures_to_learn(given, "fit-patterns")
+    from igos.methods.backward import pattern_files
+    from igos.methods.backward.pattern_fit import fit
+
     patterns = fit(images.adapter, images)
-    tell_unreadable(images)
-    pattern_files.write(flags.out, images.adapter, patterns, images.read, flags.half)
+    warn_unreadable(images)
+    pattern_files.write(out, images.adapter, patterns, images.read, given.half)
     print(table(patterns))
-    print(f"{flags.out} ({flags.out.stat().st_size / 1e6:.1f} MB, {images.read} pictures)")
+    print(f"{out} ({out.stat().st_size / 1e6:.1f} MB, {images.read} pictures)")
     return 0
 
 

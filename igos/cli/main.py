@@ -1,34 +1,44 @@
-"""The command line: one of COMMANDS; every IgosError is one line and exit 2, Ctrl-C is 130."""
+"""The command line: one of COMMANDS; every IgosError is one line and exit 2, Ctrl-C is 130.
+
+A command is a module with `parser()`, its flags, and `run(flags, words)`, what it does; a flag is refused before
+anything heavy is imported, so modules here import torch inside `run` only.
+"""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 
-from igos.cli.estimate import estimate
-from igos.cli.evaluate import evaluate
-from igos.cli.explain import explain
-from igos.cli.export import export
-from igos.cli.fit_patterns import fit_patterns
-from igos.cli.merge import merge
-from igos.cli.report import compare, report
-from igos.cli.split import split
-from igos.cli.text import text
-from igos.types import IgosError, out_of_memory
+from igos.base.errors import IgosError
+
+COMMANDS = {  # the first word -> its module; `explain` where none is named
+    "explain": "igos.cli.explain",
+    "evaluate": "igos.cli.evaluate",
+    "fit-patterns": "igos.cli.fit_patterns",
+    "report": "igos.cli.report",
+    "compare": "igos.cli.compare",
+    "export": "igos.cli.export",
+    "merge": "igos.cli.merge",
+    "estimate": "igos.cli.estimate",
+    "split": "igos.cli.split",
+    "text": "igos.cli.text",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; answers the exit code: 0 done, 2 the user's mistake, 130 Ctrl-C."""
+    """Run the command; answers the exit code: 0 done, 2 the user's mistake, 130 Ctrl-C, 143 terminated."""
     words = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    command = words.pop(0) if words and words[0] in COMMANDS else "explain"
+    command = import_module(COMMANDS[words.pop(0) if words and words[0] in COMMANDS else "explain"])
     try:
-        code = COMMANDS[command](words)
+        flags = command.parser().parse_args(words)
+        code = command.run(flags, words)
         sys.stdout.flush()
-        return code
+        return int(code)
     except IgosError as error:
         if "--debug" in words:
             raise
@@ -38,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (MemoryError, RuntimeError) as error:
+        from igos.types.scorer import out_of_memory
+
         if "--debug" in words or not out_of_memory(error):
             raise
         print("igos: out of memory; take smaller pictures, --input_size or --batch", file=sys.stderr)
@@ -50,17 +62,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("igos: interrupted", file=sys.stderr)
         return 130
-
-
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
-    "explain": explain,
-    "evaluate": evaluate,
-    "fit-patterns": fit_patterns,
-    "report": report,
-    "compare": compare,
-    "export": export,
-    "merge": merge,
-    "estimate": estimate,
-    "split": split,
-    "text": text,
-}

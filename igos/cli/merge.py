@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from igos.cli.flags import Parser
-from igos.cli.report import write_page
-from igos.results.read import read_run
-from igos.run.merge import merge as merge_folders
 
 
-def merge(words: Sequence[str]) -> int:
-    """Join the shards, if nothing is missing or doubled; print what came of it and the folder."""
+def parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog="igos merge",
-        description="Join the folders of a run that was made in parts (--shard i/n), after a check that no part, "
-        "picture or explanation is missing or doubled. Files are hard links where that is possible.",
-        allow_abbrev=False,
+        "igos merge",
+        "Join the folders of a run that was made in parts (--shard i/n), after a check that no part, picture or "
+        "explanation is missing or doubled. Files are hard links where that is possible.",
     )
     parser.add_argument("folders", metavar="DIR", nargs="+", help="folders of all parts")
     parser.add_argument("--out", metavar="DIR", required=True, help="the folder to make")
-    parser.add_argument("--debug", action="store_true", help="show the trace of an error")
-    given = parser.parse_args(words)
+    return parser
+
+
+def run(given: argparse.Namespace, words: Sequence[str]) -> int:
+    """Join the shards, if nothing is missing or doubled; print what came of it and the folder."""
+    from igos.cli.report import write_page
+    from igos.results.read import read_run
+    from igos.run.merge import merge
+
     out = Path(given.out)
-    count = merge_folders([Path(f) for f in given.folders], out)
+    count = merge([Path(f) for f in given.folders], out)
     if read_run(out).get("layout") != "shards":
         write_page(out)
     print(f"{count} explanations of {len(given.folders)} parts")

@@ -1,4 +1,4 @@
-"""What commands that work in a folder share: warnings, the record, SIGTERM, the end."""
+"""What commands that work in a run's folder share: the work itself, warnings, the record, SIGTERM, the end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
@@ -16,7 +16,75 @@ import torch
 
 import igos
 from igos.results.folder import RunFolder
+from igos.results.manifest import Item
+from igos.run.cells import Cell
+from igos.run.drive import Shares, check, drive
+from igos.run.engine import apart, engine_of
+from igos.run.models import load_models
+from igos.run.workers.engines import Local
+from igos.run.workers.worker import Worker
 from igos.types import Adapter, ConfigError
+
+
+class Stopped(Exception):
+    """The command was interrupted and has left its folder in order; code: what it exits with."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+
+def work_in(
+    folder: RunFolder,
+    cells: Sequence[Cell],
+    values: Mapping[str, Any],
+    words: Sequence[str],
+    progress: bool | None,
+    *,
+    again: str,
+    make: Callable[..., Worker] = Worker,
+    options: Mapping[str, Any] | None = None,
+    items: Sequence[Item] | None = None,
+    notes: Callable[[Adapter], dict[str, Any]] = lambda adapter: {},
+    finish: Callable[[], Any] = lambda: None,
+) -> Shares:
+    """Explain what is due in the folder by make(cells, adapter, judge, weights, **options), here or in processes.
+
+    values: for run.yaml, with the record of words and notes; again: how the user goes on after an interrupt; finish:
+    what is written after one beside the rows. Raises Stopped after Ctrl-C and SIGTERM.
+    """
+    config = cells[0].plan.run
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    warn_opened(folder)
+    more = {"weights": values.get("weights", ""), **(options or {})}
+    with terminable():
+        try:
+            adapter, judge = load_models(config)
+            folder.write_run({**values, "record": {**record(adapter, words), **notes(adapter)}})
+            check(cells[0].plan, adapter)
+            if apart(config):
+                del adapter, judge  # the workers have their own
+                engine: Any = engine_of(cells, make, **more)
+            else:
+                engine = Local(make(cells, adapter, judge, **more))
+            shares = drive(cells, engine, folder, progress, items)
+        except KeyboardInterrupt as stop:
+            message = str(stop) or "interrupted"
+            if folder.begun:
+                if folder.shards is None:  # a big run's table takes longer than a scheduler waits
+                    folder.finish()
+                    finish()
+                message += f"; {folder.tally.rows} finished rows in {folder.path}; {again}"
+            else:
+                folder.discard()
+            print(f"igos: {message}", file=sys.stderr)
+            raise Stopped(143 if isinstance(stop, Terminated) else 130) from None
+        except BaseException:
+            close(folder)
+            raise
+    folder.finish()
+    warn(folder.rows)
+    return shares
 
 
 def warn(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -27,11 +95,11 @@ def warn(rows: Sequence[Mapping[str, Any]]) -> None:
         print(f"igos: warning: {warning}", file=sys.stderr)
 
 
-def tell_opened(folder: RunFolder) -> None:
+def warn_opened(folder: RunFolder) -> None:
     """What a person should know of a folder before the work begins."""
     if not folder.alone:
-        told = f"no locks are known where {folder.path} lies; let no other run work in it"
-        print(f"igos: warning: {told}", file=sys.stderr)
+        text = f"no locks are known where {folder.path} lies; let no other run work in it"
+        print(f"igos: warning: {text}", file=sys.stderr)
     if folder.damaged:
         first = ", ".join(folder.damaged[:3]) + ", ..." * (len(folder.damaged) > 3)
         shards = sum("/" not in name for name in folder.damaged)
@@ -50,7 +118,7 @@ def close(folder: RunFolder) -> None:
 
 
 def record(adapter: Adapter, words: Sequence[str]) -> dict[str, Any]:
-    """What run.yaml notes beside the settings; not read back."""
+    """What run.yaml notes beside the settings; of it only the version is read back."""
     return {
         "command": "igos " + shlex.join(words),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

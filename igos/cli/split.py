@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import random
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from igos.base.errors import ConfigError
 from igos.base.files import whole
 from igos.base.settings import coerce
 from igos.cli.flags import Parser
 from igos.data.pictures import SUFFIXES
-from igos.types import ConfigError
 
+DESCRIPTION = """Copy per_class pictures of each class into OUT/images/estimation/<class> and as many others into
+OUT/images/attribution/<class>; annotations of the latter into OUT/annotations/attribution/<class>."""
 SETS = ("estimation", "attribution")
 
 
-def split(words: Sequence[str]) -> int:
-    """Copies per_class pictures of each class into OUT/images/estimation/<class> and as many others into
-    OUT/images/attribution/<class>; annotations of the latter into OUT/annotations/attribution/<class>.
-    """
-    flags = _parser().parse_args(words)
+def run(flags: argparse.Namespace, words: Sequence[str]) -> int:
+    """Copy the pictures; print how many and where."""
     source, out, count = Path(flags.data), Path(flags.out), flags.per_class
     if count < 1:
         raise ConfigError(f"--per_class must be at least 1, got {count}")
@@ -61,12 +61,23 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, path)
 
 
-def _parser() -> Parser:
-    parser = Parser(prog="igos split", description=split.__doc__, allow_abbrev=False)
-    parser.add_argument("--data", required=True, metavar="VAL", help="a folder with a folder of pictures per class")
+def parser() -> argparse.ArgumentParser:
+    parser = Parser("igos split", DESCRIPTION)
+    parser.add_argument("--data", required=True, metavar="DIR", help="a folder with a folder of pictures per class")
     parser.add_argument("--out", required=True, metavar="DIR", help="where the two sets are made")
-    parser.add_argument("--per_class", type=lambda text: coerce("--per_class", text, int), default=10, metavar="N")
+    parser.add_argument(
+        "--per_class",
+        type=lambda text: coerce("--per_class", text, int),
+        default=10,
+        metavar="N",
+        help="pictures of each class in either set (default: 10)",
+    )
     parser.add_argument("--annotations", metavar="DIR", help="XML files of Pascal VOC's form, by class or flat")
-    parser.add_argument("--manual_seed", type=lambda text: coerce("--manual_seed", text, int), default=0, metavar="N")
-    parser.add_argument("--debug", action="store_true", help="show the trace of an error")
+    parser.add_argument(
+        "--manual_seed",
+        type=lambda text: coerce("--manual_seed", text, int),
+        default=0,
+        metavar="N",
+        help="seed of the draw (default: 0)",
+    )
     return parser

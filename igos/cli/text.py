@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
+from igos.base.errors import ConfigError
 from igos.base.files import write_bytes
 from igos.base.settings import coerce
 from igos.cli.flags import Parser
 from igos.data.sentences import split_words
-from igos.methods.bottleneck import words as reader
-from igos.methods.bottleneck.words import TextExplanation
-from igos.types import ConfigError
+
+if TYPE_CHECKING:
+    from igos.methods.bottleneck.words import TextExplanation
 
 
-def text(words: Sequence[str]) -> int:
-    """`python -m igos text`: reads a sentence per line of --data, writes text.html and text.jsonl."""
-    parser = Parser(prog="igos text", description=text.__doc__, allow_abbrev=False)
-    parser.add_argument("--data", required=True, metavar="FILE", help="text, a sentence per line")
-    parser.add_argument("--model_file", metavar="X", help="a model that weights/train_text.py made; the bundled one")
-    parser.add_argument("--label", metavar="X", help="explain this answer; the model's own")
-    parser.add_argument("--manual_seed", type=lambda v: coerce("--manual_seed", v, int), default=0, metavar="N")
-    parser.add_argument("--output", "--out", metavar="DIR", help="folder of the results; Output/<time>-text")
-    parser.add_argument("--debug", action="store_true", help="show the trace of an error")
-    flags = parser.parse_args(words)
+def parser() -> argparse.ArgumentParser:
+    parser = Parser("igos text", "The words that decide what each sentence of --data is about: text.html, text.jsonl.")
+    parser.add_argument("--data", required=True, metavar="PATH", help="text, a sentence per line")
+    parser.add_argument(
+        "--model_file", metavar="PATH", help="a model that weights/train_text.py made (default: the bundled one)"
+    )
+    parser.add_argument("--label", metavar="NAME", help="explain this answer (default: the model's own)")
+    parser.add_argument(
+        "--manual_seed",
+        type=lambda v: coerce("--manual_seed", v, int),
+        default=0,
+        metavar="N",
+        help="seed of the noise (default: 0)",
+    )
+    parser.add_argument("--output", "--out", metavar="DIR", help="folder of the results (default: Output/<time>-text)")
+    return parser
+
+
+def run(flags: argparse.Namespace, words: Sequence[str]) -> int:
+    """Read a sentence per line; write text.html and text.jsonl."""
+    from tqdm import tqdm
+
+    from igos.methods.bottleneck import words as reader
+
     try:
         lines = Path(flags.data).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -49,10 +64,10 @@ def text(words: Sequence[str]) -> int:
     write_bytes(folder / "text.html", html(made).encode())
     for e in made[:40]:
         top = e.bits.topk(min(3, len(e.words)))
-        told = ", ".join(
+        words = ", ".join(
             f"{e.words[i]} {b:.1f}" for i, b in zip(top.indices.tolist(), top.values.tolist(), strict=True)
         )
-        print(f"{e.label:10} {e.score:.3f}  {told}")
+        print(f"{e.label:10} {e.score:.3f}  {words}")
     print(folder)
     return 0
 

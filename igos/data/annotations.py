@@ -10,13 +10,13 @@ from igos.data.truth import FILE, Truth
 from igos.data.voc import VOC
 
 
-def known(picture: str, named: str | None = None, size: tuple[int, int] | None = None) -> list[Truth]:
+def truths_of(picture: str, named: str | None = None, size: tuple[int, int] | None = None) -> list[Truth]:
     """The objects of a picture (its height and width: size) from the file or folder named, else from instances.json
     beside it, else, of one below images/attribution, from the XML files of annotations/attribution beside images; []
     without any.
 
     A folder, or a file that ends in .xml, holds Pascal VOC's annotations, any other file is COCO's. Raises
-    ConfigError for what cannot be read, or tells of a picture of another size.
+    ConfigError for what cannot be read, or describes a picture of another size.
     """
     place = named or _beside(Path(picture))
     return [] if place is None else _read(str(place)).of(picture, size)

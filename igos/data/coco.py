@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as rle
 
 from igos.base.files import write_bytes
 from igos.base.untrusted import load_json
@@ -37,7 +36,7 @@ class Annotations:
     def of(self, picture: str | Path, size: tuple[int, int] | None = None) -> list[Truth]:
         """The objects of a picture, found by its path below the JSON's folder, else by its file name; no crowds.
 
-        Raises ConfigError for what is damaged, and where the file tells of another size (height, width).
+        Raises ConfigError for what is damaged, and where the file states another size (height, width).
         """
         path = Path(picture).absolute()
         folder = self.path.absolute().parent
@@ -46,11 +45,11 @@ class Annotations:
         if image is None:
             return []
         try:
-            told = same_size((int(image["height"]), int(image["width"])), size)
+            stated = same_size((int(image["height"]), int(image["width"])), size)
             objects = self._objects.get(image["id"], [])
         except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise ConfigError(f"--annotations {self.path}: image {path.name} is damaged ({error!r})") from None
-        return [self._truth(a, told) for a in objects if not a.get("iscrowd")]
+        return [self._truth(a, stated) for a in objects if not a.get("iscrowd")]
 
     def _truth(self, a: dict[str, Any], size: tuple[int, int]) -> Truth:
         try:
@@ -91,6 +90,9 @@ def write(path: str | Path, names: Sequence[str], pictures: Sequence[tuple[str, 
 
 
 def encode(mask: np.ndarray) -> dict[str, Any]:
+    """A mask (H,W) bool as COCO's packed RLE."""
+    from pycocotools import mask as rle
+
     made = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
     return {"size": list(made["size"]), "counts": made["counts"].decode()}
 
@@ -98,6 +100,8 @@ def encode(mask: np.ndarray) -> dict[str, Any]:
 def decode(shape: Any, size: tuple[int, int]) -> np.ndarray:
     """RLE, uncompressed RLE or polygons -> (H,W) bool. Raises ValueError for what pycocotools would trip over."""
     if isinstance(shape, list):
+        from pycocotools import mask as rle
+
         for polygon in shape:
             points = np.array(polygon, np.float64)
             if points.ndim != 1 or len(points) < 6 or len(points) % 2:

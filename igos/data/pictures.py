@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from igos.base.files import OWN_NAMES, unique
-from igos.types import ConfigError
+from igos.base.errors import ConfigError
+from igos.base.files import FOLDER_NAMES, unique
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.", re.IGNORECASE)  # ImageNet's validation pictures, from 1
@@ -65,14 +65,14 @@ def find_pictures(
             raise ConfigError(f"--subset_file {subset}: names none of the pictures")
     if shuffle:
         random.Random(seed).shuffle(pictures)
-    names = set(OWN_NAMES)
+    names = set(FOLDER_NAMES)
     return [(str(p), unique("-".join(short.with_suffix("").parts), names)) for p, short in pictures[:limit]]
 
 
-def part_of(place: str, part: str) -> Path:
-    """images/<part> below a folder that `igos split` made (part: estimation, attribution), else the place itself."""
-    inside = Path(place) / "images" / part
-    return inside if inside.is_dir() else Path(place)
+def part_of(folder: str, part: str) -> Path:
+    """images/<part> below a folder that `igos split` made (part: estimation, attribution), else the folder itself."""
+    inside = Path(folder) / "images" / part
+    return inside if inside.is_dir() else Path(folder)
 
 
 def _lines(path: str) -> set[str]:

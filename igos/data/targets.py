@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from igos.base.boxes import iou
+from igos.base.boxes import best_match, iou
 from igos.base.names import CLASS_THRESHOLD, DETECTION_THRESHOLD
+from igos.base.settings import near_names
 from igos.data.truth import LEAST_IOU, Truth, same_class, source_box, spellings
 from igos.types import Adapter, ConfigError, Image, Target
 
@@ -58,9 +59,7 @@ class Selector:
         if self.kind == "class":
             known = {n for label in adapter.labels for n in spellings(label)}
             if spellings(self.name).isdisjoint(known):
-                import difflib
-
-                near = difflib.get_close_matches(self.name.lower(), sorted(known), n=3)
+                near = near_names(self.name.lower(), sorted(known))
                 hint = f"did you mean {' or '.join(near)}?" if near else f"it knows {len(adapter.labels)} classes"
                 raise ConfigError(f"--target class:{self.name}: {adapter.name} has no such class; {hint}")
         if adapter.default_target == "top1" and self.kind == "box":
@@ -97,10 +96,10 @@ class Selector:
             found = seen[self.index : self.index + 1]
         what = "classes" if classes else "detections"
         names = ", ".join(f"{t.name} {t.score:.2f}" for t in seen[:5])
-        told = f"{len(seen)} {what} with score >= {least:g}" + (f" ({names})" if seen else "")
+        summary = f"{len(seen)} {what} with score >= {least:g}" + (f" ({names})" if seen else "")
         if kind in ("gt", "ann"):
-            told += f" for {len(self.concerned(truths))} annotated objects (class, IoU >= {LEAST_IOU})"
-        return found, told
+            summary += f" for {len(self.concerned(truths))} annotated objects (class, IoU >= {LEAST_IOU})"
+        return found, summary
 
 
 def annotated(seen: Sequence[Target], image: Image, truths: Sequence[Truth]) -> list[Target]:
@@ -120,6 +119,8 @@ def annotated(seen: Sequence[Target], image: Image, truths: Sequence[Truth]) -> 
 
 
 def _best_overlap(targets: Sequence[Target], box: Tensor) -> list[Target]:
-    overlap = [0.0 if t.box is None else iou(t.box.double().cpu().numpy(), box.double().numpy()) for t in targets]
-    best = max(range(len(targets)), key=lambda i: (overlap[i], i), default=None)
-    return [] if best is None or overlap[best] < LEAST_IOU else [targets[best]]
+    boxed = [t for t in targets if t.box is not None]
+    best = best_match(
+        box.double().numpy(), [t.box.double().cpu().numpy() for t in boxed if t.box is not None], LEAST_IOU
+    )
+    return [] if best is None else [boxed[best]]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from igos.base.boxes import iou
+from igos.base.boxes import best_match
 from igos.base.untrusted import MOST_PIXELS
 from igos.data.emblems import Scene
 from igos.types import Explanation, Image, Target
@@ -77,9 +77,8 @@ def match(target: Target, image: Image, truths: Sequence[Truth]) -> Truth | None
         boxes = np.stack([t.box for t in alike])
         box = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
         return Truth(target.name, box, np.any([t.mask for t in alike], axis=0), sum((t.evidence for t in alike), ()))
-    overlap = [iou(source_box(target, image), t.box) for t in alike]
-    best = int(np.argmax(overlap))
-    return alike[best] if overlap[best] >= LEAST_IOU else None
+    best = best_match(source_box(target, image), [t.box for t in alike], LEAST_IOU)
+    return None if best is None else alike[best]
 
 
 def peak_on(e: Explanation, region: np.ndarray, tolerance: float = 0.5) -> float:
@@ -100,13 +99,13 @@ def peak_on(e: Explanation, region: np.ndarray, tolerance: float = 0.5) -> float
     return float(np.mean(hits))
 
 
-def same_size(told: tuple[int, int], size: tuple[int, int] | None) -> tuple[int, int]:
-    """The size (height, width) that a file tells of. Raises ValueError where the picture has another, or none could."""
-    if min(told) < 1 or told[0] * told[1] > MOST_PIXELS:
-        raise ValueError(f"no picture is {told[1]} x {told[0]} px")
-    if size is not None and told != tuple(size):
-        raise ValueError(f"{told[1]} x {told[0]} px in the file, {size[1]} x {size[0]} px in the picture")
-    return told
+def same_size(stated: tuple[int, int], size: tuple[int, int] | None) -> tuple[int, int]:
+    """The size (height, width) that a file states. Raises ValueError where the picture has another, or none could."""
+    if min(stated) < 1 or stated[0] * stated[1] > MOST_PIXELS:
+        raise ValueError(f"no picture is {stated[1]} x {stated[0]} px")
+    if size is not None and stated != tuple(size):
+        raise ValueError(f"{stated[1]} x {stated[0]} px in the file, {size[1]} x {size[0]} px in the picture")
+    return stated
 
 
 def filled(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:

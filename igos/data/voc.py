@@ -44,7 +44,7 @@ class VOC:
         """All objects of a picture, difficult ones too, found by the file's name without its ending, in the folder that
         is named as the picture's where there is one; masks are boxes, synsets get their class's name.
 
-        Raises ConfigError for a file that is damaged or tells of another size (height, width).
+        Raises ConfigError for a file that is damaged or states another size (height, width).
         """
         folder = Path(picture).parent.name
         path = self._own.get(folder, self._files).get(Path(picture).stem)

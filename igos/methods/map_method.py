@@ -28,7 +28,7 @@ class MapMethod:
     needs: ClassVar[str] = "gradients"  # or "backward rules", or "black box"
     complete: ClassVar[str] = "no"  # does the attribution sum to what the score moved: yes, no, in the mean or limit
     score: ClassVar[str] = "prob"  # what is explained where the user does not say
-    references: ClassVar[bool] = False  # whether it needs Problem.references
+    ingredients: ClassVar[tuple[str, ...]] = ()  # of INGREDIENTS, what it needs in Problem.ingredients
     diverse: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

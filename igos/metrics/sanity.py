@@ -18,7 +18,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from skimage.metrics import structural_similarity
 
 from igos.metrics.metric import NEEDS, Context, afresh, check_positive, score, seeded
 from igos.metrics.statistics import NAN, spearman
@@ -90,6 +89,8 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     side = min(5, min(a.shape) - 1 + min(a.shape) % 2)
     if side < 3 or not (np.ptp(a) > 0 and np.ptp(b) > 0):
         return NAN
+    from skimage.metrics import structural_similarity  # slow to import
+
     a, b = ((v - v.min()) / np.ptp(v) for v in (a, b))
     return float(structural_similarity(a, b, win_size=side, data_range=1.0))
 

@@ -19,7 +19,7 @@ from pycocotools import mask
 from igos.base.files import unique, whole_folder, write_bytes
 from igos.base.ops import top_area
 from igos.drawing.files import grey_png
-from igos.results.read import place, read_arrays, read_rows
+from igos.results.read import folder_of, read_arrays, read_rows
 from igos.types import ConfigError
 
 MAP = "saliency_source"
@@ -96,7 +96,7 @@ def explanations(run: Path) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
 
 def _pngs(run: Path, out: Path) -> Iterator[tuple[Mapping[str, Any], np.ndarray, str]]:
     for row, map_ in explanations(run):
-        name = f"{place(run, row).relative_to(run.resolve())}.png"
+        name = f"{folder_of(run, row).relative_to(run.resolve())}.png"
         write_bytes(out / name, grey_png(torch.from_numpy(map_)))
         yield row, map_, name
 

@@ -33,7 +33,7 @@ from igos.base.names import ARRAYS_FILE
 from igos.base.untrusted import load_yaml
 from igos.results import arrays as stored
 from igos.results.read import different, intact, json_rows, read_run
-from igos.results.rows import ROW_KEYS, Tally, plain
+from igos.results.rows import COLUMNS, Tally, full_row
 from igos.results.shards import MOST, SIZE, Shards, check_extra
 from igos.types import ConfigError
 
@@ -61,13 +61,13 @@ class RunFolder:
         self.tally = Tally()
         self.damaged: list[str] = []
         self.shards = Shards(self.path / "shards") if layout == "shards" else None
-        self._made: list[Path] = []
+        self._created: list[Path] = []
         self._loose: dict[str, int] = {}  # explanations that are in no shard yet, and the bytes of their arrays
         self._packing = False
         if self.shards is not None:
             check_extra()
         try:
-            self._made = [p for p in (self.path, *self.path.parents) if not p.exists()]
+            self._created = [p for p in (self.path, *self.path.parents) if not p.exists()]
             self._refuse_others(resume)
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = Lock(self.path / ".lock")
@@ -92,14 +92,16 @@ class RunFolder:
 
     @property
     def alone(self) -> bool:
-        """Whether no other process can work in the folder; False where that cannot be told."""
-        return self._lock.known
+        """Whether no other process can work in the folder; False where nobody can know."""
+        return self._lock.works
 
     def _reopen(self, values: Mapping[str, Any], retry: Sequence[str]) -> None:
         there, now = read_run(self.path), load_yaml(_yaml(values))
-        told = different({**there, "record": None}, {**now, "record": None}, "there", "now")
-        if told:
-            raise ConfigError(f"--output {self.path}: holds a run with other settings ({told}); choose a new folder")
+        differences = different({**there, "record": None}, {**now, "record": None}, "there", "now")
+        if differences:
+            raise ConfigError(
+                f"--output {self.path}: holds a run with other settings ({differences}); choose a new folder"
+            )
         for name in ("results.csv", "results.parquet"):
             (self.path / name).unlink(missing_ok=True)
         for file in (*self.path.glob(".*.tmp"), *self.path.glob("shards/.*.tmp")):
@@ -120,7 +122,7 @@ class RunFolder:
         self._write_rows()
 
     def _valid(self, row: Mapping[str, Any]) -> bool:
-        """Whether what the row tells of is there; what is not is remembered as damaged."""
+        """Whether the files of the row are whole; what is not is remembered as damaged."""
         whole = not row["folder"] or intact(self.path, row)
         self.damaged += [] if whole else [row["folder"]]
         return whole
@@ -184,7 +186,7 @@ class RunFolder:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one row to results.jsonl; NaN and inf become null."""
-        full = {key: plain(row.get(key)) for key in (*ROW_KEYS, *(k for k in row if k not in ROW_KEYS))}
+        full = full_row(row)
         with writing(self.path):
             append(self.path / "results.jsonl", full)
             self._know(full)
@@ -226,7 +228,7 @@ class RunFolder:
             return
         boxes = (" ".join(f"{v + 0.0:g}" for v in row.get("box") or ()) for row in self.rows)  # no -0
         rows = [{**row, "box": box} for row, box in zip(self.rows, boxes, strict=True)]
-        self.write_csv("results.csv", rows, ROW_KEYS)
+        self.write_csv("results.csv", rows, COLUMNS)
 
     def close(self) -> None:
         """Let another process or object work in the folder."""
@@ -236,7 +238,7 @@ class RunFolder:
         """Take back an empty run: the files written so far and the folders made for it."""
         for name in (*RUN_FILES, ".lock"):
             (self.path / name).unlink(missing_ok=True)
-        for folder in self._made:
+        for folder in self._created:
             try:
                 folder.rmdir()
             except OSError:

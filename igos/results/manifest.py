@@ -37,7 +37,7 @@ class Item:
 
     path: str
     name: str
-    found: Mapping[str, Any] | None = None
+    line: Mapping[str, Any] | None = None
     held: frozenset[str] = frozenset()
 
 
@@ -53,7 +53,7 @@ class Manifest:
     ) -> None:
         self.path = folder / FILE
         self.due: dict[str, str] = {}
-        self.found: dict[str, dict[str, Any]] = {}
+        self.lines: dict[str, dict[str, Any]] = {}
         self.of: dict[str, Any] = {}
         lines = self.path.read_bytes().split(b"\n") if self.path.is_file() else []
         whole = self._read(lines)
@@ -72,12 +72,12 @@ class Manifest:
             with suppress(ValueError, KeyError, TypeError):
                 row = json.loads(line)
                 if "of" in row:
-                    head, self.of = ({k: told[k] for k in ("pictures", "names")} for told in (row, row["of"]))
+                    head, self.of = ({k: count[k] for k in ("pictures", "names")} for count in (row, row["of"]))
                 elif "due" in row:
                     self.due[str(row["name"])] = str(row["due"])
                 else:
                     seen = {"seen": row["seen"]} if "seen" in row else {}
-                    self.found[str(row["name"])] = {"sha256": row["sha256"], "targets": row["targets"], **seen}
+                    self.lines[str(row["name"])] = {"sha256": row["sha256"], "targets": row["targets"], **seen}
         return bool(self.of) and head == listed(self.due)
 
     def _make(self, pictures: Sequence[tuple[str, str]], share: str | None) -> None:
@@ -88,33 +88,33 @@ class Manifest:
                 f"({self.of['pictures']} then, {of['pictures']} now)"
             )
         self.of, self.due = of, {name: path for path, name in share_of(pictures, share)}
-        self.found = {name: found for name, found in self.found.items() if name in self.due}
+        self.lines = {name: line for name, line in self.lines.items() if name in self.due}
 
     def write(self) -> None:
         """All lines, so that they are on the disk."""
         head = {**listed(self.due), "of": self.of}
         due = ({"due": path, "name": name} for name, path in self.due.items())
-        found = ({"name": name, **found} for name, found in self.found.items())
-        write_bytes(self.path, b"".join(map(line_of, (head, *due, *found))), durable=True)
+        lines = ({"name": name, **line} for name, line in self.lines.items())
+        write_bytes(self.path, b"".join(map(line_of, (head, *due, *lines))), durable=True)
 
-    def add(self, name: str, found: Mapping[str, Any]) -> None:
+    def add(self, name: str, line: Mapping[str, Any]) -> None:
         with writing(self.path.parent):
-            append(self.path, {"name": name, **found})
-        self.found[name] = dict(found)
+            append(self.path, {"name": name, **line})
+        self.lines[name] = dict(line)
 
-    def items(self, settled: Collection[str], starts: Sequence[int] | None = None) -> Iterator[Item]:
+    def items(self, settled: Collection[str], variants: Sequence[str] = ("",)) -> Iterator[Item]:
         """The pictures in which something is still to be done. settled: the explanations' folders, and the names of
-        pictures, that need no more work; starts: the cells from which each target is explained.
+        pictures, that need no more work; variants: the folders of a target's explanations within its own ("": its own).
 
         Where the line of what was found was lost, the picture is looked at again, and what is settled of it stays.
         """
         inside: dict[str, set[str]] = {}
-        for place in settled:
-            inside.setdefault(place.partition("/")[0], set()).add(place)
+        for folder in settled:
+            inside.setdefault(folder.partition("/")[0], set()).add(folder)
         for name, path in self.due.items():
-            found, held = self.found.get(name), frozenset(inside.get(name, ()))
-            if name not in held and (found is None or not held.issuperset(folders_of(found, starts))):
-                yield Item(path, name, found, held)
+            line, held = self.lines.get(name), frozenset(inside.get(name, ()))
+            if name not in held and (line is None or not held.issuperset(folders_of(line, variants))):
+                yield Item(path, name, line, held)
 
 
 def listed(names: Iterable[str]) -> dict[str, Any]:
@@ -123,10 +123,9 @@ def listed(names: Iterable[str]) -> dict[str, Any]:
     return {"pictures": len(known), "names": identity(*known)}
 
 
-def folders_of(found: Mapping[str, Any], starts: Sequence[int] | None = None) -> list[str]:
+def folders_of(line: Mapping[str, Any], variants: Sequence[str] = ("",)) -> list[str]:
     """The folders of a picture's explanations."""
-    places = [str(t["folder"]) for t in found["targets"]]
-    return places if starts is None else [f"{place}/start-{start}" for place in places for start in starts]
+    return [f"{t['folder']}/{v}" if v else str(t["folder"]) for t in line["targets"] for v in variants]
 
 
 def share_of(pictures: Sequence[tuple[str, str]], share: str | None) -> list[tuple[str, str]]:
@@ -137,7 +136,7 @@ def share_of(pictures: Sequence[tuple[str, str]], share: str | None) -> list[tup
     return [p for p in pictures if int.from_bytes(hashlib.sha256(p[1].encode()).digest()[:8], "big") % n == i - 1]
 
 
-def told(target: Target, folder: str) -> dict[str, Any]:
+def target_record(target: Target, folder: str) -> dict[str, Any]:
     """A target as plain data, and the folder of its explanations."""
     return {
         "folder": folder,
@@ -151,14 +150,14 @@ def told(target: Target, folder: str) -> dict[str, Any]:
     }
 
 
-def decides(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a target that was told, what decides its explanations on every device: neither its score nor 0.1 px."""
-    box = told["box"] and [round(v, 1) + 0.0 for v in told["box"]]
-    return {"box": box, **{k: told[k] for k in ("label", "name", "index", "part")}}
+def decides(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a target's record, what decides its explanations on every device: neither its score nor 0.1 px."""
+    box = record["box"] and [round(v, 1) + 0.0 for v in record["box"]]
+    return {"box": box, **{k: record[k] for k in ("label", "name", "index", "part")}}
 
 
 def target_of(plain: Mapping[str, Any], device: torch.device) -> Target:
-    """What `told` wrote. Raises ConfigError for what it cannot have written."""
+    """What `target_record` wrote. Raises ConfigError for what it cannot have written."""
     try:
         box, mask = plain["box"], plain["mask"]
         return Target(

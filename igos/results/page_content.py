@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from igos.base.baselines import SUBSTRATES
-from igos.base.boxes import iou
+from igos.base.boxes import best_match
 from igos.base.geometry import Geometry
 from igos.base.ops import rank, to_grid
 from igos.drawing import figures
@@ -24,7 +24,7 @@ from igos.metrics import build_metrics
 from igos.metrics.curves import Curve
 from igos.results import page
 from igos.results.arrays import geometry_of
-from igos.results.read import each_row, place, read_arrays, read_run
+from igos.results.read import each_row, folder_of, read_arrays, read_run
 from igos.types import ConfigError, ImageError
 
 Reader = Callable[[str], np.ndarray]  # a picture's path -> (H,W,3) uint8 RGB, upright. Raises ImageError
@@ -81,7 +81,7 @@ class Album:
         for row in rows:
             item = self._told(row, number)
             if row.get("folder"):
-                where = place(folder, row)
+                where = folder_of(folder, row)
                 item["facts"] |= together(where.parent) if row.get("start") is not None else {}
                 try:
                     item |= self._drawn(folder, row, play)
@@ -136,9 +136,10 @@ class Album:
         """The number of the object that a row is about, the same in every run."""
         box = None if row.get("box") is None else np.asarray(row["box"], float)
         alike = self._objects.setdefault((row["image"], row.get("name"), row.get("part"), box is None), [])
-        for other, number in alike:
-            if box is None or (other is not None and iou(box, other) >= SAME_BOX):
-                return number
+        if box is None and alike:
+            return alike[0][1]
+        if box is not None and (same := best_match(box, [b for b, _ in alike if b is not None], SAME_BOX)) is not None:
+            return alike[same][1]
         self._count += 1
         alike.append((box, self._count))
         return self._count

@@ -14,9 +14,11 @@ from igos.base.names import ARRAYS_FILE
 from igos.base.untrusted import load_json, load_yaml
 from igos.results import arrays as stored
 from igos.results.arrays import Wanted, every
-from igos.results.rows import ROW_KEYS, checked
+from igos.results.rows import checked
 from igos.results.shards import Shards
 from igos.types import ConfigError
+
+BEFORE = {"weights": ""}  # keys that a version added to run.yaml -> what holds where a run.yaml lacks them
 
 
 def read_rows(folder: str | Path) -> list[dict[str, Any]]:
@@ -46,7 +48,7 @@ def json_rows(folder: Path, strict: bool = True) -> Iterator[dict[str, Any]]:
             if strict and (n < len(lines) - 1 or not isinstance(error, json.JSONDecodeError)):
                 raise ConfigError(f"{path}, line {n + 1}: damaged ({error})") from None
         else:
-            yield {**dict.fromkeys(ROW_KEYS), **row}
+            yield row
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:
@@ -63,20 +65,27 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     for key, kind in (("metrics", list), ("set", list), ("record", dict)):
         if not isinstance(values.get(key) or kind(), kind):
             raise ConfigError(f"{path}: damaged ({key} is no {kind.__name__})")
-    return values
+    return {**{key: value for key, value in BEFORE.items() if key not in values}, **values}
+
+
+def written_by(values: Mapping[str, Any]) -> str | None:
+    """The version of igos that wrote a run.yaml, where it says so."""
+    versions = (values.get("record") or {}).get("versions")
+    version = versions.get("igos") if isinstance(versions, dict) else None
+    return version if isinstance(version, str) else None
 
 
 def read_arrays(
     run: str | Path, row: Mapping[str, Any], wanted: Wanted = every, needed: Sequence[str] = ()
 ) -> dict[str, np.ndarray]:
-    """The arrays of the explanation that a row of the run tells of, or those `wanted` by name (igos.results.arrays).
+    """The arrays of the explanation of a row of the run, or those `wanted` by name (igos.results.arrays).
 
     Raises ConfigError if they are missing, damaged, said to lie outside the run's folder, or lack one that is needed.
     """
     if row.get("shard"):
         arrays = Shards(Path(run) / "shards").arrays(row, wanted)
     else:
-        arrays = stored.unpacked(place(run, row) / ARRAYS_FILE, wanted)
+        arrays = stored.unpacked(folder_of(run, row) / ARRAYS_FILE, wanted)
     lacking = [name for name in needed if name not in arrays]
     if lacking:
         raise ConfigError(f"{run}/{row['folder']}: holds no {lacking[0]}; it was made by an older igos")
@@ -94,7 +103,7 @@ def intact(run: str | Path, row: Mapping[str, Any]) -> bool:
     return zlib.crc32(data) == row["crc32"] if row.get("crc32") is not None else data[:2] == b"PK"
 
 
-def place(run: str | Path, row: Mapping[str, Any]) -> Path:
+def folder_of(run: str | Path, row: Mapping[str, Any]) -> Path:
     """The folder of a row's explanation. Raises ConfigError where it is not within the run's folder."""
     made = (Path(run) / row["folder"]).resolve()
     if not made.is_relative_to(Path(run).resolve()):
@@ -104,11 +113,11 @@ def place(run: str | Path, row: Mapping[str, Any]) -> Path:
 
 def different(a: Mapping[str, Any], b: Mapping[str, Any], there: str, now: str, inside: str = "") -> str:
     """Which settings differ, in words; "" for none."""
-    told = []
+    differences = []
     for key in {**a, **b}:
         one, other = a.get(key), b.get(key)
         if isinstance(one, dict) and isinstance(other, dict):
-            told.append(different(one, other, there, now, f"{inside}{key}."))
+            differences.append(different(one, other, there, now, f"{inside}{key}."))
         elif one != other:
-            told.append(f"{inside}{key}: {one} {there}, {other} {now}")
-    return "; ".join(filter(None, told))
+            differences.append(f"{inside}{key}: {one} {there}, {other} {now}")
+    return "; ".join(filter(None, differences))

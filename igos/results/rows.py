@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import PurePath
 from typing import Any
 
@@ -15,43 +16,15 @@ from igos.metrics import METRICS
 from igos.results.arrays import OWN
 from igos.types import Explanation, Image, Score, Target
 
-WORDS = ("image", "label", "name", "part", "method", "opt", "form", "status", "error", "warning", "folder")
-WHOLE = ("label_index", "start", "network_images", "backward_images", "seed")
-NUMBERS = (
-    "score", "score_original", "score_blurred", "deletion", "insertion", "deletion_normalised", "insertion_normalised",
-    "pointing", "evidence_share", "evidence_lift", "evidence_pointing", "tie_fraction", "seconds",
-)  # fmt: skip
-KEYS = (*WORDS, *WHOLE, *NUMBERS, "box")
-OF_EXPLANATION = ("name", "label_index", "score", "method", "status")  # known wherever there is a folder
+OF_METHODS = {"completeness_error": "lower", "score_kept": "higher"}  # figures of methods; which way is better
 
 
-def checked(row: Any, whole: bool = True) -> dict[str, Any]:
-    """The row with all of KEYS, None where it has none. Raises ValueError for one that no run writes.
-
-    whole: an explanation's row must tell what it explains.
-    """
-    if not isinstance(row, dict):
-        raise ValueError("not keys and values")
-    made = {**dict.fromkeys(KEYS), **row}
-    if not isinstance(made["image"], str):
-        raise ValueError(f"image is {_told(made['image'])}, not a path")
-    _each(made, WORDS, lambda v: isinstance(v, str) and "\0" not in v, "a text")
-    _each(made, WHOLE, lambda v: isinstance(v, int) and not isinstance(v, bool) and abs(v) < 2**63, "a whole number")
-    _each(made, NUMBERS, _number, "a finite number")
-    _each(made, ("box",), lambda v: isinstance(v, list) and len(v) == 4 and all(map(_number, v)), "four numbers")
-    place = PurePath(made["folder"] or "")
-    if place.is_absolute() or ".." in place.parts:
-        raise ValueError(f"folder {_told(made['folder'])} lies outside the run's folder")
-    lacking = [k for k in OF_EXPLANATION if whole and made["folder"] and made[k] is None]
-    if lacking:
-        raise ValueError(f"{lacking[0]} is not known")
-    return made
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value
 
 
-def _each(row: dict[str, Any], keys: tuple[str, ...], sound: Callable[[Any], bool], what: str) -> None:
-    for key in keys:
-        if row.get(key) is not None and not sound(row[key]):
-            raise ValueError(f"{key} is {_told(row[key])}, not {what}")
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def _number(value: Any) -> bool:
@@ -59,82 +32,128 @@ def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300 and value == value
 
 
-def _told(value: Any) -> str:
+def _box(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(map(_number, value))
+
+
+KINDS: dict[str, Callable[[Any], bool]] = {
+    "a text": _text, "a whole number": _whole, "a finite number": _number, "four numbers": _box,
+}  # fmt: skip
+
+
+def _column(kind: str, *, needed: bool = False, restored: bool = False) -> Any:
+    """A column of one of KINDS; needed: known wherever there is an explanation; restored: a field of Explanation that
+    is read back under the same name.
+    """
+    return field(default=None, metadata={"kind": kind, "needed": needed, "restored": restored})
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a run: an explanation, or the picture or object that has none, with `status` and `error` saying why.
+
+    box: (4,) xyxy in source pixels; folder: of the explanation, within the run's; item: of what has none, the folder it
+    would have, or the picture's name; id: a hash of all that decides the result; crc32: of explanation.npz. figures:
+    further columns, of metrics that are not computed by default, and details.
+    """
+
+    image: str | None = _column("a text")
+    label: str | None = _column("a text")
+    name: str | None = _column("a text", needed=True)
+    label_index: int | None = _column("a whole number", needed=True)
+    part: str | None = _column("a text")
+    score: float | None = _column("a finite number", needed=True)
+    score_original: float | None = _column("a finite number", restored=True)
+    score_blurred: float | None = _column("a finite number", restored=True)
+    box: list[float] | None = _column("four numbers")
+    method: str | None = _column("a text", needed=True, restored=True)
+    opt: str | None = _column("a text", restored=True)
+    form: str | None = _column("a text", restored=True)
+    start: int | None = _column("a whole number", restored=True)
+    deletion: float | None = _column("a finite number")
+    insertion: float | None = _column("a finite number")
+    deletion_normalised: float | None = _column("a finite number")
+    insertion_normalised: float | None = _column("a finite number")
+    pointing: float | None = _column("a finite number")
+    evidence_share: float | None = _column("a finite number")
+    evidence_lift: float | None = _column("a finite number")
+    evidence_pointing: float | None = _column("a finite number")
+    tie_fraction: float | None = _column("a finite number")
+    status: str | None = _column("a text", needed=True, restored=True)
+    error: str | None = _column("a text")
+    warning: str | None = _column("a text")
+    seconds: float | None = _column("a finite number", restored=True)
+    network_images: int | None = _column("a whole number", restored=True)
+    backward_images: int | None = _column("a whole number", restored=True)
+    seed: int | None = _column("a whole number", restored=True)
+    folder: str | None = _column("a text")
+    item: str | None = _column("a text")
+    id: str | None = _column("a text")
+    crc32: int | None = _column("a whole number")
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, e: Explanation, folder: str, id: str | None = None) -> Row:
+        """The row of an explanation."""
+        box = e.box_on_source()
+        details = {name: value for s in reversed(e.scores) for name, value in s.detail.items()}
+        figures = {**{s.name: s.value for s in e.scores}, **details}
+        return cls(
+            image=e.image.path,
+            label=e.target.name,
+            name=e.target.name,
+            label_index=e.target.label,
+            part=e.target.part,
+            score=e.target.score,
+            box=None if box is None else [round(float(v), 2) for v in box],
+            warning="; ".join(e.warnings) or None,
+            folder=folder,
+            id=id,
+            **{k: getattr(e, k) for k in RESTORED},
+            **{k: v for k, v in figures.items() if k in COLUMNS},
+            figures={k: v for k, v in figures.items() if k not in COLUMNS},
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, a value for each column; numbers that are not finite become None."""
+        return full_row({**{k: getattr(self, k) for k in COLUMNS}, **self.figures})
+
+
+FIELDS = tuple(f for f in fields(Row) if f.name != "figures")
+COLUMNS = tuple(f.name for f in FIELDS)
+RESTORED = tuple(f.name for f in FIELDS if f.metadata["restored"])
+
+
+def full_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with all COLUMNS first, None where it has none, as JSON takes it."""
+    return {key: plain(row.get(key)) for key in (*COLUMNS, *(k for k in row if k not in COLUMNS))}
+
+
+def checked(row: Any, whole: bool = True) -> dict[str, Any]:
+    """A row as it was read, with all COLUMNS. Raises ValueError for one that no run writes.
+
+    whole: an explanation's row must say what it explains.
+    """
+    if not isinstance(row, dict):
+        raise ValueError("not keys and values")
+    every = {**dict.fromkeys(COLUMNS), **row}
+    if not isinstance(every["image"], str):
+        raise ValueError(f"image is {_shown(every['image'])}, not a path")
+    for f in FIELDS:
+        value, kind = every[f.name], f.metadata["kind"]
+        if value is not None and not KINDS[kind](value):
+            raise ValueError(f"{f.name} is {_shown(value)}, not {kind}")
+        if whole and every["folder"] and value is None and f.metadata["needed"]:
+            raise ValueError(f"{f.name} is not known")
+    folder = PurePath(every["folder"] or "")
+    if folder.is_absolute() or ".." in folder.parts:
+        raise ValueError(f"folder {_shown(every['folder'])} lies outside the run's folder")
+    return every
+
+
+def _shown(value: Any) -> str:
     text = repr(value) if not isinstance(value, int) or math.log2(abs(value) + 1) < 200 else "a huge number"
     return text if len(text) <= 60 else text[:60] + "..."
-
-
-OF_METHODS = {"completeness_error": "lower", "score_kept": "higher"}  # figures that methods give; which way is better
-ROW_KEYS = [
-    "image",
-    "label",
-    "name",
-    "label_index",
-    "part",
-    "score",
-    "score_original",
-    "score_blurred",
-    "box",
-    "method",
-    "opt",
-    "form",
-    "start",
-    "deletion",
-    "insertion",
-    "deletion_normalised",
-    "insertion_normalised",
-    "pointing",
-    "evidence_share",
-    "evidence_lift",
-    "evidence_pointing",
-    "tie_fraction",
-    "status",
-    "error",
-    "warning",
-    "seconds",
-    "network_images",
-    "backward_images",
-    "seed",
-    "folder",
-    "item",
-    "id",
-    "crc32",
-]
-KEPT = (
-    "method", "opt", "form", "start", "status", "seconds", "network_images", "backward_images", "seed",
-    "score_original", "score_blurred",
-)  # fmt: skip
-
-
-def row(e: Explanation, folder: str) -> dict[str, Any]:
-    """The row of one explanation; folder is relative to the run's."""
-    box = e.box_on_source()
-    values = {s.name: s.value for s in e.scores}
-    details = {name: value for s in reversed(e.scores) for name, value in s.detail.items()}
-    return {
-        "image": e.image.path,
-        "label": e.target.name,
-        "name": e.target.name,
-        "label_index": e.target.label,
-        "part": e.target.part,
-        "score": e.target.score,
-        "score_original": e.score_original,
-        "score_blurred": e.score_blurred,
-        "box": None if box is None else [round(float(v), 2) for v in box],
-        "method": e.method,
-        "opt": e.opt,
-        "form": e.form,
-        "start": e.start,
-        **values,
-        **details,
-        "status": e.status,
-        "warning": "; ".join(e.warnings) or None,
-        "seconds": e.seconds,
-        "network_images": e.network_images,
-        "backward_images": e.backward_images,
-        "seed": e.seed,
-        "folder": folder,
-    }
 
 
 def restored(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray], target: Target, image: Image) -> Explanation:
@@ -161,7 +180,7 @@ def restored(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray], target: T
         arrays={k: a for k, a in rest.items() if not k.startswith("trace_")},
         scores=tuple(scores),
         warnings=tuple(w for w in (row["warning"] or "").split("; ") if w),
-        **{k: row[k] for k in KEPT},
+        **{k: row[k] for k in RESTORED},
     )
 
 
@@ -188,14 +207,15 @@ class Tally:
         self.explanations += 1
         for key, value in row.items():
             if isinstance(value, (int, float)) and not isinstance(value, bool):
-                known = self._sums[key]
-                known[0] += value
-                known[1] += 1
+                total = self._sums[key]
+                total[0] += value
+                total[1] += 1
 
     def mean(self, key: str) -> float | None:
         """Over the explanations that have the figure; None without any."""
         total, count = self._sums.get(key, (0.0, 0))
         return total / count if count else None
 
-    def known(self, key: str) -> bool:
+    def has(self, key: str) -> bool:
+        """Whether any explanation has the figure."""
         return key in self._sums

@@ -48,7 +48,7 @@ class Shards:
 
     def mend(self) -> list[str]:
         """Open them; damaged ones are put aside, and what is whole in them becomes another shard. Answers what is lost:
-        the explanations' folders, or the name of a shard that no longer tells them.
+        the explanations' folders, or the name of a shard whose rows cannot be read.
         """
         self.held, self._files = set(), []
         lost, hurt = list[str](), list[Path]()
@@ -96,8 +96,8 @@ class Shards:
             f"{n:06}/{name}": np.ascontiguousarray(a) for n, each in enumerate(arrays) for name, a in each.items()
         }
         sums = {name: zlib.crc32(a.data) for name, a in tensors.items()}
-        told = {"rows": json.dumps(list(rows), allow_nan=False), "crc32": json.dumps(sums)}
-        write_bytes(file, save(tensors, told), durable=True)
+        metadata = {"rows": json.dumps(list(rows), allow_nan=False), "crc32": json.dumps(sums)}
+        write_bytes(file, save(tensors, metadata), durable=True)
         self._know(file, rows)
 
     def take(self, file: Path, copy: Callable[[str, str], Any]) -> None:
@@ -127,7 +127,7 @@ class Shards:
         except OSError as error:
             raise ConfigError(f"{file}: cannot be read ({error.strerror or error})") from None
         except (KeyError, TypeError, ValueError, SafetensorError) as error:
-            raise Damaged(_told(file, error)) from None
+            raise Damaged(_damage(file, error)) from None
 
     def finish(self, table: Path, others: Sequence[Mapping[str, Any]]) -> None:
         """All rows, and others that are in no shard, as a parquet file, a shard's rows at a time."""
@@ -174,10 +174,10 @@ def _rows(file: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror or error})") from None
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
-        raise Damaged(_told(file, error)) from None
+        raise Damaged(_damage(file, error)) from None
 
 
-def _told(file: Path, error: Exception) -> str:
+def _damage(file: Path, error: Exception) -> str:
     return f"{file}: damaged ({error}); igos --resume {file.parents[1]} makes its explanations again"
 
 
@@ -191,7 +191,7 @@ class _Open(NamedTuple):
 
 @lru_cache(maxsize=4)
 def _opened(file: Path, changed: int) -> _Open:
-    """`changed` tells versions apart."""
+    """An open shard; `changed`: when the file was changed."""
     opened = safe_open(file, "numpy").__enter__()
     names: dict[str, list[str]] = {}
     for key in opened.keys():  # noqa: SIM118

@@ -193,9 +193,9 @@ def _told(f: Figure) -> str:
 def table(folder: RunFolder) -> str:
     """The closing table: a line per explanation (at most 40), and the means."""
     rows, tally = folder.first(40), folder.tally
-    curves = [m for m in METRICS if m.startswith(("deletion", "insertion")) and tally.known(m)]
+    curves = [m for m in METRICS if m.startswith(("deletion", "insertion")) and tally.has(m)]
     columns = ["score", *curves]
-    columns += [key for key in ("evidence_share",) if tally.known(key)]
+    columns += [key for key in ("evidence_share",) if tally.has(key)]
     widths = {key: max(len(key), 5) for key in columns}
     lines = [f"{'image':28} {'what':20} {' '.join(columns)} {'images':>6} {'s':>6}  status"]
     for r in rows:

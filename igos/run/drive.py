@@ -1,27 +1,26 @@
-"""The whole tool in one line:
-
-file -> read -> Image -> detect -> [Target] -> select -> Problem -> method -> [Explanation] -> metrics -> results
-
-`explain` is that line for one image; `run` is it for many: the manifest says what is due, an engine has one or several
-igos.run.workers.worker.Worker do it, and what they answer is written here, and only here.
+"""A run: the manifest says what is due, an engine has one or several Workers do it, and what they answer is written
+here, and only here.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from tqdm import tqdm
 
 from igos.results.folder import RunFolder
 from igos.results.manifest import Item, Manifest
-from igos.run.explain import LARGEST_GROUP, starts_of
+from igos.results.rows import Row
+from igos.results.tables import label
+from igos.run.cells import Cell, cells_of
 from igos.run.plan import Plan
 from igos.run.settings import Run
 from igos.run.workers.engines import Engine, Local
-from igos.run.workers.events import Done, Failed, Found
-from igos.run.workers.worker import Worker
+from igos.run.workers.events import Done, Failed, Seen
+from igos.run.workers.worker import LARGEST_GROUP, Worker
 from igos.types import Adapter, ConfigError, IgosError
 
 LEAST_TRIED = 10  # failures one after the other, before anything is explained, and the run gives up
@@ -35,14 +34,15 @@ def run(
     judge: Adapter | None = None,
     weights: str = "",
 ) -> Shares:
-    """Explain every picture of the plan into the folder, in this process; answers where the time went. weights: what
-    tells the model from others.
+    """Explain every picture of the plan into the folder, in this process; answers where the time went. weights: a
+    hash of the bytes of the model.
 
     Raises ImageError, ConfigError or NetworkError when nothing could be explained, with the reason.
     """
-    worker = Worker(plan, adapter, judge, weights=weights)
+    cells = cells_of(plan)
+    worker = Worker(cells, adapter, judge, weights)
     check(plan, adapter)
-    return drive(plan, Local(worker), folder, progress)
+    return drive(cells, Local(worker), folder, progress)
 
 
 def check(plan: Plan, adapter: Adapter) -> None:
@@ -53,40 +53,57 @@ def check(plan: Plan, adapter: Adapter) -> None:
         raise ConfigError(f"--part {part}: {adapter.name} has no such part; it has {', '.join(adapter.parts)}")
 
 
-def drive(plan: Plan, engine: Engine, folder: RunFolder, progress: bool | None = None) -> Shares:
-    """Have an engine do what the folder's manifest says is due and not done, and write what it answers.
+def drive(
+    cells: Sequence[Cell],
+    engine: Engine,
+    folder: RunFolder,
+    progress: bool | None = None,
+    items: Sequence[Item] | None = None,
+) -> Shares:
+    """Have an engine explain each target of the items in the ways of the cells, and write what it answers. items: by
+    default what the folder's manifest says is due and not done; what is seen in them goes into the manifest.
 
     A picture that cannot be read or explained, or in which the target is not seen, becomes a row, and the run goes on.
-    Raises ImageError, ConfigError or NetworkError when that is so of every picture; or when LEAST_TRIED objects or
-    pictures fail one after the other before any is explained.
+    Raises ImageError, ConfigError or NetworkError when that is so of every picture; when LEAST_TRIED objects or
+    pictures fail one after the other before any is explained; or when the network refuses a method that has explained
+    nothing yet.
     """
-    manifest = Manifest(folder.path, plan.run.pictures, plan.run.shard)
-    settled = folder.held | {r["item"] for r in folder.rows if not r["folder"] and r["item"]}
-    items = list(manifest.items(settled, starts_of(plan.run)))
+    plan = cells[0].plan
+    manifest = Manifest(folder.path, plan.run.pictures, plan.run.shard) if items is None else None
+    if manifest is not None:
+        items = list(manifest.items(settled(folder), [cell.folder for cell in cells]))
+    items = items or []
+    lines = {item.name: item.line for item in items}
     shares, failures, begin = Shares(engine.workers), dict[str, IgosError](), time.perf_counter()
-    in_a_row, seen = 0, set[str]()
+    in_a_row, seen, serving = 0, set[str](), {label(row) for row in folder.rows if row["folder"]}
     with bar(progress, len(items), "picture") as shown:
         for event in engine.work(batches(items, plan.run)):
-            if isinstance(event, Found):
+            if isinstance(event, Seen):
                 shares.network += event.seconds
                 shares.waited += event.waited
                 seen.add(event.name)
                 if event.line is not None:
-                    manifest.add(event.name, event.line)
+                    lines[event.name] = event.line
+                    if manifest is not None:
+                        manifest.add(event.name, event.line)
                     folder.begun = True
             elif isinstance(event, Done):
                 shares.network += event.seconds
+                serving.add(label(event.row))
                 folder.keep(event.row, event.data, event.files)
             elif isinstance(event, Failed):
-                name = event.row["item"].partition("/")[0]
+                name = event.item.partition("/")[0]
                 seen.add(name)
                 if event.error is not None:
                     failures.setdefault(name, event.error)
-                in_a_row = 0 if event.row["status"] == "skipped" else in_a_row + 1
-                gives_up = event.refused or in_a_row == LEAST_TRIED < len(items)
-                if gives_up and not folder.tally.explanations:
+                in_a_row = 0 if event.status == "skipped" else in_a_row + 1
+                row = failure_row(event, lines.get(name), cells).as_dict()
+                useless = event.refused and label(row) not in serving
+                if useless and serving and event.error is not None:  # other methods' explanations stay
+                    raise event.error
+                if (useless or in_a_row == LEAST_TRIED < len(items)) and not folder.tally.explanations:
                     raise given_up(folder, list(failures.values()), " tried")
-                folder.add({"method": plan.method.name, "opt": getattr(plan.method, "opt", None), **event.row})
+                folder.add(row)
             shown.update(len(seen) - shown.n)
             shown.set_postfix_str(_averages(folder))
     unasked = 0 if plan.selector.asks else folder.tally.statuses["skipped"]
@@ -94,6 +111,24 @@ def drive(plan: Plan, engine: Engine, folder: RunFolder, progress: bool | None =
         raise given_up(folder, list(failures.values()))
     shares.seconds = time.perf_counter() - begin
     return shares
+
+
+def settled(folder: RunFolder) -> set[str]:
+    """The folders of the explanations, and the names of the pictures, that need no more work."""
+    return folder.held | {r["item"] for r in folder.rows if not r["folder"] and r["item"]}
+
+
+def failure_row(event: Failed, line: Mapping[str, Any] | None, cells: Sequence[Cell]) -> Row:
+    """The row of what there is no explanation of. line: the picture's, of the manifest."""
+    row = Row(image=event.path, status=event.status, error=event.reason, item=event.item, id=event.key)
+    plan = cells[0].plan if len({cell.plan.label for cell in cells}) == 1 else None
+    for record in (line or {}).get("targets", ()):
+        for cell in cells:
+            if cell.within(record["folder"]) == event.item:
+                plan, name, part = cell.plan, record["name"], record["part"]
+                row = replace(row, label=name, name=name, label_index=record["label"], part=part, start=cell.start)
+                row = replace(row, score=record["score"])
+    return row if plan is None else replace(row, method=plan.method.name, opt=getattr(plan.method, "opt", None))
 
 
 @dataclass

@@ -1,10 +1,16 @@
-"""One explanation to make, and several of them made in one batch."""
+"""From a picture to its explanations: the file to read first.
+
+file -> Adapter.read -> Image -> Adapter.detect -> [Target] -> select -> Problem -> method -> [Explanation] -> metrics
+
+`explain` is that way in Python, for one picture; run/workers/worker.py walks it for the pictures of a run. Both end in
+`explain_jobs`.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,123 +18,162 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from igos.base.files import unique
 from igos.base.names import DEFAULT_METRICS
 from igos.base.ops import Blend
-from igos.data.annotations import known
+from igos.data.annotations import truths_of
 from igos.data.truth import Truth, match
 from igos.methods import build_method, default_score
-from igos.methods.ingredients import NOTHING, Extras, extras
-from igos.methods.mask import starts
+from igos.methods.ingredients import OfImage, load_ingredients
 from igos.metrics import build_metrics
 from igos.metrics.metric import Context
 from igos.metrics.randomise import cascade
 from igos.run.judge import judge_of, views
-from igos.run.plan import Plan
 from igos.run.presets import pick_preset
-from igos.run.problem import make_problem
-from igos.run.settings import Run, memory_size
+from igos.run.problem import NOTHING, make_problem
 from igos.types import Adapter, ConfigError, Explanation, Image, Problem, Scorer, Statistics, Target
 
-LARGEST_GROUP = 16  # objects in one batch: memory grows with them, the maps do not depend on it
 
+def explain(
+    adapter: Adapter,
+    image: Image,
+    targets: Sequence[Target],
+    method: Any = "iGOS++",
+    opt: str | None = None,
+    *,
+    metrics: Sequence[Any] = DEFAULT_METRICS,
+    score: str | None = None,
+    seed: int = 0,
+    batch: int | None = None,
+    max_memory: float | None = None,
+    precision: str = "float32",
+    config: str | None = None,
+    context: Context | None = None,
+    references: Tensor | None = None,
+    judge: Adapter | None = None,
+    patterns: Mapping[str, Tensor] | str | Path | None = None,
+    stats: Statistics | str | Path | None = None,
+    **settings: Any,
+) -> list[Explanation]:
+    """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS).
 
-@dataclass(frozen=True)
-class Job:
-    """One explanation to make: what, from which start cell (None: from ones), into which folder, of which picture;
-    truths, what is known of its objects; view: the same object as the judge sees it; key: what else decides the result.
+    method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables;
+    config names a preset, by default the model's, for the method's settings; context holds what is known of the
+    targets, one Truth each, by default from instances.json beside the picture; judge is another network, for the
+    metric transfer. score {prob, logit} is by default the method's own; batch, max_memory (bytes) and precision
+    {float32, bfloat16} say how the network is run (make_problem). What methods need beside (methods/ingredients.py):
+    references (R,3,H,W) in [0,1], pictures to compare with, by default generated ones; patterns, by layer or a file of
+    fit-patterns, and stats, of igos.estimate or its file, by default those that ship with the model. Raises
+    ConfigError for what the method does not know.
     """
-
-    target: Target
-    start: int | None
-    folder: str
-    image: Image
-    truths: Sequence[Truth] = ()
-    view: Problem | None = None
-    blurred: Tensor | None = None
-    key: str = ""
+    if not targets:
+        return []
+    if isinstance(method, str):
+        given = {k: v for k, v in {"opt": opt, **settings}.items() if v is not None}
+        call = build_method(method, given, pick_preset(config, adapter.preset, given))
+    elif opt is not None or config is not None or settings:
+        raise ConfigError("a method that is an object has its settings already; give opt and the like to it")
+    else:
+        call = method
+    measures = [m for name in metrics for m in ([name] if callable(name) else build_metrics([name])[0])]
+    truths = truths_of(image.path, size=image.geometry.source) if image.path and context is None else []
+    seen = views(judge, image, targets, batch) if judge is not None else [None] * len(targets)
+    if context is not None and judge is not None:
+        context = replace(context, other=seen)
+    (ingredients,) = load_ingredients([call], adapter, {"references": references, "patterns": patterns, "stats": stats})
+    explanations, _ = explain_jobs(
+        adapter,
+        [Job(t, image, truths=truths, view=v) for t, v in zip(targets, seen, strict=True)],
+        call,
+        measures,
+        score=score,
+        seed=seed,
+        batch=batch,
+        max_memory=max_memory,
+        precision=precision,
+        ingredients=ingredients,
+        context=context,
+    )
+    return explanations
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """A picture and what is to be explained in it; answers, of the network for all methods (Context.answers)."""
+class Job:
+    """One explanation to make: of which target in which picture, from which start cell (None: from ones).
 
+    start_mask (h,w): the mask to start from; truths: what is known of the picture's objects; view: the same object as
+    the judge sees it; blurred (1,3,H,W): the picture's baseline, where it is made already. folder: where the
+    explanation lies in the run's folder; key: the id of its row.
+    """
+
+    target: Target
     image: Image
-    jobs: Sequence[Job]
-    answers: dict[Any, np.ndarray] = field(default_factory=dict)
+    start: int | None = None
+    start_mask: Tensor | None = None
+    truths: Sequence[Truth] = ()
+    view: Problem | None = None
+    blurred: Tensor | None = None
+    folder: str = ""
+    key: str = ""
 
 
-def look(plan: Plan, adapter: Adapter, image: Image, truths: Sequence[Truth]) -> tuple[list[Target], str, float]:
-    """The targets in a picture, what was seen in words, and the seconds that took."""
-    begin = time.perf_counter()
-    targets, seen = plan.selector.select(adapter, image, plan.run.threshold, truths)
-    return [replace(t, part=plan.run.part) for t in targets], seen, time.perf_counter() - begin
-
-
-def places(name: str, targets: Sequence[Target]) -> list[str]:
-    """A folder for each target of the picture of that name."""
-    taken: set[str] = set()
-    return [f"{name}/{unique(f'{i}-{t.name}', taken)}" for i, t in enumerate(targets)]
-
-
-def starts_of(run: Run) -> list[int] | None:
-    """The cells from which each target is explained, or None: from ones, once."""
-    return None if run.diverse_k is None else starts.positions(run.diverse_k, run.init_posi or ["all"])
-
-
-def grouped(jobs: Sequence[Job]) -> list[list[Job]]:
-    return [list(jobs[i : i + LARGEST_GROUP]) for i in range(0, len(jobs), LARGEST_GROUP)]
-
-
-def explain_group(
-    plan: Plan,
+def explain_jobs(
     adapter: Adapter,
     jobs: Sequence[Job],
-    needed: Extras = NOTHING,
+    method: Any,
+    metrics: Sequence[Any],
+    *,
+    score: str | None = None,
+    seed: int = 0,
+    batch: int | None = None,
+    max_memory: float | None = None,
+    precision: str = "float32",
+    ingredients: Mapping[str, OfImage] = NOTHING,
+    context: Context | None = None,
     saved: Sequence[Explanation] | None = None,
     answers: dict[Any, np.ndarray] | None = None,
 ) -> tuple[list[Explanation], float]:
-    """The jobs' explanations, made in one batch or, where saved ones are given, these with the plan's metrics; and
-    the seconds spent inside the network. needed: what the method needs beside the problem; answers: Context.answers.
+    """The jobs' explanations, made in one batch or, where saved ones are given, these with the metrics' figures; and
+    the seconds spent inside the network.
+
+    score: what the user asked for, else the method's own. context: what metrics may ask, by default what the jobs
+    tell; answers: Context.answers.
     """
-    config, start_masks = plan.run, None
-    if config.diverse_k is not None:
-        k, value = config.diverse_k, config.init_val or 0
-        cells = [(j.target, j.image.geometry.network, plan.method.size, k, j.start or 0, value) for j in jobs]
-        start_masks = torch.stack([starts.start_mask(*cell) for cell in cells])
+    explained = score or default_score(method, [j.target.part for j in jobs])
+    masks = [j.start_mask for j in jobs if j.start_mask is not None]
     problem = make_problem(
         adapter,
         [j.image for j in jobs],
         [j.target for j in jobs],
         blurred=_blurred(jobs),
-        score=plan.score,
-        seed=config.manual_seed,
-        batch=config.batch,
-        max_memory=memory_size(config.max_memory),
-        precision=config.precision,
+        score=explained,
+        seed=seed,
+        batch=batch,
+        max_memory=max_memory,
+        precision=precision,
         starts=[j.start for j in jobs],
-        start_masks=start_masks,
-        extras=needed,
+        start_masks=torch.stack(masks) if masks else None,
+        ingredients=ingredients,
     )
-    truths = [match(j.target, j.image, j.truths) for j in jobs]
-    context = Context(truths, other=[j.view for j in jobs], answers=answers)
-    context = completed(context, plan.metrics, adapter, problem, plan.score)
-    judge = judge_of(adapter, problem, config.score, plan.method)
+    if context is None:
+        truths = [match(j.target, j.image, j.truths) for j in jobs]
+        context = Context(truths, other=[j.view for j in jobs], answers=answers)
+    context = completed(context, metrics, adapter, problem, explained)
+    judge = judge_of(adapter, problem, score, method)
     if saved is None:
-        explanations = explain_problem(problem, plan.method, plan.metrics, context, judge)
+        explanations = explain_problem(problem, method, metrics, context, judge)
     else:
-        explanations = judged(problem, saved, plan.method, plan.metrics, context, judge)
+        explanations = judged(problem, saved, method, metrics, context, judge)
     return explanations, problem.score.seconds + (judge.seconds if judge else 0)
 
 
 def _blurred(jobs: Sequence[Job]) -> Tensor | None:
     """The pictures' blurs (K,3,H,W), one expanded where they are of one picture."""
-    made = [j.blurred for j in jobs if j.blurred is not None]
-    if len(made) < len(jobs):
+    blurs = [j.blurred for j in jobs if j.blurred is not None]
+    if len(blurs) < len(jobs):
         return None
-    if all(b is made[0] for b in made):
-        return made[0].expand(len(jobs), -1, -1, -1)
-    return torch.cat(made)
+    if all(b is blurs[0] for b in blurs):
+        return blurs[0].expand(len(jobs), -1, -1, -1)
+    return torch.cat(blurs)
 
 
 def explain_problem(
@@ -149,7 +194,7 @@ def explain_problem(
     seconds = (time.perf_counter() - begin) / len(explanations)
     forward, backward = scorer.forward_images - before[0], scorer.backward_images - before[1]
     ends = _ends(problem)
-    made = [
+    complete = [
         replace(
             e,
             seed=problem.generators[i].initial_seed(),
@@ -164,7 +209,7 @@ def explain_problem(
         )
         for i, e in enumerate(explanations)
     ]
-    return judged(problem, made, method, metrics, context, judge)
+    return judged(problem, complete, method, metrics, context, judge)
 
 
 def judged(
@@ -207,66 +252,3 @@ def completed(context: Context, metrics: Sequence[Any], adapter: Adapter, proble
         return context
     layers, randomised = cascade(adapter, problem, score)
     return replace(context, layers=layers, randomised=randomised)
-
-
-def explain(
-    adapter: Adapter,
-    image: Image,
-    targets: Sequence[Target],
-    method: Any = "iGOS++",
-    opt: str | None = None,
-    *,
-    metrics: Sequence[Any] = DEFAULT_METRICS,
-    score: str | None = None,
-    seed: int = 0,
-    batch: int | None = None,
-    max_memory: float | None = None,
-    precision: str = "float32",
-    config: str | None = None,
-    context: Context | None = None,
-    references: Tensor | None = None,
-    judge: Adapter | None = None,
-    patterns: Mapping[str, Tensor] | str | Path | None = None,
-    stats: Statistics | str | Path | None = None,
-    **settings: Any,
-) -> list[Explanation]:
-    """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS).
-
-    method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables;
-    config names a preset, by default the model's, for the method's settings; context holds what is known of the
-    targets, one Truth each, by default from instances.json beside the picture; judge is another network, for the
-    metric transfer. score {prob, logit} is by default the method's own; batch, max_memory (bytes) and precision
-    {float32, bfloat16} say how the network is run (make_problem). What methods need beside (igos/extras.py):
-    references (R,3,H,W) in [0,1], pictures to compare with, by default generated ones; patterns, by layer or a file of
-    fit-patterns, and stats, of igos.estimate or its file, by default those that ship with the model. Raises
-    ConfigError for what the method does not know.
-    """
-    if not targets:
-        return []
-    if isinstance(method, str):
-        given = {k: v for k, v in {"opt": opt, **settings}.items() if v is not None}
-        call = build_method(method, given, pick_preset(config, adapter.preset, given))
-    elif opt is not None or config is not None or settings:
-        raise ConfigError("a method that is an object has its settings already; give opt and the like to it")
-    else:
-        call = method
-    made = [m for name in metrics for m in ([name] if callable(name) else build_metrics([name])[0])]
-    asked = score or default_score(call, [t.part for t in targets])
-    problem = make_problem(
-        adapter,
-        image,
-        targets,
-        score=asked,
-        seed=seed,
-        batch=batch,
-        max_memory=max_memory,
-        precision=precision,
-        extras=extras([call], adapter, references=references, patterns=patterns, stats=stats)[0],
-    )
-    if context is None:
-        truths = known(image.path, size=image.geometry.source) if image.path else []
-        context = Context([match(t, image, truths) for t in targets])
-    if judge is not None:
-        context = replace(context, other=views(judge, image, targets, batch))
-    context = completed(context, made, adapter, problem, asked)
-    return explain_problem(problem, call, made, context, judge_of(adapter, problem, score, call))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from igos.base.boxes import iou
+from igos.base.boxes import best_match
 from igos.base.names import CLASS_THRESHOLD
 from igos.data.truth import LEAST_IOU, same_class, source_box
 from igos.methods import default_score
@@ -45,6 +45,5 @@ def _twin(target: Target, image: Image, shown: Image, seen: Sequence[Target]) ->
     alike = [t for t in seen if same_class(t.name, target.name)]
     if target.box is None or not alike:
         return alike[0] if alike else None
-    overlap = [iou(source_box(t, shown), source_box(target, image)) for t in alike]
-    best = max(range(len(alike)), key=overlap.__getitem__)
-    return alike[best] if overlap[best] >= LEAST_IOU else None
+    best = best_match(source_box(target, image), [source_box(t, shown) for t in alike], LEAST_IOU)
+    return None if best is None else alike[best]

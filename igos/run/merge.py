@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from igos.base.files import whole_folder
-from igos.methods.mask.starts import positions
 from igos.results.folder import RunFolder
 from igos.results.manifest import FILE as MANIFEST
 from igos.results.manifest import Manifest, listed
 from igos.results.read import different, each_row, intact, read_run
+from igos.run.cells import folders_of_run
 from igos.run.settings import WHERE
 from igos.types import ConfigError
 
@@ -27,7 +27,7 @@ def merge(folders: Sequence[Path], out: Path) -> int:
     doubled, with their names; `out` is then not there.
     """
     if out.exists():
-        raise ConfigError(f"--out {out}: is there already; choose a new folder")
+        raise ConfigError(f"--out {out}: exists; choose a new folder")
     runs = [read_run(folder) for folder in folders]
     _same_settings(folders, runs)
     _every_shard(folders, runs)
@@ -44,7 +44,7 @@ def merge(folders: Sequence[Path], out: Path) -> int:
             _take(folder, joined)
         pictures = [(path, name) for m in manifests for name, path in m.due.items()]
         whole = Manifest(made, lambda: pictures)
-        whole.found = {name: found for m in manifests for name, found in m.found.items()}
+        whole.lines = {name: line for m in manifests for name, line in m.lines.items()}
         whole.write()
         joined.finish()
         joined.close()
@@ -55,8 +55,8 @@ def merge(folders: Sequence[Path], out: Path) -> int:
 def _same_settings(folders: Sequence[Path], runs: Sequence[Mapping[str, Any]]) -> None:
     for folder, run in zip(folders[1:], runs[1:], strict=True):
         first, own = ({k: v for k, v in values.items() if k not in APART} for values in (runs[0], run))
-        if told := different(first, own, f"in {folders[0]}", "there"):
-            raise ConfigError(f"{folder}: a run with other settings ({told})")
+        if differences := different(first, own, f"in {folders[0]}", "there"):
+            raise ConfigError(f"{folder}: a run with other settings ({differences})")
 
 
 def _every_shard(folders: Sequence[Path], runs: Sequence[Mapping[str, Any]]) -> None:
@@ -116,8 +116,7 @@ def _complete(folder: Path, run: Mapping[str, Any], manifest: Manifest, seen: di
         other = seen.setdefault(name, folder)
         if other != folder:
             raise ConfigError(f"{name} is doubled, in {other} and in {folder}")
-    k = run.get("diverse_k")
-    left = [i.name for i in manifest.items(settled, positions(k, run.get("init_posi") or ["all"]) if k else None)]
+    left = [i.name for i in manifest.items(settled, folders_of_run(run))]
     if left:
         raise ConfigError(
             f"{folder}: {len(left)} pictures are not finished ({', '.join(left[:3])}{', ...' * (len(left) > 3)}); "

@@ -1,10 +1,8 @@
-"""Models by name, on a device; and the workers that hold one each."""
+"""Models by name, on a device, and a hash of the bytes that they are made of."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,12 +13,8 @@ import torchvision
 from igos.base import resources
 from igos.base.hashing import digest, identity
 from igos.base.settings import lookup
-from igos.run.plan import Plan
 from igos.run.presets import read_preset
-from igos.run.settings import Run
-from igos.run.workers.engines import Engine
-from igos.run.workers.processes import Processes
-from igos.run.workers.worker import Worker
+from igos.run.settings import MODEL_OPTIONS, Run
 from igos.types import Adapter, ConfigError
 
 
@@ -44,9 +38,6 @@ def adapt(model: Any, labels: Sequence[str] | None = None, device: Any = None, *
     """
 
     return adapters().adapt(model, labels, device, **options)
-
-
-MODEL_OPTIONS = ("cfg", "names", "dataset", "input_size", "fit", "pretrained")  # flags that belong to a model
 
 
 def adapters() -> ModuleType:
@@ -112,7 +103,7 @@ def pick_device(name: str | None) -> torch.device:
 
 
 def weights_of(config: Run) -> str:
-    """What tells the run's model, and its judge, from others of the same name: the bytes of their files."""
+    """A hash of the files of the run's model, and of its judge: other weights of the same name have another."""
     model = _digests(config.model, [config.model_file, config.cfg, config.names])
     judge = _digests(config.judge, [config.judge_file, config.judge_cfg]) if config.judge else []
     downloaded = torchvision.__version__ if config.pretrained else None
@@ -124,29 +115,3 @@ def _digests(model: str | None, named: Sequence[str | None]) -> list[str | None]
     found = adapters().ADAPTERS
     own = [] if named[0] else found[lookup(str(model), found, "model")].files(str(model))
     return [digest(f) if f and Path(f).is_file() else None for f in (*named, *own)]
-
-
-def apart(config: Run) -> bool:
-    """Whether the run's networks are at work in processes of their own."""
-    return config.engine != "local" or config.workers is not None or config.timeout is not None
-
-
-def engine_of(plan: Plan, weights: str) -> Engine:
-    """The engine that the run's flags ask for."""
-    config = plan.run
-    make = partial(make_worker, plan, weights)
-    if config.engine == "ray":
-        from igos.run.workers.ray_cluster import Cluster  # an extra
-
-        gpus = 0.0 if config.device == "cpu" and config.num_gpus is None else config.num_gpus
-        return Cluster(make, config.workers, config.timeout, config.threads, config.num_cpus, gpus)
-    return Processes(make, config.workers or 1, config.timeout, config.threads)
-
-
-def make_worker(plan: Plan, weights: str, number: int) -> Worker:
-    """The worker of that number, with models of its own: on several GPUs, each takes the next one."""
-    config = plan.run
-    if config.device is None and torch.cuda.device_count() > 1:
-        config = replace(config, device=str(number % torch.cuda.device_count()))
-    adapter, judge = load_models(config)
-    return Worker(replace(plan, run=config), adapter, judge, weights)

@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from igos.base.names import DEFAULT_METRICS
-from igos.base.settings import coerce, key_value, lookup, normalise, settings_of
+from igos.base.settings import check_value, coerce, key_value, lookup, normalise, settings_of
 from igos.data.targets import Selector
 from igos.methods import ALIASES, METHODS, build_method, default_score
-from igos.methods.ingredients import needs_patterns, needs_references, needs_statistics
+from igos.methods.ingredients import INGREDIENTS, ingredients_of
 from igos.metrics import METRICS, build_metrics, setting_names
 from igos.run.presets import pick_preset
 from igos.run.settings import RUN_TYPES, Run, memory_size
 from igos.types import ConfigError
 
 METHOD_FLAGS = ("opt", "form", "size", "iterations", "ig_iter", "alpha", "L1", "L2", "layer")
-IN_UNIT = ("threshold", "init_val")
-POSITIVE = (
-    "start_index",
-    "stride",
-    "end",
-    "input_size",
-    "num_samples",
-    "diverse_k",
-    "threads",
-    "batch",
-    "iterations",
-    "ig_iter",
-    "size",
-    "workers",
-)
-MOST = {"input_size": 8192, "size": 2048, "threads": 1024}  # beyond what a memory holds or a machine has
-NEEDS = {
-    "references": (needs_references, "compares with other pictures; exp_grad and gradient_shap do"),
-    "patterns": (needs_patterns, "goes back through patterns; the pattern_* methods do"),
-    "stats": (needs_statistics, "needs statistics of a layer; iba and input_iba do"),
-}
 
 
 @dataclass(frozen=True)
@@ -132,7 +110,7 @@ def resolve_each(methods: Sequence[str], flags: Mapping[str, Any], default_prese
         given["set"] = [s for item in flags.get("set") or [] for s in _addressed(item, name, own, flags)]
         plans.append(_resolve({**given, "method": name, **({"opt": opt} if slash else {})}, default_preset))
     if len({p.label for p in plans}) < len(plans):
-        raise ConfigError(f"--methods: {' '.join(methods)} names one twice")
+        raise ConfigError(f"--methods: {' '.join(methods)} names a method twice")
     _check_needs(flags, plans)
     return plans
 
@@ -158,42 +136,24 @@ def _name(key: str) -> str:
 
 def _check(values: Mapping[str, Any]) -> None:
     for f in fields(Run):
-        allowed = f.metadata.get("choices")
-        if allowed and values.get(f.name) not in (None, *allowed):
-            raise ConfigError(f"--{f.name} {values[f.name]!r} is not one of {', '.join(allowed)}")
-    for key in IN_UNIT:
-        if values.get(key) is not None and not 0 <= values[key] <= 1:
-            raise ConfigError(f"--{key} must lie in [0,1], got {values[key]:g}")
-    for key in POSITIVE:
-        least, most = 2 if key == "size" else 1, MOST.get(key, math.inf)
-        if values.get(key) is not None and not least <= values[key] <= most:
-            bound = f"at least {least}" if values[key] < least else f"at most {most}"
-            raise ConfigError(f"--{key} must be {bound}, got {values[key]}")
+        check_value(f"--{f.name}", values.get(f.name), f.metadata)
     start, end = values.get("start_index") or 1, values.get("end")
     if end is not None and end <= start:
         raise ConfigError(f"--end {end} ends before --start_index {start}: the picture of that number is not taken")
     memory_size(values.get("max_memory"))
-    for key in ("timeout", "num_cpus"):
-        if values.get(key) is not None and values[key] <= 0:
-            raise ConfigError(f"--{key} must be above 0, got {values[key]:g}")
-    for key in ("num_gpus", "readers"):
-        if values.get(key) is not None and values[key] < 0:
-            raise ConfigError(f"--{key} must be at least 0, got {values[key]:g}")
     part = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", values.get("shard") or "1/1")
     if part is None or not 1 <= int(part[1]) <= int(part[2]):
         raise ConfigError(f"--shard {values['shard']}: i/n is needed with 1 <= i <= n, such as 3/8")
     for key in ("num_cpus", "num_gpus"):
         if values.get(key) is not None and values.get("engine") != "ray":
-            raise ConfigError(f"--{key} is of no use without --engine ray")
-    if not 0 <= values.get("manual_seed", 0) < 2**63:
-        raise ConfigError(f"--manual_seed must lie in [0, 2^63), got {values['manual_seed']}")
+            raise ConfigError(f"--{key} needs --engine ray")
 
 
 def _check_needs(flags: Mapping[str, Any], plans: Sequence[Plan]) -> None:
     """What methods need beside the problem is given only where one of them does."""
-    for key, (needs, why) in NEEDS.items():
-        if flags.get(key) and not any(needs(p.method) for p in plans):
-            raise ConfigError(f"--{key}: none of {', '.join(p.method.name for p in plans)} {why}")
+    for name, one in INGREDIENTS.items():
+        if flags.get(one.flag) and not any(name in ingredients_of(p.method) for p in plans):
+            raise ConfigError(f"--{one.flag}: none of {', '.join(p.method.name for p in plans)} {one.use}")
 
 
 def _usual_metrics(values: Mapping[str, Any]) -> tuple[str, ...]:
@@ -204,11 +164,11 @@ def _check_judge(flags: Mapping[str, Any], values: dict[str, Any], metrics: Sequ
     """A judge where a metric asks one; that of a preset, without such a metric, is left out."""
     asking = [m.name for m in metrics if "other" in m.needs]
     if asking and not values.get("judge"):
-        raise ConfigError(f"--metrics {asking[0]} asks another network: name it by --judge MODEL")
+        raise ConfigError(f"--metrics {asking[0]} needs another network: give --judge MODEL")
     for key in ("judge", "judge_file", "judge_cfg"):
         if flags.get(key) and not (asking and values.get("judge")):
             need = "--judge MODEL" if asking else "--metrics transfer"
-            raise ConfigError(f"--{key} {flags[key]} is of no use without {need}")
+            raise ConfigError(f"--{key} {flags[key]} needs {need}")
         if not asking:
             values.pop(key, None)
 

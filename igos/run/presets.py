@@ -6,13 +6,12 @@ an optimiser's name those that hold for it alone. `<output>/run.yaml` is one too
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from igos.base import resources
-from igos.base.settings import lookup, normalise, settings_of
+from igos.base.settings import lookup, near_names, normalise, settings_of
 from igos.base.untrusted import load_yaml
 from igos.methods import ALIASES, METHODS
 from igos.methods.mask.optim import OPTIMIZERS
@@ -39,7 +38,7 @@ def read_preset(name: str) -> dict[str, Any]:
         if key == "config" or (
             key not in RUN_TYPES and key not in ("methods", "published", "record", "results", "weights")
         ):
-            near = difflib.get_close_matches(str(key), RUN_TYPES, n=1)
+            near = near_names(str(key), RUN_TYPES, 1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(RUN_TYPES)}, methods"
             raise ConfigError(f"--config {path}: unknown key {key!r}; {hint}")
     methods = values.get("methods") or {}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -11,10 +12,11 @@ from torch import Tensor
 
 from igos.base.baselines import baseline
 from igos.base.hashing import seed_of
-from igos.methods.ingredients import NOTHING, Extras, extras
+from igos.methods.ingredients import INGREDIENTS, OfImage, load_ingredients
 from igos.run.settings import Run
-from igos.types import PRECISIONS, Adapter, ConfigError, Image, Problem, Target
+from igos.types import DTYPES, Adapter, ConfigError, Image, Problem, Target
 
+NOTHING: Mapping[str, OfImage] = MappingProxyType({})
 LARGEST_BATCH = 64  # pictures in one call; no network gets faster per picture beyond
 
 
@@ -31,14 +33,15 @@ def make_problem(
     precision: str = "float32",
     starts: Sequence[int | None] | None = None,
     start_masks: Tensor | None = None,
-    extras: Extras = NOTHING,
+    ingredients: Mapping[str, OfImage] = NOTHING,
 ) -> Problem:
     """K targets (a target may stand several times, once per start) of one image, or each of its own, as a Problem.
 
     A network call takes `batch` pictures, by default what suits the model, fewer where those would keep more than
-    max_memory bytes; where that is None a device with memory of its own is filled to half of what is free. extras: what
-    the method needs beside. blurred (K,3,H,W) is the baseline, if it is made already.
-    Raises ConfigError for a target that cannot be scored, such as a box without area or outside of the picture.
+    max_memory bytes; where that is None a device with memory of its own is filled to half of what is free.
+    ingredients: what the method needs beside (igos/methods/ingredients.py). blurred (K,3,H,W) is the baseline, if it
+    is made already. Raises ConfigError for a target that cannot be scored, such as a box without area or outside of
+    the picture.
     """
     k = len(targets)
     images = [image] * k if isinstance(image, Image) else list(image)
@@ -53,7 +56,7 @@ def make_problem(
         key = f"{seed}|{hashes[id(each)]}|{target.label}|{target.index}|{target.part}|{start}"
         generators.append(torch.Generator().manual_seed(seed_of(key)))
     scorer = adapter.scorer(targets, score, batch)
-    scorer.precision = PRECISIONS[precision]
+    scorer.precision = DTYPES[precision]
     free = free_memory(x.device) if batch is None else None
     if max_memory is not None:
         scorer.fit(x[:1], max_memory, scorer.batch if free is None else LARGEST_BATCH)
@@ -68,10 +71,8 @@ def make_problem(
         images=images,
         start=start_masks,
         starts=starts,
-        references=extras.references(images[0]) if extras.references else None,
         detect=adapter.detections,
-        patterns=extras.patterns,
-        statistics=extras.statistics,
+        ingredients={name: of(images[0]) for name, of in ingredients.items()},
         probability=adapter.scorer(targets, "prob", batch) if score != "prob" else None,
         picture_seeds=[seed_of(f"{seed}|{hashes[id(i)]}") for i in images],
     )
@@ -83,10 +84,9 @@ def free_memory(device: torch.device) -> int | None:
     return ask(device)[0] if ask else None
 
 
-def extras_of(run: Run, methods: Sequence[Any], adapter: Adapter) -> list[Extras]:
+def ingredients_for(run: Run, methods: Sequence[Any], adapter: Adapter) -> list[dict[str, OfImage]]:
     """What each of the methods needs, by the flags of the run."""
-    given = {"references": run.references, "patterns": run.patterns, "stats": run.stats}
-    return extras(methods, adapter, data=run.data, **given)
+    return load_ingredients(methods, adapter, {i.flag: getattr(run, i.flag) for i in INGREDIENTS.values()}, run.data)
 
 
 def check_boxes(targets: Sequence[Target], image: Image) -> None:
@@ -96,8 +96,8 @@ def check_boxes(targets: Sequence[Target], image: Image) -> None:
         if target.box is None:
             continue
         x1, y1, x2, y2 = target.box.tolist()
-        told = f"target {target.name!r}: its box ({x1:.1f}, {y1:.1f}, {x2:.1f}, {y2:.1f})"
+        subject = f"target {target.name!r}: its box ({x1:.1f}, {y1:.1f}, {x2:.1f}, {y2:.1f})"
         if not (x1 < x2 and y1 < y2 and bool(target.box.isfinite().all())):
-            raise ConfigError(f"{told} has no area")
+            raise ConfigError(f"{subject} has no area")
         if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
-            raise ConfigError(f"{told} lies outside of the network's picture of {width} x {height} px")
+            raise ConfigError(f"{subject} lies outside of the network's picture of {width} x {height} px")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-from igos.base.names import DEFAULT_METRICS, PARTS, SCORES
+from igos.base.errors import ConfigError
+from igos.base.names import DEFAULT_METRICS, PARTS, PRECISIONS, SCORES
+from igos.base.settings import setting
 from igos.data.pictures import ALL_NUMBERS, find_pictures
-from igos.types import PRECISIONS, ConfigError
 
+MODEL_OPTIONS = ("cfg", "names", "dataset", "input_size", "fit", "pretrained")  # flags that belong to a model
 LAYOUTS = ("folders", "shards")
 WHERE = (  # flags that say where and how a run is done, and decide nothing of its results
     "device", "threads", "batch", "max_memory", "mix_images", "engine", "workers", "timeout", "readers", "num_cpus",
@@ -18,9 +20,8 @@ WHERE = (  # flags that say where and how a run is done, and decide nothing of i
 
 
 def _flag(help: str, default: Any = None, **more: Any) -> Any:
-    """One flag: its default and what --help says; aliases and choices on the side."""
-    made = {"default_factory": lambda: list(default)} if isinstance(default, (list, tuple)) else {"default": default}
-    return field(**made, metadata={"help": help, **more})
+    """One flag: its default and what --help says; aliases, metavar and the bounds of base/settings.py on the side."""
+    return setting(default, help=help, **more)
 
 
 @dataclass(frozen=True)
@@ -28,91 +29,136 @@ class Run:
     """The run. A None is decided by the model, the method or the preset."""
 
     model: str | None = _flag(
-        "what to explain: emblem-m-rcnn (bundled), m-rcnn, f-rcnn, yolov3spp, darknet, vgg16, ... (see --list)",
+        "what to explain: emblem-m-rcnn (bundled), m-rcnn, f-rcnn, yolov3spp, darknet, vgg16, ... (see --list; "
+        "default: emblem-m-rcnn)",
         aliases=("-mn",),
     )
-    model_file: str | None = _flag("the model's weights: .pth, .pt, .safetensors or Darknet .weights")
-    cfg: str | None = _flag("network description of a darknet model, a .cfg")
-    names: str | None = _flag("class names, one per line")
+    model_file: str | None = _flag("the model's weights: .pth, .pt, .safetensors or Darknet .weights", metavar="PATH")
+    cfg: str | None = _flag("network description of a darknet model, a .cfg file", metavar="PATH")
+    names: str | None = _flag("file of class names, one per line", metavar="PATH")
     pretrained: bool = _flag("let torchvision download its weights", False)
     fit: str | None = _flag("how YOLO pictures are brought to size", choices=("stretch", "letterbox"))
-    input_size: int | None = _flag("short side (R-CNN), side, a multiple of 32 (YOLO), crop (classifier)")
-    dataset: str | None = _flag("whose class names the model knows", choices=("imagenet", "coco", "voc", "emblems"))
+    input_size: int | None = _flag(
+        "short side (R-CNN), side, a multiple of 32 (YOLO), or crop (classifier), in pixels", least=1, most=8192
+    )
+    dataset: str | None = _flag(
+        "data set whose class names the model uses", choices=("imagenet", "coco", "voc", "emblems")
+    )
     data: list[str] = _flag(
-        "pictures: files, folders (searched through) or glob patterns; the model's samples",
+        "pictures: files, folders (searched through) or glob patterns (default: the bundled model's samples)",
         (),
         aliases=("--data_dir", "-da"),
+        metavar="PATH",
     )
     annotations: str | None = _flag(
-        "the objects' truth: COCO's instances JSON, or Pascal VOC's XML (a file or a folder of them); "
-        "instances.json beside a picture"
+        "annotated objects: COCO's instances JSON, or Pascal VOC's XML, a file or a folder of them "
+        "(default: instances.json beside a picture)",
+        metavar="PATH",
     )
     shuffle: bool = _flag("take the pictures in a random order", False)
-    subset_file: str | None = _flag("only the pictures that this file names, one per line", aliases=("--subset-file",))
+    subset_file: str | None = _flag(
+        "take only the pictures that this file names, one per line", aliases=("--subset-file",), metavar="PATH"
+    )
     start_index: int | None = _flag(
-        "first picture, from 1: its place, or the number in ILSVRC2012_val_... names", aliases=("--start", "-si")
+        "number of the first picture, from 1; for ILSVRC2012_val_... the number in the name",
+        aliases=("--start", "-si"),
+        least=1,
     )
-    stride: int | None = _flag("take every N-th picture from there", aliases=("-ie",))
-    end: int | None = _flag("the number before which to end", aliases=("-ei",))
-    num_samples: int | None = _flag("explain at most so many pictures", aliases=("--val_size",))
+    stride: int | None = _flag("take every N-th picture", aliases=("-ie",), least=1)
+    end: int | None = _flag("stop before the picture of this number", aliases=("-ei",), least=1)
+    num_samples: int | None = _flag("explain at most N pictures", aliases=("--val_size",), least=1)
     target: str | None = _flag(
-        "all | top1 | index:N | box:x1,y1,x2,y2 (source pixels) | class:NAME | gt (what is annotated) | ann:ID"
+        "what is explained: all, top1, index:N, box:x1,y1,x2,y2 (source pixels), class:NAME, gt (what is annotated) "
+        "or ann:ID (default: all for detectors, top1 for classifiers)",
+        metavar="TARGET",
     )
-    threshold: float | None = _flag("least score of a detection, in [0,1]; 0.4 for detectors")
-    part: str = _flag("what of the detection is explained", "class", choices=PARTS)
-    score: str | None = _flag("the score that is explained; prob, or what the method says in --list", choices=SCORES)
-    method: str = _flag("how to explain (see --list)", "iGOS++", aliases=("-md",))
-    opt: str | None = _flag("optimiser of a mask method: LS, NAG or PG; NAG unless the preset says otherwise")
-    form: str | None = _flag("default, or published: the papers' explicit step and numbers")
-    size: int | None = _flag("the map has N x N cells over the network's picture")
-    iterations: int | None = _flag("mask steps")
-    ig_iter: int | None = _flag("path points per mask step")
-    alpha: float | None = _flag("step size")
-    L1: float | None = _flag("weight of sparsity")
-    L2: float | None = _flag("weight of smoothness")
-    layer: str | None = _flag("the layer of a method that reads one: its name, or the end of it")
-    stats: str | None = _flag("the layer's statistics (iba, input_iba), a file of `igos estimate`; those that ship")
-    references: str | None = _flag("pictures to compare with (exp_grad, gradient_shap); the others of --data")
-    patterns: str | None = _flag("file of fit-patterns, for the pattern_* methods; the bundled model's own")
-    diverse_k: int | None = _flag("start from each of K x K cells of the object: several explanations of one")
-    init_posi: list[str] | None = _flag("which cells start: all, or 0-based row-major numbers; all")
-    init_val: float | None = _flag("how deep the starting cell starts: its mask is 1 - init_val; 0.9")
-    metrics: list[str] = _flag("figures to compute, or none (see --list)", DEFAULT_METRICS)
-    judge: str | None = _flag("another model, which judges by the metric transfer what the maps show")
-    judge_file: str | None = _flag("the judge's weights")
-    judge_cfg: str | None = _flag("network description of a darknet judge, a .cfg")
-    manual_seed: int = _flag("seed of everything random", 0)
-    output: str | None = _flag("folder of the results; Output/<time>-<opt>-<method>", aliases=("--out", "--work-dir"))
+    threshold: float | None = _flag("least score of a detection (default: 0.4)", least=0, most=1)
+    part: str = _flag("which part of the detection is explained (default: class)", "class", choices=PARTS)
+    score: str | None = _flag("score that is explained (default: the method's, see --list)", choices=SCORES)
+    method: str = _flag("how to explain, see --list (default: iGOS++)", "iGOS++", aliases=("-md",))
+    opt: str | None = _flag("optimiser of a mask method: LS, NAG or PG (default: NAG)")
+    form: str | None = _flag("default, or published: the papers' explicit step and numbers (default: default)")
+    size: int | None = _flag("the map has N x N cells (default: 28)", least=2, most=2048)
+    iterations: int | None = _flag("mask steps (default: the preset's)", least=1)
+    ig_iter: int | None = _flag("path points per mask step (default: the preset's)", least=1)
+    alpha: float | None = _flag("step size (default: the preset's)")
+    L1: float | None = _flag("weight of sparsity (default: the preset's)")
+    L2: float | None = _flag("weight of smoothness (default: the preset's)")
+    layer: str | None = _flag("layer that the method reads: its name, or the end of it")
+    stats: str | None = _flag(
+        "statistics of that layer for iba and input_iba, a file of `igos estimate` (default: the bundled model's)",
+        metavar="PATH",
+    )
+    references: str | None = _flag(
+        "pictures that exp_grad and gradient_shap compare with (default: the other pictures of --data)", metavar="PATH"
+    )
+    patterns: str | None = _flag(
+        "patterns for the pattern_* methods, a file of `igos fit-patterns` (default: the bundled model's)",
+        metavar="PATH",
+    )
+    diverse_k: int | None = _flag("start from each of N x N cells of the object: several explanations", least=1)
+    init_posi: list[str] | None = _flag(
+        "cells to start from: all, or numbers row by row from 0 (default: all)", metavar="N"
+    )
+    init_val: float | None = _flag("how deep the start cell begins: its mask is 1 - X (default: 0.9)", least=0, most=1)
+    metrics: list[str] = _flag(
+        f"figures to compute, or none; see --list (default: {' '.join(DEFAULT_METRICS)})", DEFAULT_METRICS
+    )
+    judge: str | None = _flag("another model, which judges the maps by the metric transfer")
+    judge_file: str | None = _flag("the judge's weights", metavar="PATH")
+    judge_cfg: str | None = _flag("network description of a darknet judge, a .cfg file", metavar="PATH")
+    manual_seed: int = _flag("seed of everything random (default: 0)", 0, least=0, most=2**63 - 1)
+    output: str | None = _flag(
+        "folder of the results (default: Output/<time>-<opt>-<method>)", aliases=("--out", "--work-dir"), metavar="DIR"
+    )
     device: str | None = _flag(
-        "cpu, cuda, cuda:1, ... or a GPU's number; a GPU if there is one", aliases=("-gn", "--gpu-id")
+        "cpu, cuda, cuda:1, ... or a GPU's number (default: a GPU if there is one, else cpu)",
+        aliases=("-gn", "--gpu-id"),
+        metavar="DEVICE",
     )
-    threads: int | None = _flag("CPU threads")
-    batch: int | None = _flag("pictures per network call", aliases=("--batch_size",))
+    threads: int | None = _flag("CPU threads (default: torch's)", least=1, most=1024)
+    batch: int | None = _flag(
+        "pictures per network call (default: what suits the model)", aliases=("--batch_size",), least=1
+    )
     max_memory: str | None = _flag(
-        "what the pictures of a network call may take: 500M, 2G; half of what is free on a GPU"
+        "memory that the pictures of a network call may take: 500M, 2G (default: half of what is free on a GPU)",
+        metavar="SIZE",
     )
     precision: str = _flag(
-        "of the network while it explains; figures are always float32", "float32", choices=tuple(PRECISIONS)
+        "precision of the network while it explains; figures are always float32 (default: float32)",
+        "float32",
+        choices=PRECISIONS,
     )
     mix_images: bool = _flag("let objects of several pictures share a batch, where their sizes agree", False)
     layout: str = _flag(
-        "folders, with pictures; or shards: explanations by the thousand in one file, for big runs",
+        "folders, with pictures; or shards, explanations by the thousand in one file, for big runs (default: folders)",
         "folders",
         choices=LAYOUTS,
     )
-    shard: str | None = _flag("i/n: only the i-th of n parts of the pictures, for `igos merge` to join")
+    shard: str | None = _flag(
+        "explain only part I of N parts of the pictures; `igos merge` joins the parts", metavar="I/N"
+    )
     engine: str = _flag(
-        "local: this machine; ray: the Ray cluster that this machine belongs to, or one of its own",
+        "local: this machine; ray: the Ray cluster that this machine belongs to, or one of its own (default: local)",
         "local",
         choices=("local", "ray"),
     )
-    workers: int | None = _flag("networks at work at the same time, each in a process of its own; this process alone")
-    timeout: float | None = _flag("seconds without an answer after which a network is ended and its picture left out")
-    readers: int | None = _flag("processes per network that read and blur pictures ahead; a thread of its own")
-    num_cpus: float | None = _flag("CPUs of each worker of --engine ray; as many as its threads")
-    num_gpus: float | None = _flag("GPUs of each worker of --engine ray; 1 where there are any")
-    set: list[str] = _flag("KEY=VALUE: any setting of the method or of a metric (metric.KEY too)", ())
-    config: str | None = _flag("preset: a name in configs/, or a YAML file such as an earlier run.yaml")
+    workers: int | None = _flag("networks that work at the same time, each in a process of its own", least=1)
+    timeout: float | None = _flag(
+        "seconds without an answer after which a network is ended and its picture left out", above=0, metavar="SECONDS"
+    )
+    readers: int | None = _flag(
+        "processes per network that read and blur pictures ahead (default: a thread beside the network)", least=0
+    )
+    num_cpus: float | None = _flag("CPUs of each worker of --engine ray (default: its threads)", above=0, metavar="N")
+    num_gpus: float | None = _flag(
+        "GPUs of each worker of --engine ray (default: 1 where there are any)", least=0, metavar="N"
+    )
+    set: list[str] = _flag("any setting of the method or of a metric (metric.KEY too)", (), metavar="KEY=VALUE")
+    config: str | None = _flag(
+        "preset: a name of --list, or a YAML file such as an earlier run.yaml (default: the model's own)",
+        metavar="PATH",
+    )
 
     @property
     def numbers(self) -> range:

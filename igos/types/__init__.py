@@ -6,16 +6,17 @@ file -> Adapter.read -> Image -> Adapter.detect -> [Target] -> Adapter.scorer ->
 
 from igos.base.errors import ConfigError, IgosError, ImageError, NetworkError, NumericsError, WeightsError
 from igos.base.geometry import Geometry
-from igos.base.names import CLASS_THRESHOLD, DETECTION_THRESHOLD, PARTS, SCORES
+from igos.base.names import CLASS_THRESHOLD, DETECTION_THRESHOLD, PARTS, PRECISIONS, SCORES
 from igos.types.explanation import STATUSES, Explanation, Score
 from igos.types.image import Image
 from igos.types.model import Adapter, Detections, Target
 from igos.types.problem import Problem, Statistics
-from igos.types.scorer import PRECISIONS, Scorer, out_of_memory
+from igos.types.scorer import DTYPES, Scorer, out_of_memory
 from igos.types.split import Split, find
 
 __all__ = [
-    "CLASS_THRESHOLD", "DETECTION_THRESHOLD", "PARTS", "PRECISIONS", "SCORES", "STATUSES", "Adapter", "ConfigError",
-    "Detections", "Explanation", "Geometry", "IgosError", "Image", "ImageError", "NetworkError", "NumericsError",
-    "Problem", "Score", "Scorer", "Split", "Statistics", "Target", "WeightsError", "find", "out_of_memory",
+    "CLASS_THRESHOLD", "DETECTION_THRESHOLD", "DTYPES", "PARTS", "PRECISIONS", "SCORES", "STATUSES", "Adapter",
+    "ConfigError", "Detections", "Explanation", "Geometry", "IgosError", "Image", "ImageError", "NetworkError",
+    "NumericsError", "Problem", "Score", "Scorer", "Split", "Statistics", "Target", "WeightsError", "find",
+    "out_of_memory",
 ]  # fmt: skip

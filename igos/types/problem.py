@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,10 +41,10 @@ class Problem:
 
     start (K,h,w) in [0,1] is the mask to start from, or None for ones, and starts (K) says which start cell that
     is. The generators make each explanation independent of its batch. `images` (K) carry geometry and the source
-    picture. references (R,3,H,W) in [0,1] are other pictures, for the methods that compare with them.
-    detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections. patterns: of the
-    network's layers by name, each of its weight's shape; statistics of a layer, for the methods that put noise there;
-    probability: the same targets', where score is another. picture_seeds (K): of what those of one picture share.
+    picture. detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections.
+    ingredients: what the method needs beside, by the names of igos/methods/ingredients.py (references (R,3,H,W) in
+    [0,1]; patterns of the network's layers by name, each of its weight's shape; statistics of a layer). probability:
+    the same targets', where score is another. picture_seeds (K): of what those of one picture share.
     """
 
     x: Tensor
@@ -54,10 +55,8 @@ class Problem:
     images: Sequence[Image]
     start: Tensor | None = None
     starts: Sequence[int | None] | None = None
-    references: Tensor | None = None
     detect: Callable[[Tensor], list[Detections]] | None = None
-    patterns: Mapping[str, Tensor] | None = None
-    statistics: Statistics | None = None
+    ingredients: Mapping[str, Any] = field(default_factory=dict)
     probability: Scorer | None = None
     picture_seeds: Sequence[int] = ()
 
@@ -67,7 +66,7 @@ class Problem:
         k = len(self.x)
         if not (len(self.targets) == len(self.generators) == len(self.images) == self.score.targets == k):
             raise ConfigError(f"{k} pictures need {k} targets, generators, images and pinned scores")
-        r = self.references
+        r = self.ingredients.get("references")
         if r is not None and (r.ndim != 4 or not len(r) or r.shape[1:] != self.x.shape[1:]):
             raise ConfigError(f"references must be (R,{', '.join(map(str, self.x.shape[1:]))}), got {tuple(r.shape)}")
 

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from igos.base.errors import ConfigError
+from igos.base.names import PRECISIONS
 from igos.types.split import ROUND, Layer, Split, layers
 
 log = logging.getLogger("igos")
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {name: getattr(torch, name) for name in PRECISIONS}
 
 
 class Scorer:
@@ -159,8 +160,8 @@ class Scorer:
             place = next((i for i, layer in enumerate(every) if layer.name == halves.name), len(every))
             near = sorted(range(len(every)), key=lambda i: abs(i - place))
             names = [every[i].name for i in near if every[i].cuts and min(every[i].shape[2:]) > 1][:5]
-            told = f"these cut it: {', '.join(names)}" if names else "no layer of it does"
-            raise ConfigError(f"layer {halves.name}: {share:.0%} of the gradient goes round it; {told}")
+            hint = f"these cut it: {', '.join(names)}" if names else "no layer of it does"
+            raise ConfigError(f"layer {halves.name}: {share:.0%} of the gradient goes round it; {hint}")
 
     def layers(self, pictures: Tensor, rows: Tensor) -> list[Layer]:
         """Every layer with a map, in the order in which a pass ends them. Raises ConfigError without a network."""

@@ -7,7 +7,6 @@ This holds where the layer cuts the network: where every way from the picture to
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from igos.base.errors import ConfigError
+from igos.base.settings import near_names
 
 Forward = Callable[[Tensor, Tensor], Tensor]
 ROUND = 1e-6  # the share of the gradient that may go round a layer that cuts: rounding
@@ -44,7 +44,7 @@ def find(module: nn.Module, name: str) -> str:
         return name if name in known else ending[0]
     if len(ending) > 1:
         raise ConfigError(f"layer {name!r} could be any of {', '.join(ending[:5])}; give the full name")
-    near = difflib.get_close_matches(name, known, n=3) or [n for n, _ in module.named_children()][:5]
+    near = near_names(name, known) or [n for n, _ in module.named_children()][:5]
     raise ConfigError(f"layer {name!r}: {type(module).__name__} has none of that name; near: {', '.join(near)}")
 
 

@@ -28,8 +28,9 @@ from detectors.pictures import read_rgb
 from igos import cli
 from igos.base import resources, untrusted
 from igos.base.files import safe_name
+from igos.cli import explain
 from igos.cli.report import write_page
-from igos.data.annotations import known
+from igos.data.annotations import truths_of
 from igos.data.coco import decode
 from igos.data.emblems import CLASSES
 from igos.results.folder import RunFolder
@@ -384,7 +385,7 @@ def test_a_box_without_numbers_is_refused(tmp_path: Path, value: str) -> None:
     )
     (tmp_path / "i.json").write_text(text)
     with pytest.raises(ConfigError, match="annotation 7 is damaged.*finite"):
-        known(str(tmp_path / "a.png"), str(tmp_path / "i.json"))
+        truths_of(str(tmp_path / "a.png"), str(tmp_path / "i.json"))
 
 
 @pytest.mark.parametrize(("old", "new"), [("metrics:\n", "metrics: 3\nnone:\n"), ("model:", "record: 5\nmodel:")])
@@ -506,7 +507,7 @@ def annotated(folder: Path, change: dict[str, Any], image: dict[str, Any]) -> st
     }
     (folder / "a.json").write_text(json.dumps(data))
     with pytest.raises(ConfigError) as caught:
-        known(str(folder / "a.png"), str(folder / "a.json"), (20, 30))
+        truths_of(str(folder / "a.png"), str(folder / "a.json"), (20, 30))
     return str(caught.value)
 
 
@@ -528,14 +529,14 @@ def test_entities_are_refused(tmp_path: Path, encoding: str) -> None:
     for text in (LAUGHS, file):
         (tmp_path / "a.xml").write_text(text, encoding=encoding)
         with pytest.raises(ConfigError, match="declares an entity"):
-            known("a.png", str(tmp_path / "a.xml"))
+            truths_of("a.png", str(tmp_path / "a.xml"))
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"images": ' * 5000, "9" * 5000])
 def test_json_without_end_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(ConfigError, match="not COCO"):
-        known("a.png", str(tmp_path / "a.json"))
+        truths_of("a.png", str(tmp_path / "a.json"))
 
 
 @pytest.mark.parametrize("flag", ["input_size", "size", "threads"])
@@ -545,7 +546,7 @@ def test_numbers_that_no_memory_holds_are_refused(flag: str, capsys: pytest.Capt
 
 def test_running_out_of_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")):
-        monkeypatch.setitem(cli.COMMANDS, "explain", lambda _, e=error: (_ for _ in ()).throw(e))
+        monkeypatch.setattr(explain, "run", lambda *_, e=error: (_ for _ in ()).throw(e))
         assert "out of memory" in refused([], capsys)
 
 

@@ -89,8 +89,7 @@ def test_the_run_hands_them_to_the_method_and_writes_them_down(
     plain = METHODS["exp_grad"].attribute
 
     def watched(self: object, problem: Problem) -> object:
-        assert problem.references is not None
-        seen.append(shades(problem.references))
+        seen.append(shades(problem.ingredients["references"]))
         return plain(self, problem)
 
     monkeypatch.setattr(METHODS["exp_grad"], "attribute", watched)

@@ -13,7 +13,7 @@ import torch
 from pycocotools.coco import COCO
 
 from igos.base.geometry import Geometry
-from igos.data.annotations import known
+from igos.data.annotations import truths_of
 from igos.data.coco import Annotations, write
 from igos.data.emblems import CLASSES, scene
 from igos.data.truth import Truth, match, peak_on, same_class, scene_truth
@@ -35,7 +35,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_written_truth_reads_back_equal(file: Path) -> None:
     for s in SCENES:
-        back = known(str(file.parent / f"s{s.index}.png"))
+        back = truths_of(str(file.parent / f"s{s.index}.png"))
         assert len(back) == len(s.objects)
         for a, b in zip(scene_truth(s), back, strict=True):
             assert a.name == b.name and (a.box == b.box).all() and (a.mask == b.mask).all()
@@ -66,7 +66,7 @@ def test_polygons_boxes_and_uncompressed_masks_are_read(tmp_path: Path) -> None:
     images = [{"id": 7, "file_name": "p.png", "height": 10, "width": 10}]
     data = {"images": images, "annotations": objects, "categories": [{"id": 3, "name": "cat"}]}
     (tmp_path / "instances.json").write_text(json.dumps(data))
-    polygon, box, plain = known(str(tmp_path / "p.png"))
+    polygon, box, plain = truths_of(str(tmp_path / "p.png"))
     wanted = np.zeros((10, 10), bool)
     wanted[1:4, 2:6] = True
     assert (polygon.mask == wanted).all() and (box.mask == wanted).all()
@@ -89,7 +89,7 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path, text: str, why: str
 
 def test_crowds_are_no_objects(file: Path) -> None:
     data = json.loads(file.read_text())
-    before = known(str(file.parent / "s0.png"))
+    before = truths_of(str(file.parent / "s0.png"))
     crowd = {**next(a for a in data["annotations"] if a["image_id"] == 1), "id": 999, "iscrowd": 1}
     file.write_text(json.dumps({**data, "annotations": [*data["annotations"], crowd]}))
     assert [t.id for t in Annotations(file).of(file.parent / "s0.png")] == [t.id for t in before]
@@ -100,13 +100,13 @@ def test_a_damaged_annotation_is_named(tmp_path: Path) -> None:
     data = {"images": images, "annotations": [{"id": 5, "image_id": 1}], "categories": []}
     (tmp_path / "instances.json").write_text(json.dumps(data))
     with pytest.raises(ConfigError, match="annotation 5"):
-        known(str(tmp_path / "p.png"))
+        truths_of(str(tmp_path / "p.png"))
 
 
 def test_pictures_without_truth_have_none(tmp_path: Path, file: Path) -> None:
-    assert known(str(tmp_path / "elsewhere" / "a.png")) == []
-    assert known(str(file.parent / "other.png")) == []
-    assert len(known("/somewhere/else/s0.png", str(file))) == len(SCENES[0].objects)
+    assert truths_of(str(tmp_path / "elsewhere" / "a.png")) == []
+    assert truths_of(str(file.parent / "other.png")) == []
+    assert len(truths_of("/somewhere/else/s0.png", str(file))) == len(SCENES[0].objects)
 
 
 def _truth(name: str, box: list[float], *evidence: np.ndarray) -> Truth:
@@ -172,14 +172,14 @@ def test_voc_is_read_from_a_file_or_a_folder_with_what_is_difficult(tmp_path: Pa
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "dog.xml").write_text(XML)
     for place in (tmp_path, tmp_path / "deep" / "dog.xml"):
-        sofa, dog = known("/photos/dog.jpg", str(place))
+        sofa, dog = truths_of("/photos/dog.jpg", str(place))
         assert (sofa.name, sofa.difficult, sofa.id) == ("sofa", True, "1")
         assert (dog.name, dog.difficult, dog.id) == ("dog", False, "2")
         assert sofa.mask.all() and sofa.mask.shape == (24, 32), "a box of the whole picture, counted from 1"
         assert dog.box.tolist() == [4, 2, 14, 9.5] and dog.mask[2:9, 4:14].all()
-        assert known("/photos/cat.jpg", str(place)) == []
+        assert truths_of("/photos/cat.jpg", str(place)) == []
     (tmp_path / "deep" / "dog.xml").rename(tmp_path / "other.xml")
-    assert len(known("/photos/dog.jpg", str(tmp_path / "other.xml"))) == 2, "by the file name that it tells"
+    assert len(truths_of("/photos/dog.jpg", str(tmp_path / "other.xml"))) == 2, "by the file name that it tells"
 
 
 @pytest.mark.parametrize(
@@ -195,15 +195,15 @@ def test_voc_is_read_from_a_file_or_a_folder_with_what_is_difficult(tmp_path: Pa
 def test_damaged_voc_files_are_refused_in_one_line(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "dog.xml").write_text(text)
     with pytest.raises(ConfigError, match=why) as error:
-        known("dog.jpg", str(tmp_path / "dog.xml"))
+        truths_of("dog.jpg", str(tmp_path / "dog.xml"))
     assert "dog.xml" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_folders_and_files_without_voc_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no .xml file"):
-        known("p.jpg", str(tmp_path))
+        truths_of("p.jpg", str(tmp_path))
     with pytest.raises(ConfigError, match="no such file"):
-        known("p.jpg", str(tmp_path / "missing.xml"))
+        truths_of("p.jpg", str(tmp_path / "missing.xml"))
 
 
 def test_classes_are_the_same_under_the_words_of_voc_and_coco() -> None:

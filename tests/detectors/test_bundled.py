@@ -18,7 +18,7 @@ from igos import cli
 from igos.base import resources
 from igos.base.baselines import baseline
 from igos.base.ops import Blend
-from igos.data.annotations import known
+from igos.data.annotations import truths_of
 from igos.data.emblems import CLASSES, scene
 from igos.data.truth import match, scene_truth
 from igos.results.read import read_rows
@@ -55,7 +55,7 @@ def test_a_detector_sees_its_samples(name: str) -> None:
     """On the eight scenes: nearly every object found with its class and place, nearly nothing else."""
     objects = found = wrong = 0
     for path in sorted(SAMPLES.glob("scene-*.png")):
-        image, truths = adapter(name).read(path), known(str(path))
+        image, truths = adapter(name).read(path), truths_of(str(path))
         seen = adapter(name).detect(image)
         hits = {id(match(t, image, truths)) for t in seen} - {id(None)}
         objects, found, wrong = objects + len(truths), found + len(hits), wrong + len(seen) - len(hits)
@@ -69,7 +69,7 @@ def test_a_classifier_knows_its_samples(name: str) -> None:
     assert len(paths) == 6
     for path in paths:
         (best, *_) = adapter(name).detect(adapter(name).read(path), 0.0)
-        assert [best.name] == [t.name for t in known(str(path))] and best.score > 0.8
+        assert [best.name] == [t.name for t in truths_of(str(path))] and best.score > 0.8
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -117,7 +117,7 @@ def test_the_faster_network_is_the_masked_one_without_its_head() -> None:
 
 def test_instances_follow_the_bodies() -> None:
     for path in sorted(SAMPLES.glob("scene-*.png"))[:4]:
-        image, truths = adapter("emblem-m-rcnn").read(path), known(str(path))
+        image, truths = adapter("emblem-m-rcnn").read(path), truths_of(str(path))
         for target in adapter("emblem-m-rcnn").detect(image):
             truth = match(target, image, truths)
             if truth is None:

@@ -200,7 +200,7 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "one.npy").rename(tmp_path / "one.npz")
     assert "one.npz: damaged or not arrays" in told(tmp_path / "one.npz")
     assert "at least 32 px" in told(good, input_size=31)
-    assert "--pretrained is of no use to the model vgg16-caffe" in told(good, pretrained=True)
+    assert "--pretrained does not belong to the model vgg16-caffe" in told(good, pretrained=True)
     assert "voc: 20 class names, but the network has 5 classes" in told(good, dataset="voc")
     with pytest.raises(WeightsError, match="good.npz: arrays without names; vgg16-caffe alone is read from"):
         igos.load("vgg16", good)

@@ -182,7 +182,7 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
     assert "--input_size 8" in told(ConfigError, MOBILE, path, input_size=8)
     assert "does not fit MaskRCNN" in told(WeightsError, "m-rcnn", path)
     with mock.patch.object(get_model_weights(MASK), "get_state_dict", side_effect=URLError("offline")):
-        assert "m-rcnn cannot be had" in told(WeightsError, "m-rcnn", pretrained=True)
+        assert "m-rcnn cannot be downloaded" in told(WeightsError, "m-rcnn", pretrained=True)
     with mock.patch.object(torch.hub, "load_state_dict_from_url", side_effect=AssertionError("a download")):
         build(MOBILE, 5)
 

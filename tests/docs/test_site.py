@@ -14,6 +14,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -31,7 +32,7 @@ from igos.types import STATUSES
 ROOT = Path(__file__).resolve().parents[2]
 TESTED = 'pip install -e ".[test]" && pytest'  # what .ci/run takes from the README
 OTHERS = ("--help",)
-LOADERS = ("igos.cli.explain", "igos.cli.evaluate", "igos.cli.learning")  # who loads a model for a command
+LOADERS = ("igos.cli.session", "igos.run.models")  # who loads a model for a command
 FREE = {"public domain", "MIT", "BSD 3-Clause", "CC BY 2.0", "no known copyright restrictions"}
 MEASURED = ("0.003", "0.830", "0.789", "0.314")  # by quality.py --split held, whose rows are not kept
 DOCS = ROOT / "docs"
@@ -229,7 +230,7 @@ def test_the_commands_of_a_page_run_or_get_as_far_as_the_users_own_files(
             continue
         with monkeypatch.context() as patch:
             for module in LOADERS:
-                patch.setattr(sys.modules[module], "load_models", stop)
+                patch.setattr(import_module(module), "load_models", stop)
             try:
                 code = cli.main(words[3:])
             except Loading:

@@ -27,14 +27,13 @@ from igos.methods.gradient.gradients import (
     VarGrad,
 )
 from igos.methods.gradient.integrated_gradients import IntegratedGradients, IntegrateGrad
-from igos.methods.ingredients import Extras
 from igos.run.problem import make_problem
 from igos.types import ConfigError, Explanation, Problem, Target
 from tests.conftest import TinyNet, net_score, toy_image, toy_problem
 from tests.detectors.test_darknet import SMALL, enliven
 
 Settings = dict[str, Any]
-# layers, or detections: tests/methods/test_peers.py; patterns: tests/methods/test_patterns.py; statistics: tests/methods/test_iba.py
+# layers, or detections: test_peers.py; patterns: test_patterns.py; statistics: test_iba.py
 NEED_MORE = (
     *("grad_cam", "odam", "drise", "iba", "input_iba"),
     *("pattern_net", "pattern_vanilla_grad", "pattern_integrate_grad"),
@@ -73,7 +72,7 @@ def weights(seed: int = 0) -> Tensor:
 
 def with_references(problem: Problem, count: int = 4) -> Problem:
     pictures = [toy_image(*problem.size, seed=10 + i).pixels for i in range(count)]
-    return replace(problem, references=torch.stack(pictures).to(problem.x))
+    return replace(problem, ingredients={"references": torch.stack(pictures).to(problem.x)})
 
 
 def test_the_gradient_and_gradient_x_input_equal_captum() -> None:
@@ -211,13 +210,12 @@ def test_expected_gradients_take_every_reference_once_and_are_exact_on_a_linear_
     w = weights()
     for count in (1, 4):  # the earlier code refuses fewer references than samples
         problem = with_references(toy_problem(linear(w), 2, seeds=[3, 4]), count)
-        assert problem.references is not None
-        expected = (problem.x - problem.references.mean(dim=0)) * w
+        expected = (problem.x - problem.ingredients["references"].mean(dim=0)) * w
         assert close(values(ExpGrad(n_samples=8), problem), expected, 1e-12)
     with pytest.raises(ConfigError, match="references"):
         ExpGrad()(toy_problem(linear(w)))
     with pytest.raises(ConfigError, match="references"):
-        replace(toy_problem(linear(w)), references=torch.zeros(2, 3, 5, 5))
+        replace(toy_problem(linear(w)), ingredients={"references": torch.zeros(2, 3, 5, 5)})
 
 
 def test_places_on_the_path_are_each_explanation_s_own_and_spread_evenly() -> None:
@@ -234,8 +232,7 @@ def test_they_are_exact_on_a_quadratic_given_the_draws(make: Any) -> None:
     problem = with_references(toy_problem(lambda p, r: (p**2).sum(dim=(1, 2, 3)) / 2))
     (made,) = values(method, problem)
     which, a = method.draw(4, torch.Generator().manual_seed(0))
-    assert problem.references is not None
-    x, r, t = problem.x[0], problem.references[which], a[:, None, None, None]
+    x, r, t = problem.x[0], problem.ingredients["references"][which], a[:, None, None, None]
     assert close(made, ((x - r) * (r + t * (x - r))).mean(dim=0), 1e-12)
 
 
@@ -243,9 +240,8 @@ def test_they_are_exact_on_a_quadratic_given_the_draws(make: Any) -> None:
 def test_they_lie_within_four_standard_errors_of_the_expectation(make: Any) -> None:
     """On a quadratic it is E (x - r)(x + r)/2, and the sum of it is f(x) - E f(r)."""
     problem = with_references(toy_problem(lambda p, r: (p**2).sum(dim=(1, 2, 3)) / 2, 40, seeds=range(1, 41)))
-    assert problem.references is not None
     sums = values(make(), problem).sum(dim=(1, 2, 3))
-    f = (problem.x[0] ** 2).sum() / 2 - (problem.references**2).sum(dim=(1, 2, 3)).mean() / 2
+    f = (problem.x[0] ** 2).sum() / 2 - (problem.ingredients["references"] ** 2).sum(dim=(1, 2, 3)).mean() / 2
     assert abs(float(sums.mean() - f)) < 4 * float(sums.std()) / 40**0.5
 
 
@@ -255,13 +251,15 @@ def test_gradient_shap_agrees_with_captum_within_four_standard_errors() -> None:
     n, runs = 20, 30
     net = TinyNet()
     problem = with_references(toy_problem(lambda p, r: net(p)[:, 0], runs, seeds=range(1, runs + 1)))
-    assert problem.references is not None
     stdev = 0.15 * float(problem.x[0].max() - problem.x[0].min())
     ours = values(GradientShap(n_samples=n), problem).sum(dim=(1, 2, 3))
     torch.manual_seed(0)
     captum = Captum(lambda x: net(x)[:, 0])
     theirs = torch.stack(
-        [captum.attribute(problem.x[:1], problem.references, n_samples=n, stdevs=stdev).sum() for _ in range(runs)]
+        [
+            captum.attribute(problem.x[:1], problem.ingredients["references"], n_samples=n, stdevs=stdev).sum()
+            for _ in range(runs)
+        ]
     )
     error = (ours.var() / runs + theirs.var() / runs) ** 0.5
     assert abs(float(ours.mean() - theirs.mean())) < 4 * float(error)
@@ -289,7 +287,9 @@ def detection(tmp_path_factory: pytest.TempPathFactory) -> Problem:
     adapter = YOLOAdapter(enliven(Darknet(parse_cfg(path), path)), ["thing"], size=(32, 32))
     target = Target(0, "thing", 0.5, torch.tensor([4.0, 4, 20, 28]), index=3)
     patterns = {n: torch.randn_like(m.weight) for n, m in substitutable(adapter.module).items()}
-    problem = make_problem(adapter, toy_image(32, 32), [target] * 2, batch=4, extras=Extras(patterns=patterns))
+    problem = make_problem(
+        adapter, toy_image(32, 32), [target] * 2, batch=4, ingredients={"patterns": lambda _: patterns}
+    )
     return with_references(problem)
 
 

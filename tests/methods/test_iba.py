@@ -97,7 +97,7 @@ def test_without_a_price_everything_passes_and_at_a_high_one_nothing(adapter: Cl
 
 
 def test_the_score_behind_open_gates_is_the_models_own(adapter: ClassifierAdapter) -> None:
-    problem = replace(problem_of(adapter), statistics=known(adapter, std=torch.full((6, 1, 1), 1e-9)))
+    problem = replace(problem_of(adapter), ingredients={"statistics": known(adapter, std=torch.full((6, 1, 1), 1e-9))})
     passed = IBA(opt_steps=1, lr=0.0, copies=3).learn(problem)
     score = problem.score(problem.x[:, None])[:, 0]
     assert torch.allclose(passed.course.loss[0], -score.log(), atol=0.05), "lambda = 0.993"
@@ -190,7 +190,7 @@ def test_statistics_that_do_not_fit_are_refused(adapter: ClassifierAdapter, chan
     with pytest.raises(ConfigError, match=words):
         IBA()(problem_of(adapter, **change))
     with pytest.raises(ConfigError, match="--stats FILE"):
-        IBA()(replace(problem_of(adapter), statistics=None))
+        IBA()(replace(problem_of(adapter), ingredients={}))
 
 
 def test_spreads_have_a_floor(adapter: ClassifierAdapter) -> None:

@@ -23,7 +23,6 @@ from igos.methods.backward.pattern_fit import Estimator, Sums, fit
 from igos.methods.backward.substitute import Convolution, Matrix, Substitute, substitutable
 from igos.methods.gradient.gradients import VanillaGrad
 from igos.methods.gradient.integrated_gradients import IntegratedGradients
-from igos.methods.ingredients import Extras
 from igos.run.problem import make_problem
 from igos.types import ConfigError, Image, Problem, Scorer
 from tests.conftest import toy_image, toy_problem
@@ -207,7 +206,7 @@ def problem_of(net: nn.Module, change: Callable[[Tensor], Tensor], k: int = 2) -
 
     problem = toy_problem(forward, k, batch=3)
     patterns = {n: change(m.weight) for n, m in substitutable(net).items()}
-    return replace(problem, score=Scorer(forward, k, 3, module=net), patterns=patterns)
+    return replace(problem, score=Scorer(forward, k, 3, module=net), ingredients={"patterns": patterns})
 
 
 def values(method: Any, problem: Problem) -> Tensor:
@@ -284,9 +283,8 @@ def test_the_settings_of_pgig_s_own_code() -> None:
     """24 points of weight 1/25; of a linear network 24/25 of (x - x') * (W * A)."""
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 24 * 32, 2)).double().requires_grad_(False)
     problem = problem_of(net, torch.randn_like)
-    assert problem.patterns is not None
     ours = values(PatternIntegrateGrad(baseline="black"), problem)
-    wanted = problem.x * (net[1].weight * problem.patterns["1"]).view(2, 3, 24, 32)
+    wanted = problem.x * (net[1].weight * problem.ingredients["patterns"]["1"]).view(2, 3, 24, 32)
     assert torch.allclose(ours, wanted, rtol=1e-10)
     theirs = values(PatternIntegrateGrad(baseline="black", rule="pgig", n_steps=24), problem)
     assert torch.allclose(theirs, wanted * 24 / 25, rtol=1e-10)
@@ -299,7 +297,9 @@ def test_the_network_is_the_same_afterwards_also_after_an_exception() -> None:
     values(PatternIntegrateGrad(n_steps=3), problem)
     (e, _) = PatternAttribution(size=6)(problem)
     assert e.method == "pattern_vanilla_grad" and e.status == "ok" and e.scores == ()
-    without = replace(problem, patterns={k: v for k, v in (problem.patterns or {}).items() if k != "2"})
+    without = replace(
+        problem, ingredients={"patterns": {k: v for k, v in problem.ingredients["patterns"].items() if k != "2"}}
+    )
     with pytest.raises(ConfigError, match="layer 2 has no pattern"):
         values(PatternNet(), without)
     assert _get_current_function_mode() is None
@@ -366,7 +366,7 @@ def test_every_layer_of_a_classifier_is_fitted_with_unit_gain(kind: Any, layers:
         adapter,
         image,
         adapter.detect(image, 0.0)[:2],
-        extras=Extras(patterns={n: p.values.float() for n, p in made.items()}),
+        ingredients={"patterns": lambda _: {n: p.values.float() for n, p in made.items()}},
     )
     e, other = PatternAttribution(size=8)(problem)
     assert e.status == "ok" and not torch.allclose(e.saliency, other.saliency)

@@ -69,7 +69,7 @@ def problem_of(net: nn.Sequential, x: Tensor, *patterns: Tensor) -> Problem:
         targets=[Target(0, "y", 1.0)] * k,
         generators=[torch.Generator()] * k,
         images=[image] * k,
-        patterns=dict(zip(names, (p[None] for p in patterns), strict=False)),
+        ingredients={"patterns": dict(zip(names, (p[None] for p in patterns), strict=False))},
     )
 
 

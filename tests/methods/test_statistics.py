@@ -19,7 +19,7 @@ import igos
 from detectors.classifier import ClassifierAdapter
 from igos import cli
 from igos.base import resources
-from igos.data.annotations import known
+from igos.data.annotations import truths_of
 from igos.data.emblems import scene
 from igos.data.pictures import find_pictures
 from igos.methods.bottleneck.estimation import estimate, statistics_for
@@ -212,7 +212,7 @@ def test_split_estimate_and_explain(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert [len(s) for s in both] == [4, 4] and not both[0] & both[1]
     assert {Path(path).name for path, _ in find_pictures([str(data)])} == both[1]
     picture = next((data / "images" / "attribution" / "n0000").iterdir())
-    (truth,) = known(str(picture))
+    (truth,) = truths_of(str(picture))
     assert (truth.name, truth.box.tolist(), int(truth.mask.sum())) == ("great star", [9, 19, 60, 70], 51 * 51)
     assert cli.main(words) == 2 and "holds images already" in capsys.readouterr().err
 
@@ -266,5 +266,5 @@ def test_mistakes_are_one_line_and_leave_nothing(
 def test_a_damaged_annotation_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text("<annotation><size>")
     with pytest.raises(ConfigError, match=r"a\.xml: cannot be read as XML"):
-        known(str(tmp_path / "a.png"), str(tmp_path))
-    assert known(str(tmp_path / "b.png"), str(tmp_path)) == []
+        truths_of(str(tmp_path / "a.png"), str(tmp_path))
+    assert truths_of(str(tmp_path / "b.png"), str(tmp_path)) == []

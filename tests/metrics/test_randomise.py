@@ -16,7 +16,7 @@ from igos.base import resources
 from igos.metrics import METRICS
 from igos.metrics.metric import Context
 from igos.metrics.randomise import cascade, layers, randomise
-from igos.results import rows
+from igos.results.rows import Row
 from igos.run.explain import explain_problem
 from igos.run.problem import make_problem
 from igos.types import Adapter, ConfigError, Explanation, Problem
@@ -128,7 +128,7 @@ def test_explain_fills_in_what_metrics_need_to_explain_again(bundled: tuple[Adap
         np.isfinite([sanity.value, moved.value, complete.value]).all() and e.network_images == 4 + 2
     )  # IG scores the ends of its path
     assert moved.detail["max_sensitivity_floor"] == 0, "Integrated Gradients draws nothing"
-    row = rows.row(e, "there")
+    row = Row.of(e, "there").as_dict()
     assert np.isnan(row["transfer"]) and "other network" in row["transfer_reason"] and row["sanity"] == sanity.value
 
 

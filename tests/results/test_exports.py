@@ -65,7 +65,7 @@ def test_fiftyone_finds_a_heatmap_for_each_detection(run: Path, tmp_path: Path) 
     ("form", "out", "told"),
     [
         ("coco", "maps.txt", "ends in .json"),
-        ("png", "run", "is there already"),
+        ("png", "run", "exists; choose a new name"),
         ("voc", "x", "known: coco, fiftyone, png"),
     ],
 )

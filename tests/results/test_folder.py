@@ -43,8 +43,8 @@ def test_an_explanation_is_saved_as_arrays_and_pictures(tmp_path: Path) -> None:
 
 
 def test_the_row_says_what_ran() -> None:
-    row = rows.row(explanation(), "a/b")
-    assert set(row) <= set(rows.ROW_KEYS)
+    row = rows.Row.of(explanation(), "a/b").as_dict()
+    assert set(row) <= set(rows.COLUMNS)
     assert (row["method"], row["opt"], row["form"], row["status"]) == ("iGOS++", "NAG", "default", "ok")
     assert row["network_images"] == row["backward_images"] == 4 * 2 * 3, "metrics excluded"
     assert 0 < row["score_blurred"] < 1 and 0 < row["deletion"] < 1 and row["seconds"] > 0

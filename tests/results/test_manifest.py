@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from igos import cli
-from igos.base.files import OWN_NAMES
+from igos.base.files import FOLDER_NAMES
 from igos.data.pictures import find_pictures
 from igos.results.manifest import Manifest, share_of
 from igos.results.read import each_row, read_arrays, read_rows
@@ -137,12 +137,12 @@ def test_damaged_explanations_are_not_merged(layout: str, tmp_path: Path) -> Non
 
 
 def test_pictures_may_have_the_names_of_the_run_s_own_files(tmp_path: Path) -> None:
-    assert {f"{m}{end}" for m in CURVES for end in (".png", "_curves.csv")} < set(OWN_NAMES)
-    for n, name in enumerate([*OWN_NAMES, "results.cat", "Shards"]):
+    assert {f"{m}{end}" for m in CURVES for end in (".png", "_curves.csv")} < set(FOLDER_NAMES)
+    for n, name in enumerate([*FOLDER_NAMES, "results.cat", "Shards"]):
         picture(tmp_path / "data" / f"{name}.png", n)
-    data, count = tmp_path / "data", 2 * len(OWN_NAMES) + 4
+    data, count = tmp_path / "data", 2 * len(FOLDER_NAMES) + 4
     names = {name.lower() for _, name in find_pictures([str(data)])}
-    assert len(names) == count / 2 and not names & set(OWN_NAMES)
+    assert len(names) == count / 2 and not names & set(FOLDER_NAMES)
     for layout in ("folders", "shards"):
         parts = [tmp_path / f"{layout}-{i}" for i in (1, 2)]
         for i, part in enumerate(parts, 1):

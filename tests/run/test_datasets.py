@@ -21,12 +21,13 @@ import torch
 
 from igos import cli
 from igos.base.boxes import iou
-from igos.data.annotations import known
+from igos.data.annotations import truths_of
 from igos.data.truth import same_class
 from igos.results import folder as run_folder
 from igos.results.folder import RunFolder
 from igos.results.manifest import Manifest
 from igos.results.read import each_row, read_rows
+from igos.run.cells import cells_of
 from igos.run.drive import drive
 from igos.run.workers.processes import Processes
 from igos.types import ConfigError, NetworkError
@@ -124,7 +125,7 @@ def test_the_manifest_is_written_before_anything_is_explained(tmp_path: Path) ->
     class Watching(Faulty):
         def scorer(self, *words: Any, **more: Any) -> Any:
             known = Manifest(out)
-            seen.append((len(known.due), len(known.found)))
+            seen.append((len(known.due), len(known.lines)))
             return super().scorer(*words, **more)
 
     local(data, out, adapter=Watching())
@@ -199,7 +200,7 @@ def test_networks_that_hang_or_die_in_their_processes(tmp_path: Path) -> None:
     engine = Processes(partial(faults.make_worker, asked, 0.0, tmp_path / "spare"), 2, timeout=4, threads=1)
     folder = RunFolder(out, {})
     folder.write_run({})
-    drive(asked, engine, folder, progress=False)
+    drive(cells_of(asked), engine, folder, progress=False)
     folder.finish()
     rows = {r["folder"] or r["item"]: r for r in read_rows(out)}
     assert len(rows) == len(read_rows(out)) == 16, "every explanation has one row"
@@ -347,7 +348,7 @@ def test_the_command_goes_on_with_its_folder_and_refuses_other_settings(
     next(iter(before)).write_bytes(b"PK half")
     capsys.readouterr()
     assert cli.main(["--resume", str(out), "--batch", "3"]) == 0
-    assert "2 explanations were there already" in capsys.readouterr().out
+    assert "2 explanations were finished before" in capsys.readouterr().out
     after = {p: p.stat().st_mtime_ns for p in out.rglob("explanation.npz")}
     assert sum(after[p] != before[p] for p in before) == 1 and len(read_rows(out)) == 3
     assert cli.main([*WORDS, "--output", str(out)]) == 0, "the same command again"
@@ -386,7 +387,7 @@ def test_annotated_objects_of_coco_are_explained(tmp_path: Path) -> None:
     rows = [r for r in each_row(out) if r["folder"]]
     assert rows and not (out / "report.html").exists()
     for row in rows:
-        truths = known(row["image"], str(coco / "instances.json"))
+        truths = truths_of(row["image"], str(coco / "instances.json"))
         boxes = [t.box for t in truths if same_class(t.name, row["name"])]
         assert max(iou(np.array(row["box"]), box) for box in boxes) >= 0.5
     assert cli.main(["export", str(out), "--format", "coco", "--out", str(tmp_path / "c.json")]) == 0

@@ -18,9 +18,10 @@ from igos.base import resources
 from igos.methods import METHODS
 from igos.metrics.degradation import area_over
 from igos.results.read import read_arrays, read_rows, read_run
-from igos.results.rows import KEPT
+from igos.results.rows import RESTORED as KEPT
 from igos.run import judge
 from igos.run.plan import resolve_each
+from igos.run.workers import prefetch
 from igos.types import ConfigError
 from tests.conftest import darknet_options, shared_data
 
@@ -77,7 +78,7 @@ def test_every_method_explains_the_same_targets(run: Path) -> None:
 
 def test_each_picture_is_read_and_detected_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = type(igos.load("emblem-vgg"))
-    read, detect = counted(monkeypatch, "read", kind), counted(monkeypatch, "detect", kind)
+    read, detect = counted(monkeypatch, "_read", prefetch), counted(monkeypatch, "detect", kind)
     evaluated(tmp_path / "o", "--metrics", "energy_pointing")
     assert len(read) == len(detect) == 2
 

@@ -11,7 +11,7 @@ import yaml
 
 from igos.base import resources
 from igos.base.settings import coerce, lookup
-from igos.cli.explain import _parser
+from igos.cli.explain import parser
 from igos.methods import METHODS
 from igos.run.models import adapters
 from igos.run.plan import resolve
@@ -67,7 +67,7 @@ def test_each_flag_of_the_judge_changes_the_run(key: str) -> None:
 @pytest.mark.parametrize(("key", "value"), [("num_cpus", 2.0), ("num_gpus", 0.5)])
 def test_each_flag_of_ray_changes_the_run_and_needs_it(key: str, value: float) -> None:
     assert resolve({"engine": "ray"}, PRESET) != resolve({"engine": "ray", key: value}, PRESET)
-    assert f"--{key} is of no use without --engine ray" in refusal({key: value})
+    assert f"--{key} needs --engine ray" in refusal({key: value})
 
 
 def test_a_data_set_with_annotations_is_explained_where_it_is_annotated() -> None:
@@ -255,11 +255,11 @@ def test_large_seeds_and_odd_digits() -> None:
 
 def test_the_spellings_of_the_guided_non_linearity_command() -> None:
     words = "-md guided_integrated_gradients -mn ResNet50 -si 11 -ie 5 -ei 99 -gn 0 -da photos --model_file w.pth"
-    flags = vars(_parser().parse_args(words.split()))
+    flags = vars(parser().parse_args(words.split()))
     run = resolve({k: v for k, v in flags.items() if k in RUN_TYPES}, "classify").run
     assert (run.method, run.device, run.data) == ("guided_integrated_gradients", "0", ["photos"])
     assert run.numbers == range(11, 99, 5), "-ie is the stride, -ei the end"
-    assert _parser().parse_args(["--start", "3"]).start_index == "3"
+    assert parser().parse_args(["--start", "3"]).start_index == "3"
     for name in ("ResNet50", "VGG16", "vgg19", "GoogLeNet"):
         assert lookup(name, adapters().ADAPTERS, "model") == name.lower()
 

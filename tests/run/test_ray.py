@@ -21,6 +21,7 @@ from igos import cli
 from igos.results.folder import RunFolder
 from igos.results.manifest import Item
 from igos.results.read import read_rows
+from igos.run.cells import cells_of
 from igos.run.drive import drive, run
 from igos.types import ConfigError, NetworkError
 from tests import faults
@@ -74,7 +75,7 @@ def on_cluster(data: Path, out: Path, pause: float = 0.0, target: str = "all", *
     assert engine.workers == 2 or more
     folder = RunFolder(out, {})
     folder.write_run({})
-    drive(asked, engine, folder, progress=False)
+    drive(cells_of(asked), engine, folder, progress=False)
     folder.finish()
     return read_rows(out)
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 import igos
-from igos.data.annotations import known
+from igos.data.annotations import truths_of
 from igos.data.truth import match
 from igos.metrics.energy import EnergyMask
 from igos.metrics.metric import Context
@@ -21,7 +21,7 @@ def test_saliency_lies_on_the_instance_more_than_chance_or_the_centre_would() ->
     y, x = torch.meshgrid(torch.linspace(-1, 1, 28), torch.linspace(-1, 1, 28), indexing="ij")
     figures = []
     for path in sorted((folder / "images").iterdir()):
-        image, truths = adapter.read(path), known(str(path), str(folder / "instances.json"))
+        image, truths = adapter.read(path), truths_of(str(path), str(folder / "instances.json"))
         pairs = [(t, match(t, image, truths)) for t in adapter.detect(image, 0.4)]
         found = [(t, truth) for t, truth in pairs if truth is not None][:1]
         for target, truth in found:

@@ -218,11 +218,11 @@ def test_a_run_stopped_before_its_first_explanation_is_kept(
         patch.setattr(METHODS["vanilla_grad"], "__call__", stop)
         assert cli.main([*WORDS, "--output", str(out), "--layout", layout]) == code
     assert f"0 finished rows in {out}; --resume {out} goes on" in capsys.readouterr().err
-    assert len(Manifest(out).found) == 1 and not (out / "results.parquet").exists()
+    assert len(Manifest(out).lines) == 1 and not (out / "results.parquet").exists()
     assert cli.main(["--resume", str(out)]) == 0 and len(read_rows(out)) == 3
     assert capsys.readouterr().out.count("  ok\n") == 3, "a line of the table for each"
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["igos.cli.explain"], "load_models", stop)
+        patch.setattr(sys.modules["igos.cli.session"], "load_models", stop)
         assert cli.main([*WORDS, "--output", str(tmp_path / "new")]) == code
         assert not (tmp_path / "new").exists(), "of a run that had not begun nothing is left"
         assert cli.main(["--resume", str(out)]) == code and len(read_rows(out)) == 3
@@ -242,7 +242,7 @@ def test_sigterm_to_all_processes_of_a_run_keeps_what_is_there(tmp_path: Path) -
     os.killpg(process.pid, signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143 and len(err.decode().splitlines()) == 1, err.decode()
-    assert "finished rows" in err.decode() and Manifest(out).found and not (out / "results.parquet").exists()
+    assert "finished rows" in err.decode() and Manifest(out).lines and not (out / "results.parquet").exists()
 
 
 def test_a_resume_that_fails_takes_nothing_away(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@ https://arxiv.org/abs/1705.05598; and Pattern-Guided Integrated Gradients (PGIG)
 https://arxiv.org/abs/2007.10685
 
     B_V                     the backward pass in which every layer's weights W are replaced by V (see substitute.py)
-    pattern_net             B_A(x)          the signal: A, the patterns of igos/patterns.py, in the place of W
+    pattern_net             B_A(x)          the signal: A, the patterns of pattern_fit.py, in the place of W
     pattern_vanilla_grad    B_(W*A)(x)      PatternAttribution: how much each pixel's signal contributes
     pattern_integrate_grad  (x - x') * sum_k w_k B_(W*A)(x' + a_k (x - x'))
 
@@ -38,10 +38,11 @@ def backward_through(problem: Problem, v: Callable[[Tensor, Tensor], Tensor]) ->
     module = problem.score.module
     if module is None:
         raise ConfigError("this model is a black box: it has no layers to have patterns")
-    if problem.patterns is None:
+    patterns = problem.ingredients.get("patterns")
+    if patterns is None:
         raise ConfigError(f"this network has no patterns; fit them: {FIT}")
     layers = substitutable(module)
-    made = {n: v(layers[n].weight, a.to(layers[n].weight)) for n, a in problem.patterns.items() if n in layers}
+    made = {n: v(layers[n].weight, a.to(layers[n].weight)) for n, a in patterns.items() if n in layers}
     return Substitute(module, made)
 
 
@@ -71,9 +72,9 @@ class PatternAttribution(AttributionMethod):
 
     name: ClassVar[str] = "pattern_vanilla_grad"
     paper: ClassVar[str] = "Kindermans et al. 2018 (ICLR), PatternAttribution"
-    needs: ClassVar[str] = "patterns"
+    needs: ClassVar[str] = "backward rules"
     cost: ClassVar[str] = "1"
-    patterns: ClassVar[bool] = True
+    ingredients: ClassVar[tuple[str, ...]] = ("patterns",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,9 +116,9 @@ class PatternIntegrateGrad(IntegratedGradients):
 
     name: ClassVar[str] = "pattern_integrate_grad"
     paper: ClassVar[str] = "Schwarzenberg, Castle 2020 (PGIG)"
-    needs: ClassVar[str] = "patterns"
+    needs: ClassVar[str] = "backward rules"
     complete: ClassVar[str] = "no"
-    patterns: ClassVar[bool] = True
+    ingredients: ClassVar[tuple[str, ...]] = ("patterns",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

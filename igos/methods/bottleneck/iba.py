@@ -72,7 +72,7 @@ class IBA(MapMethod):
     name: ClassVar[str] = "iba"
     paper: ClassVar[str] = "Schulz et al. 2020 (ICLR)"
     needs: ClassVar[str] = "layers"
-    statistics: ClassVar[bool] = True
+    ingredients: ClassVar[tuple[str, ...]] = ("statistics",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -138,9 +138,10 @@ class IBA(MapMethod):
 
 
 def statistics_of(problem: Problem) -> Statistics:
-    if problem.statistics is None:
-        raise ConfigError("a bottleneck needs the statistics of a layer: Problem.statistics, or --stats FILE")
-    return problem.statistics
+    statistics = problem.ingredients.get("statistics")
+    if statistics is None:
+        raise ConfigError("a bottleneck needs the statistics of a layer: Problem.ingredients has none")
+    return statistics
 
 
 def fitted(known: Statistics, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:

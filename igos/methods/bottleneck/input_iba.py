@@ -77,7 +77,7 @@ class InputIBA(MapMethod):
     name: ClassVar[str] = "input_iba"
     paper: ClassVar[str] = "Zhang et al. 2021 (NeurIPS)"
     needs: ClassVar[str] = "layers"
-    statistics: ClassVar[bool] = True
+    ingredients: ClassVar[tuple[str, ...]] = ("statistics",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

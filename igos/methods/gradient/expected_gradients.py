@@ -30,7 +30,7 @@ class ExpGrad(AttributionMethod):
     name: ClassVar[str] = "exp_grad"
     paper: ClassVar[str] = "Erion et al. 2019"
     complete: ClassVar[str] = "in the mean"
-    references: ClassVar[bool] = True
+    ingredients: ClassVar[tuple[str, ...]] = ("references",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,9 +42,10 @@ class ExpGrad(AttributionMethod):
 
     def attribute(self, problem: Problem) -> Attribution:
         """Raises ConfigError where the problem holds no references."""
-        if problem.references is None:
-            raise ConfigError(f"{self.name} compares with other pictures: Problem.references holds none")
-        x, r, n = problem.x, problem.references.to(problem.x), self.n_samples
+        references = problem.ingredients.get("references")
+        if references is None:
+            raise ConfigError(f"{self.name} compares with other pictures: Problem.ingredients has no references")
+        x, r, n = problem.x, references.to(problem.x), self.n_samples
         drawn = [self.draw(len(r), g) for g in problem.generators]
         which = torch.stack([i for i, _ in drawn]).to(x.device)
         a = torch.stack([t for _, t in drawn]).to(x)[..., None, None, None]

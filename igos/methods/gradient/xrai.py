@@ -16,7 +16,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from skimage.segmentation import felzenszwalb
 from torch import Tensor
 
 from igos.base.ops import pool
@@ -81,6 +80,8 @@ class FromConstant(IntegratedGradients):
 
 def segments(x: Tensor, size: tuple[int, int]) -> np.ndarray:
     """Dilated segments (m,h,w) bool of a picture (3,H,W) in [0,1], every scale's one after the other."""
+    from skimage.segmentation import felzenszwalb  # slow to import
+
     picture = F.interpolate(x[None].float(), size, mode="bilinear", antialias=True, align_corners=False)[0]
     pixels = (2 * picture - 1).permute(1, 2, 0).cpu().numpy()
     y, x_ = np.ogrid[-RADIUS : RADIUS + 1, -RADIUS : RADIUS + 1]

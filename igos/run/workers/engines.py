@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from igos.results.manifest import Item
-from igos.run.workers.events import Began, Done, Event, Failed, Found
+from igos.run.workers.events import Began, Done, Event, Failed, Seen
 from igos.run.workers.worker import Worker
 from igos.types import NetworkError
 
@@ -55,14 +55,14 @@ class Task:
 
     def see(self, event: Event) -> Event:
         """The event as it goes on, remembered."""
-        if isinstance(event, Found):
-            self.items = [
-                replace(i, found=event.line) if i.name == event.name and event.line else i for i in self.items
-            ]
+        if isinstance(event, Seen):
+            self.items = [replace(i, line=event.line) if i.name == event.name and event.line else i for i in self.items]
         elif isinstance(event, Began):
             self.begun = event.keys
-        elif isinstance(event, (Done, Failed)):
-            self.settled.add(event.row.get("folder") or event.row["item"])
+        elif isinstance(event, Done):
+            self.settled.add(event.row["folder"])
+        elif isinstance(event, Failed):
+            self.settled.add(event.item)
         return event
 
     def left(self) -> Task:
@@ -85,24 +85,12 @@ class Task:
         if died and not self.deaths:
             return [], [Task(items, self.single, deaths=1)]
         given_up: list[Event] = []
-        for place in pending or [items[0].name]:
-            item = next(i for i in items if place == i.name or place.startswith(f"{i.name}/"))
-            text = f"{item.path}: {why}"
-            row = {**_row(item, place, text), "id": self.begun.get(place)}
-            given_up.append(Failed(row, NetworkError(text)))
+        for folder in pending or [items[0].name]:
+            item = next(i for i in items if folder == i.name or folder.startswith(f"{i.name}/"))
+            reason = f"{item.path}: {why}"
+            given_up.append(Failed(folder, item.path, reason, error=NetworkError(reason), key=self.begun.get(folder)))
         left = [replace(i, held=i.held | set(pending)) for i in items] if pending else items[1:]
         return given_up, [Task(left, self.single)] if left else []
-
-
-def _row(item: Item, place: str, error: str) -> dict[str, Any]:
-    row: dict[str, Any] = {"image": item.path, "status": "error", "error": error, "item": place}
-    target, _, start = place.partition("/start-")
-    row["start"] = int(start) if start else None
-    for told in (item.found or {}).get("targets", ()):
-        if told["folder"] == target:
-            row |= {"label": told["name"], "name": told["name"], "label_index": told["label"]}
-            row |= {"part": told["part"], "score": told["score"]}
-    return row
 
 
 class Member(Protocol):

@@ -1,4 +1,4 @@
-"""What a worker answers."""
+"""What a worker answers: events, which are plain data and go from process to process."""
 
 from __future__ import annotations
 
@@ -9,17 +9,10 @@ from typing import Any
 from igos.types import IgosError
 
 
-def portable(event: Event) -> Event:
-    """Without the traceback of an error, which cannot go to another process."""
-    if isinstance(event, Failed) and event.error is not None:
-        return replace(event, error=type(event.error)(str(event.error)))
-    return event
-
-
 @dataclass(frozen=True)
-class Found:
-    """What was found in a picture: its line of the manifest; seconds, what the network took for it, and waited, those
-    for which it stood still until the picture was read.
+class Seen:
+    """What was seen in a picture: its line of the manifest, None where that is known already; seconds, what the network
+    took for it, and waited, those for which it stood still until the picture was read.
     """
 
     name: str
@@ -49,13 +42,27 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """No explanation: the row that says why. error: what is raised when that is so of every picture; refused: the
-    network refused the settings, and will in every other picture.
+    """No explanation. item: the folder that it would have, or the picture's name where the whole picture failed; path:
+    the picture's; reason, in words; status: of the row; key: what would have been the row's id.
+
+    error: what is raised when this is so of every picture, None where that is no mistake; refused: the network refused
+    the settings, and will in every other picture.
     """
 
-    row: Mapping[str, Any]
+    item: str
+    path: str
+    reason: str
+    status: str = "error"
     error: IgosError | None = None
+    key: str | None = None
     refused: bool = False
 
 
-Event = Found | Began | Done | Failed
+Event = Seen | Began | Done | Failed
+
+
+def portable(event: Event) -> Event:
+    """Without the traceback of an error, which cannot go to another process."""
+    if isinstance(event, Failed) and event.error is not None:
+        return replace(event, error=type(event.error)(str(event.error)))
+    return event

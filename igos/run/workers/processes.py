@@ -61,8 +61,8 @@ class Child:
         except (EOFError, OSError):
             self.process.join(5)
             self.died, code = True, self.process.exitcode
-            told = f"signal {-code}" if code is not None and code < 0 else f"exit {code}"
-            return [], f"the process of the network died ({told})"
+            end = f"signal {-code}" if code is not None and code < 0 else f"exit {code}"
+            return [], f"the process of the network died ({end})"
         self.heard = time.monotonic()
         if kind == "raise":
             raise content

@@ -1,5 +1,5 @@
-"""One picture's way through the network: read, targets found, explained in groups, drawn. What a Worker is asked is an
-Item, what it answers are events; it writes nothing, so that it can run in this process, in another or far away.
+"""One picture's way through the network: read, targets found, explained in groups, drawn. A Worker is asked Items and
+answers events; it writes nothing, so that it can run in this process, in another or far away.
 """
 
 from __future__ import annotations
@@ -8,103 +8,134 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from igos.base import hashing
-from igos.base.files import npz_bytes
-from igos.data.annotations import known
+import numpy as np
+
+from igos.base.files import npz_bytes, unique
+from igos.base.hashing import digest, identity
+from igos.data.annotations import truths_of
 from igos.data.pictures import find_pictures
-from igos.data.truth import match
+from igos.data.truth import Truth, match
 from igos.drawing.files import FIGURES, mask_files, starts_png
+from igos.methods.ingredients import INGREDIENTS, OfImage, by_picture
+from igos.methods.mask.starts import start_mask
 from igos.metrics import diversity
-from igos.results import manifest, rows
+from igos.results import manifest
 from igos.results.manifest import Item
-from igos.run.explain import Job, explain_group, grouped, look, places, starts_of
+from igos.results.rows import Row
+from igos.run.cells import Cell
+from igos.run.explain import Job, explain_jobs
 from igos.run.judge import views
 from igos.run.plan import Plan
-from igos.run.problem import extras_of
-from igos.run.workers.events import Began, Done, Event, Failed, Found
+from igos.run.problem import NOTHING, ingredients_for
+from igos.run.settings import memory_size
+from igos.run.workers.events import Began, Done, Event, Failed, Seen
 from igos.run.workers.prefetch import Reader
-from igos.types import Adapter, ConfigError, Explanation, IgosError, ImageError, NetworkError
+from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, NetworkError, Target
+
+LARGEST_GROUP = 16  # objects in one batch: memory grows with them, the maps do not depend on it
 
 
 class Worker:
-    """One network that answers Items with Events. weights: what tells the model from others, for the identity of a
-    result. Pictures are drawn, and maps at the photo's size kept, where every explanation has its own folder.
+    """One network that answers Items with Events. weights: a hash of the model's bytes, for the identity of a
+    result; draw: with pictures of each explanation, and maps at the photo's size.
 
     Whatever goes wrong with a picture or an explanation becomes an event.
     """
 
     def __init__(
         self,
-        plan: Plan,
+        cells: Sequence[Cell],
         adapter: Adapter,
         judge: Adapter | None = None,
         weights: str = "",
+        draw: bool = True,
     ) -> None:
-        self.plan, self.adapter, self.judge = plan, adapter, judge
-        self.pictures = plan.run.layout == "folders"
-        self.reader = Reader(adapter, plan.run.readers or 0)
-        (self.needed,) = extras_of(plan.run, [plan.method], adapter)
-        self.decides = hashing.identity(weights, decisive(plan))
+        self.cells, self.adapter, self.judge, self.draw = cells, adapter, judge, draw
+        self.plans = list({cell.plan.label: cell.plan for cell in cells}.values())
+        self.config, self.selector = self.plans[0].run, self.plans[0].selector  # which they share
+        self.source = self.config.layout == "folders"
+        self.reader = Reader(adapter, self.config.readers or 0)
+        self.ingredients = self._ingredients(self.plans)
+        self.decides = {plan.label: identity(weights, decisive(plan)) for plan in self.plans}
 
     def work(self, items: Sequence[Item], ahead: Sequence[str] = (), single: bool = False) -> Iterator[Event]:
         """What comes of these pictures, which share their batches where they are several. ahead: the paths of the
         pictures that will be asked for next; single: every explanation in a batch of its own.
         """
-        jobs: list[Job] = []
+        jobs: list[tuple[Cell, Job]] = []
         held = frozenset[str]().union(*(item.held for item in items))
+        answers: dict[Any, np.ndarray] | None = {} if len(self.plans) > 1 else None
         for n, item in enumerate(items):
             self.reader.ahead([*(i.path for i in items[n:]), *ahead])
             try:
-                found, own = self._picture(item)
+                events, own = self._picture(item)
             except Exception as error:
                 yield self._failed(item.path, item.name, error)
                 continue
-            yield found
-            if not own:
-                yield self._nothing(item, found.line)
+            yield from events
             jobs += own
-        for group in self._groups(jobs, single):
-            yield from self._explained(group, held)
+        for plan in self.plans:
+            for group in self._groups(plan, [job for cell, job in jobs if cell.plan.label == plan.label], single):
+                yield from self._explained(plan, group, held, answers)
 
-    def _picture(self, item: Item) -> tuple[Found, list[Job]]:
-        """What was found, now or as the manifest says, and the explanations to make."""
-        begin = time.perf_counter()
-        image, sha256, blurred = self.reader.take(item.path)
-        waited, seconds, plan, line = time.perf_counter() - begin, 0.0, self.plan, item.found
+    def _picture(self, item: Item) -> tuple[list[Event], list[tuple[Cell, Job]]]:
+        """What was seen, now or as the manifest says, and the explanations to make."""
+        image, sha256, blurred, waited = self._read(item)
+        line, seconds = item.line, 0.0
         if line is not None and sha256 != line["sha256"]:
             raise ImageError(f"{item.path}: has changed since its targets were found; explain it in a new folder")
-        truths = plan.selector.concerned(known(item.path, plan.run.annotations, image.geometry.source))
+        truths = self.selector.concerned(truths_of(item.path, self.config.annotations, image.geometry.source))
         if line is None:
-            targets, seen, seconds = look(plan, self.adapter, image, truths)
-            told = [manifest.told(t, place) for t, place in zip(targets, places(item.name, targets), strict=True)]
-            line = {"sha256": sha256, "targets": told, **({} if targets else {"seen": seen})}
+            targets, seen, seconds = self._look(image, truths)
+            folders = target_folders(item.name, targets)
+            records = [manifest.target_record(t, folder) for t, folder in zip(targets, folders, strict=True)]
+            line = {"sha256": sha256, "targets": records, **({} if targets else {"seen": seen})}
         else:
-            targets = [manifest.target_of(t, self.adapter.device) for t in line["targets"]]
-        seen_too = views(self.judge, image, targets, plan.run.batch) if self.judge else [None] * len(targets)
+            targets = [manifest.target_of(record, self.adapter.device) for record in line["targets"]]
+        seen_too = views(self.judge, image, targets, self.config.batch) if self.judge else [None] * len(targets)
         jobs = []
-        for target, view, told_ in zip(targets, seen_too, line["targets"], strict=True):
-            starts: Sequence[int | None] = starts_of(plan.run) or [None]
-            for start in starts:
-                folder = told_["folder"] if start is None else f"{told_['folder']}/start-{start}"
-                key = hashing.identity(sha256, manifest.decides(told_), start, self.decides)
-                jobs.append(Job(target, start, folder, image, truths, view, blurred, key))
-        return Found(item.name, None if item.found else line, seconds, waited), jobs
+        for target, view, record in zip(targets, seen_too, line["targets"], strict=True):
+            for cell in self.cells:
+                key = identity(sha256, manifest.decides(record), cell.start, self.decides[cell.plan.label])
+                mask = None if cell.start is None else _start_mask(cell.plan, target, image, cell.start)
+                folder = cell.within(record["folder"])
+                jobs.append((cell, Job(target, image, cell.start, mask, truths, view, blurred, folder, key)))
+        events: list[Event] = [Seen(item.name, None if item.line else line, seconds, waited)]
+        if not targets:
+            reason = f"{item.path}: nothing to explain among {line.get('seen', 'what was seen')}"
+            asked = ConfigError(f"--target {self.config.target}: {reason}") if self.selector.asks else None
+            events.append(Failed(item.name, item.path, reason, "skipped", asked))
+        return events, jobs
 
-    def _groups(self, jobs: Sequence[Job], single: bool) -> list[list[Job]]:
+    def _read(self, item: Item) -> tuple[Image, str, Any, float]:
+        """The picture, the hash of its file, its blur, and the seconds until it was there."""
+        begin = time.perf_counter()
+        image, sha256, blurred = self.reader.take(item.path)
+        return image, sha256, blurred, time.perf_counter() - begin
+
+    def _look(self, image: Image, truths: Sequence[Truth]) -> tuple[list[Target], str, float]:
+        """The targets in a picture, what was seen in words, and the seconds that took."""
+        begin = time.perf_counter()
+        targets, seen = self.selector.select(self.adapter, image, self.config.threshold, truths)
+        return [replace(t, part=self.config.part) for t in targets], seen, time.perf_counter() - begin
+
+    def _groups(self, plan: Plan, jobs: Sequence[Job], single: bool) -> list[list[Job]]:
         """What goes through the network together: objects on pictures of one size, or all starts of one object."""
-        if self.plan.run.diverse_k is not None:
+        if plan.run.diverse_k is not None:
             return _alike(jobs, lambda job: job.folder.rpartition("/")[0])
         if single:
             return [[job] for job in jobs]
-        by_picture = self.needed.references is not None  # which are other pictures than this one
-        alike = _alike(jobs, lambda job: (job.image.geometry.network, by_picture and job.image.path))
-        return [group for some in alike for group in grouped(some)]
+        apart = by_picture(plan.method)  # what it needs is of one picture
+        alike = _alike(jobs, lambda job: (job.image.geometry.network, apart and job.image.path))
+        return [group[i : i + LARGEST_GROUP] for group in alike for i in range(0, len(group), LARGEST_GROUP)]
 
-    def _explained(self, jobs: Sequence[Job], held: frozenset[str]) -> Iterator[Event]:
+    def _explained(
+        self, plan: Plan, jobs: Sequence[Job], held: frozenset[str], answers: dict[Any, np.ndarray] | None
+    ) -> Iterator[Event]:
         """Events of one batch; where it fails and holds several objects, each of them is tried by itself.
 
         All starts of an object are explained again where one of them is missing: they are compared.
@@ -115,20 +146,45 @@ class Worker:
         asked = jobs if jobs[0].start is not None else new
         yield Began({j.folder: j.key for j in new})
         try:
-            explanations, seconds = explain_group(self.plan, self.adapter, asked, self.needed)
+            explanations, seconds = self._explain(plan, asked, answers)
         except Exception as error:
             alone = len(new) == 1 or new[0].start is not None or isinstance(error, ConfigError)
             for job in new:
                 if alone:
-                    yield self._failed(str(job.image.path), job.folder, error, job)
+                    named = _named(plan, error) if len(self.plans) > 1 else error
+                    yield self._failed(str(job.image.path), job.folder, named, job)
                 else:
-                    yield from self._explained([job], held)
+                    yield from self._explained(plan, [job], held, answers)
             return
-        made = [(j, e) for j, e in zip(asked, explanations, strict=True) if j.folder not in held]
-        drawn = self._drawn(made, explanations) if self.pictures else [{} for _ in made]
-        for (job, e), files in zip(made, drawn, strict=True):
-            row = {**rows.row(e, job.folder), "id": job.key}
-            yield Done(row, npz_bytes(e.as_arrays(self.pictures)), files, seconds / len(made))
+        fresh = [(j, e) for j, e in zip(asked, explanations, strict=True) if j.folder not in held]
+        drawn = self._drawn(fresh, explanations) if self.draw else [{} for _ in fresh]
+        for (job, e), files in zip(fresh, drawn, strict=True):
+            row = Row.of(e, job.folder, job.key).as_dict()
+            yield Done(row, npz_bytes(e.as_arrays(self.source)), files, seconds / len(fresh))
+
+    def _explain(
+        self, plan: Plan, jobs: Sequence[Job], answers: dict[Any, np.ndarray] | None, **more: Any
+    ) -> tuple[list[Explanation], float]:
+        """Explanations and the network's seconds."""
+        return explain_jobs(
+            self.adapter,
+            jobs,
+            plan.method,
+            plan.metrics,
+            score=plan.run.score,
+            seed=plan.run.manual_seed,
+            batch=plan.run.batch,
+            max_memory=memory_size(plan.run.max_memory),
+            precision=plan.run.precision,
+            ingredients=self.ingredients.get(plan.label, NOTHING),
+            answers=answers,
+            **more,
+        )
+
+    def _ingredients(self, plans: Sequence[Plan]) -> dict[str, Mapping[str, OfImage]]:
+        """What the plans' methods need beside the problem, by the plan's label."""
+        loaded = ingredients_for(self.config, [plan.method for plan in plans], self.adapter)
+        return {plan.label: each for plan, each in zip(plans, loaded, strict=True)}
 
     def _drawn(
         self, explained: Sequence[tuple[Job, Explanation]], explanations: Sequence[Explanation]
@@ -150,48 +206,57 @@ class Worker:
             files[-1][f"{above}/diversity.json"] = (json.dumps(facts, indent=1) + "\n").encode()
         return files
 
-    def _nothing(self, item: Item, line: Mapping[str, Any] | None) -> Failed:
-        why = f"{item.path}: nothing to explain among {(line or item.found or {}).get('seen', 'what was seen')}"
-        row = {"image": item.path, "status": "skipped", "error": why, "item": item.name}
-        asks = self.plan.selector.asks
-        return Failed(row, ConfigError(f"--target {self.plan.run.target}: {why}") if asks else None)
-
     def _failed(self, path: str, item: str, error: Exception, job: Job | None = None) -> Failed:
         status = "unreadable" if isinstance(error, ImageError) else "error"
-        told = error if isinstance(error, IgosError) else NetworkError(f"{path}: {type(error).__name__}: {error}")
-        if told is not error:
-            told.__cause__ = error
-        row: dict[str, Any] = {"image": path, "status": status, "error": " ".join(str(told).split()), "item": item}
-        if job is not None:
-            t = job.target
-            row |= {"label": t.name, "name": t.name, "label_index": t.label, "part": t.part, "score": t.score}
-            row |= {"start": job.start, "id": job.key}
-        return Failed(row, told, refused=job is not None and isinstance(error, ConfigError))
+        cause = error if isinstance(error, IgosError) else NetworkError(f"{path}: {type(error).__name__}: {error}")
+        if cause is not error:
+            cause.__cause__ = error
+        refused = job is not None and isinstance(error, ConfigError)
+        return Failed(item, path, " ".join(str(cause).split()), status, cause, job.key if job else None, refused)
+
+
+def target_folders(name: str, targets: Sequence[Target]) -> list[str]:
+    """A folder for each target of the picture of that name."""
+    taken: set[str] = set()
+    return [f"{name}/{unique(f'{i}-{t.name}', taken)}" for i, t in enumerate(targets)]
+
+
+def _start_mask(plan: Plan, target: Target, image: Image, start: int) -> Any:
+    k, value = plan.run.diverse_k, plan.run.init_val or 0
+    return start_mask(target, image.geometry.network, plan.method.size, k or 1, start, value)
+
+
+def _named(plan: Plan, error: Exception) -> Exception:
+    """A refusal that says which method it is about."""
+    if not isinstance(error, IgosError):
+        return error
+    named = type(error)(f"{plan.method.name}: {error}")
+    named.__cause__ = error
+    return named
 
 
 DECISIVE = (
     "model", "input_size", "fit", "dataset", "score", "manual_seed", "precision", "diverse_k", "init_val", "metrics",
     "set", "judge",
 )  # fmt: skip
-FILES = ("references", "patterns", "stats")
 
 
 def decisive(plan: Plan) -> dict[str, Any]:
     """Of the settings those that decide a result, and not where and in which batches it is made; of files the bytes."""
     run = {k: getattr(plan.run, k) for k in DECISIVE}
-    files = {k: _content(getattr(plan.run, k)) for k in FILES}
+    files = {one.flag: _content(getattr(plan.run, one.flag)) for one in INGREDIENTS.values()}
     return {**run, **files, "method": plan.method.name, "settings": asdict(plan.method), "explained": plan.score}
 
 
-def _content(place: str | None) -> list[str]:
+def _content(path: str | None) -> list[str]:
     """The hashes of a file, or of the pictures in a folder."""
-    if place is None or Path(place).is_file():
-        return [] if place is None else [hashing.digest(place)]
-    return [hashing.digest(path) for path, _ in find_pictures([place])]
+    if path is None or Path(path).is_file():
+        return [] if path is None else [digest(path)]
+    return [digest(picture) for picture, _ in find_pictures([path])]
 
 
 def _alike(jobs: Sequence[Job], key: Callable[[Job], Any]) -> list[list[Job]]:
-    made: dict[Any, list[Job]] = {}
+    groups: dict[Any, list[Job]] = {}
     for job in jobs:
-        made.setdefault(key(job), []).append(job)
-    return list(made.values())
+        groups.setdefault(key(job), []).append(job)
+    return list(groups.values())

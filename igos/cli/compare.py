@@ -1,0 +1,36 @@
+"""`python -m igos compare DIR1 DIR2 ...`: the page of several runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from igos.base.errors import ConfigError
+from igos.cli.flags import Parser
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        "igos compare",
+        "Write one page of several runs: for each object their maps side by side, with their figures. Objects are the "
+        "same where picture, class and part are, and the boxes overlap by 0.9 or more.",
+    )
+    parser.add_argument("folders", metavar="DIR", nargs="+", help="folders of runs")
+    parser.add_argument("--out", metavar="FILE.html", required=True, help="the page to write")
+    return parser
+
+
+def run(given: argparse.Namespace, words: Sequence[str]) -> int:
+    """Write the page; print its path."""
+    out, folders = Path(given.out), [Path(f) for f in given.folders]
+    if len({f.resolve() for f in folders}) < max(len(folders), 2):
+        raise ConfigError(f"compare {' '.join(given.folders)}: two or more different folders are needed")
+    if out.suffix != ".html" or out.is_dir():
+        raise ConfigError(f"--out {out}: the name of a file is needed that ends in .html")
+    from igos.cli.report import read_picture
+    from igos.results import page_content
+
+    page_content.write(out, folders, read_picture, f"Compared: {', '.join(f.resolve().name for f in folders)}")
+    print(out)
+    return 0

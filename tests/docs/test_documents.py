@@ -1,4 +1,4 @@
-"""What CONTRIBUTING shows is true: its method works."""
+"""What CONTRIBUTING shows is true: its method works. The release has one version and one date everywhere."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
+import igos
 from igos.types import Explanation
 from tests.conftest import net_score, toy_problem
 
 ROOT = Path(__file__).resolve().parents[2]
+PYPROJECT = (ROOT / "pyproject.toml").read_text()
 
 
 def test_the_method_in_contributing_works(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,3 +31,11 @@ def test_the_method_in_contributing_works(monkeypatch: pytest.MonkeyPatch) -> No
     assert made[1].attribution is not None
     assert torch.allclose(made[1].attribution.double(), (g * x)[1], atol=1e-6)
     assert made[0].saliency.shape == (28, 28)
+
+
+def test_the_citation_and_the_changelog_name_the_present_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == igos.__version__ and f'version = "{igos.__version__}"' in PYPROJECT
+    assert f"## {igos.__version__} - {citation['date-released']}" in (ROOT / "CHANGELOG.md").read_text()
+    assert all(entry["title"] and entry["authors"] and entry["year"] for entry in citation["references"])
+    assert citation["repository-code"] in PYPROJECT

@@ -40,6 +40,7 @@ class BlackBoxAdapter:
     """
 
     preset = "detect-yolo"
+    patterns: str | None = None
     default_target = "all"
     parts = ("class",)
 

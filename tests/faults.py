@@ -53,10 +53,14 @@ class Faulty:
     """Two targets in every picture: the contrast of its left and of its right half. pause: seconds of each pass."""
 
     name, labels, preset, default_target, parts = "faulty", ["left", "right"], "detect-yolo", "all", ("class",)
-    device, detections = torch.device("cpu"), None
+    device, detections, patterns = torch.device("cpu"), None, None
 
     def __init__(self, pause: float = 0.0, spare: Path | None = None) -> None:
         self.module, self.pause, self.spare = nn.Identity(), pause, spare
+
+    @property
+    def reader(self) -> Any:
+        return self.read
 
     def read(self, source: Any) -> Image:
         if Path(str(source)).stem.endswith("-unread") and multiprocessing.parent_process() is not None:

@@ -52,7 +52,8 @@ def check_value(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
     if most is not None and not value <= most:
         raise ConfigError(f"{name} must be at most {most}, got {text}")
     if above is not None and not above < value < math.inf:
-        raise ConfigError(f"{name} must be a finite number above {above:g}, got {text}")
+        finite = "" if math.isfinite(value) else "a finite number "
+        raise ConfigError(f"{name} must be {finite}above {above:g}, got {text}")
 
 
 def key_value(item: str) -> tuple[str, Any]:
@@ -109,7 +110,7 @@ def coerce(key: str, value: Any, hint: Any) -> Any:
             parts = [str(item) for item in items]
             if not all(map(is_file_name, parts)):
                 raise ValueError
-            if key not in ("data", "set"):
+            if key.removeprefix("--") not in ("data", "set"):
                 parts = [p for part in parts for p in part.replace(",", " ").split()]
             return parts
     except (TypeError, ValueError, OverflowError):

@@ -177,7 +177,7 @@ def _resumed(folder: str, flags: dict[str, Any]) -> tuple[list[str], str | None,
     from igos.run.cells import labels_of_run
 
     values = read_run(folder)
-    if "method" in values or not isinstance(values.get("methods"), dict):
+    if not labels_of_run(values):
         raise ConfigError(f"--resume {folder}: not the folder of `igos evaluate`")
     saved = values.get("results")
     if saved is not None:

@@ -32,7 +32,7 @@ from igos.base.files import RUN_FILES, Lock, append, write_bytes, writing
 from igos.base.names import ARRAYS_FILE
 from igos.base.untrusted import load_yaml
 from igos.results import arrays as stored
-from igos.results.read import different, intact, json_rows, read_run
+from igos.results.read import BEFORE, different, intact, json_rows, read_run
 from igos.results.rows import COLUMNS, Tally, full_row
 from igos.results.shards import MOST, SIZE, Shards, check_extra
 from igos.types import ConfigError
@@ -97,6 +97,7 @@ class RunFolder:
 
     def _reopen(self, values: Mapping[str, Any], retry: Sequence[str]) -> None:
         there, now = read_run(self.path), load_yaml(_yaml(values))
+        there |= {key: BEFORE[key] for key in BEFORE.keys() & now.keys() - there.keys()}
         differences = different({**there, "record": None}, {**now, "record": None}, "there", "now")
         if differences:
             raise ConfigError(

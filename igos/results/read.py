@@ -65,7 +65,7 @@ def read_run(folder: str | Path) -> dict[str, Any]:
     for key, kind in (("metrics", list), ("set", list), ("record", dict)):
         if not isinstance(values.get(key) or kind(), kind):
             raise ConfigError(f"{path}: damaged ({key} is no {kind.__name__})")
-    return {**{key: value for key, value in BEFORE.items() if key not in values}, **values}
+    return values
 
 
 def written_by(values: Mapping[str, Any]) -> str | None:

@@ -49,16 +49,20 @@ def method_folder(label: str) -> str:
 
 def folders_of_run(values: Mapping[str, Any]) -> list[str]:
     """The folders of a target's explanations within its own, by the settings of a run's run.yaml."""
-    if "method" not in values:  # of `igos evaluate`
-        return [method_folder(label) for label in labels_of_run(values)]
+    labels = labels_of_run(values)
+    if labels:
+        return [method_folder(label) for label in labels]
     starts = start_cells(values.get("diverse_k"), values.get("init_posi"))
     return [""] if starts is None else [f"start-{start}" for start in starts]
 
 
 def labels_of_run(values: Mapping[str, Any]) -> list[str]:
-    """The labels of the methods that `igos evaluate` wrote into run.yaml: each name, with its optimisers."""
-    labels = []
-    for name, block in values["methods"].items():
-        by_opt = [opt for opt, settings in block.items() if isinstance(settings, dict) and "opt" in settings]
+    """The labels of the methods, each name with its optimisers, of a run.yaml of `igos evaluate`; [] of another one."""
+    methods, labels = values.get("methods"), list[str]()
+    if "method" in values or not isinstance(methods, dict):
+        return []
+    for name, block in methods.items():
+        settings = block if isinstance(block, dict) else {}
+        by_opt = [opt for opt, own in settings.items() if isinstance(own, dict) and "opt" in own]
         labels += [f"{name} {opt}" for opt in by_opt] or [name]
     return labels

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from igos.base.files import whole_folder
+from igos.metrics import build_metrics
+from igos.results import tables
 from igos.results.folder import RunFolder
 from igos.results.manifest import FILE as MANIFEST
 from igos.results.manifest import Manifest, listed
 from igos.results.read import different, each_row, intact, read_run
-from igos.run.cells import folders_of_run
+from igos.run.cells import folders_of_run, labels_of_run
 from igos.run.settings import WHERE
 from igos.types import ConfigError
 
@@ -47,9 +49,16 @@ def merge(folders: Sequence[Path], out: Path) -> int:
         whole.lines = {name: line for m in manifests for name, line in m.lines.items()}
         whole.write()
         joined.finish()
+        if labels_of_run(runs[0]):
+            metrics, _ = build_metrics(_metrics(runs[0]), runs[0].get("set") or ())
+            tables.write(joined, metrics, int(runs[0].get("manual_seed") or 0))
         joined.close()
         (made / ".lock").unlink()
     return joined.tally.explanations
+
+
+def _metrics(run: Mapping[str, Any]) -> list[str]:
+    return [name for name in run.get("metrics") or () if name != "none"]
 
 
 def _same_settings(folders: Sequence[Path], runs: Sequence[Mapping[str, Any]]) -> None:

@@ -82,6 +82,16 @@ class Adapter(Protocol):
         """Pictures (N,3,H,W) -> all that the model sees in each, for matching, or None (a classifier)."""
         ...
 
+    @property
+    def reader(self) -> Callable[[Any], Image]:
+        """What reads a picture as `read` does, on the CPU and without the model: another process may run it."""
+        ...
+
+    @property
+    def patterns(self) -> str | None:
+        """The file of the model's patterns, if it has one."""
+        ...
+
     def read(self, source: str | Path | np.ndarray | Any) -> Image:
         """A path, PIL picture or (H,W,3) uint8 array -> Image. Raises ImageError."""
         ...

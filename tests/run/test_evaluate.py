@@ -356,3 +356,39 @@ def test_what_no_method_needs_is_refused_and_goes_to_those_that_do() -> None:
         resolve_each(["IBA", "exp_grad"], {"patterns": "p.safetensors"}, "emblem")
     both = resolve_each(["exp_grad", "IBA"], {"stats": "s.safetensors"}, "emblem")
     assert [p.run.stats for p in both] == ["s.safetensors"] * 2
+
+
+def test_it_runs_in_processes_in_parts_and_on_from_where_it_was(run: Path, tmp_path: Path) -> None:
+    """The figures of one process: of two workers, of two parts joined, and of a folder that is gone on with."""
+    asked = [*WORDS, *METHODS_ASKED, "--threads", "1"]
+    assert cli.main([*asked, "--workers", "1", "--readers", "1", "--output", str(tmp_path / "w")]) == 0
+    parts = [str(tmp_path / f"part-{i}") for i in (1, 2, 3)]  # of which the second has no picture
+    for i, part in enumerate(parts, 1):
+        assert cli.main([*asked, "--shard", f"{i}/3", "--output", part]) == 0
+    whole = {(r["image"], r["method"]): r["deletion"] for r in read_rows(run)}
+    assert cli.main(["merge", *parts, "--out", str(tmp_path / "joined")]) == 0
+    folders = [tmp_path / "w", tmp_path / "joined"]
+    lines = (tmp_path / "w" / "results.jsonl").read_text().splitlines(keepends=True)
+    cut = Path(shutil.copytree(tmp_path / "w", tmp_path / "cut"))
+    (cut / "results.jsonl").write_text("".join(lines[:2]))
+    assert cli.main(["evaluate", "--resume", str(cut)]) == 0
+    for folder in [*folders, cut]:
+        rows = {(r["image"], r["method"]): r["deletion"] for r in read_rows(folder)}
+        assert rows == pytest.approx(whole, abs=1e-6) and (folder / "metrics.csv").exists(), folder.name
+
+
+def test_saved_maps_are_judged_in_processes_too(run: Path, tmp_path: Path) -> None:
+    words = ["evaluate", "--results", str(run), "--metrics", "deletion", "--set", "deletion.steps=4", "--threads", "1"]
+    assert cli.main([*words, "--workers", "1", "--output", str(tmp_path / "o")]) == 0
+    before = {r["folder"]: r["deletion"] for r in read_rows(run)}
+    assert {r["folder"]: r["deletion"] for r in read_rows(tmp_path / "o")} == pytest.approx(before, abs=1e-6)
+
+
+def test_a_method_that_the_network_refuses_is_named_and_the_others_stay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--methods", "vanilla_grad,grad_cam", "--set", "grad_cam.layer=nowhere", "--output", str(tmp_path / "o")]
+    assert cli.main([*WORDS, *words]) == 2
+    err = capsys.readouterr().err
+    assert "grad_cam" in err and "nowhere" in err and len(err.strip().splitlines()) == 1
+    assert {r["method"] for r in read_rows(tmp_path / "o") if r["folder"]} == {"vanilla_grad"}

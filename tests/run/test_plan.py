@@ -279,3 +279,10 @@ def test_the_published_comparison_of_guided_non_linearity() -> None:
         ("deletion_rise", 224, "pixels"),
         ("insertion_rise", 224, "pixels"),
     ]
+
+
+def test_paths_keep_their_blanks_and_commas(tmp_path: Path) -> None:
+    """Words of other flags are cut at blanks and commas."""
+    folder = tmp_path / "my photos, two"
+    run = resolve({"data": [str(folder)], "metrics": ["deletion,insertion"]}, PRESET).run
+    assert run.data == [str(folder)] and run.metrics == ["deletion", "insertion"]

@@ -50,7 +50,7 @@ def load(adapter: Adapter, path: str | Path | None = None) -> dict[str, Tensor]:
     """
     if not substitutable(adapter.module):
         raise ConfigError(f"{adapter.name} has no Conv2d and no Linear layer that could have patterns")
-    path = getattr(adapter, "patterns", None) if path is None else path
+    path = adapter.patterns if path is None else path
     if path is None:
         raise ConfigError(f"{adapter.name} has no patterns; fit them: {FIT}")
     if not Path(path).is_file():

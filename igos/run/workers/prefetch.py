@@ -33,7 +33,7 @@ class Reader:
     """
 
     def __init__(self, adapter: Adapter, processes: int = 0) -> None:
-        self._read: Callable[[str], Image] = getattr(adapter, "reader", adapter.read)
+        self._read: Callable[[str], Image] = adapter.reader
         self._device, self.room = adapter.device, AHEAD * max(processes, 1)
         self._pool: Executor | None = None
         self._processes = processes

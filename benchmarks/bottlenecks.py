@@ -82,7 +82,7 @@ WIDTHS = {
     "seconds": 7,
 }
 COSTS = {"model": 16, "layer": 20, "depth": 6, "images": 6, "ours": 7, "plain_images": 12, "plain": 7, "ratio": 6}
-SERIES = 3  # of igos.emblems, as in quality.py
+SERIES = 3  # of igos.data.emblems, as in quality.py
 SQUEEZE_LAYER = "features.7"
 PHOTOS = {  # COCO's number of a photo -> its class where SqueezeNet's first class is that thing
     "000000000370": "broccoli",

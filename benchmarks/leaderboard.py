@@ -1,14 +1,14 @@
 """Every method by every metric on scenes with planted evidence, in a time box.
 
     python benchmarks/leaderboard.py                      40 minutes; an object more as long as there is time
-    python benchmarks/leaderboard.py --write README.md --page docs/leaderboard.md
-                                    and put the short table, and all of them, between these files' marks
+    python benchmarks/leaderboard.py --page docs/leaderboard.md
+                                                          and put the tables between this page's marks
     python benchmarks/leaderboard.py --full               every cell, each metric with its own settings
 
-Scenes: series 3 of igos.emblems, which no network was trained or tuned on; the best detection of each on --model, the
-metric `transfer` judged by --judge. Every method is judged on the same objects, and so are maps that ask no network:
-random, centred on the picture, and the box prior, a blob over the detection's box. Metrics take fewer steps than by
-themselves (SETTINGS; for RISE's curves the 28 steps of the authors' batch run). What explains again (sanity,
+Scenes: series 3 of igos.data.emblems, which no network was trained or tuned on; the best detection of each on --model,
+the metric `transfer` judged by --judge. Every method is judged on the same objects, and so are maps that never ask the
+network: random, centred on the picture, and the box prior, a blob over the detection's box. Metrics take fewer steps
+than by themselves (SETTINGS; for RISE's curves the 28 steps of the authors' batch run). What explains again (sanity,
 max_sensitivity) runs on the first 5 objects and for methods of at most 100 network images; what takes a picture for
 every few pixels (the Input-IBA curves) runs with --full only: other cells read `not run (cost)`.
 The run's folder (--output) is an ordinary one; the same command goes on with it. Intervals: 95 %, bootstrap.
@@ -150,9 +150,9 @@ def markdown(objects: int, few: int, command: str, picture: str) -> str:
     """What the tables are of, the command that made them, the plot."""
     return "\n\n".join(
         [
-            f"{objects} objects, the best detection of each scene; what explains again on {few}. Means with 95 % "
-            "bootstrap intervals, seconds of one core; known/all where a value is not always known; "
-            f"`{NOT_RUN}`: see the script.",
+            f"{objects} objects, the best detection of each scene; metrics that explain again use {few} of them. Means "
+            "with 95 % bootstrap intervals; *s*: seconds of one core. If some values are unknown, known/all counts "
+            f"them. `{NOT_RUN}`: the script says why.",
             f"    {command}",
             f"![Quality against network images]({picture})",
         ]
@@ -221,13 +221,10 @@ def main() -> None:
     parser.add_argument("--set", nargs="+", help="settings as for igos evaluate")
     parser.add_argument("--output", type=Path, default=Path("Output/leaderboard"))
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "leaderboard.png")
-    parser.add_argument(
-        "--write", type=Path, metavar="FILE", help="put the short table, and all folded, between this file's marks"
-    )
-    parser.add_argument("--page", type=Path, metavar="FILE", help="put all tables between this file's marks")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="put the tables between this file's marks")
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
-    table.ready(MARK, flags.write, flags.page)
+    table.ready(MARK, flags.page)
     own, judge = igos.load(flags.model), igos.load(flags.judge)
     rows, again, metrics = measure(flags, own, judge)
     cells = {(f.method, f.metric): f for f in figures(again, metrics)}
@@ -236,16 +233,11 @@ def main() -> None:
     cells = dict(sorted(cells.items(), key=lambda item: order.index(item[0][0])))
     objects, few = (len({r["folder"].rpartition("/")[0] for r in some if r["folder"]}) for some in (rows, again))
     quality(rows, cells, flags.picture)
-    every = tables(cells, GROUPS)
-    short = f"{tables(cells, SHORT)}\n\n{table.folded('By all metrics', every)}"
-
-    def told(beside: Path) -> str:
-        picture = Path(os.path.relpath(flags.picture.resolve(), beside.resolve())).as_posix()
-        return markdown(objects, few, table.header(0)["command"], picture)
-
-    print(f"{told(Path())}\n\n{every}")
-    for file, made in ((flags.write, short), (flags.page, every)):
-        table.place(file, MARK, f"{told(file.parent if file else Path())}\n\n{made}")
+    beside = flags.page.parent if flags.page else Path()
+    picture = Path(os.path.relpath(flags.picture.resolve(), beside.resolve())).as_posix()
+    made = markdown(objects, few, table.header(0)["command"], picture) + f"\n\n{tables(cells, {**SHORT, **GROUPS})}"
+    print(made)
+    table.place(flags.page, MARK, made)
     head = {**table.header(0), "objects": len({r["image"] for r in rows if r["folder"]})}
     table.write_json(flags.json, head, [{"method": m, "metric": k, "mean": f.mean} for (m, k), f in cells.items()])
 

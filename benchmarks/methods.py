@@ -2,8 +2,7 @@
 
     python benchmarks/methods.py                               30 minutes; an object more of each model as there is time
     python benchmarks/methods.py --models emblem-vgg --minutes 8
-    python benchmarks/methods.py --write README.md --page docs/comparison.md
-                                    and put one table, and one of each model, between these files' marks
+    python benchmarks/methods.py --page docs/comparison.md     and put the tables between this page's marks
 
 Models: the bundled ones on scenes with planted evidence (detectors) and on single bodies (classifiers), both of series
 3, which nothing was trained or tuned on; SqueezeNet on real photos, where ../shared/data is there, on which evidence is
@@ -178,10 +177,9 @@ def main() -> None:
     parser.add_argument("--without", nargs="+", default=[], help="not these methods")
     parser.add_argument("--objects", type=int, default=30, help="at most so many of each model (30)")
     parser.add_argument("--minutes", type=float, default=30.0, help="time box (30)")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put one table between this file's marks")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="put a table of each model between this file's marks")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="put the tables between this file's marks")
     flags = parser.parse_args()
-    table.ready(MARK, flags.write, flags.page)
+    table.ready(MARK, flags.page)
     torch.set_num_threads(flags.threads)
     begin, rows = time.monotonic(), []
     end = begin + 60 * flags.minutes
@@ -206,8 +204,8 @@ def main() -> None:
     print(" ".join(k.ljust(w) if k in ("model", "method") else k.rjust(w) for k, w in WIDTHS.items()))
     for row in rows:
         print(table.line(row, WIDTHS))
-    for file, made in ((flags.write, by_kind(rows)), (flags.page, by_model(rows))):
-        table.place(file, MARK, f"    {table.header(0)['command']}\n\n{made}")
+    made = ["## By kind of network", by_kind(rows), by_model(rows)]
+    table.place(flags.page, MARK, "\n\n".join([f"    {table.header(0)['command']}", *made]))
     table.write_json(flags.json, table.header(0), rows)
 
 

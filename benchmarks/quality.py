@@ -62,7 +62,7 @@ HEAD = {"method": 20, "opt": 4, "preset": 15, "images": 6, "deletion": 8, "inser
 TAIL = {"pointing": 8, "seconds": 7, "objects": 7}
 REAL = {**HEAD, "other": 6, "share": 6, "mask": 6, **TAIL}
 SCENES = {**HEAD, "evidence": 8, "lift": 6, "hit": 6, **TAIL}
-SERIES = 3  # of igos.emblems; 0 is for training, 1 for measuring the networks, 2 the samples, 4 for tuning presets
+SERIES = 3  # of igos.data.emblems; 0 is for training, 1 for measuring the networks, 2 the samples, 4 for tuning presets
 
 
 @dataclass(frozen=True)

@@ -79,11 +79,6 @@ def place(file: Path | None, name: str, made: str) -> None:
         write_bytes(file, placed(file.read_text(), name, made).encode())
 
 
-def folded(title: str, text: str) -> str:
-    """Markdown that is opened by a click."""
-    return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
-
-
 def markdown(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A Markdown table."""
     lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in (head, *rows)]

@@ -1,6 +1,7 @@
-"""What the site takes from the code: a page per method, the tables of methods, metrics and models. A hook of MkDocs.
+"""What the documents take from the code: a page per method, tables of methods, metrics, models and flags. MkDocs' hook.
 
-A page's line `<!-- table: NAME -->` becomes TABLES[NAME]; `python docs/generate.py` writes those of the README.
+In the site a page's line `<!-- table: NAME -->` becomes TABLES[NAME]. A table that also stands in the page's own file,
+for those who read it without the site, ends with `<!-- end -->`: `python docs/generate.py` writes it there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +23,17 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.table import markdown  # noqa: E402
 from detectors import ADAPTERS  # noqa: E402
+from igos.base import resources  # noqa: E402
+from igos.cli.main import COMMANDS  # noqa: E402
 from igos.methods import ALIASES, METHODS  # noqa: E402
-from igos.methods.ingredients import needs_patterns, needs_references, needs_statistics  # noqa: E402
+from igos.methods.ingredients import INGREDIENTS  # noqa: E402
 from igos.metrics import COLUMNS, METRICS, table  # noqa: E402
 from igos.metrics.metric import NEEDS  # noqa: E402
 from igos.run.settings import Run  # noqa: E402
 
 FLAGS = {f.name for f in fields(Run)}
 OF_HEADS = "igos.methods."
-NO_FORMULA = {"igos.methods.attribution", "igos.methods.layer"}
+NO_FORMULA = {"igos.methods.gradient.attribution", "igos.methods.layer.layer", "igos.methods.map_method"}
 PHOTOS = "photos"
 PICTURE = "The class of a single body, seen by `emblem-vgg`, and a detection of `emblem-m-rcnn`"
 HIDE = "---\nhide: [toc]\n---"
@@ -43,7 +47,11 @@ def prose(text: str) -> str:
 def plain(line: str) -> str:
     """A line in which signs mean themselves; `code` and addresses stay as they are."""
     parts = re.split(r"(`[^`]*`|https?://\S+)", line)
-    return "".join(part if n % 2 else re.sub(r"([*_<|\[\]])", r"\\\1", part) for n, part in enumerate(parts))
+    return "".join(part if n % 2 else escaped(part) for n, part in enumerate(parts))
+
+
+def escaped(text: str) -> str:
+    return re.sub(r"([*_|\[\]])", r"\\\1", text).replace("<", "&lt;")
 
 
 def aliases(name: str) -> list[str]:
@@ -52,12 +60,8 @@ def aliases(name: str) -> list[str]:
 
 def needs(method: Any) -> str:
     """In words, what a method asks for."""
-    more = {
-        "reference pictures (`--references`)": needs_references(method),
-        "patterns (`--patterns`)": needs_patterns(method) and method.needs != "patterns",
-        "statistics of a layer (`--stats`)": needs_statistics(method),
-    }
-    return ", ".join([method.needs, *(what for what, asked in more.items() if asked)])
+    named = (INGREDIENTS[name] for name in getattr(method, "ingredients", ()) if name != method.needs)
+    return ", ".join([method.needs, *(f"{made.text} (`--{made.flag}`)" for made in named)])
 
 
 def heads(method: type[Any]) -> list[tuple[str, str]]:
@@ -91,7 +95,10 @@ def method_page(name: str) -> str:
         ("needs", needs(method)),
         ("network images", plain(made.cost)),
         ("complete", {"-": "does not apply"}.get(method.complete, method.complete)),
-        ("explains", {"prob": "the probability", "logit": "the logit"}[method.score] + ", unless `--score` says other"),
+        (
+            "explains",
+            {"prob": "the probability", "logit": "the logit"}[method.score] + ", unless `--score` says otherwise",
+        ),
         *([("map", f"`{made.aggregate}` of the attribution's channels")] if hasattr(made, "aggregate") else []),
     ]
     settings = [
@@ -104,7 +111,9 @@ def method_page(name: str) -> str:
     parts += [f"{prose(text)}\n\n*The head of `{file}`.*" for file, text in heads(method)]
     if settings:
         parts += ["## Settings", own_doc(method), markdown(("setting", "default", "by"), settings)]
-        parts += ["The defaults are those of the class; a model's preset may say other (`run.yaml` of a run tells)."]
+        parts += [
+            "These are the defaults of the class. A model's preset may change them; `run.yaml` of a run has the values."
+        ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -123,8 +132,8 @@ def method_index() -> str:
     tiles = [f"<div markdown>\n[![{n}](../{picture(n)})]({n}.md)\n\n{linked(n, '')}\n</div>" for n in METHODS]
     shown = f"## Pictures {{#photos}}\n\n{PICTURE}; first the photos.\n\n![The two photos](../{picture(PHOTOS)})"
     gallery = '<div class="gallery" markdown>\n\n' + "\n\n".join(tiles) + "\n\n</div>"
-    made = "`python samples/method_pictures.py` makes them, with fewer pictures than the defaults for some methods."
-    text = "*Network images*: pictures pushed through the network per explanation, with the class's own settings."
+    made = "`python samples/method_pictures.py` draws them, some with fewer network images than the default."
+    text = "*Network images*: pictures through the network per explanation, with the settings of the class."
     return "\n\n".join([HIDE, "# Methods", text, method_table(""), shown, made, gallery]) + "\n"
 
 
@@ -165,26 +174,72 @@ def model_table() -> str:
     return markdown(("`--model`", "weights", "its own flags", "preset"), body)
 
 
+GROUPS = {  # the first flag of a group -> what its flags decide
+    "model": "The model",
+    "data": "The pictures",
+    "target": "What is explained",
+    "method": "How it is explained",
+    "metrics": "Figures and results",
+    "device": "Where and how the run works",
+    "set": "Settings",
+}
+
+
+def flag_tables() -> str:
+    """A table per group of the flags of a run, from its fields."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for f in fields(Run):
+        group = GROUPS[f.name] if f.name in GROUPS else list(groups)[-1]
+        names = ", ".join(f"`{name}`" for name in (f"--{f.name}", *f.metadata.get("aliases", ())))
+        choices = ", ".join(f"`{choice}`" for choice in f.metadata.get("choices") or ())
+        meaning = plain(f.metadata["help"]).replace("\\|", "|") + (f"; {choices}" if choices else "")
+        groups.setdefault(group, []).append((names, meaning))
+    return "\n\n".join(f"### {group}\n\n{markdown(('flag', 'meaning'), rows)}" for group, rows in groups.items())
+
+
+def command_table() -> str:
+    """The first words of the command and what each does, as its help says."""
+    texts = {name: " ".join(import_module(module).parser().description.split()) for name, module in COMMANDS.items()}
+    rows = [(f"`igos {name}`", plain(text.split(". ")[0].rstrip("."))) for name, text in texts.items()]
+    return markdown(("command", "what it does"), rows)
+
+
+def preset_table() -> str:
+    """The presets by name, each with the first line of its file."""
+    files = sorted(resources.folder("configs").glob("*.yaml"))
+    return markdown(("preset", "what for"), [(f"`{p.stem}`", plain(purpose(p))) for p in files])
+
+
+def purpose(preset: Path) -> str:
+    """The first sentence at a preset's head."""
+    return preset.read_text(encoding="utf-8").splitlines()[0].lstrip("# ").split(". ")[0].rstrip(".")
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "methods": method_table,
     "metrics": metric_table,
     "metric texts": metric_texts,
     "needs": need_table,
     "models": model_table,
+    "flags": flag_tables,
+    "commands": command_table,
+    "presets": preset_table,
 }
 
 
-README_TABLES: dict[str, Callable[[], str]] = {
-    "methods": lambda: re.sub(r"\[(`[^`]+`)\]\([^)]*\)", r"\1", method_table()),
-    "metrics": metric_table,
-    "models": model_table,
-}
+MARK = re.compile(r"<!-- table: ([\w ]+) -->(\n\n(?:(?!<!-- ).*\n)*<!-- end -->)?")
 
 
-def readme(text: str) -> str:
-    """The README with its tables as the code has them; each stands between <!-- table: NAME --> and <!-- end -->."""
-    marked = re.compile(r"(<!-- table: (\w+) -->\n\n).*?(\n\n<!-- end -->)", re.DOTALL)
-    return marked.sub(lambda m: m[1] + README_TABLES[m[2]]() + m[3], text)
+def written(text: str) -> str:
+    """A page with the tables that stand in it as the code has them, without links to pages that only the site has."""
+
+    def table(m: re.Match[str]) -> str:
+        if m[2] is None:
+            return m[0]
+        made = re.sub(r"\[(`[^`]+`)\]\([^)]*\)", r"\1", TABLES[m[1]]())
+        return f"<!-- table: {m[1]} -->\n\n{made}\n\n<!-- end -->"
+
+    return MARK.sub(table, text)
 
 
 def pages() -> dict[str, str]:
@@ -194,11 +249,12 @@ def pages() -> dict[str, str]:
 
 def filled(markdown: str) -> str:
     """Raises KeyError for a table that is not known."""
-    return re.sub(r"<!-- table: ([\w ]+) -->", lambda m: TABLES[m[1]](), markdown)
+    return MARK.sub(lambda m: TABLES[m[1]](), markdown)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    (section,) = (item for item in config.nav or [] if "Methods" in item)
+    parts = (part for item in config.nav or [] for group in item.values() if isinstance(group, list) for part in group)
+    (section,) = (part for part in parts if isinstance(part, dict) and "Methods" in part)
     section["Methods"] = ["methods/index.md", *({name: f"methods/{name}.md"} for name in METHODS)]
     return config
 
@@ -214,4 +270,5 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 if __name__ == "__main__":
-    (ROOT / "README.md").write_text(readme((ROOT / "README.md").read_text(encoding="utf-8")), encoding="utf-8")
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")

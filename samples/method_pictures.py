@@ -38,7 +38,7 @@ def main(methods: Sequence[str]) -> None:
         Picture.fromarray(np.concatenate(even, axis=1)).save(FOLDER / f"{name}.jpg", quality=QUALITY, optimize=True)
     model, picture = SAMPLES[1]
     for e in explanations(model, HERE / picture, CURVES, DEFAULT_METRICS):
-        curves(e, FOLDER / f"curves-{e.method}.png")
+        (FOLDER / f"curves-{e.method}.png").write_bytes(curves(e))
 
 
 if __name__ == "__main__":

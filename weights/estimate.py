@@ -19,7 +19,7 @@ from igos.methods.bottleneck.estimation import estimate
 from igos.methods.bottleneck.statistics import write_statistics
 from weights.measure import write_sums
 
-SERIES = 5  # of igos.emblems; 0 is for training, 1 to 4 for figures, samples and presets
+SERIES = 5  # of igos.data.emblems; 0 is for training, 1 to 4 for figures, samples and presets
 LAYERS = {
     "emblem-m-rcnn": "backbone.body.layer1",
     "emblem-f-rcnn": "backbone.body.layer1",

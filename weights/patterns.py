@@ -2,8 +2,8 @@
 
     python weights/patterns.py           # writes SHA256SUMS too
 
-float16; `igos.pattern_files.load` restores w . a = 1. The Faster R-CNN uses the Mask R-CNN's file. YOLO's would pass
-the 10 MB that patterns may take; fit them with `python -m igos fit-patterns`.
+float16; `igos.methods.backward.pattern_files.load` restores w . a = 1. The Faster R-CNN uses the Mask R-CNN's file.
+YOLO's would pass the 10 MB that patterns may take; fit them with `python -m igos fit-patterns`.
 """
 
 from __future__ import annotations

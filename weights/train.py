@@ -1,4 +1,4 @@
-"""Train the bundled networks on igos.emblems: every step draws pictures that no step saw before.
+"""Train the bundled networks on igos.data.emblems: every step draws pictures that no step saw before.
 
     python weights/train.py resnet                 # then rcnn, which starts from it
     python weights/train.py darknet                # then yolov3spp, which starts from it

@@ -1,4 +1,5 @@
-"""Train the reader of planted sentences (igos/text.py) and measure it on sentences that it has not seen (series 1).
+"""Train the reader of planted sentences (igos/methods/bottleneck/words.py) and measure it on sentences that it has not
+seen (series 1).
 
 python weights/train_text.py         # half a minute on one CPU core; writes text.safetensors and SHA256SUMS
 """

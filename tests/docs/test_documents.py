@@ -1,23 +1,22 @@
-"""What the documents show is true: code samples run, and named flags, presets and files exist."""
+"""What CONTRIBUTING shows is true: its method works. The citation is of the newest release."""
 
 from __future__ import annotations
 
 import re
 import sys
 import types
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
-from igos.base import resources
-from igos.run.settings import Run
-from igos.types import STATUSES, Explanation
+import igos
+from igos.types import Explanation
 from tests.conftest import net_score, toy_problem
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
+PYPROJECT = (ROOT / "pyproject.toml").read_text()
 
 
 def test_the_method_in_contributing_works(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,42 +33,10 @@ def test_the_method_in_contributing_works(monkeypatch: pytest.MonkeyPatch) -> No
     assert made[0].saliency.shape == (28, 28)
 
 
-def test_flags_presets_and_statuses_in_the_readme_exist() -> None:
-    known = {f"--{f.name}" for f in fields(Run)} | {
-        "--list",
-        "--help",
-        "--real",
-        "--models",
-        "--pictures",
-        "--split",
-        "--presets",
-        "--steps",
-        "--json",
-        "--seeds",
-        "--only",
-        "--minutes",
-        "--scenes",
-        "--threads",
-        "--per_class",
-        "--methods",
-        "--results",
-        "--n_patches",
-        "--write",
-        "--out",
-        "--page",
-        "--cases",
-        "--seconds",
-        "--format",
-        "--resume",
-        "--retry",
-    }
-    assert set(re.findall(r"(?<![\w-])--[A-Za-z]\w+", README)) <= known
-    presets = {p.stem for p in resources.folder("configs").glob("*.yaml")}
-    row = next(line for line in README.splitlines() if line.startswith("| `--config`"))
-    assert set(re.findall(r"`([a-z]+)`", row)) <= presets
-    assert all(f"| `{status}` |" in README for status in STATUSES)
-
-
-@pytest.mark.parametrize("place", sorted(set(re.findall(r"`((?:igos|benchmarks|configs|detectors)/[\w./]*)`", README))))
-def test_places_named_in_the_readme_exist(place: str) -> None:
-    assert (ROOT / place).exists()
+def test_the_citation_is_of_the_newest_release() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    sections = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    newest = next(section for section in sections if section != "Unreleased")
+    assert newest == f"{citation['version']} - {citation['date-released']}"
+    assert all(entry["title"] and entry["authors"] and entry["year"] for entry in citation["references"])
+    assert citation["repository-code"] in PYPROJECT and f'version = "{igos.__version__}"' in PYPROJECT

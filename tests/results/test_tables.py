@@ -128,12 +128,7 @@ def test_the_leaderboard_shows_every_metric_once() -> None:
 
 @pytest.mark.parametrize(
     ("file", "mark"),
-    [
-        ("README.md", leaderboard.MARK),
-        ("docs/leaderboard.md", leaderboard.MARK),
-        ("README.md", methods.MARK),
-        ("docs/comparison.md", methods.MARK),
-    ],
+    [("docs/leaderboard.md", leaderboard.MARK), ("docs/comparison.md", methods.MARK)],
 )
 def test_the_file_has_the_marks_and_text_goes_between_them(file: str, mark: str) -> None:
     text = (ROOT / file).read_text()

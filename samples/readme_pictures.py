@@ -1,0 +1,121 @@
+"""The photos beside their maps in the README and the docs: python samples/readme_pictures.py [NAME ...]
+
+Each docs/pictures/photo-NAME.jpg of SHOWN (or only those that are named): the photo with the boxes of its detections,
+and beside it the map of each as `overlay.png` shows it. Detections come from Yolo-Fastest 1.1 XL, classes from
+SqueezeNet 1.0; method, optimiser and preset are the defaults of the command. CREDITS.md beside them says who made each
+photo. Networks and photos are read from ../shared/data.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Picture
+from PIL import ImageDraw
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import igos  # noqa: E402
+from benchmarks import table  # noqa: E402
+from benchmarks.photos import DATA, squeezenet  # noqa: E402
+from igos.drawing.figures import overlay  # noqa: E402
+from igos.drawing.layout import SKY, captioned  # noqa: E402
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "pictures"
+WIDTH, GAP, QUALITY = 900, 8, 82
+SHOWN = {  # name of the picture -> photo, whose network, what is explained in it
+    "giraffe": ("photos/darknet_giraffe.jpg", "detections", ("giraffe", "zebra")),
+    "dog": ("photos/darknet_person.jpg", "detections", ("dog",)),
+    "cow": ("photos/darknet_person.jpg", "detections", ("cow",)),
+    "bicycle": ("photos/darknet_dog.jpg", "detections", ("bicycle", "car")),
+    "elephant": ("photos/captum_elephant.jpg", "detections", ("elephant",)),
+    "clock": ("coco/images/000000000626.jpg", "detections", ("clock",)),
+    "skier": ("coco/images/000000000785.jpg", "detections", ("person",)),
+    "jump": ("coco/images/000000002473.jpg", "detections", ("person", "person")),
+    "zebra": ("photos/captum_zebra.jpg", "classes", ("zebra",)),
+    "kite": ("photos/darknet_eagle.jpg", "classes", ("kite",)),
+    "labrador": ("photos/gradcam_puppies.jpg", "classes", ("Labrador",)),
+}
+SOURCES = {  # a photo's prefix -> whose it is, its licence, where it comes from
+    "captum": ("Captum, PyTorch team", "BSD 3-Clause", "https://github.com/pytorch/captum"),
+    "darknet": ("Yolo-Fastest", "public domain", "https://github.com/dog-qiuqiu/Yolo-Fastest"),
+    "gradcam": ("pytorch-grad-cam, Jacob Gildenblat", "MIT", "https://github.com/jacobgil/pytorch-grad-cam"),
+}
+LICENCES = {4: "CC BY 2.0", 7: "no known copyright restrictions"}  # of COCO's records, those that are taken
+HEAD = ("picture", "photo", "author or source", "licence", "link")
+
+
+def detector() -> igos.Adapter:
+    weights, cfg, names = (
+        DATA / "yolo-fastest" / f for f in ("yolo-fastest-1.1-xl.weights", "yolo-fastest-1.1-xl.cfg", "coco.names")
+    )
+    return igos.load("darknet", weights, cfg=str(cfg), names=str(names))
+
+
+def wanted(targets: Sequence[igos.Target], names: Sequence[str]) -> list[igos.Target]:
+    """The best target of each name; of a name that comes twice, the best two."""
+    found = []
+    for name in names:
+        found.append(next(t for t in targets if name in t.name and t not in found))
+    return found
+
+
+def photo(made: Sequence[igos.Explanation], side: int) -> np.ndarray:
+    """The photo, `side` pixels wide, with the boxes of all."""
+    source = made[0].image.source
+    zoom = side / source.shape[1]
+    drawn = Picture.fromarray(source).resize((side, round(zoom * source.shape[0])), Picture.Resampling.LANCZOS)
+    for e in made:
+        box = e.box_on_source()
+        if box is not None:
+            ImageDraw.Draw(drawn).rectangle([float(v) for v in zoom * box], outline=SKY, width=2)
+    return np.asarray(drawn)
+
+
+def panel(made: Sequence[igos.Explanation]) -> np.ndarray:
+    """The photo and the maps side by side, each over a line of text (h,WIDTH,3)."""
+    side = (WIDTH - len(made) * GAP) // (len(made) + 1)
+    boxes = {1: "photo and detection"}.get(len(made), "photo and detections")
+    tiles = [captioned(photo(made, side), "photo" if made[0].target.box is None else boxes)]
+    for e in made:
+        height, width = e.image.source.shape[:2]
+        drawn = Picture.fromarray(overlay(e, label=False))
+        drawn = drawn.resize((side, round(side * height / width)), Picture.Resampling.LANCZOS)
+        tiles.append(captioned(np.asarray(drawn), f"map of {e.target.name.split(',')[0]} {e.target.score:.2f}"))
+    gap = np.full((tiles[0].shape[0], GAP, 3), 255, np.uint8)
+    return np.concatenate([part for tile in tiles for part in (gap, tile)][1:], axis=1)
+
+
+def credit(photo: str) -> tuple[str, str, str, str]:
+    """The name of the photo's file, its author or source, its licence, a link to it."""
+    path = DATA / photo
+    if path.parent.name == "photos":
+        return path.name, *SOURCES[path.name.partition("_")[0]]
+    record = json.loads((DATA / "coco" / "instances.json").read_text(encoding="utf-8"))
+    (image,) = (i for i in record["images"] if i["file_name"] == path.name)
+    return path.name, "COCO, a photographer on Flickr", LICENCES[image["license"]], image["flickr_url"]
+
+
+def main(names: Collection[str]) -> None:
+    loaded: dict[str, igos.Adapter] = {}
+    for name, (file, network, what) in SHOWN.items():
+        if names and name not in names:
+            continue
+        if network not in loaded:
+            loaded[network] = squeezenet() if network == "classes" else detector()
+        adapter = loaded[network]
+        image = adapter.read(DATA / file)
+        made = igos.explain(adapter, image, wanted(adapter.detect(image), what), metrics=())
+        Picture.fromarray(panel(made)).save(FOLDER / f"photo-{name}.jpg", quality=QUALITY, optimize=True)
+        for e in made:
+            print(f"{name}: {e.target.name} {e.target.score:.2f}, {e.status}, {e.network_images} network images")
+    rows = [(f"`photo-{name}.jpg`", *credit(file)) for name, (file, *_) in SHOWN.items()]
+    table.place(FOLDER / "CREDITS.md", "photos", table.markdown(HEAD, rows))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -178,16 +178,16 @@ def lines(cells: Cells, metrics: Sequence[str]) -> Iterator[list[str]]:
 
 def _evidence(cells: Cells, method: str) -> float:
     share = cells.get((method, "evidence_share"))
-    return share.mean if share is not None and share.known else -1.0
+    return share.mean if share is not None and share.n else -1.0
 
 
 def cell(f: Figure | None, floor: Figure | None, missing: str) -> str:
     if f is None:
         return missing
-    if not f.known:
-        return f"- 0/{f.unknown}"
+    if not f.n:
+        return f"- 0/{f.missing}"
     told = f"{f.mean:.3f}" + ("" if math.isnan(f.low) else f" [{f.low:.3f}, {f.high:.3f}]")
-    told += f" {f.known}/{f.known + f.unknown}" if f.unknown else ""
+    told += f" {f.n}/{f.n + f.missing}" if f.missing else ""
     if f.metric == "max_sensitivity" and floor is not None and floor.mean > 0:
         told += f", seeds alone {floor.mean:.3f}"
     return told
@@ -205,7 +205,7 @@ def quality(rows: Sequence[Mapping[str, Any]], cells: Cells, path: Path) -> None
         if known:
             spread = (sum(known) / len(known), low, high)
             points.setdefault("insertion - deletion", []).append((method, images, *spread))
-        if share.known:
+        if share.n:
             points.setdefault("evidence share", []).append((method, images, share.mean, share.low, share.high))
     write_quality(path, points)
 

@@ -1,4 +1,4 @@
-"""The bundled networks that see igos.emblems: a slim Mask / Faster R-CNN, YOLOv3-SPP, ResNet and VGG.
+"""The bundled networks that see igos.data.emblems: a slim Mask / Faster R-CNN, YOLOv3-SPP, ResNet and VGG.
 
 Made of torchvision's and the project's own building blocks, small enough to ship; weights/train.py trains them.
 """

@@ -1,4 +1,4 @@
-"""The shapes of igos.emblems: masks over local coordinates u, v, the emblem's disc being u^2 + v^2 <= 1."""
+"""The shapes of igos.data.emblems: masks over local coordinates u, v, the emblem's disc being u^2 + v^2 <= 1."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What is known about a picture: its objects, their masks and, for planted evidence, what decides their class.
 
-Read from COCO's instances JSON or Pascal VOC's XML (igos.voc), written as COCO's; `evidence` is an extra key of a
+Read from COCO's instances JSON or Pascal VOC's XML (igos.data.voc), written as COCO's; `evidence` is an extra key of a
 COCO annotation, a list of RLE masks.
 """
 

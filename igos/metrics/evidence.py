@@ -1,4 +1,4 @@
-"""Does the map show what decides the class? For scenes with planted evidence (igos.emblems), where that is known.
+"""Does the map show what decides the class? For scenes with planted evidence (igos.data.emblems), where that is known.
 
     share = sum of the positive saliency on the evidence / sum of all of it
     lift  = share / (area of the evidence / area of the object)        1 = as if spread evenly over the object

@@ -83,12 +83,12 @@ class Infidelity(Metric):
         return np.array([float((self.perturbation(problem, row, j) * a).sum()) for j in range(1, self.samples + 1)])
 
     def _score(self, said: np.ndarray, change: np.ndarray) -> Score:
-        moved, told = float((change**2).mean()), float((said**2).mean())
+        moved, claimed = float((change**2).mean()), float((said**2).mean())
         raw = float(((said - change) ** 2).mean())
-        if not (moved > 0 and told > 0):
+        if not (moved > 0 and claimed > 0):
             why = "the map is zero where it was probed" if moved > 0 else "no perturbation changes the score"
             return score(self, NAN, why, raw=raw, scaled=NAN)
-        beta = float((said * change).mean()) / told
+        beta = float((said * change).mean()) / claimed
         scaled = float(((beta * said - change) ** 2).mean())
         return score(self, scaled / moved, raw=raw, scaled=scaled)
 

@@ -2,7 +2,7 @@
 https://arxiv.org/abs/1608.00507
 
 A map hits when its maximum lies on the object; of tied maxima, the share that hits counts. Per image and per class:
-igos.metrics.summary.
+igos.metrics.statistics.
 """
 
 from __future__ import annotations

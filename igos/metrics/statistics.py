@@ -10,12 +10,12 @@ import numpy as np
 
 
 class Summary(NamedTuple):
-    """mean over the `known` values, class_mean the mean of the classes' means; unknown: values that are NaN."""
+    """mean over n values, class_mean the mean of the classes' means; missing: how many more are NaN."""
 
     mean: float
     class_mean: float
-    known: int
-    unknown: int
+    n: int
+    missing: int
 
 
 def summarise(values: Sequence[float], classes: Sequence[str | int]) -> Summary:

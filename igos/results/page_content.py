@@ -75,13 +75,13 @@ class Album:
         self._better |= {m.name: m.better for m in metrics}
         self._plotted |= {m.name for m in metrics if m.plot}
         record = run.pop("record", {})
-        told = {"model": run.get("model"), "command": record.get("command"), "time": record.get("time")}
+        record_facts = {"model": run.get("model"), "command": record.get("command"), "time": record.get("time")}
         settings = yaml.safe_dump({**run, "record": record}, sort_keys=False, allow_unicode=True)
         number = len(self.runs)
-        self.runs.append({"name": folder.resolve().name, "settings": settings, **told})
+        self.runs.append({"name": folder.resolve().name, "settings": settings, **record_facts})
         play = playable(metrics)
         for row in rows:
-            item = self._told(row, number)
+            item = self._item(row, number)
             if row.get("folder"):
                 where = folder_of(folder, row)
                 item["facts"] |= together(where.parent) if row.get("start") is not None else {}
@@ -112,7 +112,7 @@ class Album:
             "items": self.items,
         }
 
-    def _told(self, row: Mapping[str, Any], run: int) -> dict[str, Any]:
+    def _item(self, row: Mapping[str, Any], run: int) -> dict[str, Any]:
         """What a row says by itself."""
         facts = {k: str(row[k]) for k in (*FACTS, *(k for k in row if k.endswith("_reason"))) if row.get(k) is not None}
         method = " ".join(str(row[k]) for k in ("method", "opt") if row.get(k))
@@ -203,10 +203,10 @@ class Album:
 def together(folder: Path) -> dict[str, str]:
     """What diversity.json tells of all starts of an object."""
     file = folder / "diversity.json"
-    told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    alike, emblems = told.get("mean_correlation"), told.get("evidence")
+    facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    alike, emblems = facts.get("mean_correlation"), facts.get("evidence")
     made = {} if alike is None else {"correlation between starts": f"{alike:.2f}"}
-    return made | ({"emblems on which a start peaks": f"{told['evidence_covered']} of {emblems}"} if emblems else {})
+    return made | ({"emblems on which a start peaks": f"{facts['evidence_covered']} of {emblems}"} if emblems else {})
 
 
 def playable(metrics: Sequence[Any]) -> list[Curve]:

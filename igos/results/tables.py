@@ -26,7 +26,7 @@ RESAMPLES, LEVEL, WIDTH = 2000, 0.95, 118
 class Figure:
     """One metric, or a detail of one, of one method: mean and 95 % interval over pictures, NaN where not known.
 
-    class_mean: the mean of the classes' means; known, unknown: how many explanations have a value and have none;
+    class_mean: the mean of the classes' means; n, missing: how many explanations have a value and have none;
     reasons: how often each reason was given for having none.
     """
 
@@ -37,8 +37,8 @@ class Figure:
     low: float
     high: float
     class_mean: float
-    known: int
-    unknown: int
+    n: int
+    missing: int
     reasons: dict[str, int]
 
 
@@ -69,8 +69,8 @@ def figures(rows: Sequence[Row], metrics: Sequence[Any], seed: int = 0) -> list[
                     low,
                     high,
                     total.class_mean,
-                    total.known,
-                    total.unknown,
+                    total.n,
+                    total.missing,
                     dict(reasons),
                 )  # fmt: skip
             )
@@ -89,7 +89,7 @@ def _details(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
 def write(folder: RunFolder, metrics: Sequence[Any], seed: int = 0) -> list[Figure]:
     """metrics.csv, metrics.json and, of metrics with a mean_curve, <metric>_curves.csv and <metric>.png."""
     made = figures(folder.rows, metrics, seed)
-    folder.write_csv("metrics.csv", [{**_finite(f), "reasons": _told(f)} for f in made])
+    folder.write_csv("metrics.csv", [{**_finite(f), "reasons": _reasons(f)} for f in made])
     statuses = Counter(r["status"] for r in folder.rows)
     done = [r for r in folder.rows if r["folder"]]
     head = {
@@ -165,15 +165,15 @@ def _cell(by: Mapping[tuple[str, str], Figure], method: str, metric: Any) -> str
     f = by.get((method, metric.name))
     if f is None:
         return "-"
-    told = _number(f.mean)
+    text = _number(f.mean)
     if not math.isnan(f.low):
-        told += f" [{_number(f.low)}, {_number(f.high)}]"
-    if f.unknown:
-        told += f" {f.known}/{f.known + f.unknown}"
+        text += f" [{_number(f.low)}, {_number(f.high)}]"
+    if f.missing:
+        text += f" {f.n}/{f.n + f.missing}"
     seeds = by.get((method, f"{metric.name}_floor")) if metric.seed_floor else None
     if seeds is not None and seeds.mean > 0:
-        told += f" (seeds alone {_number(seeds.mean)})"
-    return told
+        text += f" (seeds alone {_number(seeds.mean)})"
+    return text
 
 
 def _number(value: float, digits: int = 3) -> str:
@@ -184,7 +184,7 @@ def _finite(f: Figure) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(f).items()}
 
 
-def _told(f: Figure) -> str:
+def _reasons(f: Figure) -> str:
     return "; ".join(f"{n} x {why}" for why, n in f.reasons.items())
 
 

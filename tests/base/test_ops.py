@@ -1,4 +1,4 @@
-"""igos.ops against independent implementations."""
+"""igos.base.ops against independent implementations."""
 
 from __future__ import annotations
 

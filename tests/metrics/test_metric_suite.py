@@ -781,7 +781,7 @@ def test_values_are_summed_up_with_the_unknown_counted() -> None:
     found = summarise([1, 0, math.nan, 1, math.nan], ["cat", "cat", "cat", "dog", "eel"])
     assert found == pytest.approx((2 / 3, 0.75, 3, 2))
     empty = summarise([math.nan], ["cat"])
-    assert math.isnan(empty.mean) and math.isnan(empty.class_mean) and (empty.known, empty.unknown) == (0, 1)
+    assert math.isnan(empty.mean) and math.isnan(empty.class_mean) and (empty.n, empty.missing) == (0, 1)
 
 
 def test_default_metrics_are_metrics_and_settings_are_plain() -> None:

@@ -65,7 +65,7 @@ def test_figures_count_what_is_not_known_and_keep_details_with_their_metric() ->
     ]
     made = {(f.method, f.metric): f for f in figures(rows, [METRICS["deletion"]()])}
     f = made["rise", "deletion"]
-    assert (f.mean, f.known, f.unknown, f.reasons, f.better) == (0.2, 1, 1, {"why": 1}, "lower")
+    assert (f.mean, f.n, f.missing, f.reasons, f.better) == (0.2, 1, 1, {"why": 1}, "lower")
     assert made["rise", "deletion_normalised"].mean == 0.5 and made["rise", "deletion_normalised"].better == ""
     assert made["other", "deletion"].mean == 0.4 and ("rise", "deletion_igos") not in made
     assert made["rise", "evidence_lift"].mean == 2

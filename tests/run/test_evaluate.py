@@ -225,7 +225,7 @@ def test_values_that_are_not_known_are_counted(tmp_path: Path, capsys: pytest.Ca
     evaluated(tmp_path / "o", "--metrics", "completeness", methods=methods)
     told = json.loads((tmp_path / "o" / "metrics.json").read_text())["figures"]
     figure = next(f for f in told if (f["method"], f["metric"]) == ("rise", "completeness"))
-    assert (figure["mean"], figure["known"], figure["unknown"]) == (None, 0, 2)
+    assert (figure["mean"], figure["n"], figure["missing"]) == (None, 0, 2)
     assert figure["reasons"] == {"the method gives no attribution": 2}
     assert "- 0/2" in capsys.readouterr().out
 

@@ -75,8 +75,8 @@ def _own(adapter: Adapter, path: str | Path) -> dict[str, Tensor]:
         facts: Any = load_json(metadata["layers"]) if metadata.get("format") == FORMAT else {}
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise WeightsError(f"{path}: damaged ({' '.join(str(error).split())})") from None
-    told = isinstance(facts, dict) and all(isinstance(fact, dict) for fact in facts.values())
-    if not facts or not told or facts.keys() != found.keys():
+    sound = isinstance(facts, dict) and all(isinstance(fact, dict) for fact in facts.values())
+    if not facts or not sound or facts.keys() != found.keys():
         raise WeightsError(f"{path}: not a file of patterns; make one: {FIT}")
     layers, of = substitutable(adapter.module), metadata.get("model", "another model")
     shared = [n for n in found if n in layers]

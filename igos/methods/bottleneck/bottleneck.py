@@ -113,8 +113,8 @@ def _warned(score: Score, widest: float) -> tuple[str, ...]:
     if widest < SHUT:
         return (f"the bottleneck shut every gate (the widest lets {widest:.1%} pass); take a smaller beta",)
     if score.value < LEAST_KEPT * before:
-        told = f"behind the bottleneck {score.value:.2g} is left of the score {before:.2g}: "
-        return (f"{told}the map tells what was shut last, not what is enough; take a smaller beta",)
+        lost = f"behind the bottleneck {score.value:.2g} is left of the score {before:.2g}: "
+        return (f"{lost}the map tells what was shut last, not what is enough; take a smaller beta",)
     return ()
 
 

@@ -144,9 +144,9 @@ def fitted(known: Statistics, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """mu, sigma and active as numbers like features r (K,c,h,w). Raises ConfigError where the shapes do not fit."""
     own, shape = known.mean.shape, r.shape[1:]
     if own[0] != shape[0] or (known.per == "neuron" and own != shape):
-        told, got = (" x ".join(map(str, s)) for s in (own, shape))
+        wanted, got = (" x ".join(map(str, s)) for s in (own, shape))
         raise ConfigError(
-            f"statistics of layer {known.layer}: of {told} features per {known.per}, this picture gives {got}; "
+            f"statistics of layer {known.layer}: of {wanted} features per {known.per}, this picture gives {got}; "
             "estimate them anew, with --per channel for pictures of several sizes"
         )
     return known.mean.to(r), known.std.to(r).clamp(min=MIN_STD), known.active.to(r)

@@ -95,7 +95,7 @@ class InputIBA(MapMethod):
         made = self._input(problem, prior)
         maps = torch.sigmoid(made.alpha).mean(dim=1)
         both = zip(warned(passed.course, passed.open), warned(made, torch.sigmoid(made.alpha)), strict=True)
-        told = [a or b for a, b in both]
+        warnings = [a or b for a, b in both]
         return [
             replace(
                 e,
@@ -110,7 +110,7 @@ class InputIBA(MapMethod):
                 },
                 settings={**e.settings, "layer": passed.layer},
             )
-            for i, e in enumerate(self.explain(problem, maps, scores=kept(made), warnings=told))
+            for i, e in enumerate(self.explain(problem, maps, scores=kept(made), warnings=warnings))
         ]
 
     def _prior(self, problem: Problem, passed: Passed, bits: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ FLAT, FULL = 1e-3, 0.02  # a map that rises less than FLAT shows nothing; a mean
 class MaskMethod:
     """The settings that the mask methods share; a subclass names its loss terms.
 
-    opt {LS, NAG, PG} or a callable of igos.optim's form; form {default, published}; size: N x N mask cells;
+    opt {LS, NAG, PG} or a callable of optim.py's form; form {default, published}; size: N x N mask cells;
     iterations: mask steps T; ig_iter: path points S per step; alpha: step; L1, L2: weights of sparsity and
     smoothness, in the form's units; reg {TV, BTV}: by default the paper's in the published form, TV in the other;
     noise: standard deviation in [0,1] pixels, added to every blended picture; decay: alpha falls linearly to 0

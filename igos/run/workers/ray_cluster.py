@@ -145,7 +145,7 @@ class Cluster(Pool):
         if not rooms:
             most = ", ".join(f"{m.get('CPU', 0):g} CPUs and {m.get('GPU', 0):g} GPUs" for m in there) or "none"
             self._leave()
-            raise ConfigError(f"--engine ray: no machine holds a worker of {self._told()}; there are: {most}")
+            raise ConfigError(f"--engine ray: no machine holds a worker of {self._in_words()}; there are: {most}")
         super().__init__(workers or rooms, timeout)
         self._make, self._alone = make, time.monotonic()
 
@@ -174,9 +174,9 @@ class Cluster(Pool):
         if any(s.machine in there for s in members) or any(room(m, self._needs) for m in there.values()):
             self._alone = time.monotonic()
         elif time.monotonic() - self._alone > ALONE:
-            raise NetworkError(f"no machine of the Ray cluster is left that holds a worker of {self._told()}")
+            raise NetworkError(f"no machine of the Ray cluster is left that holds a worker of {self._in_words()}")
 
-    def _told(self) -> str:
+    def _in_words(self) -> str:
         return " and ".join(f"{n:g} {kind}{'s' * (n != 1)}" for kind, n in self._needs.items() if n) or "no CPU"
 
     def _leave(self) -> None:

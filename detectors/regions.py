@@ -93,10 +93,10 @@ def cover(targets: Sequence[Target], boxes: Tensor) -> Tensor:
     return torch.stack(made)
 
 
-def proposals_of(made: Tensor, probs: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor) -> list[int | None]:
+def proposals_of(decoded: Tensor, probs: Tensor, boxes: Tensor, scores: Tensor, labels: Tensor) -> list[int | None]:
     """For N detections the proposal whose box of that class, decoded and clipped, each one is, or None.
 
-    made (P,C,4), probs (P,C), boxes (N,4), scores (N,), labels (N,).
+    decoded (P,C,4), probs (P,C), boxes (N,4), scores (N,), labels (N,).
     """
-    equal = (made[:, labels] == boxes).all(-1) & (probs[:, labels] == scores)
+    equal = (decoded[:, labels] == boxes).all(-1) & (probs[:, labels] == scores)
     return [int(hits.nonzero()[0]) if bool(hits.any()) else None for hits in equal.unbind(1)]

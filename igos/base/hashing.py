@@ -18,5 +18,11 @@ def identity(*decides: Any) -> str:
     return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
+def number_of(text: str) -> int:
+    """A number in [0, 2^64) that follows from the text, the same on every machine."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
 def seed_of(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    """The seed of a generator, in [0, 2^63)."""
+    return number_of(text) >> 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from igos.base.hashing import seed_of
 from igos.base.settings import check_settings
 from igos.data.truth import Truth
 from igos.drawing.shown import MeanCurve
@@ -120,7 +120,7 @@ def score(
 def seeded(problem: Problem, row: int, salt: str) -> torch.Generator:
     """A generator that depends on the row's seed and the salt alone; the problem's own is not touched."""
     key = f"{problem.generators[row].initial_seed()}|{salt}"
-    return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1)
+    return torch.Generator().manual_seed(seed_of(key))
 
 
 def afresh(problem: Problem, seeds: Problem, shift: int = 0, **changes: Any) -> Problem:

@@ -7,7 +7,6 @@ batch norm is folded or frozen. A layer is drawn alike at every depth.
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from igos.base.hashing import seed_of
 from igos.types import Adapter, ConfigError, Problem
 
 
@@ -41,8 +41,7 @@ def randomise(module: nn.Module, names: Sequence[str], seed: int = 0) -> nn.Modu
     for name in names:
         if name not in known:
             raise ConfigError(f"layer {name!r} is not one of the network's: {', '.join(n for n in known if n)}")
-        digest = hashlib.sha256(f"{seed}|{name}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+        generator = torch.Generator().manual_seed(seed_of(f"{seed}|{name}"))
         for p in known[name].parameters(recurse=False):
             noise = torch.randn(p.shape, generator=generator, dtype=torch.float64)
             spread = p.detach().double().std(correction=0).cpu()

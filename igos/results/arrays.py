@@ -18,7 +18,7 @@ from igos.base.geometry import Geometry
 from igos.base.untrusted import MOST_PIXELS, load_npz
 from igos.types import ConfigError
 
-OWN = {"saliency", "saliency_source", "geometry", "attribution", "masks", "box"}  # beside <metric>_curve
+FIXED = {"saliency", "saliency_source", "geometry", "attribution", "masks", "box"}  # beside <metric>_curve
 Wanted = Callable[[str], bool]
 
 

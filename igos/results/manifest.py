@@ -11,7 +11,6 @@ were lost or damaged, as by a power cut, are found out by the first one and made
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,7 +21,7 @@ from typing import Any
 import torch
 
 from igos.base.files import append, line_of, write_bytes, writing
-from igos.base.hashing import identity
+from igos.base.hashing import identity, number_of
 from igos.data.coco import decode, encode
 from igos.types import ConfigError, Target
 
@@ -133,7 +132,7 @@ def share_of(pictures: Sequence[tuple[str, str]], share: str | None) -> list[tup
     if share is None:
         return list(pictures)
     i, n = (int(v) for v in share.split("/"))
-    return [p for p in pictures if int.from_bytes(hashlib.sha256(p[1].encode()).digest()[:8], "big") % n == i - 1]
+    return [p for p in pictures if number_of(p[1]) % n == i - 1]
 
 
 def target_record(target: Target, folder: str) -> dict[str, Any]:

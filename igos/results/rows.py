@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from igos.metrics import METRICS
-from igos.results.arrays import OWN
+from igos.results.arrays import FIXED
 from igos.types import Explanation, Image, Score, Target
 
 OF_METHODS = {"completeness_error": "lower", "score_kept": "higher"}  # figures of methods; which way is better
@@ -169,7 +169,7 @@ def restored(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray], target: T
         for n, (better, plot) in figures.items()
         if row.get(n) is not None or f"{n}_reason" in row
     ]
-    rest = {k: a for k, a in arrays.items() if k not in OWN and not k.endswith("_curve")}
+    rest = {k: a for k, a in arrays.items() if k not in FIXED and not k.endswith("_curve")}
     attribution, masks = (torch.from_numpy(arrays[k]) if k in arrays else None for k in ("attribution", "masks"))
     return Explanation(
         saliency=torch.from_numpy(arrays["saliency"]),

@@ -130,10 +130,10 @@ def mean_curves(folder: Path, rows: Iterable[Row], metric: str) -> dict[str, tup
     return made
 
 
-def text(made: Sequence[Figure], metrics: Sequence[Any]) -> str:
+def text(figures: Sequence[Figure], metrics: Sequence[Any]) -> str:
     """Methods x metrics with intervals, in blocks that fit a terminal."""
-    by = {(f.method, f.metric): f for f in made}
-    methods = list(dict.fromkeys(f.method for f in made))
+    by = {(f.method, f.metric): f for f in figures}
+    methods = list(dict.fromkeys(f.method for f in figures))
     columns: list[list[str]] = [["method", "", *methods]]
     for key, title in (("network_images", "images"), ("seconds", "s")):
         columns.append([title, "", *(_number(by[m, key].mean, 0 if title == "images" else 2) for m in methods)])

@@ -73,16 +73,16 @@ class DRISE(RISE):
         return forward
 
 
-def similarity(box: Tensor, vector: Tensor, found: Detections) -> Tensor:
+def similarity(box: Tensor, vector: Tensor, detections: Detections) -> Tensor:
     """max_j IoU * cos * O of a target (box (4,), class probabilities (C,)) among detections; 0 without any."""
-    boxes, probs, objectness = found
+    boxes, probs, objectness = detections
     if not len(boxes):
         return box.new_zeros(())
     return (pairwise_iou(box, boxes) * F.cosine_similarity(vector[None], probs, dim=1) * objectness).max().to(box)
 
 
-def _vector(box: Tensor, label: int, found: Detections) -> Tensor:
-    boxes, probs, _ = found
+def _vector(box: Tensor, label: int, detections: Detections) -> Tensor:
+    boxes, probs, _ = detections
     fit = pairwise_iou(box, boxes) * probs[:, label]
     if not len(boxes) or not bool(fit.max() > 0):
         return F.one_hot(torch.tensor(label, device=probs.device), probs.shape[1]).to(probs)

@@ -140,13 +140,14 @@ def statistics_of(problem: Problem) -> Statistics:
     return statistics
 
 
-def fitted(known: Statistics, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def fitted(statistics: Statistics, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """mu, sigma and active as numbers like features r (K,c,h,w). Raises ConfigError where the shapes do not fit."""
-    own, shape = known.mean.shape, r.shape[1:]
-    if own[0] != shape[0] or (known.per == "neuron" and own != shape):
+    own, shape = statistics.mean.shape, r.shape[1:]
+    if own[0] != shape[0] or (statistics.per == "neuron" and own != shape):
         wanted, got = (" x ".join(map(str, s)) for s in (own, shape))
         raise ConfigError(
-            f"statistics of layer {known.layer}: of {wanted} features per {known.per}, this picture gives {got}; "
+            f"statistics of layer {statistics.layer}: of {wanted} features per {statistics.per}, this picture gives "
+            f"{got}; "
             "estimate them anew, with --per channel for pictures of several sizes"
         )
-    return known.mean.to(r), known.std.to(r).clamp(min=MIN_STD), known.active.to(r)
+    return statistics.mean.to(r), statistics.std.to(r).clamp(min=MIN_STD), statistics.active.to(r)

@@ -75,10 +75,10 @@ def same_weights(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and torch.allclose(a, b, rtol=SAME, atol=1e-9)
 
 
-def write_statistics(path: str | Path, made: Statistics) -> None:
+def write_statistics(path: str | Path, statistics: Statistics) -> None:
     """A .safetensors file, whole or not there."""
-    tensors = {name: getattr(made, name).contiguous() for name in TENSORS}
-    write_bytes(Path(path), save(tensors, {name: str(getattr(made, name)) for name in WORDS}))
+    tensors = {name: getattr(statistics, name).contiguous() for name in TENSORS}
+    write_bytes(Path(path), save(tensors, {name: str(getattr(statistics, name)) for name in WORDS}))
 
 
 def read_statistics(path: str | Path) -> Statistics:

@@ -16,7 +16,7 @@ from igos.base.names import VERSION as __version__
 
 if TYPE_CHECKING:
     from igos.base.baselines import BASELINES
-    from igos.base.errors import ConfigError, IgosError, ImageError, NetworkError, NumericsError, WeightsError
+    from igos.base.errors import ConfigError, IgosError, ImageError, NetworkError, WeightsError
     from igos.base.geometry import Geometry
     from igos.methods import METHODS
     from igos.methods.bottleneck.estimation import estimate
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BASELINES", "METHODS", "METRICS", "OPTIMIZERS", "Adapter", "ConfigError", "Explanation", "Geometry",
-    "IgosError", "Image", "ImageError", "NetworkError", "NumericsError", "Problem", "Score", "Scorer", "Target",
+    "IgosError", "Image", "ImageError", "NetworkError", "Problem", "Score", "Scorer", "Target",
     "WeightsError", "__version__", "adapt", "estimate", "explain", "load",
 ]  # fmt: skip
 _HOMES = {  # a name -> the module that it is handed on from, at its first use
@@ -42,9 +42,7 @@ _HOMES = {  # a name -> the module that it is handed on from, at its first use
     "explain": "igos.run.explain",
     "load": "igos.run.models",
     **dict.fromkeys(["Adapter", "Explanation", "Image", "Problem", "Score", "Scorer", "Target"], "igos.types"),
-    **dict.fromkeys(
-        ["ConfigError", "IgosError", "ImageError", "NetworkError", "NumericsError", "WeightsError"], "igos.base.errors"
-    ),
+    **dict.fromkeys(["ConfigError", "IgosError", "ImageError", "NetworkError", "WeightsError"], "igos.base.errors"),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class IgosError(Exception):
-    """A mistake of the user's, in one line: what was wrong, where, and what is allowed."""
+    """What igos raises for a mistake, in one line: what was wrong, where, and what is allowed. Catch it to catch all."""
 
 
 class ConfigError(IgosError):
@@ -17,10 +17,6 @@ class WeightsError(IgosError):
 
 class ImageError(IgosError):
     """A picture that cannot be read or used."""
-
-
-class NumericsError(IgosError):
-    """A computation that left the finite numbers."""
 
 
 class NetworkError(IgosError):

@@ -4,7 +4,7 @@ file -> Adapter.read -> Image -> Adapter.detect -> [Target] -> Adapter.scorer ->
      -> method(problem) -> [Explanation] -> metrics -> results
 """
 
-from igos.base.errors import ConfigError, IgosError, ImageError, NetworkError, NumericsError, WeightsError
+from igos.base.errors import ConfigError, IgosError, ImageError, NetworkError, WeightsError
 from igos.base.geometry import Geometry
 from igos.base.names import CLASS_THRESHOLD, DETECTION_THRESHOLD, PARTS, PRECISIONS, SCORES
 from igos.types.explanation import STATUSES, Explanation, Score
@@ -17,6 +17,6 @@ from igos.types.split import Split, find
 __all__ = [
     "CLASS_THRESHOLD", "DETECTION_THRESHOLD", "DTYPES", "PARTS", "PRECISIONS", "SCORES", "STATUSES", "Adapter",
     "ConfigError", "Detections", "Explanation", "Geometry", "IgosError", "Image", "ImageError", "NetworkError",
-    "NumericsError", "Problem", "Score", "Scorer", "Split", "Statistics", "Target", "WeightsError", "find",
+    "Problem", "Score", "Scorer", "Split", "Statistics", "Target", "WeightsError", "find",
     "out_of_memory",
 ]  # fmt: skip

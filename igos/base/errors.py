@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class IgosError(Exception):
-    """What igos raises for a mistake, in one line: what was wrong, where, and what is allowed. Catch it to catch all."""
+    """What igos raises for a mistake, in one line: what was wrong, where, and what is allowed."""
 
 
 class ConfigError(IgosError):

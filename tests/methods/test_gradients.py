@@ -72,7 +72,7 @@ def weights(seed: int = 0) -> Tensor:
 
 def with_references(problem: Problem, count: int = 4) -> Problem:
     pictures = [toy_image(*problem.size, seed=10 + i).pixels for i in range(count)]
-    return replace(problem, ingredients={"references": torch.stack(pictures).to(problem.x)})
+    return replace(problem, ingredients={**problem.ingredients, "references": torch.stack(pictures).to(problem.x)})
 
 
 def test_the_gradient_and_gradient_x_input_equal_captum() -> None:

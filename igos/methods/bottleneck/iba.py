@@ -136,7 +136,7 @@ class IBA(MapMethod):
 def statistics_of(problem: Problem) -> Statistics:
     statistics = problem.ingredients.get("statistics")
     if statistics is None:
-        raise ConfigError("a bottleneck needs the statistics of a layer: Problem.ingredients has none")
+        raise ConfigError("a bottleneck needs the statistics of a layer: Problem.ingredients, or --stats FILE")
     return statistics
 
 

@@ -166,8 +166,8 @@ def passes(method: InputIBA, problem: Problem, lean: bool) -> int:
     """The network passes of Input IBA and nothing else: lean as ours makes them, or as a plain version does; how many
     pictures they push."""
     x, score, module = problem.x, problem.score, problem.score.module
-    assert module is not None and problem.statistics is not None
-    layer = problem.statistics.layer
+    assert module is not None
+    layer = problem.ingredients["statistics"].layer
     lower, upper = score.split(layer)
     kept: list[torch.Tensor] = []
     pushed = 0

@@ -331,12 +331,12 @@ def test_the_label_is_whole_wherever_the_box_is(corners: tuple, size: tuple[int,
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [(240, 320), (320, 90)])
-def test_any_name_fits(name: str, size: tuple[int, int], tmp_path: Path) -> None:
+def test_any_name_fits(name: str, size: tuple[int, int]) -> None:
     e = explanation(*size, name=name, box=(60, 50, 88, 200), scores=measured())
     x1, y1, x2, y2 = label_of(e)
     height, width = figures.overlay(e).shape[:2]
     assert 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height and 15 < y2 - y1 < 40
-    figures.curves(e, tmp_path / "c.png")
+    assert figures.curves(e)[:4] == b"\x89PNG"
 
 
 def test_a_label_sits_on_its_box_and_grows_with_the_picture() -> None:
@@ -354,15 +354,15 @@ def test_where_no_label_fits_there_is_none() -> None:
 # The curves
 
 
-def drawn_figure(e: Explanation, path: Path, monkeypatch: pytest.MonkeyPatch) -> Figure:
+def drawn_figure(e: Explanation, monkeypatch: pytest.MonkeyPatch) -> Figure:
     seen: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: seen.append(self))
-    figures.curves(e, path)
+    figures.curves(e)
     return seen[0]
 
 
-def test_curves_say_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    figure = drawn_figure(explanation(scores=measured()), tmp_path / "c.png", monkeypatch)
+def test_curves_say_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = drawn_figure(explanation(scores=measured()), monkeypatch)
     axes = figure.axes[0]
     assert axes.get_ylim() == axes.get_xlim() == (0, 1)
     assert axes.get_xlabel() and axes.get_ylabel() == "score"
@@ -372,9 +372,9 @@ def test_curves_say_what_was_measured(tmp_path: Path, monkeypatch: pytest.Monkey
         assert score.name in str(line.get_label()) and f"{score.value:.3f}" in str(line.get_label())
 
 
-def test_curves_of_logits_are_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_curves_of_logits_are_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     for scale in (12.0, -7.0):
-        figure = drawn_figure(explanation(scores=measured(scale)), tmp_path / "c.png", monkeypatch)
+        figure = drawn_figure(explanation(scores=measured(scale)), monkeypatch)
         low, high = figure.axes[0].get_ylim()
         assert low < min(scale, 0.01) and high > max(scale, 0.99)
 

@@ -41,7 +41,7 @@ LARGEST_GROUP = 16  # objects in one batch: memory grows with them, the maps do 
 
 class Worker:
     """One network that answers Items with Events. weights: a hash of the model's bytes, for the identity of a
-    result; draw: with pictures of each explanation, and maps at the photo's size.
+    result; draw: with pictures of each explanation, where each has a folder of its own.
 
     Whatever goes wrong with a picture or an explanation becomes an event.
     """
@@ -54,10 +54,11 @@ class Worker:
         weights: str = "",
         draw: bool = True,
     ) -> None:
-        self.cells, self.adapter, self.judge, self.draw = cells, adapter, judge, draw
+        self.cells, self.adapter, self.judge = cells, adapter, judge
         self.plans = list({cell.plan.label: cell.plan for cell in cells}.values())
         self.config, self.selector = self.plans[0].run, self.plans[0].selector  # which they share
         self.source = self.config.layout == "folders"
+        self.draw = draw and self.source
         self.reader = Reader(adapter, self.config.readers or 0)
         self.ingredients = self._ingredients(self.plans)
         self.decides = {plan.label: identity(weights, decisive(plan)) for plan in self.plans}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # two workers on two cores; read when torch is imported
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of the shell ignores it, with its children
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, and its children, ignore it
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
@@ -19,7 +19,6 @@ from torch import Tensor, nn  # noqa: E402
 
 from igos.base.geometry import Geometry  # noqa: E402
 from igos.types import Image, Problem, Scorer, Target  # noqa: E402
-
 
 FIRST = ("ray", "clock", "browser", "story")
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -34,7 +34,7 @@ class Command:
     """`python words...` in a fork of the server. session: it leads a session, and so a group of processes."""
 
     def __init__(self, *words: str, cwd: Path, session: bool = False) -> None:
-        self._files = [tempfile.NamedTemporaryFile() for _ in range(2)]
+        self._files = [tempfile.NamedTemporaryFile() for _ in range(2)]  # noqa: SIM115 (closed by `end`)
         told = [file.name for file in self._files]
         self.process = server().Process(target=_command, args=(words, str(cwd), told, session))
         self.process.start()

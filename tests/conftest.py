@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pytest
-import torch
-from torch import Tensor, nn
+os.environ["OMP_NUM_THREADS"] = "1"  # two workers on two cores; read when torch is imported
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, and its children, ignore it
 
-from igos.base.geometry import Geometry
-from igos.types import Image, Problem, Scorer, Target
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 
+from igos.base.geometry import Geometry  # noqa: E402
+from igos.types import Image, Problem, Scorer, Target  # noqa: E402
+
+FIRST = ("ray", "clock", "browser", "story")
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process runs all tests of a module, whose fixtures are made once, and all of a group: "ray" has the clusters,
+    "browser" the pages, "clock" what looks at seconds, memory or signals. Long groups begin first.
+    """
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem.removeprefix("test_")))
+    items.sort(key=lambda item: FIRST.index(group) if (group := _group(item)) in FIRST else len(FIRST))
+
+
+def _group(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    assert marker is not None
+    return str(marker.args[0])
 
 
 def shared_data(*parts: str) -> Path:
@@ -102,3 +126,21 @@ def net_score(outputs: int = 4, seed: int = 0) -> Callable[[Tensor, Tensor], Ten
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs without the pictures of their results, which take most of the time."""
     monkeypatch.setattr("igos.run.workers.worker.Worker._drawn", lambda self, made, explanations: [{} for _ in made])
+
+
+@pytest.fixture
+def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs whose pictures are a few bytes, written as any others."""
+    from tests.faults import SKETCHES
+
+    monkeypatch.setattr("igos.run.workers.worker.FIGURES", SKETCHES)
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What igos spawns is forked from a server that has imported it."""
+    from tests.commands import server
+
+    original: Callable[..., Any] = multiprocessing.get_context
+    server()
+    monkeypatch.setattr(multiprocessing, "get_context", lambda m=None: original("forkserver" if m == "spawn" else m))

@@ -26,12 +26,14 @@ from igos.results.read import each_row, read_arrays
 from igos.run.cells import cells_of
 from igos.run.drive import run
 from igos.run.plan import Plan, resolve
+from igos.run.workers import worker
 from igos.run.workers.worker import Worker
 from igos.types import Image, ImageError, Scorer, Target
 
 SIDE = 32
 SETTINGS = {"method": "iGOS+", "opt": "NAG", "iterations": 2, "ig_iter": 1, "size": 8, "metrics": ["deletion"]}
 SETTINGS["set"] = ["deletion.steps=4"]
+SKETCHES = {name: lambda e: b"a picture" for name in worker.FIGURES}
 
 
 def picture(path: Path, seed: int = 0) -> str:
@@ -118,6 +120,8 @@ def plan(data: Path, **flags: Any) -> Plan:
 
 
 def make_worker(plan: Plan, pause: float, spare: Path | None, number: int) -> Worker:
+    """In a process of its own, whose pictures are sketches."""
+    worker.FIGURES = SKETCHES
     return Worker(cells_of(plan), Faulty(pause, spare))
 
 
@@ -155,8 +159,9 @@ def once(out: Path, count: int) -> None:
 
 
 def run_into(data: str, out: str, pause: float, layout: str) -> None:
-    """A run in this process, gone on with where there is one."""
+    """A run in a process of its own, whose pictures are sketches; gone on with where there is one."""
     torch.set_num_threads(1)
+    worker.FIGURES = SKETCHES
     asked = plan(Path(data), layout=layout)
     folder = RunFolder(out, {"model": "faulty"}, layout)
     folder.write_run({"model": "faulty"})

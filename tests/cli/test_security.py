@@ -37,12 +37,14 @@ from igos.results.folder import RunFolder
 from igos.results.read import read_rows
 from igos.run.presets import read_preset
 from igos.types import ConfigError, IgosError, ImageError, WeightsError
+from tests.faults import SKETCHES
 from tests.fuzzing import CFG, LAUGHS, XML
 from tests.pages import toy_run
 from tests.results.test_page import Opener
 from tests.results.test_page import browser as browser
 from tests.results.test_page import opened as opened
 
+pytestmark = pytest.mark.xdist_group("browser")
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [p for folder in ("igos", "detectors", "weights", "samples") for p in sorted((ROOT / folder).rglob("*.py"))]
 ABSOLUTE = f"{tempfile.gettempdir()}/escaped"
@@ -236,7 +238,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["--model", "darknet", "--cfg", str(resources.folder("configs") / "emblem-yolov3spp.cfg")]
     words += ["--model_file", str(weights), "--fit", "letterbox", "--input_size", "160", "--names", str(names)]
     words += ["--data", str(data), "--config", "quick", "--metrics", "deletion", "--output", str(place / "out")]
-    assert cli.main([*words, "--set", "deletion.steps=4"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("igos.run.workers.worker.FIGURES", SKETCHES)
+        assert cli.main([*words, "--iterations", "2", "--set", "deletion.steps=4"]) == 0
     written = tree(top) - before
     assert written and all(p.is_relative_to(place / "out") for p in written), "nothing beside the output folder"
     assert (outside / "linked.png").read_bytes() == bytes_ and not Path(ABSOLUTE).exists()

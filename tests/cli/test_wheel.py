@@ -39,10 +39,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(place / "dist"), str(source)],
         place,
     )
-    venv.create(place / "env", with_pip=True)
+    venv.create(place / "env")
     python = place / "env" / "bin" / "python"
     (wheel,) = (place / "dist").glob("*.whl")
-    run([str(python), "-m", "pip", "install", "-q", "--no-deps", "--no-index", str(wheel)], place)
+    pip = [sys.executable, "-m", "pip", "--python", str(python)]
+    run([*pip, "install", "-q", "--no-deps", "--no-index", str(wheel)], place)
     site = run([str(python), "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"], place).strip()
     Path(site, "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     return python

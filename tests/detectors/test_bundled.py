@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from igos.data.emblems import CLASSES, scene
 from igos.data.truth import match, scene_truth
 from igos.results.read import read_rows
 from igos.types import Adapter, ConfigError, WeightsError
+from tests.commands import Command
 
 DETECTORS = ("emblem-m-rcnn", "emblem-f-rcnn", "emblem-yolov3spp")
 CLASSIFIERS = ("emblem-vgg", "emblem-resnet")
@@ -140,10 +139,12 @@ def test_other_weights_and_classes_are_refused_in_words(tmp_path: Path) -> None:
         igos.load("emblem-vgg", input_size=64)
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_command_without_a_model_explains_the_samples(tmp_path: Path) -> None:
     """The first two scenes: every object ok, its evidence known, the truth read from beside the pictures."""
     out = tmp_path / "o"
-    assert cli.main(["--method", "iGOS++", "--opt", "NAG", "--num_samples", "2", "--output", str(out)]) == 0
+    steps = ["--set", "deletion.steps=20", "insertion.steps=20"]
+    assert cli.main(["--method", "iGOS++", "--opt", "NAG", "--num_samples", "2", *steps, "--output", str(out)]) == 0
     rows = read_rows(out)
     assert len(rows) >= 4 and {r["status"] for r in rows} == {"ok"}
     assert all(r["evidence_share"] > 0 and r["evidence_lift"] > 0 for r in rows if r["evidence_share"] is not None)
@@ -153,6 +154,7 @@ def test_the_command_without_a_model_explains_the_samples(tmp_path: Path) -> Non
     assert all((out / r["folder"] / "overlay.png").exists() for r in rows)
 
 
+@pytest.mark.usefixtures("sketched")
 def test_diverse_starts_say_how_much_evidence_they_covered(tmp_path: Path) -> None:
     out, words = (
         tmp_path / "o",
@@ -176,9 +178,9 @@ def test_a_classifier_explains_its_own_samples(tmp_path: Path, name: str) -> Non
 def test_training_starts_and_writes_what_loads(tmp_path: Path) -> None:
     """Two steps of each training, in the order they need each other."""
     for task in ("darknet", "yolov3spp", "resnet", "rcnn", "vgg"):
-        command = [sys.executable, str(WEIGHTS / "train.py"), task, "--steps", "2", "--batch", "2"]
-        done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
+        words = [str(WEIGHTS / "train.py"), task, "--steps", "2", "--batch", "2", "--out", str(tmp_path)]
+        code, _, err = Command(*words, cwd=tmp_path).end(300)
+        assert code == 0, err[-2000:]
     igos.load("emblem-m-rcnn", tmp_path / "emblem-rcnn.safetensors")
     igos.load("emblem-yolov3spp", tmp_path / "emblem-yolov3spp.safetensors")
     igos.load("emblem-vgg", tmp_path / "emblem-vgg.safetensors")

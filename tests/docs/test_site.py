@@ -213,6 +213,7 @@ class Loading(Exception):
     """The command has understood all its words and asks for the model."""
 
 
+@pytest.mark.usefixtures("sketched")
 @pytest.mark.parametrize("page", [page for page in DOCUMENTS if blocks(page, "sh")])
 def test_the_commands_of_a_page_run_or_get_as_far_as_the_users_own_files(
     page: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -7,8 +7,6 @@ import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from functools import partial
@@ -32,8 +30,11 @@ from igos.run.drive import drive
 from igos.run.workers.processes import Processes
 from igos.types import ConfigError, NetworkError
 from tests import faults
+from tests.commands import Command, server
 from tests.conftest import darknet_options, shared_data
 from tests.faults import Faulty, local, maps, picture, pictures, same_maps
+
+pytestmark = [pytest.mark.usefixtures("sketched"), pytest.mark.xdist_group("clock")]
 
 # Killed and gone on with
 
@@ -44,8 +45,6 @@ def test_killed_twenty_times_nothing_is_lost_or_doubled(
 ) -> None:
     data, out = pictures(tmp_path / "data", 30), tmp_path / "out"
     monkeypatch.setattr(run_folder, "SIZE", 7)
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["tests.faults"])
     moments, held = random.Random(layout), set()
 
     def rows_so_far() -> int:
@@ -53,7 +52,7 @@ def test_killed_twenty_times_nothing_is_lost_or_doubled(
         return lines + 7 * len(list(out.glob("shards/*.safetensors")))
 
     for _ in range(20):
-        process = server.Process(target=faults.run_into, args=(str(data), str(out), 0.003, layout))
+        process = server().Process(target=faults.run_into, args=(str(data), str(out), 0.003, layout))
         begin, more, deadline = rows_so_far(), moments.choice([0, 1, 2, 3]), time.monotonic() + 60
         process.start()
         while time.monotonic() < deadline and process.is_alive() and rows_so_far() < begin + more:
@@ -62,7 +61,7 @@ def test_killed_twenty_times_nothing_is_lost_or_doubled(
         process.kill()
         process.join()
         held.add(rows_so_far())
-    process = server.Process(target=faults.run_into, args=(str(data), str(out), 0.0, layout))
+    process = server().Process(target=faults.run_into, args=(str(data), str(out), 0.0, layout))
     process.start()
     process.join()
     assert process.exitcode == 0 and len(held) > 3, "it was killed at different places"
@@ -194,10 +193,11 @@ def test_where_everything_fails_the_run_says_so(tmp_path: Path) -> None:
     assert len(calls) < 10, "not all thirty are tried"
 
 
+@pytest.mark.usefixtures("forked")
 def test_networks_that_hang_or_die_in_their_processes(tmp_path: Path) -> None:
     data = pictures(tmp_path / "data", 8, {1: "raise", 2: "hang", 4: "die", 5: "die1", 6: "nan"})
     out, asked = tmp_path / "out", faults.plan(data)
-    engine = Processes(partial(faults.make_worker, asked, 0.0, tmp_path / "spare"), 2, timeout=4, threads=1)
+    engine = Processes(partial(faults.make_worker, asked, 0.0, tmp_path / "spare"), 2, timeout=2, threads=1)
     folder = RunFolder(out, {})
     folder.write_run({})
     drive(cells_of(asked), engine, folder, progress=False)
@@ -205,11 +205,11 @@ def test_networks_that_hang_or_die_in_their_processes(tmp_path: Path) -> None:
     rows = {r["folder"] or r["item"]: r for r in read_rows(out)}
     assert len(rows) == len(read_rows(out)) == 16, "every explanation has one row"
     assert Counter(r["status"] for r in rows.values()) == {"ok": 8, "error": 6, "not-finite": 2}
-    assert "no answer from the network within 4 s" in rows["p002-hang/0-left_hang"]["error"]
+    assert "no answer from the network within 2 s" in rows["p002-hang/0-left_hang"]["error"]
     assert "died (signal 9)" in rows["p004-die/1-right_die"]["error"]
     assert rows["p005-die1/0-left_die1"]["status"] == "ok", "what fails once is tried again"
     assert len({r["id"] for r in rows.values()} - {None}) == 16, "and each its identity"
-    assert not [p for p in multiprocessing.active_children() if p.is_alive() and "spawn" in type(p).__name__.lower()]
+    assert not [p for p in multiprocessing.active_children() if p.is_alive()]
     good = pictures(tmp_path / "good", 8, {1: "none", 2: "none", 4: "none", 5: "none", 6: "none"})
     local(good, tmp_path / "calm")
     for name, saliency in maps(tmp_path / "calm").items():
@@ -273,8 +273,7 @@ def test_pictures_are_read_ahead_in_processes_with_the_same_bits(tmp_path: Path)
 
 def test_one_process_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
     data, out = pictures(tmp_path / "data", 40), tmp_path / "out"
-    server = multiprocessing.get_context("forkserver")
-    first = server.Process(target=faults.run_into, args=(str(data), str(out), 0.02, "folders"))
+    first = server().Process(target=faults.run_into, args=(str(data), str(out), 0.02, "folders"))
     first.start()
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (out / "run.yaml").exists():
@@ -305,13 +304,10 @@ def _limited(data: str, out: str, limit: int, layout: str) -> None:
 @pytest.mark.parametrize("layout", ["folders", "shards"])
 def test_a_full_disk_stops_in_one_line_and_loses_nothing(layout: str, tmp_path: Path) -> None:
     data, out = pictures(tmp_path / "data", 12), tmp_path / "out"
-    faults.run_into(
-        str(pictures(tmp_path / "one", 1)), str(tmp_path / "a"), 0.0, layout
-    )  # drawn once: fonts are cached
+    faults.run_into(str(pictures(tmp_path / "one", 1)), str(tmp_path / "a"), 0.0, layout)
     most = max(p.stat().st_size for p in (tmp_path / "a").rglob("*") if p.is_file())
-    server = multiprocessing.get_context("forkserver")
     for limit in (most // 3, 2 * most):
-        limited = server.Process(target=_limited, args=(str(data), str(out), limit, layout))
+        limited = server().Process(target=_limited, args=(str(data), str(out), limit, layout))
         limited.start()
         limited.join()
         if limit < most or layout == "shards":
@@ -363,17 +359,16 @@ def test_the_command_goes_on_with_its_folder_and_refuses_other_settings(
 def test_sigterm_stops_cleanly_within_ten_seconds(tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["--model", "emblem-vgg", "--method", "rise", "--metrics", "none", "--output", str(out), "--threads", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    process = subprocess.Popen([sys.executable, "-m", "igos", *words], env=environment, stderr=subprocess.PIPE)
+    process = Command("-m", "igos", *words, "--set", "n_masks=100", cwd=tmp_path)
     deadline = time.monotonic() + 120
     rows = out / "results.jsonl"
     while time.monotonic() < deadline and not (rows.exists() and rows.read_bytes()):
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
+    os.kill(process.pid, signal.SIGTERM)
     begin = time.monotonic()
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 143 and time.monotonic() - begin < 10, err.decode()
-    assert f"terminated; {len(read_rows(out))} finished rows" in err.decode() and "Traceback" not in err.decode()
+    code, _, err = process.end()
+    assert code == 143 and time.monotonic() - begin < 10, err
+    assert f"terminated; {len(read_rows(out))} finished rows" in err and "Traceback" not in err
     assert (out / "results.csv").exists() and len(read_rows(out)) < 12
 
 

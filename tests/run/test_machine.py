@@ -20,6 +20,7 @@ from igos.run.problem import make_problem
 from igos.run.settings import memory_size
 from igos.types import Adapter, ConfigError, Image, Problem, Target
 
+pytestmark = pytest.mark.xdist_group("clock")
 MB = 2**20
 
 
@@ -32,13 +33,13 @@ def resident() -> float:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
 def test_two_hundred_explanations_in_a_row_do_not_grow() -> None:
     names = [f"class {i}" for i in range(10)]
-    adapter = ClassifierAdapter(get_model("squeezenet1_1", weights=None, num_classes=10), names, crop=64, resize=64)
-    picture = adapter.read(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    adapter = ClassifierAdapter(get_model("squeezenet1_1", weights=None, num_classes=10), names, crop=32, resize=32)
+    picture = adapter.read(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
     target = adapter.detect(picture)[:1]
 
     def explain(times: int) -> None:
         for _ in range(times):
-            igos.explain(adapter, picture, target, "iGOS++", iterations=2, metrics=[])
+            igos.explain(adapter, picture, target, "iGOS++", iterations=1, metrics=[])
 
     explain(20)
     before = resident()

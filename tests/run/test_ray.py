@@ -27,6 +27,7 @@ from igos.types import ConfigError, NetworkError
 from tests import faults
 from tests.faults import Faulty, pictures, plan, same_maps
 
+pytestmark = pytest.mark.xdist_group("ray")
 if not os.environ.get("CI"):
     pytest.importorskip("ray")
 

@@ -21,6 +21,8 @@ def test_saliency_lies_on_the_instance_more_than_chance_or_the_centre_would() ->
     y, x = torch.meshgrid(torch.linspace(-1, 1, 28), torch.linspace(-1, 1, 28), indexing="ij")
     figures = []
     for path in sorted((folder / "images").iterdir()):
+        if len(figures) == 20:
+            break
         image, truths = adapter.read(path), truths_of(str(path), str(folder / "instances.json"))
         pairs = [(t, match(t, image, truths)) for t in adapter.detect(image, 0.4)]
         found = [(t, truth) for t, truth in pairs if truth is not None][:1]

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -26,12 +25,12 @@ from igos.run.workers import engines
 from igos.run.workers.engines import Pool, Task
 from igos.run.workers.events import Done
 from igos.types import ConfigError
+from tests.commands import Command
 from tests.faults import Faulty, local, once, picture, pictures
 
 WORDS = ["--model", "emblem-vgg", "--method", "vanilla_grad", "--metrics", "none", "--num_samples", "3"]
 
-
-pytestmark = pytest.mark.usefixtures("undrawn")
+pytestmark = [pytest.mark.usefixtures("undrawn"), pytest.mark.xdist_group("clock")]
 
 
 # What stops a run, and what does not
@@ -66,6 +65,7 @@ def test_one_wrong_annotation_is_a_row_wherever_it_is(wrong: int, tmp_path: Path
     assert rows.pop(f"p00{wrong}") == "error" and len(rows) == 6 and set(rows.values()) == {"ok"}
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_reader_that_dies_costs_nothing_but_a_picture_that_kills_it(tmp_path: Path) -> None:
     data = pictures(tmp_path / "data", 4, {1: "unread"})
     local(data, tmp_path / "out", readers=1, layout="shards", target="top1")
@@ -232,17 +232,14 @@ def test_sigterm_to_all_processes_of_a_run_keeps_what_is_there(tmp_path: Path) -
     out, manifest = tmp_path / "out", tmp_path / "out" / "manifest.jsonl"
     words = ["--model", "emblem-vgg", "--method", "rise", "--metrics", "none", "--output", str(out), "--threads", "1"]
     words += ["--workers", "1", "--layout", "shards"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "igos", *words], env=environment, stderr=subprocess.PIPE, start_new_session=True
-    )
+    process = Command("-m", "igos", *words, cwd=tmp_path, session=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not (manifest.exists() and b"sha256" in manifest.read_bytes()):
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 143 and len(err.decode().splitlines()) == 1, err.decode()
-    assert "finished rows" in err.decode() and Manifest(out).lines and not (out / "results.parquet").exists()
+    code, _, err = process.end()
+    assert code == 143 and len(err.splitlines()) == 1, err
+    assert "finished rows" in err and Manifest(out).lines and not (out / "results.parquet").exists()
 
 
 def test_a_resume_that_fails_takes_nothing_away(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

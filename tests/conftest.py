@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,15 @@ def net_score(outputs: int = 4, seed: int = 0) -> Callable[[Tensor, Tensor], Ten
     """Picture n scored by output rows[n] of a TinyNet."""
     net = TinyNet(outputs, seed)
     return lambda pictures, rows: net(pictures).gather(1, rows[:, None])[:, 0]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a module keeps for its tests, networks above all, goes with it."""
+    yield
+    for one in vars(request.module).values():
+        if getattr(one, "__module__", None) == request.module.__name__ and hasattr(one, "cache_clear"):
+            one.cache_clear()
 
 
 @pytest.fixture

@@ -52,9 +52,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_runs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     where = run([str(installed), "-c", "import igos, detectors; print(igos.__file__, detectors.__file__)"], tmp_path)
     assert str(ROOT) not in where and "site-packages" in where
-    listing = run([str(installed), "-m", "igos", "--list"], tmp_path)
+    listing = run([str(installed.parent / "igos"), "--list"], tmp_path)  # the console script
     assert "iGOS++" in listing and "detect-yolo" in listing and "published-detect" in listing
-    assert "iGOS++" in run([str(installed.parent / "igos"), "--list"], tmp_path), "the console script"
     assert "give --model" in run([str(installed), "-m", "igos", "--cfg", "x.cfg"], tmp_path, code=2)
     cfg = "from igos.base.resources import folder; print((folder('configs') / 'yolov3-spp.cfg').stat().st_size)"
     assert int(run([str(installed), "-c", cfg], tmp_path)) > 3000

@@ -88,6 +88,12 @@ def trap(tmp_path: Path) -> Iterator[Trap]:
     assert not made.path.exists()
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run without --output makes its folder by the second, which another process of the tests would choose too."""
+    monkeypatch.chdir(tmp_path)
+
+
 def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """What the command says when it refuses, in one line."""
     capsys.readouterr()

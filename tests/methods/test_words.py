@@ -77,7 +77,7 @@ def test_a_file_holds_the_model_and_others_are_refused(model: reader.Reader, tmp
 def test_the_command_writes_a_page_without_foreign_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, out = tmp_path / "s.txt", tmp_path / "o"
     data.write_text("We heard a <b>violin</b> &amp; waited.\n\nSnow near the house, again!\n", encoding="utf-8")
-    assert main.main(["text", "--data", str(data), "--out", str(out)]) == 0
+    assert main(["text", "--data", str(data), "--out", str(out)]) == 0
     assert "violin" in capsys.readouterr().out
     rows = [json.loads(line) for line in (out / "text.jsonl").read_text().splitlines()]
     assert [r["label"] for r in rows] == ["music", "weather"]
@@ -85,6 +85,6 @@ def test_the_command_writes_a_page_without_foreign_markup(tmp_path: Path, capsys
     assert [html.unescape(w) for w in shown] == [w for r in rows for w in r["words"]]
     page = text.html([reader.TextExplanation(("<script>", "&"), torch.tensor([1.0, 0.5]), "<i>", 0.5)])
     assert "<script>" not in page and "<i>" not in page and "&lt;script&gt;" in page
-    assert main.main(["text", "--data", str(data), "--out", str(out)]) == 2
+    assert main(["text", "--data", str(data), "--out", str(out)]) == 2
     assert "holds a result already" in capsys.readouterr().err
-    assert main.main(["text", "--data", str(tmp_path / "none")]) == 2
+    assert main(["text", "--data", str(tmp_path / "none")]) == 2

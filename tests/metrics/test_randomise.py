@@ -129,7 +129,7 @@ def test_explain_fills_in_what_metrics_need_to_explain_again(bundled: tuple[Adap
     )  # IG scores the ends of its path
     assert moved.detail["max_sensitivity_floor"] == 0, "Integrated Gradients draws nothing"
     row = Row.of(e, "there").as_dict()
-    assert np.isnan(row["transfer"]) and "other network" in row["transfer_reason"] and row["sanity"] == sanity.value
+    assert row["transfer"] is None and "other network" in row["transfer_reason"] and row["sanity"] == sanity.value
 
 
 METHODS_IG = igos.METHODS["integrated_gradients"]

@@ -98,7 +98,7 @@ def test_the_model_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_maps_do_not_depend_on_chunks_nor_on_other_objects(tmp_path: Path) -> None:
-    adapter = igos.load("darknet", **darknet_options(small=True))
+    adapter = igos.load("darknet", input_size=256, **darknet_options(small=True))
     image = adapter.read(photo("darknet_giraffe.jpg"))
     targets = adapter.detect(image, 0.4)
     assert len(targets) >= 2

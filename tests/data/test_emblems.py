@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
 from igos.data.emblems import CLASSES, NONE, Scene, label, scene
 from igos.data.glyphs import GLYPHS
 
-MANY = [scene(9, i, 32) for i in range(1500)]
+
+@cache
+def many() -> list[Scene]:
+    return [scene(9, i, 32) for i in range(1500)]
 
 
 def test_a_scene_follows_from_seed_and_index_alone() -> None:
@@ -26,9 +31,9 @@ def test_size_decides_only_how_finely_a_scene_is_drawn() -> None:
 
 
 def test_counts_of_bodies_emblems_and_bare_bodies() -> None:
-    bodies = [b for s in MANY for b in s.bodies]
-    assert {len(s.bodies) for s in MANY} == {1, 2, 3, 4}
-    assert all(s.bodies[0].emblems for s in MANY)
+    bodies = [b for s in many() for b in s.bodies]
+    assert {len(s.bodies) for s in many()} == {1, 2, 3, 4}
+    assert all(s.bodies[0].emblems for s in many())
     carriers = [b for b in bodies if b.emblems]
     assert np.mean([not b.emblems for b in bodies]) == pytest.approx(1 / 5, abs=0.025)
     assert np.mean([len(b.emblems) == 2 for b in carriers]) == pytest.approx(1 / 3, abs=0.035)
@@ -39,7 +44,7 @@ def test_counts_of_bodies_emblems_and_bare_bodies() -> None:
 
 def test_nothing_but_the_emblem_tells_the_class() -> None:
     """Colour, place, size, shape and texture have the same distribution in every class."""
-    carriers = [b for s in MANY for b in s.bodies if b.emblems]
+    carriers = [b for s in many() for b in s.bodies if b.emblems]
     features = np.array(
         [
             [*b.texture.colour, *b.centre, *b.axes, b.angle, b.power, len(b.emblems), b.emblems[0].radius]
@@ -100,8 +105,8 @@ def test_single_bodies_are_of_every_class_alike() -> None:
 
 
 def test_look_alikes_are_none_of_the_emblems() -> None:
-    assert all(m.shape not in GLYPHS.values() for s in MANY[:200] for m in s.clutter)
-    assert np.mean([len(s.clutter) for s in MANY]) > 3
+    assert all(m.shape not in GLYPHS.values() for s in many()[:200] for m in s.clutter)
+    assert np.mean([len(s.clutter) for s in many()]) > 3
 
 
 def test_emblems_have_their_shapes() -> None:
@@ -120,4 +125,4 @@ def test_emblems_have_their_shapes() -> None:
 
 
 def test_a_scene_is_plain_data() -> None:
-    assert isinstance(MANY[0], Scene) and MANY[0].objects[0] == 0
+    assert isinstance(many()[0], Scene) and many()[0].objects[0] == 0

@@ -52,9 +52,12 @@ def random_state(name: str, classes: int = 91) -> State:
 
 @contextlib.contextmanager
 def published(name: str, state: State) -> Iterator[Any]:
-    """As if `state` were what torchvision's server holds for this network."""
+    """As if `state` were what torchvision's server holds for this network, which is built without drawing others."""
     enum: Any = get_model_weights(name)
-    with mock.patch.object(enum, "get_state_dict", lambda self, *a, **k: dict(state)):
+    with contextlib.ExitStack() as stack:
+        for draw in ("uniform_", "normal_", "kaiming_uniform_", "kaiming_normal_"):
+            stack.enter_context(mock.patch.object(nn.init, draw, lambda tensor, *_, **__: tensor))
+        stack.enter_context(mock.patch.object(enum, "get_state_dict", lambda self, *a, **k: dict(state)))
         yield enum.COCO_V1
 
 
@@ -105,6 +108,7 @@ def as_tensor(rgb: np.ndarray) -> Tensor:
     return torch.from_numpy(rgb.copy()).permute(2, 0, 1).float() / 255
 
 
+@cache
 def seen(name: str, threshold: float = 0.0) -> tuple[RCNNAdapter, Image, list[Target]]:
     adapter = adapter_of(name)
     image = adapter.read(picture())

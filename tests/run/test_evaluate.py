@@ -377,6 +377,7 @@ def test_it_runs_in_processes_in_parts_and_on_from_where_it_was(run: Path, tmp_p
         assert rows == pytest.approx(whole, abs=1e-6) and (folder / "metrics.csv").exists(), folder.name
 
 
+@pytest.mark.usefixtures("forked")
 def test_saved_maps_are_judged_in_processes_too(run: Path, tmp_path: Path) -> None:
     words = ["evaluate", "--results", str(run), "--metrics", "deletion", "--set", "deletion.steps=4", "--threads", "1"]
     assert cli.main([*words, "--workers", "1", "--output", str(tmp_path / "o")]) == 0

@@ -19,11 +19,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
 
 
-def test_the_method_in_contributing_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+def test_the_method_and_the_metric_in_contributing_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
     module = types.ModuleType("sample")
     monkeypatch.setitem(sys.modules, "sample", module)
-    exec(compile(code, "CONTRIBUTING.md", "exec"), module.__dict__)
+    for code in blocks:
+        exec(compile(code, "CONTRIBUTING.md", "exec"), module.__dict__)
     problem = toy_problem(net_score(2), 2)
     made: list[Explanation] = module.GradientXInput()(problem)
     x = problem.x.clone().requires_grad_(True)
@@ -31,6 +33,8 @@ def test_the_method_in_contributing_works(monkeypatch: pytest.MonkeyPatch) -> No
     assert made[1].attribution is not None
     assert torch.allclose(made[1].attribution.double(), (g * x)[1], atol=1e-6)
     assert made[0].saliency.shape == (28, 28)
+    scores = module.Peak()(problem, made)
+    assert [s.value for s in scores] == [float(e.saliency.max()) for e in made] and scores[0].name == "peak"
 
 
 def test_the_citation_is_of_the_newest_release() -> None:

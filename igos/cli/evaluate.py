@@ -91,8 +91,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     values = {**settings(plans, saved), "weights": weights_of(config)}
     folder = RunFolder(config.output or f"Output/{time.strftime('%Y-%m-%d_%H-%M-%S')}-evaluate", values, retry=retry)
     kept = len(folder.rows)
-    options: dict[str, Any] = {"make": SavedWorker, "options": {"saved": saved}} if saved else {"make": Worker}
-    options |= {} if saved else {"options": {"draw": False}}
+    make, options = (SavedWorker, {"saved": saved}) if saved else (Worker, {"draw": False})
 
     def summary() -> list[Any]:
         return tables.write(folder, metrics, config.manual_seed)
@@ -107,7 +106,8 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
             again="the same command goes on",
             items=saved_items(saved, folder) if saved else None,
             finish=summary,
-            **options,
+            make=make,
+            options=options,
         )
     except Stopped as stop:
         return stop.code

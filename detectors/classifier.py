@@ -25,6 +25,7 @@ from detectors import labels as names_of
 from detectors.checkpoint import download, load_into, load_state_dict
 from detectors.fold import fold
 from detectors.pictures import read_rgb, to_device
+from detectors.shortcuts import channels_last, sharing
 from detectors.targets import check
 from igos.base.geometry import Geometry
 from igos.base.names import CLASS_THRESHOLD
@@ -48,6 +49,8 @@ def read_crop(source: Any, resize: int, crop: int, interpolation: InterpolationM
 class ClassifierAdapter:
     """A network (N,3,H,W) normalised -> (N,classes) logits in eval mode, owned by the adapter.
 
+    module is the network with shortcuts (folded norms, channels_last); plain the same adapter on the network as it was
+    given, which detects; None for that one itself, and where no shortcut was found.
     A picture's short side is resized to `resize` px and the centre crop x crop px taken; mean and std are per
     channel, in [0,1].
     """
@@ -78,13 +81,27 @@ class ClassifierAdapter:
         self.name, self.labels, self.crop, self.resize = name, list(labels), crop, resize
         self.interpolation, self.antialias = interpolation, antialias
         self.device = torch.device(device or "cpu")
-        module = module.eval().requires_grad_(False).to(self.device)
-        probe = torch.randn(1, 3, crop, crop, generator=torch.Generator().manual_seed(0))
-        probe = probe.to(self.device, memory_format=torch.channels_last)
-        fold(module, lambda: module(probe))
-        self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._mean = torch.tensor(mean, device=self.device)[:, None, None]
-        self._std = torch.tensor(std, device=self.device)[:, None, None]
+        self.module = module.eval().requires_grad_(False).to(self.device)
+        self.plain: ClassifierAdapter | None = None
+        self._format = torch.contiguous_format
+        self._mean = torch.tensor(mean, dtype=torch.float32, device=self.device)[:, None, None]
+        self._std = torch.tensor(std, dtype=torch.float32, device=self.device)[:, None, None]
+        self._take_shortcuts()
+
+    @torch.no_grad()
+    def _take_shortcuts(self) -> None:
+        """Fold the norms and take channels_last memory, each where a random probe shows that it changes nothing: on a
+        copy; the network itself becomes that of `plain`.
+        """
+        quick = sharing(self.module)
+        if quick is None:
+            return
+        noise = torch.Generator().manual_seed(0)
+        probe = torch.randn(1, 3, self.crop, self.crop, generator=noise, dtype=torch.float32).to(self.device)
+        folded = fold(quick, lambda: quick(probe))
+        memory = channels_last(quick, lambda memory: quick(probe.contiguous(memory_format=memory)))
+        if folded or memory == torch.channels_last:
+            self.plain, self.module, self._format = copy.copy(self), quick, memory
 
     @property
     def reader(self) -> Callable[[Any], Image]:
@@ -96,13 +113,21 @@ class ClassifierAdapter:
         """Short side resized, centre cropped, as the weights' own transforms do it. Raises ImageError."""
         return to_device(self.reader(source), self.device)
 
-    @torch.no_grad()
     def detect(self, image: Image, threshold: float = CLASS_THRESHOLD) -> list[Target]:
         """Every class with softmax probability >= threshold, best first; a class has no box."""
-        scores = self._logits(image.pixels[None])[0].softmax(0)
+        return (self.plain or self)._detect(image, threshold)
+
+    @torch.no_grad()
+    def _detect(self, image: Image, threshold: float) -> list[Target]:
+        logits = self._logits(image.pixels[None])[0]
+        scores = logits.softmax(0)
         order = scores.argsort(descending=True, stable=True)
         best = order[scores[order] >= threshold].tolist()
-        return [Target(label=i, name=self.labels[i], score=float(scores[i])) for i in best]
+        values = [(float(scores[i]), float(logits[i])) for i in best]
+        return [
+            Target(label=i, name=self.labels[i], score=p, own={"prob": p, "logit": z})
+            for i, (p, z) in zip(best, values, strict=True)
+        ]
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
         """prob: softmax probability of each target's class; logit: its logit."""
@@ -132,7 +157,7 @@ class ClassifierAdapter:
 
     def _logits(self, pictures: Tensor) -> Tensor:
         x = (pictures - self._mean) / self._std
-        return self.module(x.contiguous(memory_format=torch.channels_last))
+        return self.module(x.contiguous(memory_format=self._format))
 
 
 def load_classifier(

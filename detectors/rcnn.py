@@ -7,6 +7,7 @@ softmax. No proposal, threshold, NMS or matching is in the way. Box and mask bra
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import detection, get_model, get_model_weights, list_models
 from torchvision.models.detection import FasterRCNN
-from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import maskrcnn_inference, paste_masks_in_image
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
@@ -28,7 +28,8 @@ from detectors import labels as names_of
 from detectors.checkpoint import download, load_into, load_state_dict
 from detectors.fold import fold
 from detectors.pictures import read_rgb, to_device
-from detectors.regions import cover, proposals_of, pyramid
+from detectors.regions import cover, proposals_of, pyramid, windowed
+from detectors.shortcuts import channels_last, sharing
 from detectors.targets import boxes_of, by_part, check, overlap
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
@@ -52,6 +53,8 @@ def read_resized(source: Any, transform: GeneralizedRCNNTransform) -> Image:
 class RCNNAdapter:
     """A Faster or Mask R-CNN of torchvision in eval mode, owned by the adapter.
 
+    module is the network with shortcuts (folded norms, channels_last, a pyramid made around the boxes only); plain the
+    same adapter on the network as it was given, which detects; None for that one itself.
     labels (classes) begins with the background. A picture is resized so that its short side has the network's
     min_size (800 px), its long side at most max_size (1333 px).
     """
@@ -75,10 +78,11 @@ class RCNNAdapter:
         self.preset = preset
         self.name, self.labels = name, list(labels)
         self.device = torch.device(device or "cpu")
-        self.module = module.eval().requires_grad_(False).to(self.device)
+        self.module: Any = module.eval().requires_grad_(False).to(self.device)
+        self.plain: RCNNAdapter | None = None
+        self._format = torch.contiguous_format
         self._set_scales()
-        self._fold()
-        self.module.to(memory_format=torch.channels_last)
+        self._take_shortcuts()
 
     @property
     def reader(self) -> Callable[[Any], Image]:
@@ -89,13 +93,16 @@ class RCNNAdapter:
         """Resized as the network's own transform does it. Raises ImageError."""
         return to_device(self.reader(source), self.device)
 
-    @torch.no_grad()
     def detect(self, image: Image, threshold: float = DETECTION_THRESHOLD) -> list[Target]:
         """The network's detections with score >= threshold, best first, with masks from a Mask R-CNN.
 
         The network itself drops scores below its box_score_thresh (0.05) and keeps at most 100 boxes: a lower
         threshold cannot yield more. index is the proposal that became the box.
         """
+        return (self.plain or self)._detect(image, threshold)
+
+    @torch.no_grad()
+    def _detect(self, image: Image, threshold: float) -> list[Target]:
         heads, sizes = self.module.roi_heads, [image.geometry.network]
         batch, features = self._features(image.pixels[None])
         proposals, _ = self.module.rpn(ImageList(batch, sizes), features)
@@ -106,6 +113,7 @@ class RCNNAdapter:
         made = clip_boxes_to_image(heads.box_coder.decode(deltas, proposals), sizes[0])
         places = proposals_of(made, logits.softmax(-1), boxes, scores, labels)
         masks = self._masks(features, boxes, labels, sizes[0])
+        own = self._pinned(features, boxes, labels, sizes)
         return [
             Target(
                 label=int(labels[i]),
@@ -114,9 +122,21 @@ class RCNNAdapter:
                 box=boxes[i],
                 mask=masks[i],
                 index=places[i],
+                own=own[i],
             )
             for i in range(len(boxes))
         ]
+
+    def _pinned(
+        self, features: dict[str, Tensor], boxes: Tensor, labels: Tensor, sizes: list[tuple[int, int]]
+    ) -> list[dict[str, float]]:
+        """What `scorer` gives for each of the boxes (N,4) of these features."""
+        if len(boxes) == 0:
+            return []
+        heads, each = self.module.roi_heads, torch.arange(len(boxes), device=boxes.device)
+        logits = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, [boxes], sizes)))[0]
+        values = zip(logits.softmax(-1)[each, labels].tolist(), logits[each, labels].tolist(), strict=True)
+        return [{"prob": p, "logit": z} for p, z in values]
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
         """prob: softmax probability of the target's class at the target's box; logit: its class logit.
@@ -135,6 +155,7 @@ class RCNNAdapter:
         pools = [heads.box_roi_pool] + [heads.mask_roi_pool] * ("mask" in parts)
         needed = [{self._level(box, pool) for pool in pools} for box in boxes]
         corners = boxes.cpu()
+        prune = self.plain is not None and windowed(self.module.backbone, {level for own in needed for level in own})
 
         def forward(pictures: Tensor, rows: Tensor, whole: bool = False) -> Tensor:
             sizes = [(pictures.shape[-2], pictures.shape[-1])] * len(pictures)
@@ -142,7 +163,7 @@ class RCNNAdapter:
             around: dict[str, list[Tensor]] = {level: [] for k in own for level in needed[k]}
             for level, near in ({} if whole else around).items():
                 near += [corners[k] for k in own if level in needed[k]]
-            _, features = self._features(pictures, around)
+            _, features = self._features(pictures, around if prune else None)
             pinned, values = list(boxes[rows, None].to(pictures)), {}
             each = torch.arange(len(rows), device=rows.device)
             if set(parts) != {"mask"}:
@@ -200,9 +221,9 @@ class RCNNAdapter:
         transform = self.module.transform
         right, below = (-side % transform.size_divisible for side in (pictures.shape[-1], pictures.shape[-2]))
         batch = F.pad(transform.normalize(pictures), (0, right, 0, below))
-        batch = batch.contiguous(memory_format=torch.channels_last)
+        batch = batch.contiguous(memory_format=self._format)
         backbone = self.module.backbone
-        if boxes is not None and isinstance(backbone, BackboneWithFPN):
+        if boxes is not None:
             return batch, pyramid(backbone, batch, boxes)
         features = backbone(batch)
         return batch, {"0": features} if isinstance(features, Tensor) else features
@@ -250,11 +271,17 @@ class RCNNAdapter:
         }
 
     @torch.no_grad()
-    def _fold(self) -> None:
-        """Fold the batch norms of the backbone and of the heads on random probes."""
+    def _take_shortcuts(self) -> None:
+        """Fold the batch norms of the backbone and of the heads, and take channels_last memory, each where random
+        probes show that it changes nothing: on a copy; the network itself becomes that of `plain`.
+        """
+        quick = sharing(self.module)
+        if quick is None:
+            return
+        self.plain, self.module = copy.copy(self), quick
         heads, noise = self.module.roi_heads, torch.Generator().manual_seed(0)
         side = 4 * self.module.transform.size_divisible
-        picture = torch.rand(1, 3, side, side, generator=noise).to(self.device)
+        picture = torch.rand(1, 3, side, side, generator=noise, dtype=torch.float32).to(self.device)
         fold(self.module.backbone, lambda: self._features(picture)[1])
         _, features = self._features(picture)
         box = torch.tensor([[0.2, 0.1, 0.9, 0.8]], device=self.device) * side
@@ -262,6 +289,14 @@ class RCNNAdapter:
             if pool is not None:
                 pooled = pool(features, [box], [(side, side)])
                 fold(head, partial(head, pooled))
+
+        def run(memory: torch.memory_format) -> Any:
+            self._format = memory
+            _, features = self._features(picture)
+            heads.box_predictor(heads.box_head(heads.box_roi_pool(features, [box], [(side, side)])))
+            return features
+
+        self._format = channels_last(self.module, run)
 
 
 def load_rcnn(

@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 
 from igos.methods.backward.rules import OTHERS, RELUS
 from igos.methods.backward.substitute import Call, Convolution, Matrix, Substitute, call_of, substitutable, tensors
-from igos.types import Adapter, ConfigError, Image
+from igos.types import Adapter, ConfigError, Image, passing
 
 LEAST = 1e-6  # of |w| |c|
 ESTIMATORS = ("linear", "positive")
@@ -138,10 +138,10 @@ def fit(adapter: Adapter, images: Iterable[Image]) -> dict[str, Pattern]:
     weights: dict[str, Tensor] = {n: m.weight for n, m in substitutable(adapter.module).items()}
     if not weights:
         raise ConfigError(f"{adapter.name} has no Conv2d and no Linear layer that could have patterns")
-    estimator, checked = Estimator(weights), False
+    estimator, checked, whole = Estimator(weights), False, passing(adapter)
     for image in images:
         with estimator:
-            targets = adapter.detect(image)
+            targets = whole.detect(image)
         estimator.end_pass()
         if not checked and (targets := targets or adapter.detect(image, 0.0)):
             with Substitute(adapter.module, weights):

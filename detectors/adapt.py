@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 
 from detectors import labels as names_of
@@ -18,10 +17,11 @@ from detectors.blackbox import BlackBoxAdapter
 from detectors.checkpoint import check_finite
 from detectors.classifier import IMAGENET_MEAN, IMAGENET_STD, ClassifierAdapter
 from detectors.darknet import Darknet
-from detectors.rcnn import RCNNAdapter, with_background
+from detectors.rcnn import RCNNAdapter, replaced, with_background
 from detectors.yolov3 import FITS, YOLOAdapter, picture_size
 from igos.types import Adapter, ConfigError
 
+AS_BLACK_BOX = "give it as a black box: igos.adapt(lambda x: model(list(x)), labels), for rise and drise"
 KINDS = "a FasterRCNN or MaskRCNN of torchvision, a Darknet, a classifier, or a callable pictures -> detections"
 
 
@@ -58,9 +58,10 @@ def _rcnn(model: FasterRCNN, labels: Sequence[str] | None, device: torch.device,
     heads = model.roi_heads
     pools = [heads.box_roi_pool, *([heads.mask_roi_pool] if heads.has_mask() else [])]
     odd = [type(m).__name__ for m in pools if not isinstance(m, MultiScaleRoIAlign)]
-    odd += [] if isinstance(model.transform, GeneralizedRCNNTransform) else [type(model.transform).__name__]
     if odd:
         raise ConfigError(f"{name} holds {odd[0]} in place of torchvision's own part, which is not supported")
+    if why := replaced(model):
+        raise ConfigError(f"{name}: {why}, which would be left out; {AS_BLACK_BOX}")
     try:
         count = int(heads.box_predictor.cls_score.out_features)
     except AttributeError:

@@ -25,7 +25,7 @@ from detectors import labels as names_of
 from detectors.checkpoint import download, load_into, load_state_dict
 from detectors.fold import fold
 from detectors.pictures import read_rgb, to_device
-from detectors.shortcuts import channels_last, sharing
+from detectors.shortcuts import channels_last, probe, sharing
 from detectors.targets import check
 from igos.base.geometry import Geometry
 from igos.base.names import CLASS_THRESHOLD
@@ -96,10 +96,9 @@ class ClassifierAdapter:
         quick = sharing(self.module)
         if quick is None:
             return
-        noise = torch.Generator().manual_seed(0)
-        probe = torch.randn(1, 3, self.crop, self.crop, generator=noise, dtype=torch.float32).to(self.device)
-        folded = fold(quick, lambda: quick(probe))
-        memory = channels_last(quick, lambda memory: quick(probe.contiguous(memory_format=memory)))
+        x = (probe(self.crop, self.device) - self._mean) / self._std
+        folded = fold(quick, lambda: quick(x))
+        memory = channels_last(quick, lambda memory: quick(x.contiguous(memory_format=memory)))
         if folded or memory == torch.channels_last:
             self.plain, self.module, self._format = copy.copy(self), quick, memory
 

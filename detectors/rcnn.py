@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torchvision.models import detection, get_model, get_model_weights, list_models
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.roi_heads import maskrcnn_inference, paste_masks_in_image
+from torchvision.models.detection.roi_heads import RoIHeads, maskrcnn_inference, paste_masks_in_image
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image
 
@@ -29,7 +29,7 @@ from detectors.checkpoint import download, load_into, load_state_dict
 from detectors.fold import fold
 from detectors.pictures import read_rgb, to_device
 from detectors.regions import cover, proposals_of, pyramid, windowed
-from detectors.shortcuts import channels_last, sharing
+from detectors.shortcuts import channels_last, probe, sharing, untouched
 from detectors.targets import boxes_of, by_part, check, overlap
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
@@ -279,9 +279,9 @@ class RCNNAdapter:
         if quick is None:
             return
         self.plain, self.module = copy.copy(self), quick
-        heads, noise = self.module.roi_heads, torch.Generator().manual_seed(0)
+        heads = self.module.roi_heads
         side = 4 * self.module.transform.size_divisible
-        picture = torch.rand(1, 3, side, side, generator=noise, dtype=torch.float32).to(self.device)
+        picture = probe(side, self.device)
         fold(self.module.backbone, lambda: self._features(picture)[1])
         _, features = self._features(picture)
         box = torch.tensor([[0.2, 0.1, 0.9, 0.8]], device=self.device) * side
@@ -297,6 +297,23 @@ class RCNNAdapter:
             return features
 
         self._format = channels_last(self.module, run)
+
+
+def replaced(model: Any) -> str | None:
+    """The first part of a Faster R-CNN whose work the adapter does itself and that does more than torchvision's, as
+    another class or by hooks, in words; None where there is none.
+    """
+    steps: list[tuple[str, Any, Any, tuple[str, ...]]] = [
+        ("the network", model, FasterRCNN, ("forward",)),
+        ("its transform", model.transform, GeneralizedRCNNTransform, ("forward", "normalize", "resize")),
+        ("its roi_heads", model.roi_heads, RoIHeads, ("forward", "postprocess_detections")),
+    ]
+    for what, part, known, steps_of in steps:
+        if not isinstance(part, known) or any(getattr(type(part), n) is not getattr(known, n) for n in steps_of):
+            return f"{what} ({type(part).__name__}) works otherwise than torchvision's {known.__name__}"
+        if not untouched(part):
+            return f"{what} ({type(part).__name__}) has hooks"
+    return None
 
 
 def load_rcnn(

@@ -25,17 +25,17 @@ Window = tuple[slice, slice]
 HALO = 1  # cells, the reach of a pyramid level's 3 x 3 convolution
 
 
-def windowed(backbone: nn.Module, levels: Collection[str]) -> bool:
+def windowed(backbone: Any, levels: Collection[str]) -> bool:
     """Whether `pyramid` makes these levels of the backbone as it would itself: it and the parts that are not called
     are exactly torchvision's, without hooks, each level's convolution is 3 x 3, and what follows one works by the cell.
     """
-    fpn: Any = getattr(backbone, "fpn", None)
-    if type(backbone) is not BackboneWithFPN or type(fpn) is not FeaturePyramidNetwork:
+    if type(backbone) is not BackboneWithFPN or type(backbone.fpn) is not FeaturePyramidNetwork:
         return False
+    body, fpn = backbone.body, backbone.fpn
     blocks = [(b, 0) for b in fpn.inner_blocks] + [(b, HALO) for b in fpn.layer_blocks]
     return (
-        type(backbone.body) is IntermediateLayerGetter
-        and set(levels) <= {str(name) for name in backbone.body.return_layers.values()}
+        type(body) is IntermediateLayerGetter
+        and set(levels) <= {str(name) for name in body.return_layers.values()}
         and all(map(untouched, (backbone, fpn, fpn.inner_blocks, fpn.layer_blocks)))
         and all(_reaches(block, reach) for block, reach in blocks)
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 CLOSE = 1e-4  # how much the outputs of a probe may change, relative to the largest
@@ -31,6 +32,14 @@ def sharing(module: nn.Module) -> nn.Module | None:
         return copy.deepcopy(module, {id(p): p for p in module.parameters()})
     except Exception:  # whatever a user keeps in a module may refuse to be copied
         return None
+
+
+def probe(side: int, device: torch.device) -> Tensor:
+    """Soft random blobs (1,3,side,side) in [0,1], the same every time: closer to a picture than noise, which some
+    networks blow up until nothing but rounding is left.
+    """
+    noise = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+    return F.interpolate(noise, (side, side), mode="bicubic").clamp(0, 1).to(device)
 
 
 @torch.no_grad()

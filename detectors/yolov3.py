@@ -22,7 +22,7 @@ from detectors import labels as names_of
 from detectors.checkpoint import check_finite, load_into, load_state_dict
 from detectors.darknet import BATCH_NORM_EPS, Darknet, parse_cfg
 from detectors.pictures import read_rgb, to_device
-from detectors.shortcuts import alike, channels_last, sharing, untouched
+from detectors.shortcuts import alike, channels_last, probe, sharing, untouched
 from detectors.targets import boxes_of, by_part, check, overlap
 from igos.base import resources
 from igos.base.geometry import Geometry
@@ -91,11 +91,10 @@ class YOLOAdapter:
         if quick is None:
             return
         self.plain, self.module = copy.copy(self), quick
-        side, noise = 2 * quick.stride, torch.Generator().manual_seed(0)
-        probe = torch.rand(1, 3, side, side, generator=noise, dtype=torch.float32).to(self.device)
-        if not alike(quick(probe), quick.fold()(probe)):
+        x = probe(2 * quick.stride, self.device)
+        if not alike(quick(x), quick.fold()(x)):
             quick = self.module = sharing(self.plain.module)
-        self._format = channels_last(quick, lambda memory: quick(probe.contiguous(memory_format=memory)))
+        self._format = channels_last(quick, lambda memory: quick(x.contiguous(memory_format=memory)))
 
     @property
     def reader(self) -> Callable[[Any], Image]:

@@ -30,6 +30,9 @@ def adapt(
 ) -> Adapter:
     """See igos.adapt. Raises ConfigError for a model, labels or options that cannot be used, WeightsError for nan."""
     name = str(options.pop("name", type(model).__name__))
+    model = _modules(model).get("_orig_mod", model)  # of torch.compile, whose network has no layers to look into
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        raise ConfigError(f"{type(model).__name__} only spreads another network over devices; unwrap it: model.module")
     if not isinstance(model, nn.Module):
         if not callable(model):
             raise ConfigError(f"{type(model).__name__} is no model: give {KINDS}")
@@ -99,17 +102,27 @@ def _classifier(
 ) -> Adapter:
     try:
         with torch.no_grad():
-            out = model(torch.zeros(1, 3, crop, crop, device=device))
+            out = model(torch.zeros(1, 3, crop, crop, dtype=torch.float32, device=device))
     except Exception as error:  # the user's code may raise anything
         raise ConfigError(
-            f"{name} cannot take pictures (1,3,{crop},{crop}): {_one_line(error)}; give {KINDS}"
+            f"{name} cannot take pictures (1,3,{crop},{crop}): {_one_line(error)}; {_wrapped(model)}"
         ) from None
     if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != 1 or not out.is_floating_point():
         what = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
-        raise ConfigError(f"{name} answers {what}, not logits (N,classes); give {KINDS}")
+        raise ConfigError(f"{name} answers {what}, not logits (N,classes); {_wrapped(model)}")
     known = _named(labels, out.shape[1])
     resize = resize or round(crop * 256 / 224)
     return ClassifierAdapter(model, known, name=name, crop=crop, resize=resize, mean=mean, std=std, device=device)
+
+
+def _modules(model: Any) -> dict[str, Any]:
+    return model._modules if isinstance(model, nn.Module) else {}
+
+
+def _wrapped(model: nn.Module) -> str:
+    """A hint where a network holds a detector that could be explained by itself."""
+    found = next((f"model.{n}" for n, m in model.named_modules() if n and isinstance(m, (FasterRCNN, Darknet))), None)
+    return f"unwrap it: {found}" if found else f"give {KINDS}"
 
 
 def _black_box(

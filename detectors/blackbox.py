@@ -84,7 +84,7 @@ class BlackBoxAdapter:
         check(self.name, self.parts, len(self.labels), targets, score)
         if score != "prob" or any(t.box is None for t in targets):
             raise ConfigError(f"{self.name} is a black box: it has score prob alone, and every target needs its box")
-        boxes = boxes_of(targets, torch.zeros(1, device=self.device))
+        boxes = boxes_of(targets, torch.zeros(1, dtype=torch.float32, device=self.device))
 
         def forward(pictures: Tensor, rows: Tensor) -> Tensor:
             if pictures.requires_grad:

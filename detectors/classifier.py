@@ -29,7 +29,7 @@ from detectors.shortcuts import channels_last, probe, sharing
 from detectors.targets import check
 from igos.base.geometry import Geometry
 from igos.base.names import CLASS_THRESHOLD
-from igos.types import ConfigError, Image, Scorer, Target, WeightsError
+from igos.types import ConfigError, Image, Scorer, Target, WeightsError, locked
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # heads of GoogLeNet and Inception v3 that only training uses
@@ -42,7 +42,7 @@ def read_crop(source: Any, resize: int, crop: int, interpolation: InterpolationM
     picture = TF.resize(PIL.Image.fromarray(rgb), [resize], interpolation=interpolation, antialias=antialias)
     (h0, w0), (w, h) = rgb.shape[:2], picture.size
     top, left = round((h - crop) / 2), round((w - crop) / 2)
-    pixels = TF.to_tensor(TF.crop(picture, top, left, crop, crop))
+    pixels = TF.to_tensor(TF.crop(picture, top, left, crop, crop)).float()
     return Image(pixels, Geometry((h0, w0), (crop, crop), (h / h0, w / w0), (float(-top), float(-left))), rgb, path)
 
 
@@ -116,6 +116,7 @@ class ClassifierAdapter:
         """Every class with softmax probability >= threshold, best first; a class has no box."""
         return (self.plain or self)._detect(image, threshold)
 
+    @locked
     @torch.no_grad()
     def _detect(self, image: Image, threshold: float) -> list[Target]:
         logits = self._logits(image.pixels[None])[0]
@@ -147,7 +148,7 @@ class ClassifierAdapter:
     def feature_layer(self) -> str:
         """The last layer with a map of features, no longer one of classes, that cuts the network."""
         scorer = self.scorer([Target(0, self.labels[0], 0.0)])
-        picture = torch.full((1, 3, self.crop, self.crop), 0.5, device=self.device)
+        picture = torch.full((1, 3, self.crop, self.crop), 0.5, dtype=torch.float32, device=self.device)
         every = scorer.layers(picture, torch.zeros(1, dtype=torch.long, device=self.device))
         found = [x.name for x in every if x.cuts and min(x.shape[2:]) > 1 and x.shape[1] != len(self.labels)]
         if not found:

@@ -33,7 +33,7 @@ from detectors.shortcuts import channels_last, probe, sharing, untouched
 from detectors.targets import boxes_of, by_part, check, overlap
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import ConfigError, Detections, Image, Scorer, Target, WeightsError
+from igos.types import ConfigError, Detections, Image, Scorer, Target, WeightsError, locked
 
 ALIASES = {"m-rcnn": "maskrcnn_resnet50_fpn", "f-rcnn": "fasterrcnn_resnet50_fpn"}
 HEAD = "roi_heads.box_predictor.cls_score.weight"  # (classes with background, features)
@@ -101,6 +101,7 @@ class RCNNAdapter:
         """
         return (self.plain or self)._detect(image, threshold)
 
+    @locked
     @torch.no_grad()
     def _detect(self, image: Image, threshold: float) -> list[Target]:
         heads, sizes = self.module.roi_heads, [image.geometry.network]
@@ -148,7 +149,7 @@ class RCNNAdapter:
         if any(t.box is None for t in targets):
             raise ConfigError(f"{self.name} scores boxes: every target needs one")
         heads = self.module.roi_heads
-        boxes = boxes_of(targets, torch.zeros(1, device=self.device))
+        boxes = boxes_of(targets, torch.zeros(1, dtype=torch.float32, device=self.device))
         label = torch.tensor([t.label for t in targets], device=self.device)
         parts = [t.part for t in targets]
         covered = cover(targets, boxes) if "mask" in parts else None
@@ -191,6 +192,7 @@ class RCNNAdapter:
         assert target.box is not None
         return self._makers[self._level(target.box.to(self.device), self.module.roi_heads.box_roi_pool)]
 
+    @locked
     @torch.no_grad()
     def detections(self, pictures: Tensor) -> list[Detections]:
         """Per proposal in pictures (N,3,H,W): its box for its best class, all class probabilities, objectness 1.
@@ -255,11 +257,11 @@ class RCNNAdapter:
         ]
         side = 4 * self.module.transform.size_divisible
         try:
-            _, features = self._features(torch.zeros(1, 3, side, side, device=self.device))
+            _, features = self._features(torch.zeros(1, 3, side, side, dtype=torch.float32, device=self.device))
         finally:
             for handle in handles:
                 handle.remove()
-        box = torch.tensor([[0.0, 0.0, side, side]], device=self.device)
+        box = torch.tensor([[0, 0, side, side]], dtype=torch.float32, device=self.device)
         heads = self.module.roi_heads
         for pool in (heads.box_roi_pool, heads.mask_roi_pool):
             if pool is not None:
@@ -284,7 +286,7 @@ class RCNNAdapter:
         picture = probe(side, self.device)
         fold(self.module.backbone, lambda: self._features(picture)[1])
         _, features = self._features(picture)
-        box = torch.tensor([[0.2, 0.1, 0.9, 0.8]], device=self.device) * side
+        box = torch.tensor([[0.2, 0.1, 0.9, 0.8]], dtype=torch.float32, device=self.device) * side
         for pool, head in ((heads.box_roi_pool, heads.box_head), (heads.mask_roi_pool, heads.mask_head)):
             if pool is not None:
                 pooled = pool(features, [box], [(side, side)])

@@ -122,7 +122,7 @@ def cover(targets: Sequence[Target], boxes: Tensor) -> Tensor:
     """How much of each of MASK_CELLS^2 cells of its box a target's instance covers (K,n,n) in [0,1]."""
     made = []
     for target, box in zip(targets, boxes, strict=True):
-        seen = torch.ones(1, 1, 1, 1) if target.mask is None else target.mask[None, None]
+        seen = boxes.new_ones(1, 1, 1, 1) if target.mask is None else target.mask[None, None]
         size = MASK_CELLS if target.mask is not None else 1
         cells = roi_align(seen.to(boxes), [box[None]], size, sampling_ratio=2, aligned=True)[0, 0]
         made.append(cells.expand(MASK_CELLS, MASK_CELLS))

@@ -27,7 +27,7 @@ from detectors.targets import boxes_of, by_part, check, overlap
 from igos.base import resources
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import ConfigError, Detections, Image, Scorer, Target, WeightsError
+from igos.types import ConfigError, Detections, Image, Scorer, Target, WeightsError, locked
 
 FITS = ("stretch", "letterbox")
 NMS_IOU = 0.45
@@ -109,6 +109,7 @@ class YOLOAdapter:
         """Every (row, class) with objectness x class >= threshold, after NMS per class at IoU 0.45."""
         return (self.plain or self)._detect(image, threshold)
 
+    @locked
     @torch.no_grad()
     def _detect(self, image: Image, threshold: float) -> list[Target]:
         x = image.pixels[None].contiguous(memory_format=self._format)
@@ -147,7 +148,7 @@ class YOLOAdapter:
         heads = [self._head(t) for t in targets]
         begins = [sum(counts[:h]) for h in range(len(counts))]
         label = torch.tensor([t.label for t in targets], device=self.device)
-        boxes = boxes_of(targets, torch.zeros(1, device=self.device))
+        boxes = boxes_of(targets, torch.zeros(1, dtype=torch.float32, device=self.device))
         parts = [t.part for t in targets]
         prune = self.plain is not None and type(self.module) is Darknet and untouched(self.module)
 
@@ -182,6 +183,7 @@ class YOLOAdapter:
         ends = np.cumsum(self.module.counts(self.size))
         return int(np.searchsorted(ends, target.index or 0, side="right"))
 
+    @locked
     @torch.no_grad()
     def detections(self, pictures: Tensor) -> list[Detections]:
         """Every row of pictures (N,3,H,W): its box clipped to the picture, class probabilities, objectness."""

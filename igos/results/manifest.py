@@ -165,7 +165,7 @@ def target_of(plain: Mapping[str, Any], device: torch.device) -> Target:
             label=int(plain["label"]),
             name=str(plain["name"]),
             score=float(plain["score"]),
-            box=None if box is None else torch.tensor([float(v) for v in box], device=device),
+            box=None if box is None else torch.tensor([float(v) for v in box], dtype=torch.float32, device=device),
             mask=None if mask is None else torch.from_numpy(decode(mask, tuple(mask["size"]))).to(device),
             index=None if plain["index"] is None else int(plain["index"]),
             part=str(plain["part"]),

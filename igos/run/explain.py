@@ -35,6 +35,7 @@ from igos.run.problem import NOTHING, make_problem
 from igos.types import Adapter, ConfigError, Explanation, Image, Problem, Scorer, Statistics, Target, plain_of
 
 
+@torch.inference_mode(False)
 def explain(
     adapter: Adapter,
     image: Image,
@@ -118,6 +119,7 @@ class Job:
     key: str = ""
 
 
+@torch.inference_mode(False)
 def explain_jobs(
     adapter: Adapter,
     jobs: Sequence[Job],
@@ -140,6 +142,7 @@ def explain_jobs(
     score: what the user asked for, else the method's own. context: what metrics may ask, by default what the jobs
     tell; answers: Context.answers.
     """
+    jobs = [_lasting(j) for j in jobs]
     explained = score or default_score(method, [j.target.part for j in jobs])
     if context is None:
         truths = [match(j.target, j.image, j.truths) for j in jobs]
@@ -171,6 +174,16 @@ def explain_jobs(
         made.update(zip(rows, new, strict=True))
         seconds += problem.score.seconds * (problem is not first) + (judge.seconds if judge else 0)
     return [made[i] for i in range(len(jobs))], seconds
+
+
+def _lasting(job: Job) -> Job:
+    """The job without tensors of torch.inference_mode, which no gradient can pass."""
+    t, i = job.target, job.image
+    tensors = [v for v in (t.box, t.mask, i.pixels) if v is not None]
+    if not any(v.is_inference() for v in tensors):
+        return job
+    box, mask = (None if v is None else v.clone() for v in (t.box, t.mask))
+    return replace(job, target=replace(t, box=box, mask=mask), image=replace(i, pixels=i.pixels.clone()))
 
 
 def _problem(adapter: Adapter, jobs: Sequence[Job], **settings: Any) -> Problem:

@@ -18,6 +18,7 @@ from igos.run.settings import MODEL_OPTIONS, Run
 from igos.types import Adapter, ConfigError
 
 
+@torch.inference_mode(False)
 def load(name: str, weights: str | Path | None = None, device: Any = None, **options: Any) -> Adapter:
     """A model by its name in detectors.ADAPTERS. device: as torch takes it, default cpu.
 
@@ -29,6 +30,7 @@ def load(name: str, weights: str | Path | None = None, device: Any = None, **opt
     return found.load(lookup(name, found.ADAPTERS, "model"), weights, device, **options)
 
 
+@torch.inference_mode(False)
 def adapt(model: Any, labels: Sequence[str] | None = None, device: Any = None, **options: Any) -> Adapter:
     """A model of your own as an adapter: torchvision's FasterRCNN or MaskRCNN, a classifier, a Darknet network, or a
     black box pictures (N,3,H,W) in [0,1] -> one dict of boxes, scores and labels per picture.

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from igos.base.errors import ConfigError
 from igos.base.names import PRECISIONS
+from igos.types.locks import lock_of
 from igos.types.split import ROUND, Layer, Split, layers
 
 log = logging.getLogger("igos")
@@ -145,7 +146,8 @@ class Scorer:
 
         def upper(features: Tensor, rows: Tensor) -> Tensor:
             self.count(rows, features.requires_grad)
-            return self._in_chunks(halves.upper, features, rows)
+            scores = self._in_chunks(halves.upper, features, rows)
+            return passed(scores) if features.requires_grad and torch.is_grad_enabled() else scores
 
         return lower, upper
 
@@ -188,12 +190,15 @@ class Scorer:
     def _with_gradient(self, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             x = x.detach().requires_grad_(True)
-            scores = self._cast(x, rows)
+            scores = passed(self._cast(x, rows))
             (g,) = torch.autograd.grad(scores.sum(), x)
         return scores.detach(), g
 
     def _cast(self, x: Tensor, rows: Tensor, forward: Callable[[Tensor, Tensor], Tensor] | None = None) -> Tensor:
-        with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
+        with (
+            lock_of(self.module),
+            torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32),
+        ):
             return (forward or self.forward)(x, rows)
 
     def _halve(self, tried: int) -> None:
@@ -209,6 +214,16 @@ class Scorer:
             torch.accelerator.synchronize()
         self._clock += time.perf_counter() - start
         return out
+
+
+def passed(scores: Tensor) -> Tensor:
+    """The scores, if they have a gradient. Raises ConfigError, where a network cuts it off."""
+    if not scores.requires_grad:
+        raise ConfigError(
+            "the network passes no gradient back to its picture (it runs under no_grad or inference_mode, or is "
+            "quantised); give the float network without them, or take --method rise"
+        )
+    return scores
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -119,7 +119,7 @@ def test_a_shortcut_that_changes_the_score_is_left_at_run_time(kind: str) -> Non
     plain = adapter.plain  # type: ignore[attr-defined]
     for e, truth in zip(made, explained(plain, image, targets), strict=True):
         if e.shortcut == "left":
-            assert torch.equal(e.saliency, truth.saliency)
+            assert torch.allclose(e.saliency, truth.saliency, atol=1e-3 * float(truth.saliency.abs().max()))
 
 
 def test_only_the_targets_that_differ_are_explained_anew() -> None:

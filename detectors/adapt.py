@@ -30,7 +30,7 @@ def adapt(
 ) -> Adapter:
     """See igos.adapt. Raises ConfigError for a model, labels or options that cannot be used, WeightsError for nan."""
     name = str(options.pop("name", type(model).__name__))
-    model = _modules(model).get("_orig_mod", model)  # of torch.compile, whose network has no layers to look into
+    model = getattr(model, "_orig_mod", model)  # of torch.compile, whose network has no layers to look into
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         raise ConfigError(f"{type(model).__name__} only spreads another network over devices; unwrap it: model.module")
     if not isinstance(model, nn.Module):
@@ -113,10 +113,6 @@ def _classifier(
     known = _named(labels, out.shape[1])
     resize = resize or round(crop * 256 / 224)
     return ClassifierAdapter(model, known, name=name, crop=crop, resize=resize, mean=mean, std=std, device=device)
-
-
-def _modules(model: Any) -> dict[str, Any]:
-    return model._modules if isinstance(model, nn.Module) else {}
 
 
 def _wrapped(model: nn.Module) -> str:

@@ -12,7 +12,7 @@ from igos.types.image import Image
 from igos.types.locks import lock_of, locked
 from igos.types.model import Adapter, Detections, Target, passing, plain_of
 from igos.types.problem import Problem, Statistics
-from igos.types.scorer import DTYPES, Scorer, out_of_memory
+from igos.types.scorer import DTYPES, Scorer, out_of_memory, pulled
 from igos.types.split import Split, find
 
 __all__ = [
@@ -20,5 +20,5 @@ __all__ = [
     "ConfigError", "Detections", "Explanation", "Geometry", "IgosError", "Image", "ImageError", "NetworkError",
     "Problem", "Score", "Scorer", "Split", "Statistics", "Target", "WeightsError", "find",
     "lock_of", "locked",
-    "out_of_memory", "passing", "plain_of",
+    "out_of_memory", "passing", "plain_of", "pulled",
 ]  # fmt: skip

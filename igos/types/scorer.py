@@ -146,8 +146,7 @@ class Scorer:
 
         def upper(features: Tensor, rows: Tensor) -> Tensor:
             self.count(rows, features.requires_grad)
-            scores = self._in_chunks(halves.upper, features, rows)
-            return passed(scores) if features.requires_grad and torch.is_grad_enabled() else scores
+            return self._in_chunks(halves.upper, features, rows)
 
         return lower, upper
 
@@ -190,8 +189,8 @@ class Scorer:
     def _with_gradient(self, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             x = x.detach().requires_grad_(True)
-            scores = passed(self._cast(x, rows))
-            (g,) = torch.autograd.grad(scores.sum(), x)
+            scores = self._cast(x, rows)
+            g = pulled(scores.sum(), x)
         return scores.detach(), g
 
     def _cast(self, x: Tensor, rows: Tensor, forward: Callable[[Tensor, Tensor], Tensor] | None = None) -> Tensor:
@@ -216,14 +215,15 @@ class Scorer:
         return out
 
 
-def passed(scores: Tensor) -> Tensor:
-    """The scores, if they have a gradient. Raises ConfigError, where a network cuts it off."""
-    if not scores.requires_grad:
+def pulled(score: Tensor, x: Tensor) -> Tensor:
+    """d score / d x of a score (). Raises ConfigError where the network cuts the gradient off."""
+    (g,) = torch.autograd.grad(score, x, allow_unused=True) if score.requires_grad else (None,)
+    if g is None:
         raise ConfigError(
             "the network passes no gradient back to its picture (it runs under no_grad or inference_mode, or is "
             "quantised); give the float network without them, or take --method rise"
         )
-    return scores
+    return g
 
 
 def out_of_memory(error: BaseException) -> bool:

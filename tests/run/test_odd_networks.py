@@ -116,8 +116,11 @@ def test_channels_last_is_taken_only_where_a_probe_shows_that_it_works() -> None
 
 
 def test_explaining_inside_inference_mode() -> None:
+    torch.manual_seed(0)
+    model = lively(SlimVGG(4))
+
     def made() -> Tensor:
-        adapter = igos.adapt(lively(SlimVGG(4)), list("abcd"), **SIZE)
+        adapter = igos.adapt(model, list("abcd"), **SIZE)
         image = adapter.read(noise(40, 40))
         targets = adapter.detect(image, 0.0)[:1]
         maps = [igos.explain(adapter, image, targets, m, metrics=("deletion",))[0].saliency for m in ("odam", "rise")]
@@ -157,7 +160,12 @@ def test_the_default_dtype_of_the_user_changes_no_map(family: str) -> None:
         "iGOS++": {"iterations": 2, "size": 7}, "smooth_grad": {"n_samples": 2}, "interior": {"n_steps": 3},
         "rise": {"n_masks": 4}, "odam": {},
     }  # fmt: skip
-    more = {"exp_grad": {"n_steps": 3}, "blur_ig": {"n_steps": 3}, "guided_ig": {"n_steps": 3}, "xrai": {"n_steps": 2}}
+    more = {
+        "exp_grad": {"n_samples": 3},
+        "blur_ig": {"n_steps": 3},
+        "guided_ig": {"n_steps": 3},
+        "xrai": {"n_steps": 2},
+    }
 
     def made() -> list[igos.Explanation]:
         adapter = igos.adapt(model, list("abcd"), **(SIZE if family == "classifier" else {}))

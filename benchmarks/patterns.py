@@ -1,8 +1,8 @@
 """What becomes of pattern units with w . c < 0: no pattern (zero), or that of the authors' estimator (keep).
 
-    python benchmarks/patterns.py [--pictures 40]
+    python benchmarks/patterns.py [--model emblem-vgg | squeezenet | yolo-fastest] [--pictures 36]
 
-SqueezeNet on the photos of ../shared/data/coco: patterns are fitted on every second one, the maps of all are judged.
+On the photos of ../shared/data/coco: patterns are fitted on every second one, the maps of all are judged.
 higher is better for insertion less deletion; the interval is that of the mean difference zero - keep.
 """
 
@@ -29,11 +29,19 @@ METHODS: dict[str, dict[str, int]] = {
 STEPS = 15
 
 
+def load(model: str) -> igos.Adapter:
+    if model == "yolo-fastest":
+        stem = DATA / "yolo-fastest" / "yolo-fastest-1.1"
+        return igos.load("darknet", f"{stem}.weights", cfg=f"{stem}.cfg")
+    return squeezenet() if model == "squeezenet" else igos.load(model)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=40)
+    parser.add_argument("--model", default="emblem-vgg", choices=("emblem-vgg", "squeezenet", "yolo-fastest"))
+    parser.add_argument("--pictures", type=int, default=36)
     args = parser.parse_args()
-    adapter = squeezenet()
+    adapter = load(args.model)
     paths = sorted((DATA / "coco" / "images").glob("*.jpg"))[: args.pictures]
     images = [adapter.read(p) for p in paths]
     patterns = {kind: fit(adapter, images[::2], kind) for kind in NEGATIVE}

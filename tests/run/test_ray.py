@@ -42,6 +42,7 @@ WATCHED = {  # a machine that says nothing for about two seconds is given up
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 1000,
     "health_check_failure_threshold": 4,
+    "worker_niceness": 0,  # 15 by default: beside the other process of the tests they would hardly run
 }
 
 

@@ -98,15 +98,15 @@ def work_in(
             close(folder)
             raise
     folder.finish()
-    warn(folder.rows)
+    warn(folder)
     return shares
 
 
-def warn(rows: Sequence[Mapping[str, Any]]) -> None:
+def warn(folder: RunFolder) -> None:
     """What did not go well, at most five lines of each kind, and of warnings how many more there are."""
-    for row in [r for r in rows if r["error"]][:5]:
+    for row in [r for r in folder.rows if r["error"]][:5]:
         print(f"igos: {row['status']}: {row['error']}", file=sys.stderr)
-    warnings = list(dict.fromkeys(r["warning"] for r in rows if r["warning"]))
+    warnings = list(folder.tally.warnings)
     for warning in warnings[:5]:
         print(f"igos: warning: {warning}", file=sys.stderr)
     if len(warnings) > 5:

@@ -165,7 +165,8 @@ def _place(root: Path, text: str) -> Path:
     """The folder or list of pictures of a set; without a ../ in front that leads nowhere, as Roboflow writes it."""
     text = text.replace("\\", "/")
     given, plain = root / text, root / text.removeprefix("../")
-    return plain if os.path.exists(plain) and not os.path.exists(given) else given
+    there = [place for place in (given, plain) if os.path.exists(place) or os.path.exists(_beside_images(place))]
+    return next(iter(there), given)
 
 
 def _labels(place: Path) -> Iterable[Path]:

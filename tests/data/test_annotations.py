@@ -362,7 +362,9 @@ def test_coco_s_photos_have_the_same_objects_as_yolo_s(
     folder = shared_data("coco")
     data = json.loads((folder / "instances.json").read_text())
     polygons = convert is _as_polygon
-    chosen = [a for a in data["annotations"] if not a["iscrowd"] and (not polygons or len(a["segmentation"]) == 1)]
+    chosen = [
+        a for a in data["annotations"] if not a["iscrowd"] and (not polygons or len(a.get("segmentation", ())) == 1)
+    ]
     if not polygons:
         chosen = [{k: v for k, v in a.items() if k != "segmentation"} for a in chosen]
     (tmp_path / "coco.json").write_text(json.dumps({**data, "annotations": chosen}))
@@ -383,9 +385,9 @@ def test_coco_s_photos_have_the_same_objects_as_yolo_s(
         assert [t.name for t in made] == [t.name for t in wanted] and told == told_too == []
         for a, b in zip(wanted, made, strict=True):
             assert np.allclose(a.box, b.box, atol=0.01 if not polygons else 1)
-            assert (a.mask != b.mask).sum() <= max(1, 0.001 * a.mask.sum())
+            assert (a.mask != b.mask).sum() <= np.ceil(a.box[2:] - a.box[:2]).max(), "an edge on half a pixel, no more"
         objects += len(made)
-    assert objects == len(chosen) > 200
+    assert objects == len(chosen) > 150
 
 
 # --- in a run ---------------------------------------------------------------------------------------------------
@@ -399,7 +401,7 @@ def scenes(folder: Path, count: int) -> list[str]:
 
 
 def words(data: Path, annotations: str, out: Path, *more: str) -> list[str]:
-    how = ["--method", "vanilla_grad", "--metrics", "energy_box", "--threads", "1"]
+    how = ["--model", "emblem-vgg", "--method", "vanilla_grad", "--metrics", "energy_mask", "--layout", "shards"]
     return ["--data", str(data), "--annotations", annotations, *how, "--output", str(out), *more]
 
 
@@ -416,9 +418,6 @@ def test_annotations_that_know_no_picture_are_told_once_with_an_example_of_each(
     assert cli.main(words(tmp_path / "data", file, tmp_path / "all", "--target", "top1")) == 0
     error = capsys.readouterr().err
     assert error.count("none of the 2 pictures") == 1 and error.startswith("igos: warning: --annotations")
-    again = ["evaluate", "--results", str(tmp_path / "all"), "--metrics", "energy_box", "--annotations", file]
-    assert cli.main([*again, "--output", str(tmp_path / "again")]) == 0
-    assert capsys.readouterr().err.count("other/1.jpg") == 1
 
 
 def test_a_bad_object_is_a_warning_in_the_rows_of_its_picture(
@@ -431,10 +430,14 @@ def test_a_bad_object_is_a_warning_in_the_rows_of_its_picture(
     (row,) = read_rows(tmp_path / "out")
     assert row["status"] == "ok" and "annotation 77 is left out (no category has the id 99)" in row["warning"]
     assert capsys.readouterr().err.count("annotation 77") == 1
-    again = ["evaluate", "--results", str(tmp_path / "out"), "--metrics", "energy_box", "--annotations", file]
+    again = ["evaluate", "--results", str(tmp_path / "out"), "--metrics", "energy_mask", "--annotations", file]
     assert cli.main([*again, "--output", str(tmp_path / "again")]) == 0
     (judged,) = read_rows(tmp_path / "again")
     assert judged["warning"] == row["warning"], "once"
+    capsys.readouterr()
+    other = coco(tmp_path / "b.json", ["other/1.jpg"])
+    assert cli.main([*again[:-1], other, "--output", str(tmp_path / "other")]) == 0
+    assert capsys.readouterr().err.count("other/1.jpg") == 1
     skipped = words(tmp_path / "data", file, tmp_path / "none", "--target", "ann:77")
     assert cli.main(skipped) == 2 and "0 annotated objects" in capsys.readouterr().err
 

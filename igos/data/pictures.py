@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import random
 import re
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from igos.base.errors import ConfigError
 from igos.base.files import FOLDER_NAMES, unique
-from igos.data.folders import LEFT_BEHIND, files_below
+from igos.data.folders import files_below, matching
 
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.", re.IGNORECASE)  # ImageNet's validation pictures, from 1
@@ -47,7 +46,7 @@ def find_pictures(
         elif path.is_file():
             found[path] = Path(path.name)
         else:
-            matches = _matching(place)
+            matches = matching(place)
             if not matches:
                 raise ConfigError(f"{flag} {place}: no such file or folder, and no file matches it as a pattern")
             found.update((p, Path(p.name)) for p in matches)
@@ -69,16 +68,6 @@ def find_pictures(
         random.Random(seed).shuffle(pictures)
     names = set(FOLDER_NAMES)
     return [(str(p), unique("-".join(short.with_suffix("").parts), names)) for p, short in pictures[:limit]]
-
-
-def _matching(pattern: str) -> list[Path]:
-    """The files that match, the shortest path first where links lead to one by several; of tools' folders those alone
-    that the pattern names.
-    """
-    unnamed = LEFT_BEHIND.difference(Path(pattern).parts)
-    matches = [p for p in map(Path, glob.glob(pattern, recursive=True)) if p.is_file()]
-    matches = sorted((p for p in matches if unnamed.isdisjoint(p.parts)), key=lambda p: (len(p.parts), p))
-    return sorted(_once(dict.fromkeys(matches, Path())))
 
 
 def _once(found: dict[Path, Path]) -> dict[Path, Path]:

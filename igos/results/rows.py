@@ -204,7 +204,7 @@ class Tally:
     def add(self, row: Mapping[str, Any]) -> None:
         self.rows += 1
         self.statuses[row["status"]] += 1
-        if row["warning"]:
+        if row.get("warning"):
             self.warnings[row["warning"]] = None
         if not row["folder"]:
             return

@@ -17,7 +17,8 @@ from detectors.blackbox import BlackBoxAdapter
 from detectors.checkpoint import check_finite
 from detectors.classifier import IMAGENET_MEAN, IMAGENET_STD, ClassifierAdapter
 from detectors.darknet import Darknet
-from detectors.rcnn import RCNNAdapter, replaced, with_background
+from detectors.rcnn import RCNNAdapter
+from detectors.rcnn_files import replaced, with_background
 from detectors.yolov3 import FITS, YOLOAdapter, picture_size
 from igos.types import Adapter, ConfigError
 

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from igos.base.names import DEFAULT_METRICS
 from igos.base.ops import Blend
-from igos.data.annotations import truths_of
-from igos.data.truth import Truth, match
+from igos.data.annotations import known_of
+from igos.data.truth import Known, Truth, match
 from igos.methods import build_method, default_score
 from igos.methods.ingredients import OfImage, load_ingredients
 from igos.metrics import build_metrics
@@ -78,14 +78,18 @@ def explain(
     else:
         call = method
     measures = [m for name in metrics for m in ([name] if callable(name) else build_metrics([name])[0])]
-    truths = truths_of(image.path, size=image.geometry.source) if image.path and context is None else []
+    asked = image.path if context is None else None
+    known = known_of(asked, size=image.geometry.source) if asked else Known([], [])
     seen = views(judge, image, targets, batch) if judge is not None else [None] * len(targets)
     if context is not None and judge is not None:
         context = replace(context, other=seen)
     (ingredients,) = load_ingredients([call], adapter, {"references": references, "patterns": patterns, "stats": stats})
     explanations, _ = explain_jobs(
         adapter,
-        [Job(t, image, truths=truths, view=v) for t, v in zip(targets, seen, strict=True)],
+        [
+            Job(t, image, None, None, known.objects, v, warnings=tuple(known.warnings))
+            for t, v in zip(targets, seen, strict=True)
+        ],
         call,
         measures,
         score=score,
@@ -105,7 +109,7 @@ class Job:
 
     start_mask (h,w): the mask to start from; truths: what is known of the picture's objects; view: the same object as
     the judge sees it; blurred (1,3,H,W): the picture's baseline, where it is made already. folder: where the
-    explanation lies in the run's folder; key: the id of its row.
+    explanation lies in the run's folder; key: the id of its row; warnings: what is to be said of the picture.
     """
 
     target: Target
@@ -117,6 +121,7 @@ class Job:
     blurred: Tensor | None = None
     folder: str = ""
     key: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @torch.inference_mode(False)
@@ -171,6 +176,7 @@ def explain_jobs(
             new = [_with(e, found, i) for i, e in zip(rows, new, strict=True)]
         else:
             new = judged(problem, [saved[i] for i in rows], method, metrics, asked, judge)
+        new = [_warned(e, jobs[i].warnings) for i, e in zip(rows, new, strict=True)]
         made.update(zip(rows, new, strict=True))
         seconds += problem.score.seconds * (problem is not first) + (judge.seconds if judge else 0)
     return [made[i] for i in range(len(jobs))], seconds
@@ -216,6 +222,11 @@ def _of_rows(context: Context, rows: Sequence[int], answers: bool) -> Context:
         other=[context.other[i] for i in rows] if context.other else (),
         answers=context.answers if answers else None,
     )
+
+
+def _warned(e: Explanation, warnings: Sequence[str]) -> Explanation:
+    """With warnings about its picture or object, each once."""
+    return replace(e, warnings=tuple(dict.fromkeys((*e.warnings, *warnings))))
 
 
 def _with(e: Explanation, found: Found, row: int) -> Explanation:

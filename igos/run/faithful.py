@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
+from igos.run.models import rounds_coarsely
 from igos.types import Adapter, Problem, Target, plain_of
 
 CLOSE, COARSE = 1e-4, 2e-2  # in float32; in bfloat16 and TF32
@@ -62,8 +63,7 @@ def tolerance(problem: Problem) -> float:
     """How far two ways to one score may lie apart, relative to it where it is larger than 1."""
     if problem.score.precision != torch.float32:
         return COARSE
-    reduced = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
-    return COARSE if problem.x.is_cuda and reduced else CLOSE
+    return COARSE if rounds_coarsely(problem.x.device) else CLOSE
 
 
 def _own(target: Target, score: str) -> float | None:

@@ -20,7 +20,8 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import expand_boxes
 from torchvision.ops import FrozenBatchNorm2d
 
-from detectors.rcnn import RCNNAdapter, build, load_rcnn
+from detectors.rcnn import RCNNAdapter
+from detectors.rcnn_files import build, load_rcnn
 from igos.types import Adapter, ConfigError, Image, Target, WeightsError, passing
 
 R50, MASK = "fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn"

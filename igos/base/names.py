@@ -10,6 +10,7 @@ ARRAYS_FILE = "explanation.npz"  # the arrays of one explanation, in its folder
 PARTS = ("class", "box", "class_box", "mask")
 PRECISIONS = ("float32", "bfloat16")
 SCORES = ("prob", "logit")
+ACTIVATIONS = ("softmax", "sigmoid", "none")  # what makes probabilities of a classifier's answers
 DETECTION_THRESHOLD, CLASS_THRESHOLD = 0.4, 0.05  # least scores that are shown unless the user says otherwise
 EXPORT_FORMATS = ("coco", "png", "fiftyone")
 RETRIED = {"errors": ("error", "unreadable")}  # --retry WORD -> the statuses that are explained again

@@ -7,11 +7,19 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from igos.base.errors import ConfigError
-from igos.base.names import DEFAULT_METRICS, PARTS, PRECISIONS, SCORES
+from igos.base.names import ACTIVATIONS, DEFAULT_METRICS, PARTS, PRECISIONS, SCORES
 from igos.base.settings import setting
 from igos.data.pictures import ALL_NUMBERS, find_pictures
 
-MODEL_OPTIONS = ("cfg", "names", "dataset", "input_size", "fit", "pretrained")  # flags that belong to a model
+MODEL_OPTIONS = (
+    "cfg",
+    "names",
+    "dataset",
+    "input_size",
+    "fit",
+    "activation",
+    "pretrained",
+)  # flags that belong to a model
 LAYOUTS = ("folders", "shards")
 WHERE = (  # flags that say where and how a run is done, and decide nothing of its results
     "device", "threads", "batch", "max_memory", "mix_images", "engine", "workers", "timeout", "readers", "num_cpus",
@@ -40,6 +48,10 @@ class Run:
     fit: str | None = _flag("how YOLO pictures are brought to size", choices=("stretch", "letterbox"))
     input_size: int | None = _flag(
         "short side (R-CNN), side, a multiple of 32 (YOLO), or crop (classifier), in pixels", least=1, most=8192
+    )
+    activation: str | None = _flag(
+        "what makes probabilities of a classifier's answers; none: they are some (default: as they show)",
+        choices=ACTIVATIONS,
     )
     dataset: str | None = _flag(
         "data set whose class names the model uses", choices=("imagenet", "coco", "voc", "emblems")

@@ -105,9 +105,9 @@ def test_what_cannot_be_adapted_says_so_in_one_line(tmp_path: Path) -> None:
     head.roi_heads.box_predictor = nn.Identity()
     slim, net = SlimResNet(4), tiny_network(tmp_path)
     cases: list[tuple[Any, Any, dict[str, Any], str]] = [
-        (Detector(), None, {"crop": 64}, "Detector answers a list, not logits"),
+        (Detector(), None, {"crop": 64}, "Detector answers a list for two pictures, not logits"),
         (nn.Linear(3, 4), None, {}, "Linear cannot take pictures"),
-        (nn.Conv2d(3, 4, 3), None, {"crop": 32}, r"answers shape \(1, 4, 30, 30\), not logits"),
+        (nn.Conv2d(3, 4, 3), None, {"crop": 32}, r"answers shape \(2, 4, 30, 30\) for two pictures, not logits"),
         (Stubborn(), None, {}, "Stubborn cannot be copied"),
         ("resnet50", None, {}, "str is no model"),
         (slim, ["a", "b"], {"crop": 64}, "labels: 2 class names, but the network has 4 classes"),
@@ -115,7 +115,7 @@ def test_what_cannot_be_adapted_says_so_in_one_line(tmp_path: Path) -> None:
         (net, list("abcd"), {}, "labels: 4 class names, but the network has 3 classes"),
         (net, None, {"input_size": 30}, "a multiple of 8 is needed"),
         (net, None, {"fit": "crop"}, "not one of stretch, letterbox"),
-        (slim, None, {"zoom": 2}, "zoom does not belong to SlimResNet, which takes: name, crop, resize, mean, std"),
+        (slim, None, {"zoom": 2}, "zoom does not belong to SlimResNet, which takes: name, crop, resize, mean, std, act"),
         (pool, None, {}, "holds Identity in place of torchvision's own part"),
         (head, None, {}, "no cls_score"),
         (lambda x: [], None, {}, "its labels are needed"),

@@ -104,7 +104,9 @@ def _id(value: Any) -> int | None:
 
 def _name(value: Any, what: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{what}: {value!r} is no class name; names are text")
+        raise ConfigError(
+            f"{what}: {value if isinstance(value, numbers.Number) else repr(value)} is no class name; names are text"
+        )
     return str(value)
 
 

@@ -115,7 +115,7 @@ def test_what_cannot_be_adapted_says_so_in_one_line(tmp_path: Path) -> None:
         (net, list("abcd"), {}, "labels: 4 class names, but the network has 3 classes"),
         (net, None, {"input_size": 30}, "a multiple of 8 is needed"),
         (net, None, {"fit": "crop"}, "not one of stretch, letterbox"),
-        (slim, None, {"zoom": 2}, "zoom does not belong to SlimResNet, which takes: name, crop, resize, mean, std, act"),
+        (slim, None, {"zoom": 2}, "zoom does not belong to SlimResNet, which takes: name, crop, resize, mean, std"),
         (pool, None, {}, "holds Identity in place of torchvision's own part"),
         (head, None, {}, "no cls_score"),
         (lambda x: [], None, {}, "its labels are needed"),

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from igos.base.geometry import Geometry
 from igos.base.names import EMPTY
-from igos.base.ops import top_area
+from igos.base.ops import flat, top_area
 from igos.drawing.layout import INK, LONG_SIDE, LONGEST, SKY, WHITE, captioned, sheet, short, stamped, tag, thin
 from igos.drawing.letters import name_of
 from igos.drawing.shown import Measured, Shown
@@ -212,8 +212,8 @@ def shown(saliency: torch.Tensor) -> torch.Tensor:
     Mask methods reach 0 by themselves; RISE adds the mean score to every cell.
     """
     saliency = saliency.float().cpu().nan_to_num(0, 0, 0).clamp(min=0)
-    low, high = float(saliency.min()), float(saliency.max())
-    return torch.zeros_like(saliency) if high - low <= 1e-6 * high else (saliency - low) / (high - low)
+    low = saliency.min()
+    return torch.zeros_like(saliency) if flat(saliency) else (saliency - low) / (saliency.max() - low)
 
 
 def full(heat: torch.Tensor) -> float:

@@ -39,7 +39,7 @@ class Run:
     model: str | None = _flag(
         "what to explain: emblem-m-rcnn (bundled), m-rcnn, f-rcnn, yolov3spp, darknet, vgg16, ... (see --list; "
         "default: emblem-m-rcnn)",
-        aliases=("-mn",),
+        aliases=("--model_name", "-mn"),
     )
     model_file: str | None = _flag("the model's weights: .pth, .pt, .safetensors or Darknet .weights", metavar="PATH")
     cfg: str | None = _flag("network description of a darknet model, a .cfg file", metavar="PATH")
@@ -125,7 +125,7 @@ class Run:
     )
     device: str | None = _flag(
         "cpu, cuda, cuda:1, ... or a GPU's number (default: a GPU if there is one, else cpu)",
-        aliases=("-gn", "--gpu-id"),
+        aliases=("--gpu_num", "-gn", "--gpu-id"),
         metavar="DEVICE",
     )
     threads: int | None = _flag("CPU threads (default: torch's)", least=1, most=1024)
@@ -192,15 +192,16 @@ class Run:
 RUN_TYPES = get_type_hints(Run)
 
 
-def memory_size(text: str | None) -> float | None:
-    """ "500M" or "2G" -> bytes. Raises ConfigError."""
-    if text is None:
+def memory_size(given: str | float | None, name: str = "--max_memory") -> float | None:
+    """ "500M", "2G" or a number of bytes -> bytes; name: as whoever asks calls it. Raises ConfigError."""
+    if given is None:
         return None
+    text = str(given)
     number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
     try:
         size = float(number) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[unit]
     except (ValueError, KeyError):
         size = math.nan
     if not 0 < size < math.inf:
-        raise ConfigError(f"--max_memory {text!r}: give bytes, or a number with K, M or G, such as 2G")
+        raise ConfigError(f"{name} {text!r}: give bytes, or a number with K, M or G, such as 2G")
     return size

@@ -130,7 +130,7 @@ def _patches(flags: Mapping[str, Any], count: str) -> dict[str, Any]:
     pgig = DegradationPGIG.name
     from igos.run.models import preset_value
 
-    named = flags.get("metrics") or preset_value(flags, "metrics") or [pgig]
+    named = flags.get("metrics") or [*(preset_value(flags, "metrics") or ()), pgig]
     asked = [m for text in named for m in text.replace(",", " ").split()]
     metrics = [m for m in asked if m in METRICS and "tile" in settings_of(METRICS[m])]
     if not metrics:

@@ -69,9 +69,9 @@ def explain(
     targets, one Truth each, by default from instances.json beside the picture; judge is another network, for the
     metric transfer. score {prob, logit} is by default the method's own; batch, max_memory (bytes, or "2G") and
     precision {float32, bfloat16} say how the network is run (make_problem). What methods need beside
-    (methods/ingredients.py): references (R,3,H,W) in [0,1], pictures to compare with, by default generated ones; patterns, by layer or a file of
-    fit-patterns, and stats, of igos.estimate or its file, by default those that ship with the model. Raises
-    ConfigError for what the method does not know.
+    (methods/ingredients.py): references (R,3,H,W) in [0,1], pictures to compare with, by default generated ones;
+    patterns, by layer or a file of fit-patterns, and stats, of igos.estimate or its file, by default those that ship
+    with the model. Raises ConfigError for what cannot be.
     """
     check_targets(adapter, image, targets)
     check_settings(score, precision, batch)

@@ -19,7 +19,7 @@ from pycocotools import mask
 from igos.base.files import unique, whole_folder, write_bytes
 from igos.base.ops import top_area
 from igos.data.annotations import category_ids
-from igos.data.coco import coco_ids, ids_of
+from igos.data.categories import coco_ids, ids_of
 from igos.drawing.files import grey_png
 from igos.results.read import folder_of, read_arrays, read_rows, read_run
 from igos.types import ConfigError

@@ -44,7 +44,6 @@ from tests.results.test_page import Opener
 from tests.results.test_page import browser as browser
 from tests.results.test_page import opened as opened
 
-pytestmark = pytest.mark.xdist_group("browser")
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [p for folder in ("igos", "detectors", "weights", "samples") for p in sorted((ROOT / folder).rglob("*.py"))]
 ABSOLUTE = f"{tempfile.gettempdir()}/escaped"

@@ -12,6 +12,8 @@ from igos.base.errors import ImageError
 from igos.base.geometry import Geometry
 from igos.base.hashing import digest, digest_of
 
+BEYOND = 1e-3  # how far a pixel may lie outside of [0,1]: rounding of a resize
+
 
 @dataclass(frozen=True, eq=False)
 class Image:
@@ -36,3 +38,7 @@ class Image:
         if not self.sha256:
             known = self.path is not None and os.path.isfile(self.path)
             object.__setattr__(self, "sha256", digest(str(self.path)) if known else digest_of(self.source))
+        low, high = (float(v) for v in self.pixels.detach().aminmax())
+        if not (low >= -BEYOND and high <= 1 + BEYOND):
+            hint = "; divide by 255" if 2 < high <= 255 and low >= 0 else ""
+            raise ImageError(f"pixels must lie in [0,1], got {low:.3g} to {high:.3g}{hint}")

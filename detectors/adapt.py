@@ -19,6 +19,7 @@ from detectors.classifier import IMAGENET_MEAN, IMAGENET_STD, ClassifierAdapter
 from detectors.darknet import Darknet
 from detectors.rcnn import RCNNAdapter
 from detectors.rcnn_files import replaced, with_background
+from detectors.shortcuts import frozen
 from detectors.yolov3 import FITS, YOLOAdapter, picture_size
 from igos.types import Adapter, ConfigError
 
@@ -46,7 +47,7 @@ def adapt(
     check_finite(own, name)
     weights = next((p for p in own.parameters()), torch.zeros(1))
     place = torch.device(device) if device is not None else weights.device
-    own = own.float().to(place).eval().requires_grad_(False)
+    own = frozen(own.float(), place)
     make = _rcnn if isinstance(own, FasterRCNN) else _darknet if isinstance(own, Darknet) else _classifier
     return _made(make, name, options)(own, named, place, name)
 

@@ -57,7 +57,7 @@ def each_row(folder: str | Path, damage: list[str] | None = None) -> Iterator[di
 
 
 def json_rows(folder: Path, damage: list[str] | None = None, whole: bool = True) -> Iterator[dict[str, Any]]:
-    """The lines of results.jsonl. whole: a row must say what it explains."""
+    """The lines of results.jsonl. whole: a row must be one that a run writes, or it is a ConfigError in any case."""
     path = folder / "results.jsonl"
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
@@ -68,12 +68,20 @@ def json_rows(folder: Path, damage: list[str] | None = None, whole: bool = True)
         if n == len(lines) and not line:
             return
         try:
-            row = checked(unsealed(load_json(line), needed), whole)
+            values = unsealed(load_json(line), needed)
         except ValueError as error:
             if n == len(lines) and isinstance(error, json.JSONDecodeError) and error.msg != "Extra data":
                 return  # torn, when the run was killed
             told = f"{path}, line {n}: damaged ({error})"
             if damage is None:
+                raise ConfigError(told) from None
+            damage.append(told)
+            continue
+        try:
+            row = checked(values, whole)
+        except ValueError as error:  # it is as it was written, and no run writes it
+            told = f"{path}, line {n}: damaged ({error})"
+            if damage is None or whole:
                 raise ConfigError(told) from None
             damage.append(told)
         else:
@@ -149,9 +157,11 @@ def intact(run: str | Path, row: Mapping[str, Any]) -> bool:
     if row.get("shard"):
         return Shards(Path(run) / "shards").intact(row)
     try:
+        if row.get("crc32") is None:
+            return bool(stored.unpacked(Path(run) / row["folder"] / ARRAYS_FILE))
         with open(Path(run) / row["folder"] / ARRAYS_FILE, "rb") as file:
-            return crc32_of(file) == row["crc32"] if row.get("crc32") is not None else file.read(2) == b"PK"
-    except OSError:
+            return crc32_of(file) == row["crc32"]
+    except (OSError, ConfigError):
         return False
 
 

@@ -146,6 +146,7 @@ def _patches(flags: Mapping[str, Any], count: str) -> dict[str, Any]:
 
 
 def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
+    from igos.cli.session import look_first
     from igos.results.manifest import FILE as MANIFEST
     from igos.run.models import pick_model
     from igos.run.plan import resolve_each
@@ -156,7 +157,7 @@ def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
     if not config.data:
         raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
     if not config.output or not (Path(config.output) / MANIFEST).is_file():
-        config.pictures()
+        look_first(plans[0], [path for path, _ in config.pictures()])
     for plan in plans:
         for warning in plan.method.warnings():
             print(f"igos: warning: {warning}", file=sys.stderr)
@@ -165,6 +166,7 @@ def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
 
 def _of_saved(saved: Saved, flags: Mapping[str, Any]) -> list[Plan]:
     """A Plan for each method of the rows, with the settings in run.yaml."""
+    from igos.cli.session import look_first
     from igos.run.models import pick_model
     from igos.run.plan import resolve
 
@@ -179,6 +181,7 @@ def _of_saved(saved: Saved, flags: Mapping[str, Any]) -> list[Plan]:
         given, preset = pick_model(given if opt is None else {**given, "opt": opt})
         given.pop("data", None)
         plans.append(resolve(given, preset))
+    look_first(plans[0], list(saved.pictures))
     return plans
 
 

@@ -87,6 +87,9 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
 
     judged = None
     if saved:
+        for key in (key for key in flags if key not in OF_SAVED):
+            allowed = ", ".join(f"--{k}" for k in OF_SAVED)
+            raise ConfigError(f"--{key}: --results has the run's own; with it go {allowed}")
         damage: list[str] = []
         rows = rows_of(Path(saved), damage, whole=given.strict)
         tell(damage, given.strict)
@@ -170,11 +173,6 @@ def _of_saved(saved: Saved, flags: Mapping[str, Any]) -> list[Plan]:
     from igos.run.models import pick_model
     from igos.run.plan import resolve
 
-    for key in flags:
-        if key not in OF_SAVED:
-            raise ConfigError(
-                f"--{key}: --results has the run's own; with it go {', '.join(f'--{k}' for k in OF_SAVED)}"
-            )
     plans = []
     for method, opt in saved.methods:
         given = {**flags, "config": str(Path(saved.folder) / "run.yaml"), "method": method}

@@ -88,4 +88,4 @@ def test_a_damaged_run_leaves_nothing_behind(
     assert "damaged" in capsys.readouterr().err and sorted(tmp_path.rglob("*")) == before
     assert cli.main(words) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("3 maps") and err.count("damaged") == 1
+    assert out.startswith("3 maps") and err.count("npz: damaged") == 1

@@ -186,7 +186,7 @@ def test_saved_maps_are_judged_without_explaining_again(
         assert again["deletion"] == pytest.approx(row["deletion"], abs=1e-6)
         assert again["sparseness"] > 0 and "energy_pointing" not in again
         assert {k: again[k] for k in KEPT} == {k: row[k] for k in KEPT}
-        maps = [read_arrays(f, row)["saliency"] for f in (run, tmp_path / "o")]
+        maps = [read_arrays(f, r)["saliency"] for f, r in ((run, row), (tmp_path / "o", again))]
         assert np.array_equal(*maps)
     assert read_run(tmp_path / "o")["methods"]["iGOS++"]["LS"]["iterations"] == 1
 

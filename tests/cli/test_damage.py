@@ -328,7 +328,7 @@ def test_of_three_that_make_one_folder_one_wins_and_the_others_say_so(what: str,
         (theirs / "note.txt").write_text("mine")
 
         def work(n: int, out: Path = out) -> int:
-            return merge(parts, out) if what == "merge" else EXPORTS[what](run, out, read_rows(run), [])
+            return merge(parts, out) if what == "merge" else EXPORTS[what](run, out, read_rows(run), [])[0]
 
         answers = at_once(3, work)
         assert answers.count(4) == 1, answers

@@ -15,6 +15,7 @@ from detectors.adapt import adapt as adapt
 from detectors.caffe import load_caffe
 from detectors.classifier import load_classifier
 from detectors.emblem import files_of, load_emblem
+from detectors.onestage import NAMES, load_one_stage
 from detectors.rcnn import load_rcnn
 from detectors.yolov3 import load_yolo
 from igos.types import Adapter, ConfigError
@@ -34,6 +35,7 @@ class Family(NamedTuple):
 
 
 _RCNN, _YOLO = Family(load_rcnn, "detect-rcnn"), Family(load_yolo, "detect-yolo")
+_ONE_STAGE = Family(load_one_stage, "detect-dense")
 _CLASSIFIER = Family(load_classifier, "classify")
 _EMBLEM = Family(load_emblem, "emblem", "scene-*.png", files_of)
 _EMBLEM_CLASSIFIER = Family(load_emblem, "emblem", "singles/*.png", files_of)
@@ -52,6 +54,7 @@ ADAPTERS: dict[str, Family] = {
     "darknet": _YOLO,
     "vgg16-caffe": Family(load_caffe, "classify"),
     **{n: _RCNN for n in list_models(module=torchvision.models.detection) if n.startswith(("faster", "mask"))},
+    **{n: _ONE_STAGE for n in list_models(module=torchvision.models.detection, include=list(NAMES))},
     **{n: _CLASSIFIER for n in list_models(module=torchvision.models)},
 }
 

@@ -18,11 +18,16 @@ from detectors.blackbox import BlackBoxAdapter
 from detectors.checkpoint import check_finite
 from detectors.classifier import IMAGENET_MEAN, IMAGENET_STD, ClassifierAdapter
 from detectors.darknet import Darknet
+from detectors.onestage import KINDS as ONE_STAGE
+from detectors.onestage import classes_of, one_stage
 from detectors.rcnn import RCNNAdapter, with_background
 from detectors.yolov3 import FITS, YOLOAdapter, picture_size
 from igos.types import Adapter, ConfigError
 
-KINDS = "a FasterRCNN or MaskRCNN of torchvision, a Darknet, a classifier, or a callable pictures -> detections"
+KINDS = (
+    "a FasterRCNN, MaskRCNN, RetinaNet, FCOS or SSD of torchvision, a Darknet, a classifier, or a callable pictures -> "
+    "detections"
+)
 
 
 def adapt(
@@ -42,7 +47,7 @@ def adapt(
     weights = next((p for p in own.parameters()), torch.zeros(1))
     place = torch.device(device) if device is not None else weights.device
     own = own.float().to(place).eval().requires_grad_(False)
-    make = _rcnn if isinstance(own, FasterRCNN) else _darknet if isinstance(own, Darknet) else _classifier
+    make = next((made for kinds, made in FAMILIES if isinstance(own, kinds)), _classifier)
     return _made(make, name, options)(own, labels, place, name)
 
 
@@ -68,6 +73,14 @@ def _rcnn(model: FasterRCNN, labels: Sequence[str] | None, device: torch.device,
     return RCNNAdapter(
         model, with_background(list(labels) if labels else None, count, "labels"), name=name, device=device
     )
+
+
+def _one_stage(model: nn.Module, labels: Sequence[str] | None, device: torch.device, name: str) -> Adapter:
+    if not isinstance(model.transform, GeneralizedRCNNTransform):
+        odd = type(model.transform).__name__
+        raise ConfigError(f"{name} holds {odd} in place of torchvision's own part, which is not supported")
+    known = with_background(list(labels) if labels else None, classes_of(model), "labels")
+    return one_stage(model, known, name=name, device=device)
 
 
 def _darknet(
@@ -132,3 +145,10 @@ def _named(labels: Sequence[str] | None, count: int) -> list[str]:
 
 def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:160]
+
+
+FAMILIES: tuple[tuple[Any, Callable[..., Adapter]], ...] = (
+    (FasterRCNN, _rcnn),
+    (ONE_STAGE, _one_stage),
+    (Darknet, _darknet),
+)

@@ -20,7 +20,7 @@ from detectors.pictures import read_rgb, to_device
 from detectors.targets import boxes_of, check, overlap
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import ConfigError, Detections, Image, Scorer, Target
+from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, one_hot
 
 
 def read_whole(source: Any, size: tuple[int, int] | None) -> Image:
@@ -75,6 +75,11 @@ class BlackBoxAdapter:
             for i in order
             if scores[i] >= threshold and bool((boxes[i, 2:] > boxes[i, :2]).all())
         ]
+
+    def candidates(self, image: Image) -> Candidates:
+        """Its detections, all of them, each with its one class."""
+        ((boxes, scores, labels),) = self._ask(image.pixels[None])
+        return Candidates(boxes[None], one_hot(labels, scores, len(self.labels))[None])
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
         """IoU x same class x score of the best match. Raises ConfigError where a gradient is asked for."""

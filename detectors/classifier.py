@@ -28,7 +28,7 @@ from detectors.pictures import read_rgb, to_device
 from detectors.targets import check
 from igos.base.geometry import Geometry
 from igos.base.names import CLASS_THRESHOLD
-from igos.types import ConfigError, Image, Scorer, Target, WeightsError
+from igos.types import Candidates, ConfigError, Image, Scorer, Target, WeightsError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # heads of GoogLeNet and Inception v3 that only training uses
@@ -104,6 +104,11 @@ class ClassifierAdapter:
         best = order[scores[order] >= threshold].tolist()
         return [Target(label=i, name=self.labels[i], score=float(scores[i])) for i in best]
 
+    @torch.no_grad()
+    def candidates(self, image: Image) -> Candidates:
+        """The logits of all classes, as one row without a box."""
+        return Candidates(None, self._logits(image.pixels[None])[:, None], activation="softmax")
+
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
         """prob: softmax probability of each target's class; logit: its logit."""
         check(self.name, self.parts, len(self.labels), targets, score)
@@ -114,7 +119,7 @@ class ClassifierAdapter:
             out = logits.softmax(1) if score == "prob" else logits
             return out.gather(1, label[rows, None])[:, 0]
 
-        def names() -> list[str]:
+        def names(_: Tensor) -> list[str]:
             return [self.feature_layer] * len(targets)
 
         return Scorer(forward, len(targets), batch or 8, module=self.module, layers=names)

@@ -146,6 +146,7 @@ def target_record(target: Target, folder: str) -> dict[str, Any]:
         "part": target.part,
         "box": None if target.box is None else target.box.tolist(),
         "mask": None if target.mask is None else encode(target.mask.cpu().numpy()),
+        **({"pins": [p.tolist() for p in target.pins]} if target.pins else {}),
     }
 
 
@@ -167,6 +168,7 @@ def target_of(plain: Mapping[str, Any], device: torch.device) -> Target:
             mask=None if mask is None else torch.from_numpy(decode(mask, tuple(mask["size"]))).to(device),
             index=None if plain["index"] is None else int(plain["index"]),
             part=str(plain["part"]),
+            pins=tuple(torch.tensor([int(v) for v in p], device=device) for p in plain.get("pins", ())),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{FILE}: a target is damaged ({error!r})") from None

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from igos.base.errors import ConfigError
 from igos.base.names import DETECTION_THRESHOLD, PARTS
+from igos.types.candidates import Candidates
 from igos.types.image import Image
 from igos.types.scorer import Scorer
 
@@ -28,7 +29,8 @@ class Target:
     label is the class index, name its word, score the model's own score in [0,1]; box (4,) xyxy in network
     pixels or None (classifier); mask (H,W) bool or None; index the row, query or proposal or None; part, one of
     PARTS, what of it is scored: its class, its box (IoU of the box that the model regresses with this one), the
-    product of the two, or its mask (mean mask probability over this instance).
+    product of the two, or its mask (mean mask probability over this instance). pins: what the network chose in the
+    untouched picture (the places (k,) of its queries, choice by choice), to be chosen again in every other.
     """
 
     label: int
@@ -38,6 +40,7 @@ class Target:
     mask: Tensor | None = None
     index: int | None = None
     part: str = "class"
+    pins: tuple[Tensor, ...] = ()
 
     def __post_init__(self) -> None:
         if self.box is not None and tuple(self.box.shape) != (4,):
@@ -98,6 +101,10 @@ class Adapter(Protocol):
 
     def detect(self, image: Image, threshold: float = DETECTION_THRESHOLD) -> list[Target]:
         """What the model sees with a score >= threshold in [0,1], best first."""
+        ...
+
+    def candidates(self, image: Image) -> Candidates:
+        """All rows of the picture before thresholds and suppression, N = 1; of a classifier the one row of its classes."""
         ...
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:

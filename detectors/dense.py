@@ -35,8 +35,8 @@ class DenseAdapter:
 
     raw: as above; the family's normalisation is inside. labels: one per column of the logits, that of no object too.
     reader: source -> Image, a function that another process can run. suppress: which candidates are detections
-    (detectors/suppress.py). own(module, picture (1,3,H,W)) -> (candidates, boxes (n,4), scores (n,), labels (n,)) of the
-    network's own post-processing, where it has one, in place of suppress; a lower threshold than its own yields no more.
+    (detectors/suppress.py). own(module, picture (1,3,H,W)) -> (candidates, boxes (n,4), scores (n,), labels (n,)), in
+    place of suppress: the network's own post-processing, which a lower threshold than its own yields no more of.
     """
 
     default_target = "all"
@@ -70,12 +70,12 @@ class DenseAdapter:
 
     @torch.no_grad()
     def detect(self, image: Image, threshold: float = DETECTION_THRESHOLD) -> list[Target]:
-        """Detections with score >= threshold, best first; index is the row, pins what the network chose in this picture."""
+        """Detections with score >= threshold, best first; index is the row, pins what the network chose here."""
         size, picture = image.geometry.network, image.pixels[None]
         with noting() as chosen:
             if self.own is not None:
-                candidates, *found = self.own(self.module, picture)
-                rows, labels = rows_of(candidates, *found, threshold)
+                candidates, boxes, scores, labels = self.own(self.module, picture)
+                rows, labels = rows_of(candidates, boxes, scores, labels, threshold)
             else:
                 candidates = self.raw(self.module, picture)
                 assert self.suppress is not None
@@ -170,8 +170,9 @@ class DenseAdapter:
 def rows_of(
     candidates: Candidates, boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float
 ) -> tuple[Tensor, Tensor]:
-    """The rows and labels of the detections with score >= threshold that a network made of its candidates itself: of the
-    rows with the detection's box the one with the next score.
+    """The rows and labels of the detections with score >= threshold that a network made of its candidates itself.
+
+    Of the rows with a detection's box the one with the next score is taken.
     """
     assert candidates.boxes is not None
     keep = scores >= threshold

@@ -23,8 +23,9 @@ GREY = 114
 
 @dataclass(frozen=True)
 class Input:
-    """size (height, width) px; fit: stretch, letterbox (the picture in the middle) or letterbox-corner (at the top left),
-    the rest filled with pad (0..255); interpolation: linear or area (OpenCV's, on 8 bits) or antialias (Pillow's).
+    """size (height, width) px; fit: stretch, letterbox (the picture in the middle) or letterbox-corner (the picture at
+    the top left), the rest filled with pad (0..255); interpolation: linear or area (OpenCV's, on 8 bits) or antialias
+    (Pillow's).
 
     The network takes (picture * range - mean) / std, the picture in [0,1] with its channels in the order `color`;
     mean and std are per channel in that order and in units of range.

@@ -50,7 +50,8 @@ def raw(module: nn.Module, pictures: Tensor) -> Candidates:
 def own(module: nn.Module, picture: Tensor) -> tuple[Candidates, Tensor, Tensor, Tensor]:
     """The whole network on picture (1,3,H,W), its own post-processing included, beside all of its anchors."""
     size, made = (picture.shape[-2], picture.shape[-1]), list[Any]()
-    handles = [m.register_forward_hook(lambda _, __, out: made.append(out)) for m in (module.anchor_generator, module.head)]  # type: ignore[union-attr]  # fmt: skip
+    parts: Any = (module.anchor_generator, module.head)
+    handles = [part.register_forward_hook(lambda _, __, out: made.append(out)) for part in parts]
     try:
         (found,) = module([picture[0]])
     finally:

@@ -28,7 +28,7 @@ class _TopK(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         more = kwargs or {}
-        scores = args[0] if args else more.get("input")
+        scores: Any = args[0] if args else more.get("input")
         if func not in TOPK or scores.ndim != 2 or more.get("dim", args[2] if len(args) > 2 else -1) not in (1, -1):
             return func(*args, **more)
         indices = self.choose(scores, int(more.get("k", args[1] if len(args) > 1 else 0)))

@@ -19,7 +19,7 @@ class Suppress(Protocol):
 
 
 def above(candidates: Candidates, threshold: float, best: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """rows (n,), classes (n,) and scores (n,) >= threshold of boxes with an area; best: of a row its best class alone."""
+    """Rows, classes and scores (n,) >= threshold of boxes with an area; best: of a row its best class alone."""
     assert candidates.boxes is not None
     boxes, scores = candidates.boxes[0], candidates.without_none(candidates.scores(), -1.0)[0]
     shown = scores >= threshold

@@ -27,7 +27,7 @@ class Candidates:
 
     boxes (N,A,4) xyxy network px, or None (a classifier, whose one row is the picture); logits (N,A,C) of the classes;
     objectness (N,A) logits, or None where there is none; activation of the classes: sigmoid or softmax; none: the
-    column that stands for no object (of softmax; -1 is the last), or None; powers (a,b): score = objectness^a * class^b.
+    column that stands for no object (of softmax; -1 is the last), or None; powers (a,b): score = obj^a * class^b.
     """
 
     boxes: Tensor | None

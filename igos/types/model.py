@@ -104,7 +104,7 @@ class Adapter(Protocol):
         ...
 
     def candidates(self, image: Image) -> Candidates:
-        """All rows of the picture before thresholds and suppression, N = 1; of a classifier the one row of its classes."""
+        """All rows of the picture before thresholds and suppression, N = 1; of a classifier its one row of classes."""
         ...
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:

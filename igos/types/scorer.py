@@ -27,8 +27,8 @@ class Scorer:
     `forward(pictures (N,3,H,W), rows (N,)) -> (N,)` is what an adapter gives: picture n is scored for target
     rows[n], normalisation inside. The scorer cuts the work into chunks of `batch` pictures, counts the
     pictures that every target pushed, and takes the time spent inside the network. module is the network that
-    forward runs, where there is one to cut (`split`); layers(pictures (K,3,H,W)) names, per target, the layer whose map suits it;
-    whole is the same score with all of every map, where forward leaves out what the score does not read.
+    forward runs, where there is one to cut (`split`); layers(pictures (K,3,H,W)) names, per target, the layer whose map
+    suits it; whole is the same score with all of every map, where forward leaves out what the score does not read.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Scorer:
         return made
 
     def feature_layers(self, pictures: Tensor) -> list[str]:
-        """Per target in its picture (K,3,H,W) the layer whose map suits it: it cuts the network and lies on the picture."""
+        """Per target the layer whose map suits it in its picture (K,3,H,W): it cuts the network there."""
         self._network()
         if self._layers is None:
             raise ConfigError("this model names no layer of its own; give one with --set layer=NAME")

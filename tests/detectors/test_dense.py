@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -250,7 +251,8 @@ def test_the_score_is_the_rows_own_and_its_gradient_is_right() -> None:
     scores = scorer(image.pixels.expand(2, 1, -1, -1, -1))
     assert float(scores[0, 0]) == pytest.approx(targets[0].score, abs=1e-6)
     box = adapter.scorer([targets[0]], batch=1)
-    assert float(adapter.scorer([Target(**{**vars(targets[0]), "part": "box"})])(image.pixels[None, None])) == pytest.approx(1, abs=1e-4)  # fmt: skip
+    own_box = adapter.scorer([replace(targets[0], part="box")])(image.pixels[None, None])
+    assert float(own_box) == pytest.approx(1, abs=1e-4)
     x = image.pixels.double()[None].requires_grad_(True)
     adapter.module.double()
     (g,) = torch.autograd.grad(box.forward(x, torch.tensor([0])).sum(), x)

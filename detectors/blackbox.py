@@ -36,12 +36,14 @@ def read_whole(source: Any, size: tuple[int, int] | None) -> Image:
 class BlackBoxAdapter:
     """call(pictures (N,3,H,W) in [0,1]) -> per picture a dict of boxes (n,4) xyxy px, scores (n,) and labels (n,).
 
-    size (H,W): what pictures are stretched to; by default they stay as they are.
+    size (H,W): what pictures are stretched to; by default they stay as they are. reader: in place of that, what reads a
+    picture.
     """
 
     preset = "detect-yolo"
     patterns: str | None = None
     default_target = "all"
+    threshold = DETECTION_THRESHOLD
     parts = ("class",)
 
     def __init__(
@@ -52,15 +54,14 @@ class BlackBoxAdapter:
         name: str = "black box",
         size: tuple[int, int] | None = None,
         device: str | torch.device | None = None,
+        reader: Callable[[Any], Image] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.call, self.labels, self.name, self.size = call, list(labels), name, size
+        self.reader = reader or partial(read_whole, size=size)  # of a picture without the model: another process may
+        self.notes = list(notes)
         self.device = torch.device(device or "cpu")
         self.module = nn.Module()
-
-    @property
-    def reader(self) -> Callable[[Any], Image]:
-        """What reads a picture without the model, so that another process can."""
-        return partial(read_whole, size=self.size)
 
     def read(self, source: str | Path | np.ndarray | Any) -> Image:
         """Raises ImageError."""

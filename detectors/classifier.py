@@ -53,6 +53,8 @@ class ClassifierAdapter:
     """
 
     default_target = "top1"
+    threshold = CLASS_THRESHOLD
+    notes: Sequence[str] = ()
     patterns: str | None = None  # a file of them, where one ships
     parts = ("class",)
     detections = None

@@ -37,9 +37,12 @@ class DenseAdapter:
     reader: source -> Image, a function that another process can run. suppress: which candidates are detections
     (detectors/suppress.py). own(module, picture (1,3,H,W)) -> (candidates, boxes (n,4), scores (n,), labels (n,)), in
     place of suppress: the network's own post-processing, which a lower threshold than its own yields no more of.
+    batch: pictures per call; blocked: why the module has no gradients, "" where it has; notes: what the user should
+    know of how it was read.
     """
 
     default_target = "all"
+    threshold = DETECTION_THRESHOLD
     patterns: str | None = None
     parts = ("class", "box", "class_box")
 
@@ -56,11 +59,14 @@ class DenseAdapter:
         device: str | torch.device | None = None,
         preset: str = "detect-dense",
         batch: int = 8,
+        blocked: str = "",
+        notes: Sequence[str] = (),
     ) -> None:
         if suppress is None and own is None:
             raise ConfigError(f"{name} needs suppress or own: what of its candidates is a detection")
         self.raw, self.labels, self.reader = raw, list(labels), reader
         self.suppress, self.own, self.name, self.preset, self.batch = suppress, own, name, preset, batch
+        self.blocked, self.notes = blocked, list(notes)
         self.device = torch.device(device or "cpu")
         self.module = module.eval().requires_grad_(False).to(self.device)
 
@@ -115,6 +121,8 @@ class DenseAdapter:
         boxes, parts = boxes_of(targets, torch.zeros(1, device=self.device)), [t.part for t in targets]
 
         def forward(pictures: Tensor, rows: Tensor) -> Tensor:
+            if self.blocked and pictures.requires_grad:
+                raise ConfigError(f"{self.name} has no gradients ({self.blocked}): take --method rise or drise")
             with choosing([targets[k].pins for k in rows.tolist()]):
                 every = self.raw(self.module, pictures)
             row = place[rows]
@@ -132,7 +140,9 @@ class DenseAdapter:
         def layers(pictures: Tensor) -> list[str]:
             return [self.feature_layer(t, p) for t, p in zip(targets, pictures, strict=True)]
 
-        return Scorer(forward, len(targets), batch or self.batch, module=self.module, layers=layers)
+        return Scorer(
+            forward, len(targets), batch or self.batch, module=None if self.blocked else self.module, layers=layers
+        )
 
     def feature_layer(self, target: Target, picture: Tensor) -> str:
         """The last layer that cuts the network before the target's row and lies on more than the row's own cell.

@@ -63,9 +63,11 @@ def read_names(path: str | Path) -> list[str]:
     return lines
 
 
-def choose(names: str | Path | None, dataset: str | None) -> list[str] | None:
-    """The names that the user asked for: a file's, else a dataset's, else None. Raises ConfigError."""
-    if names is not None:
+def choose(names: str | Path | Sequence[str] | None, dataset: str | None) -> list[str] | None:
+    """The names that the user asked for: a list, a file's, else a dataset's, else None. Raises ConfigError."""
+    if isinstance(names, (list, tuple)):
+        return [str(n) for n in names]
+    if isinstance(names, (str, Path)):
         return read_names(names)
     if dataset is None:
         return None

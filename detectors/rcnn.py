@@ -57,6 +57,8 @@ class RCNNAdapter:
     """
 
     default_target = "all"
+    threshold = DETECTION_THRESHOLD
+    notes: Sequence[str] = ()
     patterns: str | None = None  # a file of them, where one ships
 
     @property

@@ -54,6 +54,8 @@ class YOLOAdapter:
     """A folded Darknet network in eval mode, owned by the adapter; pictures go in as RGB in [0,1]."""
 
     default_target = "all"
+    threshold = DETECTION_THRESHOLD
+    notes: Sequence[str] = ()
     patterns: str | None = None  # a file of them, where one ships
     parts = ("class", "box", "class_box")
 

@@ -91,6 +91,16 @@ class Adapter(Protocol):
         ...
 
     @property
+    def threshold(self) -> float:
+        """The least score of what is explained, where the user says none."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know of how the model was read: what was recognised, what guessed."""
+        ...
+
+    @property
     def patterns(self) -> str | None:
         """The file of the model's patterns, if it has one."""
         ...

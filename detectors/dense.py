@@ -68,7 +68,8 @@ class DenseAdapter:
         self.suppress, self.own, self.name, self.preset, self.batch = suppress, own, name, preset, batch
         self.blocked, self.notes = blocked, list(notes)
         self.device = torch.device(device or "cpu")
-        self.module = module.eval().requires_grad_(False).to(self.device)
+        module = module.eval().requires_grad_(False).to(self.device)
+        self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def read(self, source: str | Path | np.ndarray | Any) -> Image:
         """At the network's size. Raises ImageError."""

@@ -118,7 +118,7 @@ class Yolo:
 
 @dataclass(frozen=True)
 class GFL:
-    """Distances as the mean of a distribution over 0..m-1 strides. offset: of a cell's centre in cells; shift: in px."""
+    """Distances as means of distributions over 0..m-1 strides. offset: of a cell's centre in cells; shift: in px."""
 
     strides: Sequence[int]
     names: Sequence[int]  # which output holds the classes of each stride

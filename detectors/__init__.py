@@ -16,6 +16,7 @@ from detectors.adapt import adapt as adapt
 from detectors.caffe import load_caffe
 from detectors.classifier import load_classifier
 from detectors.emblem import files_of, load_emblem
+from detectors.look import parity as parity
 from detectors.model_file import FILES, OWN, check_keys, is_model_file, read_model_file
 from detectors.onestage import NAMES, load_one_stage
 from detectors.rcnn import load_rcnn
@@ -105,6 +106,15 @@ def load(
     if threshold is not None:
         adapter.threshold = float(threshold)
     return adapter
+
+
+def draft(adapter: Adapter, weights: str | Path | None, out: str | Path) -> str:
+    """The text of a first model file for the ONNX file of an adapter. Raises ConfigError for any other."""
+    if weights is None or Path(weights).suffix != ".onnx":
+        raise ConfigError(f"--out {out}: a first model file is written for an ONNX file alone")
+    from detectors.onnx_file.draft import draft as drafted
+
+    return drafted(adapter, weights, out)
 
 
 def find(name: str) -> tuple[str, Family]:

@@ -38,7 +38,7 @@ class DenseAdapter:
     (detectors/suppress.py). own(module, picture (1,3,H,W)) -> (candidates, boxes (n,4), scores (n,), labels (n,)), in
     place of suppress: the network's own post-processing, which a lower threshold than its own yields no more of.
     batch: pictures per call; blocked: why the module has no gradients, "" where it has; notes: what the user should
-    know of how it was read.
+    know of how it was read; oracle: the same candidates by another runtime, to compare with.
     """
 
     default_target = "all"
@@ -61,12 +61,13 @@ class DenseAdapter:
         batch: int = 8,
         blocked: str = "",
         notes: Sequence[str] = (),
+        oracle: Callable[[Tensor], Candidates] | None = None,
     ) -> None:
         if suppress is None and own is None:
             raise ConfigError(f"{name} needs suppress or own: what of its candidates is a detection")
         self.raw, self.labels, self.reader = raw, list(labels), reader
         self.suppress, self.own, self.name, self.preset, self.batch = suppress, own, name, preset, batch
-        self.blocked, self.notes = blocked, list(notes)
+        self.blocked, self.notes, self.oracle = blocked, list(notes), oracle
         self.device = torch.device(device or "cpu")
         module = module.eval().requires_grad_(False).to(self.device)
         self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from detectors.onnx_file.graph import (
     read_graph,
     settle_batch,
 )
-from detectors.onnx_file.layouts import DETR, FastestDet, Layout, Outputs, Yolo
+from detectors.onnx_file.layouts import DETR, FastestDet, Layout, Outputs, Scores, Yolo
 from detectors.onnx_file.recognise import recognise
 from detectors.rcnn import with_background
 from detectors.suppress import NMS, Everything, Suppress
@@ -92,6 +92,7 @@ def load_onnx(
     """
     if weights is None:
         raise ConfigError(f"--model {name} needs --model_file FILE.onnx")
+    title = Path(weights).stem
     given = {**(input or {}), **({"fit": fit} if fit else {})}
     size = given.pop("size", None) or ((input_size, input_size) if input_size else None)
     graph, size = read_graph(weights, size)
@@ -110,20 +111,21 @@ def load_onnx(
     kind = found.name if found is not None else "end2end"
     usual = NANODET if kind == "gfl" and len(out.made) == 6 else USUAL[kind]
     way = Input(**{"size": size, **usual, **given})
+    guessed = [*guessed, *(["names: those of COCO, or numbers"] if asked is None else [])]
     guessed = [*guessed, *([] if input else [f"input: {_told(way)}, as networks of layout {kind} mostly have it"])]
     notes = [f"layout {kind}", f"input {_told(way)}"]
     if found is None:
-        labels = _labels(asked, None, 80, str(names or dataset or name))
+        labels = asked or names_of.coco()
         call = partial(_end2end, session, way)
         notes += ["no gradients: it answers finished detections"]
         told = [*notes, *_guesses(guessed)]
-        return BlackBoxAdapter(call, labels, name=name, device=device, reader=way.read, notes=told)
+        return BlackBoxAdapter(call, labels, name=title, device=device, reader=way.read, notes=told)
     with torch.no_grad():
         out = outputs(module, way.prepare(probe[:1]))
         found = found.settle(out, activation)
         far = 0.0 if module is session else distance(out.made, session(way.prepare(probe[:1])))
     none = getattr(found, "none", None)
-    labels = _labels(asked, none, found.count(out), str(names or dataset or name))
+    labels = _labels(asked, none, found.count(out), str(names or dataset or title))
     notes += [f"classes: {found.classes.kind}, {found.classes.activation}"]
     if found.classes.kind == "probabilities":
         notes.append("its probabilities are taken to lie in [1e-6, 1 - 1e-6]: the activation cannot be taken off")
@@ -140,12 +142,23 @@ def load_onnx(
         labels,
         reader=way.read,
         suppress=_suppress(found, nms),
-        name=name,
+        name=title,
         device=device if not why else "cpu",
         batch=8 if getattr(module, "batched", False) else 1,
         blocked=why,
         notes=[*notes, *_guesses(guessed)],
+        oracle=None if why else partial(Read(way, plain(found)), session),
     )
+
+
+def plain(layout: Layout) -> Layout:
+    """The layout that reads the graph's own probabilities, as a session answers them."""
+    made = {}
+    for key in ("classes", "objectness"):
+        scores = getattr(layout, key, None)
+        if scores is not None and scores.kind in ("sigmoid", "softmax"):
+            made[key] = Scores("probabilities", scores.activation)
+    return replace(layout, **made)  # type: ignore[arg-type]
 
 
 def distance(made: Sequence[Tensor], own: Sequence[Tensor]) -> float:

@@ -57,8 +57,10 @@ def _try(
     """The layout if the outputs can be of it, and what is guessed; asked: the user says that they are."""
     shapes = [tuple(o.shape[1:]) for o in out.made]
     if name == "end2end":
-        ends = len(shapes) == 1 and len(shapes[0]) == 2 and shapes[0][1] in (6, 7) and shapes[0][0] <= MOST_QUERIES
-        return (None, []) if ends else None
+        if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] not in (6, 7) or shapes[0][0] > MOST_QUERIES:
+            return None
+        labels = out.made[0][..., -1]  # whole numbers, as nothing else of a network is
+        return (None, []) if bool((labels == labels.round()).all()) else None
     if name in ("yolox", "yolov5", "yolov8"):
         return _yolo(name, out, classes, decode, asked)
     if name == "gfl":

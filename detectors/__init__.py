@@ -38,6 +38,7 @@ class Family(NamedTuple):
     samples: str | None = None
     files: Callable[[str], list[Path]] = lambda name: []
     extra: str | None = None
+    flags: tuple[str, ...] = ()  # of the command, where load names a place; else they are seen in load
 
     @property
     def loader(self) -> Callable[..., Adapter]:
@@ -63,6 +64,8 @@ _CLASSIFIER = Family(load_classifier, "classify")
 _EMBLEM = Family(load_emblem, "emblem", "scene-*.png", files_of)
 _EMBLEM_CLASSIFIER = Family(load_emblem, "emblem", "singles/*.png", files_of)
 
+_ONNX_FLAGS = ("names", "dataset", "input_size", "fit", "model_layout")
+
 DEFAULT = "emblem-m-rcnn"
 
 ADAPTERS: dict[str, Family] = {
@@ -75,7 +78,7 @@ ADAPTERS: dict[str, Family] = {
     "f-rcnn": _RCNN,
     "yolov3spp": _YOLO,
     "darknet": _YOLO,
-    "onnx": Family("detectors.onnx_file.load:load_onnx", "detect-dense", extra="onnx"),
+    "onnx": Family("detectors.onnx_file.load:load_onnx", "detect-dense", extra="onnx", flags=_ONNX_FLAGS),
     "vgg16-caffe": Family(load_caffe, "classify"),
     **{n: _RCNN for n in list_models(module=torchvision.models.detection) if n.startswith(("faster", "mask"))},
     **{n: _ONE_STAGE for n in list_models(module=torchvision.models.detection, include=list(NAMES))},

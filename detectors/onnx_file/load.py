@@ -143,7 +143,7 @@ def load_onnx(
         reader=way.read,
         suppress=_suppress(found, nms),
         name=title,
-        device=device if not why else "cpu",
+        device=device,
         batch=8 if getattr(module, "batched", False) else 1,
         blocked=why,
         notes=[*notes, *_guesses(guessed)],

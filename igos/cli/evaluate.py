@@ -135,6 +135,7 @@ def _patches(flags: Mapping[str, Any], count: str) -> dict[str, Any]:
 
 
 def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
+    from igos.cli.session import look_first
     from igos.results.manifest import FILE as MANIFEST
     from igos.run.models import pick_model
     from igos.run.plan import resolve_each
@@ -145,7 +146,7 @@ def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
     if not config.data:
         raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
     if not config.output or not (Path(config.output) / MANIFEST).is_file():
-        config.pictures()
+        look_first(plans[0], [path for path, _ in config.pictures()])
     for plan in plans:
         for warning in plan.method.warnings():
             print(f"igos: warning: {warning}", file=sys.stderr)
@@ -154,6 +155,7 @@ def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
 
 def _of_saved(saved: str, flags: Mapping[str, Any]) -> list[Plan]:
     """A Plan for each method of the rows, with the settings in run.yaml."""
+    from igos.cli.session import look_first
     from igos.run.evaluate import rows_by_picture
     from igos.run.models import pick_model
     from igos.run.plan import resolve
@@ -163,13 +165,15 @@ def _of_saved(saved: str, flags: Mapping[str, Any]) -> list[Plan]:
             raise ConfigError(
                 f"--{key}: --results has the run's own; with it go {', '.join(f'--{k}' for k in OF_SAVED)}"
             )
-    rows = [row for rows in rows_by_picture(saved).values() for row in rows]
+    pictures = rows_by_picture(saved)
+    rows = [row for rows in pictures.values() for row in rows]
     plans = []
     for method, opt in dict.fromkeys((r["method"], r["opt"]) for r in rows):
         given = {**flags, "config": str(Path(saved) / "run.yaml"), "method": method}
         given, preset = pick_model(given if opt is None else {**given, "opt": opt})
         given.pop("data", None)
         plans.append(resolve(given, preset))
+    look_first(plans[0], list(pictures))
     return plans
 
 

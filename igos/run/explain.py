@@ -20,8 +20,8 @@ from torch import Tensor
 
 from igos.base.names import DEFAULT_METRICS
 from igos.base.ops import Blend
-from igos.data.annotations import truths_of
-from igos.data.truth import Truth, match
+from igos.data.annotations import known_of
+from igos.data.truth import Known, Truth, match
 from igos.methods import build_method, default_score
 from igos.methods.ingredients import OfImage, load_ingredients
 from igos.metrics import build_metrics
@@ -75,14 +75,18 @@ def explain(
     else:
         call = method
     measures = [m for name in metrics for m in ([name] if callable(name) else build_metrics([name])[0])]
-    truths = truths_of(image.path, size=image.geometry.source) if image.path and context is None else []
+    asked = image.path if context is None else None
+    known = known_of(asked, size=image.geometry.source) if asked else Known([], [])
     seen = views(judge, image, targets, batch) if judge is not None else [None] * len(targets)
     if context is not None and judge is not None:
         context = replace(context, other=seen)
     (ingredients,) = load_ingredients([call], adapter, {"references": references, "patterns": patterns, "stats": stats})
     explanations, _ = explain_jobs(
         adapter,
-        [Job(t, image, truths=truths, view=v) for t, v in zip(targets, seen, strict=True)],
+        [
+            Job(t, image, None, None, known.objects, v, warnings=tuple(known.warnings))
+            for t, v in zip(targets, seen, strict=True)
+        ],
         call,
         measures,
         score=score,
@@ -102,7 +106,7 @@ class Job:
 
     start_mask (h,w): the mask to start from; truths: what is known of the picture's objects; view: the same object as
     the judge sees it; blurred (1,3,H,W): the picture's baseline, where it is made already. folder: where the
-    explanation lies in the run's folder; key: the id of its row.
+    explanation lies in the run's folder; key: the id of its row; warnings: what is to be said of the picture.
     """
 
     target: Target
@@ -114,6 +118,7 @@ class Job:
     blurred: Tensor | None = None
     folder: str = ""
     key: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def explain_jobs(
@@ -163,6 +168,10 @@ def explain_jobs(
         explanations = explain_problem(problem, method, metrics, context, judge)
     else:
         explanations = judged(problem, saved, method, metrics, context, judge)
+    explanations = [
+        replace(e, warnings=tuple(dict.fromkeys((*e.warnings, *j.warnings))))
+        for e, j in zip(explanations, jobs, strict=True)
+    ]
     return explanations, problem.score.seconds + (judge.seconds if judge else 0)
 
 

@@ -8,7 +8,6 @@ from types import ModuleType
 from typing import Any
 
 import torch
-import torchvision
 
 from igos.base import resources
 from igos.base.hashing import digest, identity
@@ -102,7 +101,11 @@ def weights_of(config: Run) -> str:
     """A hash of the files of the run's model, and of its judge: other weights of the same name have another."""
     model = _digests(config.model, [config.model_file, config.cfg, config.names])
     judge = _digests(config.judge, [config.judge_file, config.judge_cfg]) if config.judge else []
-    downloaded = torchvision.__version__ if config.pretrained else None
+    downloaded = None
+    if config.pretrained:
+        import torchvision
+
+        downloaded = torchvision.__version__
     return identity(model, judge, downloaded)
 
 

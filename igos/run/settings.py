@@ -67,8 +67,8 @@ class Run:
         metavar="PATH",
     )
     annotations: str | None = _flag(
-        "annotated objects: COCO's instances JSON, or Pascal VOC's XML, a file or a folder of them "
-        "(default: instances.json beside a picture)",
+        "annotated objects: COCO's instances JSON; Pascal VOC's XML, a file or a folder of them; YOLO's data.yaml or "
+        "folder of labels (default: instances.json beside a picture)",
         metavar="PATH",
     )
     shuffle: bool = _flag("take the pictures in a random order", False)

@@ -29,7 +29,6 @@ from igos.results import page, page_content
 from igos.types import Target
 from tests.pages import explanation, letterbox, made_run, photo, toy_run
 
-pytestmark = pytest.mark.xdist_group("browser")
 HOSTILE = (
     "</script><script>window.taken=1</script>",
     "\"'><img src=x onerror=window.taken=1>",

@@ -358,6 +358,7 @@ def test_what_no_method_needs_is_refused_and_goes_to_those_that_do() -> None:
     assert [p.run.stats for p in both] == ["s.safetensors"] * 2
 
 
+@pytest.mark.usefixtures("forked")
 def test_it_runs_in_processes_in_parts_and_on_from_where_it_was(run: Path, tmp_path: Path) -> None:
     """The figures of one process: of two workers, of two parts joined, and of a folder that is gone on with."""
     asked = [*WORDS, *METHODS_ASKED, "--threads", "1"]

@@ -178,8 +178,7 @@ class RCNNAdapter:
 
         The background is class 0, as in the labels; D-RISE takes objectness as 1 where a network has none.
         """
-        seen = [(b, logits.softmax(-1)) for b, logits in self._proposed(pictures)]
-        return [(b, p, torch.ones_like(p[:, 0])) for b, p in seen]
+        return [(b, logits.softmax(-1), torch.ones_like(b[:, 0])) for b, logits in self._proposed(pictures)]
 
     @torch.no_grad()
     def candidates(self, image: Image) -> Candidates:
@@ -195,8 +194,7 @@ class RCNNAdapter:
         logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, sizes)))
         made = clip_boxes_to_image(heads.box_coder.decode(deltas, proposals), sizes[0])
         best = made[torch.arange(len(made), device=made.device), 1 + logits[:, 1:].argmax(1)]
-        counts = [len(p) for p in proposals]
-        return list(zip(best.split(counts), logits.split(counts), strict=True))
+        return list(zip(*(part.split([len(p) for p in proposals]) for part in (best, logits)), strict=True))
 
     def _level(self, box: Tensor, pool: Any) -> str:
         """Which of the features a box (4,) is pooled from."""

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from igos.base.errors import ConfigError
 from igos.base.settings import coerce
@@ -103,26 +103,14 @@ def _layer(adapter: Adapter, image: Image, target: Target) -> str:
         return f"none ({error})"
 
 
-def _draw(image: Image, seen: Sequence[Target], folder: Path, stem: str) -> Path:
+def _draw(image: Image, found: Sequence[Target], folder: Path, stem: str) -> Path:
     """The picture with its boxes and names, as a PNG in the folder; its path."""
-    import io
-
-    import PIL.Image
-    import PIL.ImageDraw
-
     from igos.base.files import write_bytes
+    from igos.drawing.seen import seen
 
-    picture = PIL.Image.fromarray(image.source)
-    pen: Any = PIL.ImageDraw.Draw(picture)
-    for t in seen:
-        if t.box is not None:
-            box = image.geometry.to_source(t.box.float().cpu()).tolist()
-            pen.rectangle(box, outline=(255, 255, 0), width=max(2, picture.width // 300))
-            word = f"{t.name} {t.score:.2f}".encode("ascii", "replace").decode()
-            pen.text((box[0] + 4, box[1] + 2), word, fill=(255, 255, 0), stroke_width=1, stroke_fill=(0, 0, 0))
-    data = io.BytesIO()
-    picture.save(data, "PNG")
+    boxed = [t for t in found if t.box is not None]
+    boxes = [image.geometry.to_source(t.box.float().cpu()).tolist() for t in boxed if t.box is not None]
     path = folder / f"{stem}-seen.png"
     folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, data.getvalue())
+    write_bytes(path, seen(image.source, boxes, [f"{t.name} {t.score:.2f}" for t in boxed]))
     return path

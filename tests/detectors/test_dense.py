@@ -301,3 +301,19 @@ def test_what_a_row_cannot_be_is_refused() -> None:
     wrong = DenseAdapter(Grid(), grid, list("abc"), reader=Input((48, 64)).read, suppress=NMS(), name="grid")
     with pytest.raises(ConfigError, match="grid: 3 labels, but its rows have 2 classes"):
         wrong.detect(image)
+
+
+@pytest.mark.parametrize("name", ["emblem-m-rcnn", "emblem-yolov3spp", "emblem-vgg"])
+def test_every_adapter_tells_all_of_its_candidates(name: str) -> None:
+    """Its detections are among them, with their scores."""
+    adapter = igos.load(name)
+    image = adapter.read(noise(160, 160))
+    c = adapter.candidates(image)
+    assert len(c.logits) == 1 and c.logits.shape[2] == len(adapter.labels)
+    targets = adapter.detect(image, 0.0)[:3]
+    assert targets and adapter.threshold in (0.4, 0.05) and list(adapter.notes) == []
+    for t in targets:
+        row = t.index if t.index is not None and c.boxes is not None else 0
+        assert float(c.scores()[0, row, t.label]) == pytest.approx(t.score, abs=1e-5)
+        if c.boxes is not None and name != "emblem-m-rcnn":  # whose box is that of the proposal's best class
+            assert t.box is not None and torch.allclose(c.boxes[0, row].clamp(0, 160), t.box, atol=1e-3)

@@ -34,7 +34,11 @@ def recognise(
     layout: what the user says; classes: how many names there are; decode: strides, offset, shift, sides, variances and
     background of a model file. Raises ConfigError: no layout fits, several do, or the one named does not.
     """
-    fitting = {name: made for name in LAYOUTS if (made := _try(name, out, classes, decode, layout == name)) is not None}
+    try:
+        tried = {name: _try(name, out, classes, decode, layout == name) for name in LAYOUTS}
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    fitting = {name: made for name, made in tried.items() if made is not None}
     shapes = ", ".join(str(tuple(o.shape)) for o in out.made)
     if layout is not None:
         if layout not in LAYOUTS:

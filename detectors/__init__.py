@@ -64,7 +64,7 @@ _CLASSIFIER = Family(load_classifier, "classify")
 _EMBLEM = Family(load_emblem, "emblem", "scene-*.png", files_of)
 _EMBLEM_CLASSIFIER = Family(load_emblem, "emblem", "singles/*.png", files_of)
 
-_ONNX_FLAGS = ("names", "dataset", "input_size", "fit", "model_layout")
+_ONNX_FLAGS = ("names", "dataset", "input_size", "fit", "model_layout", "activation")
 
 DEFAULT = "emblem-m-rcnn"
 

@@ -92,7 +92,7 @@ def load_onnx(
     """
     if weights is None:
         raise ConfigError(f"--model {name} needs --model_file FILE.onnx")
-    title = Path(weights).stem
+    title, activation = Path(weights).stem, None if activation == "none" else activation
     given = {**(input or {}), **({"fit": fit} if fit else {})}
     size = given.pop("size", None) or ((input_size, input_size) if input_size else None)
     graph, size = read_graph(weights, size)

@@ -22,8 +22,8 @@ OF_SAVED = (
     "set", "engine", "workers", "timeout", "readers", "num_cpus", "num_gpus",
 )  # fmt: skip
 PATCHES = (
-    "tiles that degradation_pgig, PGIG's experiment, replaces; with --metrics degradation, which is IBA's and takes as "
-    "many steps, it is judged too"
+    "tiles that degradation_pgig, PGIG's experiment, replaces: that metric is judged, beside those of --metrics; "
+    "degradation, which is IBA's, takes as many steps"
 )
 
 
@@ -120,13 +120,18 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
 
 
 def _patches(flags: Mapping[str, Any], count: str) -> dict[str, Any]:
-    """The flags that --n_patches changes: its metrics' steps, and PGIG's metric, which is the one that has patches."""
+    """The flags that --n_patches changes: its metrics' steps, and PGIG's metric, which is the one that has patches;
+    that alone where no metrics are named.
+    """
     from igos.base.settings import settings_of
     from igos.metrics import METRICS
     from igos.metrics.degradation import DegradationPGIG
 
     pgig = DegradationPGIG.name
-    asked = [m for text in flags.get("metrics", []) for m in text.replace(",", " ").split()]
+    from igos.run.models import preset_value
+
+    named = flags.get("metrics") or [*(preset_value(flags, "metrics") or ()), pgig]
+    asked = [m for text in named for m in text.replace(",", " ").split()]
     metrics = [m for m in asked if m in METRICS and "tile" in settings_of(METRICS[m])]
     if not metrics:
         raise ConfigError(f"--n_patches {count}: no metric removes patches; add --metrics {pgig}")

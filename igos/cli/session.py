@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import torch
 
 import igos
-from igos.data.annotations import warnings_of
+from igos.data.annotations import category_ids, warnings_of
 from igos.results.folder import RunFolder
 from igos.results.manifest import Item
 from igos.run.cells import Cell
@@ -75,7 +75,7 @@ def work_in(
     with terminable():
         try:
             adapter, judge = load_models(config)
-            folder.write_run({**values, "record": {**record(adapter, words), **notes(adapter)}})
+            folder.write_run({**values, "record": {**record(adapter, words, config.annotations), **notes(adapter)}})
             check(cells[0].plan, adapter)
             if apart(config):
                 del adapter, judge  # the workers have their own
@@ -136,9 +136,11 @@ def close(folder: RunFolder) -> None:
         folder.discard()
 
 
-def record(adapter: Adapter, words: Sequence[str]) -> dict[str, Any]:
-    """What run.yaml notes beside the settings; of it only the version is read back."""
+def record(adapter: Adapter, words: Sequence[str], annotations: str | None) -> dict[str, Any]:
+    """What run.yaml notes beside the settings; of it the version and the categories, ids by name, are read back."""
+    categories = category_ids(annotations)
     return {
+        **({"categories": categories} if categories else {}),
         "command": "igos " + shlex.join(words),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": {

@@ -53,6 +53,13 @@ def _knows(annotations: Annotations | VOC | YOLO, picture: str) -> bool:
         return True
 
 
+def category_ids(named: str | None) -> dict[str, int]:
+    """The ids of the classes of the file named, by name; {} of a file or folder whose classes have none."""
+    known = _read(named) if named else None
+    every = known.names if isinstance(known, Annotations) else {}
+    return {name: int(i) for i, name in every.items() if str(i).isdecimal()}
+
+
 def _beside(picture: Path) -> Path | None:
     if (file := picture.parent / FILE).is_file():
         return file

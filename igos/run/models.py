@@ -19,18 +19,22 @@ from igos.types import Adapter, ConfigError
 def load(name: str, weights: str | Path | None = None, device: Any = None, **options: Any) -> Adapter:
     """A model by its name in detectors.ADAPTERS, or by its model file (.yaml). device: as torch takes it, default cpu.
 
-    options: cfg, names, dataset, input_size, fit, layout, pretrained, as the family takes them. Raises ConfigError,
-    WeightsError.
+    options: cfg, names, dataset, input_size, fit, layout, activation, pretrained, as the family takes them. Raises
+    ConfigError, WeightsError.
     """
     return adapters().load(str(name), weights, device, **options)
 
 
-def adapt(model: Any, labels: Sequence[str] | None = None, device: Any = None, **options: Any) -> Adapter:
+def adapt(
+    model: Any, labels: Sequence[str] | Mapping[Any, Any] | None = None, device: Any = None, **options: Any
+) -> Adapter:
     """A model of your own as an adapter: torchvision's FasterRCNN or MaskRCNN, a classifier, a Darknet network, or a
     black box pictures (N,3,H,W) in [0,1] -> one dict of boxes, scores and labels per picture.
 
-    The model itself is copied and stays as it is. labels: class names; device: by default the model's own; options:
-    those of the adapter (name; crop, resize, mean, std; input_size, fit). Raises ConfigError and WeightsError.
+    The model itself is copied and stays as it is. labels: class names in a list, or a dict id -> name or name -> id;
+    device: by default the model's own; options: those of the adapter (name; crop, resize, mean, std, activation;
+    input_size, fit). activation {softmax, sigmoid, none}: what makes probabilities of a classifier's answers, by
+    default as they show it. Raises ConfigError and WeightsError.
     """
 
     return adapters().adapt(model, labels, device, **options)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from igos.base.errors import ConfigError
-from igos.base.names import DEFAULT_METRICS, PARTS, PRECISIONS, SCORES
+from igos.base.names import ACTIVATIONS, DEFAULT_METRICS, PARTS, PRECISIONS, SCORES
 from igos.base.settings import setting
 from igos.data.pictures import ALL_NUMBERS, find_pictures
 
@@ -18,6 +18,7 @@ MODEL_OPTIONS = (
     "input_size",
     "fit",
     "model_layout",
+    "activation",
     "pretrained",
 )  # flags that belong to a model
 LAYOUTS = ("folders", "shards")
@@ -39,7 +40,7 @@ class Run:
     model: str | None = _flag(
         "what to explain: emblem-m-rcnn (bundled), m-rcnn, retinanet_resnet50_fpn, darknet, onnx, vgg16, ... (see "
         "--list), or a model file, my.yaml (default: emblem-m-rcnn)",
-        aliases=("-mn",),
+        aliases=("--model_name", "-mn"),
     )
     model_file: str | None = _flag(
         "the model's weights: .pth, .pt, .safetensors, .onnx or Darknet .weights", metavar="PATH"
@@ -56,6 +57,10 @@ class Run:
     )
     input_size: int | None = _flag(
         "short side (R-CNN), side, a multiple of 32 (YOLO), or crop (classifier), in pixels", least=1, most=8192
+    )
+    activation: str | None = _flag(
+        "what makes probabilities of a classifier's answers; none: they are some (default: as they show)",
+        choices=ACTIVATIONS,
     )
     dataset: str | None = _flag(
         "data set whose class names the model uses", choices=("imagenet", "coco", "voc", "emblems")
@@ -129,7 +134,7 @@ class Run:
     )
     device: str | None = _flag(
         "cpu, cuda, cuda:1, ... or a GPU's number (default: a GPU if there is one, else cpu)",
-        aliases=("-gn", "--gpu-id"),
+        aliases=("--gpu_num", "-gn", "--gpu-id"),
         metavar="DEVICE",
     )
     threads: int | None = _flag("CPU threads (default: torch's)", least=1, most=1024)
@@ -196,15 +201,16 @@ class Run:
 RUN_TYPES = get_type_hints(Run)
 
 
-def memory_size(text: str | None) -> float | None:
-    """ "500M" or "2G" -> bytes. Raises ConfigError."""
-    if text is None:
+def memory_size(given: str | float | None, name: str = "--max_memory") -> float | None:
+    """ "500M", "2G" or a number of bytes -> bytes; name: as whoever asks calls it. Raises ConfigError."""
+    if given is None:
         return None
+    text = str(given)
     number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
     try:
         size = float(number) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[unit]
     except (ValueError, KeyError):
         size = math.nan
     if not 0 < size < math.inf:
-        raise ConfigError(f"--max_memory {text!r}: give bytes, or a number with K, M or G, such as 2G")
+        raise ConfigError(f"{name} {text!r}: give bytes, or a number with K, M or G, such as 2G")
     return size

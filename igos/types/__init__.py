@@ -7,7 +7,7 @@ file -> Adapter.read -> Image -> Adapter.detect -> [Target] -> Adapter.scorer ->
 from igos.base.errors import ConfigError, IgosError, ImageError, NetworkError, WeightsError
 from igos.base.geometry import Geometry
 from igos.base.names import CLASS_THRESHOLD, DETECTION_THRESHOLD, PARTS, PRECISIONS, SCORES
-from igos.types.candidates import ACTIVATIONS, Candidates, logits_of, one_hot
+from igos.types.candidates import Candidates, logits_of, one_hot
 from igos.types.explanation import STATUSES, Explanation, Score
 from igos.types.image import Image
 from igos.types.model import Adapter, Detections, Target
@@ -16,7 +16,7 @@ from igos.types.scorer import DTYPES, Scorer, out_of_memory
 from igos.types.split import Split, find
 
 __all__ = [
-    "ACTIVATIONS", "CLASS_THRESHOLD", "DETECTION_THRESHOLD", "DTYPES", "PARTS", "PRECISIONS", "SCORES", "STATUSES",
+    "CLASS_THRESHOLD", "DETECTION_THRESHOLD", "DTYPES", "PARTS", "PRECISIONS", "SCORES", "STATUSES",
     "Adapter", "Candidates", "ConfigError", "Detections", "Explanation", "Geometry", "IgosError", "Image", "ImageError",
     "NetworkError", "Problem", "Score", "Scorer", "Split", "Statistics", "Target", "WeightsError", "find",
     "logits_of", "one_hot", "out_of_memory",

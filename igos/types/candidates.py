@@ -17,7 +17,7 @@ from torch import Tensor
 
 from igos.base.errors import ConfigError
 
-ACTIVATIONS = ("sigmoid", "softmax")
+KINDS = ("sigmoid", "softmax")  # what makes probabilities of logits
 LEAST = 1e-6  # a probability that was given as such is taken to lie in [LEAST, 1 - LEAST]
 
 
@@ -48,8 +48,8 @@ class Candidates:
             raise ConfigError(
                 f"candidates need objectness (N,A), got {tuple(self.objectness.shape)} beside {n} x {a} rows"
             )
-        if self.activation not in ACTIVATIONS:
-            raise ConfigError(f"activation {self.activation!r} is not one of {', '.join(ACTIVATIONS)}")
+        if self.activation not in KINDS:
+            raise ConfigError(f"activation {self.activation!r} is not one of {', '.join(KINDS)}")
 
     @property
     def background(self) -> int | None:

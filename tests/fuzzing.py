@@ -39,8 +39,8 @@ from detectors.pictures import read_rgb
 from detectors.yolov3 import load_yolo
 from igos.base import resources
 from igos.base.files import unique
+from igos.base.reading import is_file_name
 from igos.base.settings import settings_of
-from igos.base.untrusted import is_file_name
 from igos.cli import main, text
 from igos.cli.main import COMMANDS
 from igos.data.annotations import truths_of

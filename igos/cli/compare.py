@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from igos.base.errors import ConfigError
+from igos.base.terminal import say
 from igos.cli.flags import Parser
 
 
@@ -32,5 +33,5 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     from igos.results import page_content
 
     page_content.write(out, folders, read_picture, f"Compared: {', '.join(f.resolve().name for f in folders)}")
-    print(out)
+    say(out)
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from igos.base.errors import ConfigError
 from igos.base.names import RETRIED
+from igos.base.terminal import say
 from igos.cli.flags import Parser, add_flags, add_progress
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
 
     folder_before = resumed or flags.get("output")
     if (finished := finished_by_another(folder_before, retry)) is not None:
-        print(f"{finished} rows were finished before, by another version of igos; nothing is due")
-        print(folder_before)
+        say(f"{finished} rows were finished before, by another version of igos; nothing is due")
+        say(folder_before)
         return 0
     if resumed is not None:
         if methods or saved or "output" in flags or "config" in flags:
@@ -112,10 +112,10 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     except Stopped as stop:
         return stop.code
     if kept:
-        print(f"{kept} rows were finished before")
-    print(tables.text(summary(), metrics))
+        say(f"{kept} rows were finished before")
+    say(tables.text(summary(), metrics))
     write_page(folder.path)
-    print(folder.path)
+    say(folder.path)
     return 0
 
 
@@ -148,12 +148,13 @@ def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
         config.pictures()
     for plan in plans:
         for warning in plan.method.warnings():
-            print(f"igos: warning: {warning}", file=sys.stderr)
+            say(f"igos: warning: {warning}", error=True)
     return plans
 
 
 def _of_saved(saved: str, flags: Mapping[str, Any]) -> list[Plan]:
     """A Plan for each method of the rows, with the settings in run.yaml."""
+    from igos.results.read import read_run
     from igos.run.evaluate import rows_by_picture
     from igos.run.models import pick_model
     from igos.run.plan import resolve
@@ -163,6 +164,7 @@ def _of_saved(saved: str, flags: Mapping[str, Any]) -> list[Plan]:
             raise ConfigError(
                 f"--{key}: --results has the run's own; with it go {', '.join(f'--{k}' for k in OF_SAVED)}"
             )
+    read_run(saved)
     rows = [row for rows in rows_by_picture(saved).values() for row in rows]
     plans = []
     for method, opt in dict.fromkeys((r["method"], r["opt"]) for r in rows):

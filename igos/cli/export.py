@@ -9,6 +9,7 @@ from pathlib import Path
 from igos.base.errors import ConfigError
 from igos.base.names import EXPORT_FORMATS
 from igos.base.settings import lookup
+from igos.base.terminal import say
 from igos.cli.flags import Parser
 
 
@@ -33,5 +34,5 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
         raise ConfigError(f"--out {out}: exists; choose a new name")
     from igos.results.exports import EXPORTS
 
-    print(f"{EXPORTS[form](Path(given.folder), out)} maps in {out}")
+    say(f"{EXPORTS[form](Path(given.folder), out)} maps in {out}")
     return 0

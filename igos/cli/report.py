@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from igos.base.inside import inside
+from igos.base.terminal import say
 from igos.cli.flags import Parser
 
 if TYPE_CHECKING:
     import numpy as np
 
-PAGE = "report.html"
+PAGE, PAGES = "report.html", "report-photos"  # the page, and the folder of a big run's photos
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     """Write DIR/report.html from what the run left there; print its path."""
-    print(write_page(Path(given.folder)))
+    say(write_page(Path(given.folder)))
     return 0
 
 
@@ -35,7 +37,8 @@ def write_page(folder: Path) -> Path:
     """report.html of a run's folder."""
     from igos.results import page_content
 
-    page_content.write(folder / PAGE, [folder], read_picture, folder.resolve().name)
+    inside(folder, PAGES)
+    page_content.write(inside(folder, PAGE), [folder], read_picture, folder.resolve().name)
     return folder / PAGE
 
 

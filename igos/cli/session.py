@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import shlex
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any, NoReturn
 import torch
 
 import igos
+from igos.base.terminal import say
 from igos.results.folder import RunFolder
 from igos.results.manifest import Item
 from igos.run.cells import Cell
@@ -77,7 +77,7 @@ def work_in(
                 message += f"; {folder.tally.rows} finished rows in {folder.path}; {again}"
             else:
                 folder.discard()
-            print(f"igos: {message}", file=sys.stderr)
+            say(f"igos: {message}", error=True)
             raise Stopped(143 if isinstance(stop, Terminated) else 130) from None
         except BaseException:
             close(folder)
@@ -90,22 +90,22 @@ def work_in(
 def warn(rows: Sequence[Mapping[str, Any]]) -> None:
     """What did not go well, at most five lines of each kind."""
     for row in [r for r in rows if r["error"]][:5]:
-        print(f"igos: {row['status']}: {row['error']}", file=sys.stderr)
+        say(f"igos: {row['status']}: {row['error']}", error=True)
     for warning in list(dict.fromkeys(r["warning"] for r in rows if r["warning"]))[:5]:
-        print(f"igos: warning: {warning}", file=sys.stderr)
+        say(f"igos: warning: {warning}", error=True)
 
 
 def warn_opened(folder: RunFolder) -> None:
     """What a person should know of a folder before the work begins."""
     if not folder.alone:
         text = f"no locks are known where {folder.path} lies; let no other run work in it"
-        print(f"igos: warning: {text}", file=sys.stderr)
+        say(f"igos: warning: {text}", error=True)
     if folder.damaged:
         first = ", ".join(folder.damaged[:3]) + ", ..." * (len(folder.damaged) > 3)
         shards = sum("/" not in name for name in folder.damaged)
         counts = {"explanation": len(folder.damaged) - shards, "shard": shards}
         few = " and ".join(f"{n} {what}{'s' * (n > 1)}" for what, n in counts.items() if n)
-        print(f"igos: warning: damaged, and made again: {few} ({first})", file=sys.stderr)
+        say(f"igos: warning: damaged, and made again: {few} ({first})", error=True)
 
 
 def close(folder: RunFolder) -> None:

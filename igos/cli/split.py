@@ -11,6 +11,7 @@ from pathlib import Path
 from igos.base.errors import ConfigError
 from igos.base.files import whole
 from igos.base.settings import coerce
+from igos.base.terminal import say
 from igos.cli.flags import Parser
 from igos.data.pictures import SUFFIXES
 
@@ -51,8 +52,8 @@ def run(flags: argparse.Namespace, words: Sequence[str]) -> int:
                 if (xml := place / f"{picture.stem}.xml").is_file():
                     _copy(xml, out / "annotations" / "attribution" / name / xml.name)
                     break
-    print(f"{len(classes)} classes, {count} pictures of each in either set")
-    print(out)
+    say(f"{len(classes)} classes, {count} pictures of each in either set")
+    say(out)
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from igos.base.files import write_bytes
+from igos.base.reading import MOST_FILE, read_text
 from igos.base.untrusted import load_json
 from igos.data.truth import Truth, filled, same_size
 from igos.types import ConfigError
@@ -21,7 +22,7 @@ class Annotations:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            data = load_json(self.path.read_text(encoding="utf-8"))
+            data = load_json(read_text(self.path, MOST_FILE))
             self.names = {c["id"]: str(c["name"]) for c in data["categories"]}
             self._images = {i["file_name"]: i for i in data["images"]}
             self._objects: dict[Any, list[dict[str, Any]]] = {}

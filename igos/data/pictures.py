@@ -11,6 +11,7 @@ from pathlib import Path
 
 from igos.base.errors import ConfigError
 from igos.base.files import FOLDER_NAMES, unique
+from igos.base.reading import read_text
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.", re.IGNORECASE)  # ImageNet's validation pictures, from 1
@@ -77,7 +78,7 @@ def part_of(folder: str, part: str) -> Path:
 
 def _lines(path: str) -> set[str]:
     try:
-        return {line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()}
+        return {line.strip() for line in read_text(path).splitlines() if line.strip()}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--subset_file {path}: cannot be read ({error})") from None
 

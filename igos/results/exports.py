@@ -17,9 +17,10 @@ import torch
 from pycocotools import mask
 
 from igos.base.files import unique, whole_folder, write_bytes
+from igos.base.inside import inside
 from igos.base.ops import top_area
 from igos.drawing.files import grey_png
-from igos.results.read import folder_of, read_arrays, read_rows
+from igos.results.read import read_arrays, read_rows
 from igos.types import ConfigError
 
 MAP = "saliency_source"
@@ -96,8 +97,8 @@ def explanations(run: Path) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
 
 def _pngs(run: Path, out: Path) -> Iterator[tuple[Mapping[str, Any], np.ndarray, str]]:
     for row, map_ in explanations(run):
-        name = f"{folder_of(run, row).relative_to(run.resolve())}.png"
-        write_bytes(out / name, grey_png(torch.from_numpy(map_)))
+        name = f"{row['folder']}.png"
+        write_bytes(inside(out, name), grey_png(torch.from_numpy(map_)))
         yield row, map_, name
 
 

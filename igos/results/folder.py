@@ -29,9 +29,12 @@ from typing import Any
 import yaml
 
 from igos.base.files import RUN_FILES, Lock, append, write_bytes, writing
+from igos.base.inside import explanation, files, inside
 from igos.base.names import ARRAYS_FILE
+from igos.base.terminal import plain
 from igos.base.untrusted import load_yaml
 from igos.results import arrays as stored
+from igos.results.look_over import look_over
 from igos.results.read import BEFORE, different, intact, json_rows, read_run
 from igos.results.rows import COLUMNS, Tally, full_row
 from igos.results.shards import MOST, SIZE, Shards, check_extra
@@ -41,8 +44,8 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class RunFolder:
-    """One run's folder, open for writing. Raises ConfigError if it cannot be written, holds another run, or another
-    process works in it.
+    """One run's folder, open for writing. Raises ConfigError if it cannot be written, holds another run, leads out of
+    itself (igos.base.inside), or another process works in it.
 
     resume: settings as for write_run; a folder that holds a run of just these is gone on with: rows whose files are
     whole are kept, the others are to be made again, and so are those with a status of `retry`. layout: folders or
@@ -69,8 +72,9 @@ class RunFolder:
         try:
             self._created = [p for p in (self.path, *self.path.parents) if not p.exists()]
             self._refuse_others(resume)
+            look_over(self.path)
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = Lock(self.path / ".lock")
+            self._lock = Lock(inside(self.path, ".lock"))
             self._refuse_others(resume)
             self.again = self.begun = (self.path / "run.yaml").is_file()
             if self.again:
@@ -105,7 +109,7 @@ class RunFolder:
             )
         for name in ("results.csv", "results.parquet"):
             (self.path / name).unlink(missing_ok=True)
-        for file in (*self.path.glob(".*.tmp"), *self.path.glob("shards/.*.tmp")):
+        for file in (*files(self.path, pattern=".*.tmp"), *files(self.path, "shards", ".*.tmp")):
             file.unlink(missing_ok=True)
         if self.shards is not None:
             self.damaged += self.shards.mend()
@@ -139,23 +143,25 @@ class RunFolder:
 
     def write_run(self, values: Mapping[str, Any]) -> None:
         with writing(self.path):
-            write_bytes(self.path / "run.yaml", _yaml(values).encode(), durable=True)
+            write_bytes(inside(self.path, "run.yaml"), _yaml(values).encode(), durable=True)
 
     def write_json(self, name: str, values: Any) -> None:
-        write_bytes(self.path / name, (json.dumps(values, indent=1) + "\n").encode())
+        write_bytes(inside(self.path, name), (json.dumps(values, indent=1) + "\n").encode())
 
-    def keep(self, row: Mapping[str, Any], data: bytes, files: Mapping[str, bytes] | None = None) -> None:
+    def keep(self, row: Mapping[str, Any], data: bytes, drawn: Mapping[str, bytes] | None = None) -> None:
         """An explanation: the bytes of explanation.npz, other files by their path in the run's folder, and last the
         row, which says that they are whole.
         """
         with writing(self.path):
-            if (self.path / row["folder"]).exists():  # of a run that was killed, or damaged
-                shutil.rmtree(self.path / row["folder"], ignore_errors=True)
-            for half in [h for p in {(self.path / n).parent for n in files or ()} for h in p.glob(".*.tmp")]:
+            place = explanation(self.path, row["folder"])
+            if place.exists():  # of a run that was killed, or damaged
+                shutil.rmtree(place, ignore_errors=True)
+            made = {inside(self.path, name): content for name, content in (drawn or {}).items()}
+            for half in [h for p in {path.parent for path in made} for h in p.glob(".*.tmp")]:
                 half.unlink()
-            for name, content in (files or {}).items():
-                write_bytes(self.path / name, content)
-            write_bytes(self.path / row["folder"] / ARRAYS_FILE, data)
+            for path, content in made.items():
+                write_bytes(path, content)
+            write_bytes(place / ARRAYS_FILE, data)
         self.add({**row, "crc32": zlib.crc32(data)})
         if self.shards is not None:
             with writing(self.path):
@@ -173,8 +179,8 @@ class RunFolder:
             count = 1 + bisect_left(sizes, MOST)
             names = set(list(self._loose)[: min(count, SIZE)])
             taken = [r for r in self.rows if r["folder"] in names]
-            files = [self.path / r["folder"] / ARRAYS_FILE for r in taken]
-            self.shards.write(taken, [stored.unpacked(file, stored.kept) for file in files])
+            places = [inside(self.path, f"{r['folder']}/{ARRAYS_FILE}") for r in taken]
+            self.shards.write(taken, [stored.unpacked(file, stored.kept) for file in places])
             for name in names:  # while their rows are there: whoever goes on removes what is left of them
                 self.remove(name)
             self._drop(names)
@@ -189,7 +195,7 @@ class RunFolder:
         """Append one row to results.jsonl; NaN and inf become null."""
         full = full_row(row)
         with writing(self.path):
-            append(self.path / "results.jsonl", full)
+            append(inside(self.path, "results.jsonl"), full)
             self._know(full)
         self.begun = True
 
@@ -197,15 +203,15 @@ class RunFolder:
         self.rows.append(row)
         self.tally.add(row)
         if self.shards is not None and row["folder"]:
-            self._loose[row["folder"]] = stored.size_of(self.path / row["folder"] / ARRAYS_FILE)
+            self._loose[row["folder"]] = stored.size_of(inside(self.path, f"{row['folder']}/{ARRAYS_FILE}"))
 
     def _write_rows(self) -> None:
         lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.rows)
-        write_bytes(self.path / "results.jsonl", lines.encode())
+        write_bytes(inside(self.path, "results.jsonl"), lines.encode())
 
     def remove(self, name: str) -> None:
         """Take away an explanation's folder, and the folders that it leaves empty."""
-        shutil.rmtree(self.path / name, ignore_errors=True)
+        shutil.rmtree(explanation(self.path, name), ignore_errors=True)
         for parent in list((self.path / name).parents)[: len(Path(name).parts) - 1]:
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
@@ -218,14 +224,14 @@ class RunFolder:
         writer.writeheader()
         writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
         with writing(self.path):
-            write_bytes(self.path / name, text.getvalue().encode(errors="backslashreplace"))
+            write_bytes(inside(self.path, name), text.getvalue().encode(errors="backslashreplace"))
 
     def finish(self) -> None:
         """Write results.csv from the rows so far, boxes as four numbers between spaces; of shards results.parquet."""
         if self.shards is not None:
             with writing(self.path):
                 self._pack(rest=True)
-                self.shards.finish(self.path / "results.parquet", self.rows)
+                self.shards.finish(inside(self.path, "results.parquet"), self.rows)
             return
         boxes = (" ".join(f"{v + 0.0:g}" for v in row.get("box") or ()) for row in self.rows)  # no -0
         rows = [{**row, "box": box} for row, box in zip(self.rows, boxes, strict=True)]
@@ -248,7 +254,9 @@ class RunFolder:
 
 def _cell(value: Any) -> Any:
     """A table's cell; a text that a spreadsheet would take for a formula begins with an apostrophe."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    return plain(f"'{value}" if value.startswith(FORMULA) else value)
 
 
 def _yaml(values: Mapping[str, Any]) -> str:

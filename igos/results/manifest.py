@@ -11,7 +11,6 @@ were lost or damaged, as by a power cut, are found out by the first one and made
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,10 +21,14 @@ import torch
 
 from igos.base.files import append, line_of, write_bytes, writing
 from igos.base.hashing import identity, number_of
+from igos.base.inside import Outside, check_name, inside
+from igos.base.reading import read_bytes
+from igos.base.untrusted import load_json
 from igos.data.coco import decode, encode
 from igos.types import ConfigError, Target
 
 FILE = "manifest.jsonl"
+MOST = 2**33  # bytes of it, which are read at once
 
 
 @dataclass(frozen=True)
@@ -44,40 +47,58 @@ class Manifest:
     """The manifest of a run's folder, to read; or, with `find`, to work on: where it is not whole, it is made of the
     share i/n of the pictures (path, name) that find() answers, and of what it holds of their targets.
 
-    Raises ConfigError for a damaged one, if it is to be read or if the pictures are others than it was made of.
+    Raises ConfigError for a damaged one, if it is to be read (and strict) or if the pictures are others than it was
+    made of; Outside for one that names folders elsewhere.
     """
 
     def __init__(
-        self, folder: Path, find: Callable[[], Sequence[tuple[str, str]]] | None = None, share: str | None = None
+        self,
+        folder: Path,
+        find: Callable[[], Sequence[tuple[str, str]]] | None = None,
+        share: str | None = None,
+        strict: bool = True,
     ) -> None:
-        self.path = folder / FILE
+        self.path = inside(folder, FILE)
         self.due: dict[str, str] = {}
         self.lines: dict[str, dict[str, Any]] = {}
         self.of: dict[str, Any] = {}
-        lines = self.path.read_bytes().split(b"\n") if self.path.is_file() else []
+        lines = self._lines()
         whole = self._read(lines)
-        if find is None and not whole:
+        if find is None and not whole and strict:
             raise ConfigError(f"{self.path}: damaged; igos --resume {folder} makes it whole")
         if find is not None and not whole:
             self._make(find(), share)
-        if find is not None and (not whole or lines[-1]):
+        shared = bool(lines) and self.path.stat().st_nlink > 1  # lines are added to it, and to nothing else
+        if find is not None and (not whole or lines[-1] or shared):
             with writing(folder):
                 self.write()
+
+    def _lines(self) -> list[bytes]:
+        try:
+            return read_bytes(self.path, MOST).split(b"\n") if self.path.is_file() else []
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be read ({error.strerror or error})") from None
 
     def _read(self, lines: Sequence[bytes]) -> bool:
         """Whether they are all that there must be; one that is damaged is left out."""
         head: dict[str, Any] = {}
         for line in lines:
             with suppress(ValueError, KeyError, TypeError):
-                row = json.loads(line)
+                row = load_json(line)
                 if "of" in row:
                     head, self.of = ({k: count[k] for k in ("pictures", "names")} for count in (row, row["of"]))
                 elif "due" in row:
-                    self.due[str(row["name"])] = str(row["due"])
+                    self.due[_checked(row["name"])] = str(row["due"])
                 else:
-                    seen = {"seen": row["seen"]} if "seen" in row else {}
-                    self.lines[str(row["name"])] = {"sha256": row["sha256"], "targets": row["targets"], **seen}
+                    name, seen = _checked(row["name"]), {"seen": row["seen"]} if "seen" in row else {}
+                    for target in row["targets"]:
+                        _checked(name, target["folder"])
+                    self.lines[name] = {"sha256": row["sha256"], "targets": row["targets"], **seen}
         return bool(self.of) and head == listed(self.due)
+
+    def hashes(self) -> dict[str, str]:
+        """The SHA-256 of each picture in which something was looked for, by its path."""
+        return {path: str(self.lines[name]["sha256"]) for name, path in self.due.items() if name in self.lines}
 
     def _make(self, pictures: Sequence[tuple[str, str]], share: str | None) -> None:
         of = listed(name for _, name in pictures)
@@ -114,6 +135,18 @@ class Manifest:
             line, held = self.lines.get(name), frozenset(inside.get(name, ()))
             if name not in held and (line is None or not held.issuperset(folders_of(line, variants))):
                 yield Item(path, name, line, held)
+
+
+def _checked(name: Any, folder: Any = None) -> str:
+    """The name of a picture, below whose folder that of a target must lie. Raises Outside."""
+    if not isinstance(name, str) or (folder is not None and not isinstance(folder, str)):
+        raise ValueError("no text")
+    check_name(name)
+    if "/" in name or (folder is not None and not folder.startswith(f"{name}/")):
+        raise Outside(f"{FILE}: {folder or name!r} lies outside the run's folder for {name!r}")
+    if folder is not None:
+        check_name(folder)
+    return name
 
 
 def listed(names: Iterable[str]) -> dict[str, Any]:
@@ -155,8 +188,10 @@ def decides(record: Mapping[str, Any]) -> dict[str, Any]:
     return {"box": box, **{k: record[k] for k in ("label", "name", "index", "part")}}
 
 
-def target_of(plain: Mapping[str, Any], device: torch.device) -> Target:
-    """What `target_record` wrote. Raises ConfigError for what it cannot have written."""
+def target_of(plain: Mapping[str, Any], device: torch.device, size: tuple[int, int]) -> Target:
+    """What `target_record` wrote of a picture of that size (height, width) in network pixels. Raises ConfigError for
+    what it cannot have written.
+    """
     try:
         box, mask = plain["box"], plain["mask"]
         return Target(
@@ -164,7 +199,7 @@ def target_of(plain: Mapping[str, Any], device: torch.device) -> Target:
             name=str(plain["name"]),
             score=float(plain["score"]),
             box=None if box is None else torch.tensor([float(v) for v in box], device=device),
-            mask=None if mask is None else torch.from_numpy(decode(mask, tuple(mask["size"]))).to(device),
+            mask=None if mask is None else torch.from_numpy(decode(mask, size)).to(device),
             index=None if plain["index"] is None else int(plain["index"]),
             part=str(plain["part"]),
         )

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from igos.base.inside import explanation, inside
 from igos.base.names import ARRAYS_FILE
+from igos.base.reading import each_line, read_bytes, read_text
 from igos.base.untrusted import load_json, load_yaml
 from igos.results import arrays as stored
 from igos.results.arrays import Wanted, every
@@ -36,12 +38,16 @@ def each_row(folder: str | Path) -> Iterator[dict[str, Any]]:
 
 def json_rows(folder: Path, strict: bool = True) -> Iterator[dict[str, Any]]:
     """The lines of results.jsonl; where not strict, damaged ones are left out."""
-    path = folder / "results.jsonl"
+    path = inside(folder, "results.jsonl")
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").rstrip("\n").split("\n")
-    except OSError:
+        lines = [line.decode("utf-8", "replace") for line in each_line(path)]
+    except FileNotFoundError:
         raise ConfigError(f"{folder}: holds no results.jsonl; is it the folder of a run?") from None
-    for n, line in enumerate(lines if lines != [""] else []):
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    while lines and not lines[-1]:
+        lines.pop()
+    for n, line in enumerate(lines):
         try:
             row = checked(load_json(line), whole=strict)
         except ValueError as error:
@@ -53,15 +59,19 @@ def json_rows(folder: Path, strict: bool = True) -> Iterator[dict[str, Any]]:
 
 def read_run(folder: str | Path) -> dict[str, Any]:
     """The settings of a run's folder, its run.yaml. Raises ConfigError without any."""
-    path = Path(folder) / "run.yaml"
+    path = inside(folder, "run.yaml")
     try:
-        values = load_yaml(path.read_text(encoding="utf-8"))
-    except OSError:
+        values = load_yaml(read_text(path))
+    except FileNotFoundError:
         raise ConfigError(f"{folder}: holds no run.yaml; is it the folder of a run?") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
     except ValueError as error:
         raise ConfigError(f"{path}: damaged ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: damaged (no keys and values)")
+    if "output" in values:
+        raise ConfigError(f"{path}: names an output folder, as no run does; take that line out")
     for key, kind in (("metrics", list), ("set", list), ("record", dict)):
         if not isinstance(values.get(key) or kind(), kind):
             raise ConfigError(f"{path}: damaged ({key} is no {kind.__name__})")
@@ -85,7 +95,7 @@ def read_arrays(
     if row.get("shard"):
         arrays = Shards(Path(run) / "shards").arrays(row, wanted)
     else:
-        arrays = stored.unpacked(folder_of(run, row) / ARRAYS_FILE, wanted)
+        arrays = stored.unpacked(inside(run, f"{row['folder']}/{ARRAYS_FILE}"), wanted)
     lacking = [name for name in needed if name not in arrays]
     if lacking:
         raise ConfigError(f"{run}/{row['folder']}: holds no {lacking[0]}; it was made by an older igos")
@@ -97,18 +107,15 @@ def intact(run: str | Path, row: Mapping[str, Any]) -> bool:
     if row.get("shard"):
         return Shards(Path(run) / "shards").intact(row)
     try:
-        data = (Path(run) / row["folder"] / ARRAYS_FILE).read_bytes()
+        data = read_bytes(inside(run, f"{row['folder']}/{ARRAYS_FILE}"))
     except OSError:
         return False
     return zlib.crc32(data) == row["crc32"] if row.get("crc32") is not None else data[:2] == b"PK"
 
 
 def folder_of(run: str | Path, row: Mapping[str, Any]) -> Path:
-    """The folder of a row's explanation. Raises ConfigError where it is not within the run's folder."""
-    made = (Path(run) / row["folder"]).resolve()
-    if not made.is_relative_to(Path(run).resolve()):
-        raise ConfigError(f"{run}/results.jsonl: {row['folder']!r} lies outside the run's folder")
-    return made
+    """The folder of a row's explanation. Raises Outside where it is not within the run's folder."""
+    return explanation(run, row["folder"])
 
 
 def different(a: Mapping[str, Any], b: Mapping[str, Any], there: str, now: str, inside: str = "") -> str:

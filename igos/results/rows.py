@@ -6,12 +6,12 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import torch
 
+from igos.base.inside import check_name
 from igos.metrics import METRICS
 from igos.results.arrays import FIXED
 from igos.types import Explanation, Image, Score, Target
@@ -130,7 +130,8 @@ def full_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checked(row: Any, whole: bool = True) -> dict[str, Any]:
-    """A row as it was read, with all COLUMNS. Raises ValueError for one that no run writes.
+    """A row as it was read, with all COLUMNS. Raises ValueError for one that no run writes, Outside for one that names
+    a folder elsewhere.
 
     whole: an explanation's row must say what it explains.
     """
@@ -145,9 +146,9 @@ def checked(row: Any, whole: bool = True) -> dict[str, Any]:
             raise ValueError(f"{f.name} is {_shown(value)}, not {kind}")
         if whole and every["folder"] and value is None and f.metadata["needed"]:
             raise ValueError(f"{f.name} is not known")
-    folder = PurePath(every["folder"] or "")
-    if folder.is_absolute() or ".." in folder.parts:
-        raise ValueError(f"folder {_shown(every['folder'])} lies outside the run's folder")
+    for key in ("folder", "item"):
+        if every[key]:
+            check_name(every[key])
     return every
 
 

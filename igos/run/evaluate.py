@@ -21,7 +21,7 @@ from igos.methods.ingredients import OfImage
 from igos.metrics import METRICS
 from igos.results import manifest
 from igos.results.folder import RunFolder
-from igos.results.manifest import Item
+from igos.results.manifest import Item, Manifest
 from igos.results.read import read_arrays, read_rows
 from igos.results.rows import restored
 from igos.results.tables import label
@@ -34,7 +34,7 @@ from igos.run.settings import WHERE
 from igos.run.workers.engines import Local
 from igos.run.workers.events import Event, Failed, Seen
 from igos.run.workers.worker import Worker
-from igos.types import Adapter, ConfigError, Explanation, Image, Target
+from igos.types import Adapter, ConfigError, Explanation, Image, ImageError, Target
 
 SAME_BOX = 0.9  # the IoU above which a detection is the one of a row
 
@@ -91,10 +91,13 @@ class SavedWorker(Worker):
         super().__init__(cells, adapter, judge, weights, draw=False)
         self.saved = saved
         self.rows = rows_by_picture(saved)
+        self.hashes = Manifest(Path(saved), strict=False).hashes()
         self._row: dict[str, Mapping[str, Any]] = {}  # of the pictures at hand, by folder
 
     def _picture(self, item: Item) -> tuple[list[Event], list[tuple[Cell, Job]]]:
         image, sha256, blurred, waited = self._read(item)
+        if sha256 != self.hashes.get(item.path, sha256):
+            raise ImageError(f"{item.path}: has changed since its maps were made")
         rows = self.rows[item.path]
         targets = _again(rows, self.adapter, image)
         events: list[Event] = [Seen(item.name, None, waited=waited)]

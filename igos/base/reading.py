@@ -50,7 +50,7 @@ def each_line(path: str | Path, most: int = MOST_TEXT) -> Iterator[bytes]:
         while line := file.readline(most + 1):
             if len(line) > most:
                 raise ValueError(f"a line of more than {most} bytes")
-            yield line.removesuffix(b"\n")
+            yield line
 
 
 def is_file_name(text: str) -> bool:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from igos.base.errors import ConfigError
+from igos.base.files import refuse_taken
 from igos.base.names import EXPORT_FORMATS
 from igos.base.settings import lookup
 from igos.base.terminal import say
+from igos.cli.damage import add_strict, rows_of, tell
 from igos.cli.flags import Parser
 
 
@@ -22,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", metavar="DIR", help="the folder of a run")
     parser.add_argument("--format", metavar="{" + ",".join(EXPORT_FORMATS) + "}", required=True, help="what to write")
     parser.add_argument("--out", metavar="PATH", required=True, help="a new .json file (coco) or folder (the others)")
+    add_strict(parser)
     return parser
 
 
@@ -30,9 +33,15 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     form, out = lookup(given.format, EXPORT_FORMATS, "format"), Path(given.out)
     if form == "coco" and out.suffix != ".json":
         raise ConfigError(f"--out {out}: the name of a file is needed that ends in .json")
-    if out.exists():
-        raise ConfigError(f"--out {out}: exists; choose a new name")
+    refuse_taken(out)
     from igos.results.exports import EXPORTS
 
-    say(f"{EXPORTS[form](Path(given.folder), out)} maps in {out}")
+    folder, damage, lost = Path(given.folder), list[str](), list[str]()
+    rows = rows_of(folder, damage, whole=given.strict)
+    tell(damage, given.strict)
+    try:
+        count = EXPORTS[form](folder, out, rows, lost)
+    finally:
+        tell(lost)
+    say(f"{count} maps in {out}")
     return 0

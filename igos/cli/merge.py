@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from igos.base.terminal import say
+from igos.cli.damage import add_strict, tell
 from igos.cli.flags import Parser
 
 
@@ -18,6 +19,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("folders", metavar="DIR", nargs="+", help="folders of all parts")
     parser.add_argument("--out", metavar="DIR", required=True, help="the folder to make")
+    add_strict(parser)
     return parser
 
 
@@ -27,8 +29,11 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     from igos.results.read import read_run
     from igos.run.merge import merge
 
-    out = Path(given.out)
-    count = merge([Path(f) for f in given.folders], out)
+    out, damage = Path(given.out), list[str]()
+    try:
+        count = merge([Path(f) for f in given.folders], out, damage, strict=given.strict)
+    finally:
+        tell(damage)
     if read_run(out).get("layout") != "shards":
         write_page(out)
     say(f"{count} explanations of {len(given.folders)} parts")

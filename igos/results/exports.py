@@ -8,7 +8,7 @@ fiftyone    the PNGs, and samples.json with what fiftyone.Sample, Detection and 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +16,24 @@ import numpy as np
 import torch
 from pycocotools import mask
 
-from igos.base.files import unique, whole_folder, write_bytes
-from igos.base.inside import inside
+from igos.base.files import taken, unique, whole_folder, write_bytes
+from igos.base.inside import Outside, inside
 from igos.base.ops import top_area
 from igos.drawing.files import grey_png
-from igos.results.read import read_arrays, read_rows
+from igos.results.read import read_arrays
 from igos.types import ConfigError
 
+Rows = Iterable[Mapping[str, Any]]
 MAP = "saliency_source"
 KEPT = ("score", "method", "opt", "start", "status", "deletion", "insertion")
 
 
-def coco(run: Path, out: Path) -> int:
+def coco(run: Path, out: Path, rows: Rows, damage: list[str]) -> int:
     """One JSON at `out`; categories are the model's class indices + 1. Answers how many explanations it holds."""
     images: dict[str, dict[str, Any]] = {}
     categories: dict[int, str] = {}
     annotations: list[dict[str, Any]] = []
-    for row, map_ in explanations(run):
+    for row, map_ in explanations(run, rows, damage):
         size = {"width": map_.shape[1], "height": map_.shape[0]}
         image = images.setdefault(row["image"], {"id": len(images) + 1, "file_name": row["image"], **size})
         category = int(row["label_index"]) + 1
@@ -56,21 +57,24 @@ def coco(run: Path, out: Path) -> int:
     info = {"description": f"{run.resolve().name}: the most important tenth of each object's box area"}
     named = [{"id": n, "name": name} for n, name in sorted(categories.items())]
     values = {"info": info, "images": list(images.values()), "categories": named, "annotations": annotations}
-    write_bytes(out, _json(values))
+    try:
+        write_bytes(out, _json(values), new=True)
+    except FileExistsError:
+        raise taken(out) from None
     return len(annotations)
 
 
-def png(run: Path, out: Path) -> int:
+def png(run: Path, out: Path, rows: Rows, damage: list[str]) -> int:
     """A grey PNG for each explanation in the folder `out`, at the explanation's own place. Answers their number."""
     with whole_folder(out) as folder:
-        return sum(1 for _ in _pngs(run, folder))
+        return sum(1 for _ in _pngs(run, folder, rows, damage))
 
 
-def fiftyone(run: Path, out: Path) -> int:
+def fiftyone(run: Path, out: Path, rows: Rows, damage: list[str]) -> int:
     """maps/ and samples.json in the folder `out`; maps relative to `out`. Answers their number."""
     samples: dict[str, dict[str, Any]] = {}
     with whole_folder(out) as folder:
-        for row, map_, name in _pngs(run, folder / "maps"):
+        for row, map_, name in _pngs(run, folder / "maps", rows, damage):
             path = str(Path(row["image"]).resolve())
             sample = samples.setdefault(path, {"filepath": path, "detections": [], "heatmaps": {}})
             box, (height, width) = row["box"], map_.shape
@@ -83,20 +87,30 @@ def fiftyone(run: Path, out: Path) -> int:
     return sum(len(s["detections"]) for s in samples.values())
 
 
-EXPORTS: dict[str, Callable[[Path, Path], int]] = {"coco": coco, "png": png, "fiftyone": fiftyone}
+EXPORTS: dict[str, Callable[[Path, Path, Rows, list[str]], int]] = {"coco": coco, "png": png, "fiftyone": fiftyone}
 
 
-def explanations(run: Path) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
-    """Each explanation's row and its map on source pixels (H0,W0). Raises ConfigError where the run holds none."""
-    rows = [row for row in read_rows(run) if row["folder"]]
-    if not rows:
-        raise ConfigError(f"{run}: holds no explanation")
-    for row in rows:
-        yield row, read_arrays(run, row, MAP.__eq__, [MAP])[MAP]
+def explanations(run: Path, rows: Rows, damage: list[str]) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
+    """Each explanation's row and its map on source pixels (H0,W0); damage takes why one is left out. Raises ConfigError
+    where there is none.
+    """
+    made, before = 0, len(damage)
+    for row in (row for row in rows if row["folder"]):
+        try:
+            map_ = read_arrays(run, row, MAP.__eq__, [MAP])[MAP]
+        except Outside:
+            raise
+        except ConfigError as error:
+            damage.append(str(error))
+        else:
+            made += 1
+            yield row, map_
+    if not made:
+        raise ConfigError(damage[before] if len(damage) > before else f"{run}: holds no explanation")
 
 
-def _pngs(run: Path, out: Path) -> Iterator[tuple[Mapping[str, Any], np.ndarray, str]]:
-    for row, map_ in explanations(run):
+def _pngs(run: Path, out: Path, rows: Rows, damage: list[str]) -> Iterator[tuple[Mapping[str, Any], np.ndarray, str]]:
+    for row, map_ in explanations(run, rows, damage):
         name = f"{row['folder']}.png"
         write_bytes(inside(out, name), grey_png(torch.from_numpy(map_)))
         yield row, map_, name

@@ -19,9 +19,9 @@ def look_over(folder: Path) -> None:
     for name in (*FOLDER_NAMES, ".lock"):
         inside(folder, name)
     files(folder, pattern=".*.tmp")
-    manifest = Manifest(folder, strict=False)
+    manifest = Manifest.as_found(folder)
     names = {*manifest.due, *manifest.lines}
-    rows = json_rows(folder, strict=False) if (folder / "results.jsonl").is_file() else ()
+    rows = json_rows(folder, [], whole=False) if (folder / "results.jsonl").is_file() else ()
     names |= {(row["folder"] or row["item"] or "").partition("/")[0] for row in rows}
     for name in sorted(names - {""}):
         explanation(folder, name)

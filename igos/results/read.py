@@ -1,43 +1,49 @@
-"""What a run's folder holds (igos.results.folder), read. What cannot be read is a ConfigError; nothing is changed."""
+"""What a run's folder holds (igos.results.folder), read and compared with its checksums; nothing is changed.
+
+What is damaged or missing is a ConfigError; or, for a caller who gives a list `damage`, a sentence in it, and is left
+out.
+"""
 
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from igos.base.inside import explanation, inside
+from igos.base.inside import Outside, explanation, inside
 from igos.base.names import ARRAYS_FILE
-from igos.base.reading import each_line, read_bytes, read_text
-from igos.base.untrusted import load_json, load_yaml
+from igos.base.reading import MOST_TEXT, each_line, opened, read_bytes, read_text
+from igos.base.seals import fits, is_sealed, unsealed
+from igos.base.untrusted import crc32_of, load_json, load_yaml
 from igos.results import arrays as stored
 from igos.results.arrays import Wanted, every
-from igos.results.rows import checked
+from igos.results.rows import FILES, checked
 from igos.results.shards import Shards
 from igos.types import ConfigError
 
 BEFORE = {"weights": ""}  # keys that a version added to run.yaml -> what holds where a run.yaml lacks them
 
 
-def read_rows(folder: str | Path) -> list[dict[str, Any]]:
+def read_rows(folder: str | Path, damage: list[str] | None = None) -> list[dict[str, Any]]:
     """The rows of a run's folder; a last line that was torn is left out. Raises ConfigError without any."""
-    return list(each_row(folder))
+    return list(each_row(folder, damage))
 
 
-def each_row(folder: str | Path) -> Iterator[dict[str, Any]]:
+def each_row(folder: str | Path, damage: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """read_rows, one after the other: a big run's need not fit the memory."""
     shards = Shards(Path(folder) / "shards")
-    shards.open()
+    shards.open(damage)
     yield from shards.rows()
-    yield from (r for r in json_rows(Path(folder)) if r["folder"] not in shards.held)  # both, where a run was killed
+    for row in json_rows(Path(folder), damage):
+        if row["folder"] not in shards.held:  # it is in both, where a run was killed
+            yield row
 
 
-def json_rows(folder: Path, strict: bool = True) -> Iterator[dict[str, Any]]:
-    """The lines of results.jsonl; where not strict, damaged ones are left out."""
+def json_rows(folder: Path, damage: list[str] | None = None, whole: bool = True) -> Iterator[dict[str, Any]]:
+    """The lines of results.jsonl. whole: a row must say what it explains."""
     path = inside(folder, "results.jsonl")
     try:
         lines = [line.decode("utf-8", "replace") for line in each_line(path)]
@@ -45,23 +51,29 @@ def json_rows(folder: Path, strict: bool = True) -> Iterator[dict[str, Any]]:
         raise ConfigError(f"{folder}: holds no results.jsonl; is it the folder of a run?") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    while lines and not lines[-1]:
-        lines.pop()
-    for n, line in enumerate(lines):
+    needed, torn = is_sealed(folder), bool(lines) and not lines[-1].endswith("\n")
+    for n, line in enumerate(lines, 1):
         try:
-            row = checked(load_json(line), whole=strict)
+            row = checked(unsealed(load_json(line), needed), whole)
         except ValueError as error:
-            if strict and (n < len(lines) - 1 or not isinstance(error, json.JSONDecodeError)):
-                raise ConfigError(f"{path}, line {n + 1}: damaged ({error})") from None
+            if torn and n == len(lines) and isinstance(error, json.JSONDecodeError) and error.msg != "Extra data":
+                return  # torn, when the run was killed
+            told = f"{path}, line {n}: damaged ({error})"
+            if damage is None:
+                raise ConfigError(told) from None
+            damage.append(told)
         else:
             yield row
 
 
-def read_run(folder: str | Path) -> dict[str, Any]:
-    """The settings of a run's folder, its run.yaml. Raises ConfigError without any."""
+def read_run(folder: str | Path, damage: list[str] | None = None) -> dict[str, Any]:
+    """The settings of a run's folder, its run.yaml. Raises ConfigError without any, and for what is no such file in any
+    case; damage takes only that a file was changed.
+    """
     path = inside(folder, "run.yaml")
     try:
-        values = load_yaml(read_text(path))
+        data = read_bytes(path, MOST_TEXT)
+        values = load_yaml(data.decode("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{folder}: holds no run.yaml; is it the folder of a run?") from None
     except OSError as error:
@@ -72,10 +84,30 @@ def read_run(folder: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: damaged (no keys and values)")
     if "output" in values:
         raise ConfigError(f"{path}: names an output folder, as no run does; take that line out")
-    for key, kind in (("metrics", list), ("set", list), ("record", dict)):
+    for key, kind in (("metrics", list), ("set", list), ("record", dict), ("methods", dict)):
         if not isinstance(values.get(key) or kind(), kind):
             raise ConfigError(f"{path}: damaged ({key} is no {kind.__name__})")
-    return values
+    if fits(data) is False or (fits(data) is None and is_sealed(Path(folder))):
+        told = f"{path}: has changed since the run wrote it (its seal does not fit)"
+        if damage is None:
+            raise ConfigError(told)
+        damage.append(told)
+    return {**values, "record": values.get("record") or {}}
+
+
+def read_facts(run: str | Path, name: str, damage: list[str] | None = None) -> dict[str, Any]:
+    """The values of a JSON file in a run's folder, as diversity.json; {} where there is none."""
+    path = inside(run, name)
+    try:
+        return unsealed(load_json(read_text(path)), is_sealed(Path(run)))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        told = f"{path}: damaged ({error})"
+        if damage is None:
+            raise ConfigError(told) from None
+        damage.append(told)
+        return {}
 
 
 def written_by(values: Mapping[str, Any]) -> str | None:
@@ -95,7 +127,7 @@ def read_arrays(
     if row.get("shard"):
         arrays = Shards(Path(run) / "shards").arrays(row, wanted)
     else:
-        arrays = stored.unpacked(inside(run, f"{row['folder']}/{ARRAYS_FILE}"), wanted)
+        arrays = stored.unpacked(inside(run, f"{row['folder']}/{ARRAYS_FILE}"), wanted, row.get("crc32"))
     lacking = [name for name in needed if name not in arrays]
     if lacking:
         raise ConfigError(f"{run}/{row['folder']}: holds no {lacking[0]}; it was made by an older igos")
@@ -107,10 +139,25 @@ def intact(run: str | Path, row: Mapping[str, Any]) -> bool:
     if row.get("shard"):
         return Shards(Path(run) / "shards").intact(row)
     try:
-        data = read_bytes(inside(run, f"{row['folder']}/{ARRAYS_FILE}"))
+        with opened(inside(run, f"{row['folder']}/{ARRAYS_FILE}")) as file:
+            return crc32_of(file) == row["crc32"] if row.get("crc32") is not None else file.read(2) == b"PK"
     except OSError:
         return False
-    return zlib.crc32(data) == row["crc32"] if row.get("crc32") is not None else data[:2] == b"PK"
+
+
+def undrawn(run: str | Path, row: Mapping[str, Any]) -> list[str]:
+    """Which pictures of a row's explanation are not there as they were written, and facts about its starts."""
+    return [name for name, size in row.get(FILES, {}).items() if not _there(run, name, size)]
+
+
+def _there(run: str | Path, name: str, size: int) -> bool:
+    try:
+        same = inside(run, name).stat().st_size == size
+        return same and (not name.endswith(".json") or bool(read_facts(run, name)))
+    except Outside:
+        raise
+    except (OSError, ConfigError):
+        return False
 
 
 def folder_of(run: str | Path, row: Mapping[str, Any]) -> Path:

@@ -16,6 +16,7 @@ from igos.metrics import METRICS
 from igos.results.arrays import FIXED
 from igos.types import Explanation, Image, Score, Target
 
+FILES = "files"
 OF_METHODS = {"completeness_error": "lower", "score_kept": "higher"}  # figures of methods; which way is better
 
 
@@ -54,7 +55,8 @@ class Row:
 
     box: (4,) xyxy in source pixels; folder: of the explanation, within the run's; item: of what has none, the folder it
     would have, or the picture's name; id: a hash of all that decides the result; crc32: of explanation.npz. figures:
-    further columns, of metrics that are not computed by default, and details.
+    further columns, of metrics that are not computed by default, and details. A row in a folder has FILES too: the
+    sizes in bytes of the explanation's pictures, by their path in the run's folder.
     """
 
     image: str | None = _column("a text")
@@ -131,7 +133,7 @@ def full_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def checked(row: Any, whole: bool = True) -> dict[str, Any]:
     """A row as it was read, with all COLUMNS. Raises ValueError for one that no run writes, Outside for one that names
-    a folder elsewhere.
+    folders elsewhere.
 
     whole: an explanation's row must say what it explains.
     """
@@ -146,10 +148,20 @@ def checked(row: Any, whole: bool = True) -> dict[str, Any]:
             raise ValueError(f"{f.name} is {_shown(value)}, not {kind}")
         if whole and every["folder"] and value is None and f.metadata["needed"]:
             raise ValueError(f"{f.name} is not known")
-    for key in ("folder", "item"):
-        if every[key]:
-            check_name(every[key])
+    files = every.get(FILES, {})
+    if not isinstance(files, dict) or not all(map(_whole, files.values())):
+        raise ValueError(f"{FILES} is {_shown(files)}, not sizes by name")
+    for path in (every["folder"], every["item"], *files):
+        if path:
+            check_name(path)
     return every
+
+
+def place_of(row: Mapping[str, Any]) -> str | None:
+    """What a row settles: the folder of its explanation; of what has none, the folder that it would have, or the
+    picture's name.
+    """
+    return row["folder"] or row["item"]
 
 
 def _shown(value: Any) -> str:

@@ -101,7 +101,7 @@ class Manifest:
                 if "of" in row:
                     head, self.of = ({k: count[k] for k in ("pictures", "names")} for count in (row, row["of"]))
                 elif "due" in row:
-                    self.due[_checked(row["name"])] = str(row["due"])
+                    self.due[_checked(row["name"])] = _path(row["due"])
                 else:
                     seen = {"seen": row["seen"]} if "seen" in row else {}
                     for record in row["targets"]:
@@ -152,6 +152,12 @@ class Manifest:
             line, held = self.lines.get(name), frozenset(inside.get(name, ()))
             if name not in held and (line is None or not held.issuperset(folders_of(line, variants))):
                 yield Item(path, name, line, held)
+
+
+def _path(due: Any) -> str:
+    if not isinstance(due, str) or "\0" in due:
+        raise ValueError("no path")
+    return due
 
 
 def _checked(name: Any, folder: Any = None) -> str:

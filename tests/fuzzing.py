@@ -52,7 +52,7 @@ from igos.methods.bottleneck.statistics import TENSORS, read_statistics
 from igos.run.plan import resolve
 from igos.run.settings import Run
 from igos.types import ConfigError, IgosError
-from tests import damage
+from tests import damage, fuzz_folders
 from tests.pages import toy_run
 
 SECONDS, MOST = 10.0, 1 << 29  # of one case: time, and memory beyond what was taken before (bytes)
@@ -642,6 +642,10 @@ TARGETS: dict[str, Target] = {
     "VOC XML": Target(_xml(), _annotated(".xml"), 3),
     "names": Target(_names(), _named, 0.5),
     "run folder": Target(_run(), _use_run, 0.5),
+    "stranger": Target(SEEDS, fuzz_folders.stranger, 0.5),
+    "flipped bits": Target(SEEDS, fuzz_folders.flipped, 0.5),
+    "hostile names": Target(SEEDS, fuzz_folders.named, 0.2),
+    "threads": Target(SEEDS, fuzz_folders.storm, 0.2),
 }
 
 

@@ -65,7 +65,7 @@ def _named(run: Path, folder: str) -> None:
     def change(row: dict[str, Any]) -> dict[str, Any]:
         if "targets" not in row or row["name"] != last:
             return row
-        return {**row, "targets": [{**row["targets"][0], "folder": folder}, *row["targets"][1:]]}
+        return {**row, "targets": [{**t, "folder": folder} if n == 0 else t for n, t in enumerate(row["targets"])]}
 
     edited(run / "manifest.jsonl", change)
 
@@ -86,7 +86,7 @@ def _row(run: Path, **values: Any) -> None:
 
 def _first(run: Path) -> Path:
     """The folder of an explanation, of a run in folders."""
-    return min(p.parent for p in run.rglob("explanation.npz") if not p.is_symlink())
+    return min((p.parent for p in run.rglob("explanation.npz") if not p.is_symlink()), default=run / "p000/0-left")
 
 
 HOSTILE: dict[str, Callable[[Path, Path], Any]] = {  # what is done to a run's folder; the second is the guarded one

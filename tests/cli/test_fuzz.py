@@ -1,4 +1,4 @@
-"""Five hundred damaged inputs of every kind: an IgosError, or it is read; `benchmarks/fuzz.py` tries many more."""
+"""Two thousand damaged inputs of every kind: an IgosError, or it is read; `benchmarks/fuzz.py` tries many more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from igos.types import ConfigError, IgosError
 from tests.fuzzing import TARGETS, Hang, Target, cases, outcome
 
 pytestmark = pytest.mark.xdist_group("clock")
-CASES = 500
+CASES = 2000
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -7,7 +7,7 @@ out.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,22 @@ from igos.results.rows import FILES, checked
 from igos.results.shards import Shards
 from igos.types import ConfigError
 
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, str) for v in value)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {  # of what readers use of run.yaml, where it is there
+    **dict.fromkeys(("metrics", "set"), ("a list of texts", _texts)),
+    **dict.fromkeys(("record", "methods"), ("settings by name", lambda v: isinstance(v, dict))),
+    **dict.fromkeys(
+        ("model", "method", "shard", "layout", "results", "weights"), ("a text", lambda v: isinstance(v, str))
+    ),
+}
 BEFORE = {"weights": ""}  # keys that a version added to run.yaml -> what holds where a run.yaml lacks them
 
 
@@ -84,9 +100,9 @@ def read_run(folder: str | Path, damage: list[str] | None = None) -> dict[str, A
         raise ConfigError(f"{path}: damaged (no keys and values)")
     if "output" in values:
         raise ConfigError(f"{path}: names an output folder, as no run does; take that line out")
-    for key, kind in (("metrics", list), ("set", list), ("record", dict), ("methods", dict)):
-        if not isinstance(values.get(key) or kind(), kind):
-            raise ConfigError(f"{path}: damaged ({key} is no {kind.__name__})")
+    for key, (what, right) in KINDS.items():
+        if values.get(key) is not None and not right(values[key]):
+            raise ConfigError(f"{path}: damaged ({key} is not {what})")
     if fits(data) is False or (fits(data) is None and is_sealed(Path(folder))):
         told = f"{path}: has changed since the run wrote it (its seal does not fit)"
         if damage is None:

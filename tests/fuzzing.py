@@ -40,6 +40,7 @@ from detectors.yolov3 import load_yolo
 from igos.base import resources
 from igos.base.files import unique
 from igos.base.reading import is_file_name
+from igos.base.seals import sealed, unsealed
 from igos.base.settings import settings_of
 from igos.cli import main, text
 from igos.cli.main import COMMANDS
@@ -553,6 +554,30 @@ def _xml(pick: st.DrawFn) -> bytes:
     return made.encode(encoding, "xmlcharrefreplace" if encoding == "latin-1" else "surrogatepass")
 
 
+YOLO_SET = """path: .
+train: images
+names: {0: dog, 1: cat}
+===
+0 0.5 0.5 0.2 0.4
+1 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5
+"""
+
+
+@st.composite
+def _yolo(pick: st.DrawFn) -> bytes:
+    return damage.of_text(YOLO_SET, random.Random(pick(SEEDS))).encode(errors="replace")
+
+
+def _labelled(data: bytes, folder: Path) -> None:
+    """What stands before === is data.yaml, what stands behind it are the labels."""
+    told, _, lines = data.partition(b"===")
+    (folder / "labels").mkdir(exist_ok=True)
+    (folder / "data.yaml").write_bytes(told)
+    (folder / "labels" / "a.txt").write_bytes(lines)
+    for t in truths_of(str(folder / "images" / "a.png"), str(folder / "data.yaml"), (20, 30)):
+        assert t.mask.shape == (20, 30) and t.mask.any() and np.isfinite(t.box).all()
+
+
 @st.composite
 def _names(pick: st.DrawFn) -> bytes:
     if pick(st.booleans()):
@@ -591,8 +616,10 @@ def _run(pick: st.DrawFn) -> tuple[str, str, bytes]:
     name = draw.choice(("results.jsonl", "results.jsonl", "run.yaml", "picture/0/explanation.npz"))
     made = damage.of_bytes(files[name], draw)
     if name == "results.jsonl" and draw.random() < 0.8:
-        row = damage.of_values(json.loads(files[name]), draw)
-        made = (json.dumps(row, default=str) + "\n").encode() + (files[name] if draw.random() < 0.3 else b"")
+        row = damage.of_values(unsealed(json.loads(files[name])), draw)
+        plain = json.loads(json.dumps(row, default=str))
+        plain = sealed(plain) if isinstance(plain, dict) else plain  # by whoever means to deceive
+        made = (json.dumps(plain) + "\n").encode() + (files[name] if draw.random() < 0.3 else b"")
     elif name == "run.yaml" and draw.random() < 0.8:
         made = damage.of_text(files[name].decode(), draw).encode("utf-8", "replace")
     elif name.endswith(".npz") and draw.random() < 0.7:
@@ -625,8 +652,9 @@ def _use_run(case: tuple[str, str, bytes], folder: Path) -> None:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(error):
         code = main(words)
     if code:
-        assert error.getvalue().startswith("igos: ") and error.getvalue().count("\n") == 1, error.getvalue()
-        raise ConfigError(error.getvalue())
+        told = [line for line in error.getvalue().splitlines() if not line.startswith("igos: warning: ")]
+        assert len(told) == 1 and told[0].startswith("igos: "), error.getvalue()
+        raise ConfigError(told[0])
 
 
 TARGETS: dict[str, Target] = {
@@ -640,6 +668,7 @@ TARGETS: dict[str, Target] = {
     "npz": Target(_arrays(), _read_arrays, 1),
     "COCO JSON": Target(_instances(), _annotated(".json"), 3),
     "VOC XML": Target(_xml(), _annotated(".xml"), 3),
+    "YOLO labels": Target(_yolo(), _labelled, 1),
     "names": Target(_names(), _named, 0.5),
     "run folder": Target(_run(), _use_run, 0.5),
     "stranger": Target(SEEDS, fuzz_folders.stranger, 0.5),

@@ -34,9 +34,12 @@ def tell(damage: Sequence[str], strict: bool = False) -> None:
 
 def ways(folder: Path, damage: list[str]) -> dict[str, Way] | None:
     """How the run in a folder explains, by its run.yaml; None where that cannot be known."""
+    from igos.results.manifest import FILE
     from igos.results.read import read_run
     from igos.run.decides import ways_of_run
 
+    if not (folder / FILE).is_file():
+        return None
     return ways_of_run(folder, read_run(folder, []), damage)
 
 

@@ -24,8 +24,8 @@ OF_SAVED = (
     "set", "engine", "workers", "timeout", "readers", "num_cpus", "num_gpus",
 )  # fmt: skip
 PATCHES = (
-    "tiles that degradation_pgig, PGIG's experiment, replaces; with --metrics degradation, which is IBA's and takes as "
-    "many steps, it is judged too"
+    "tiles that degradation_pgig, PGIG's experiment, replaces: that metric is judged, beside those of --metrics; "
+    "degradation, which is IBA's, takes as many steps"
 )
 
 
@@ -87,6 +87,9 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
 
     judged = None
     if saved:
+        for key in (key for key in flags if key not in OF_SAVED):
+            allowed = ", ".join(f"--{k}" for k in OF_SAVED)
+            raise ConfigError(f"--{key}: --results has the run's own; with it go {allowed}")
         damage: list[str] = []
         rows = rows_of(Path(saved), damage, whole=given.strict)
         tell(damage, given.strict)
@@ -131,13 +134,18 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
 
 
 def _patches(flags: Mapping[str, Any], count: str) -> dict[str, Any]:
-    """The flags that --n_patches changes: its metrics' steps, and PGIG's metric, which is the one that has patches."""
+    """The flags that --n_patches changes: its metrics' steps, and PGIG's metric, which is the one that has patches;
+    that alone where no metrics are named.
+    """
     from igos.base.settings import settings_of
     from igos.metrics import METRICS
     from igos.metrics.degradation import DegradationPGIG
 
     pgig = DegradationPGIG.name
-    asked = [m for text in flags.get("metrics", []) for m in text.replace(",", " ").split()]
+    from igos.run.models import preset_value
+
+    named = flags.get("metrics") or [*(preset_value(flags, "metrics") or ()), pgig]
+    asked = [m for text in named for m in text.replace(",", " ").split()]
     metrics = [m for m in asked if m in METRICS and "tile" in settings_of(METRICS[m])]
     if not metrics:
         raise ConfigError(f"--n_patches {count}: no metric removes patches; add --metrics {pgig}")
@@ -146,6 +154,7 @@ def _patches(flags: Mapping[str, Any], count: str) -> dict[str, Any]:
 
 
 def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
+    from igos.cli.session import look_first
     from igos.results.manifest import FILE as MANIFEST
     from igos.run.models import pick_model
     from igos.run.plan import resolve_each
@@ -156,7 +165,7 @@ def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
     if not config.data:
         raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
     if not config.output or not (Path(config.output) / MANIFEST).is_file():
-        config.pictures()
+        look_first(plans[0], [path for path, _ in config.pictures()])
     for plan in plans:
         for warning in plan.method.warnings():
             say(f"igos: warning: {warning}", error=True)
@@ -165,20 +174,17 @@ def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
 
 def _of_saved(saved: Saved, flags: Mapping[str, Any]) -> list[Plan]:
     """A Plan for each method of the rows, with the settings in run.yaml."""
+    from igos.cli.session import look_first
     from igos.run.models import pick_model
     from igos.run.plan import resolve
 
-    for key in flags:
-        if key not in OF_SAVED:
-            raise ConfigError(
-                f"--{key}: --results has the run's own; with it go {', '.join(f'--{k}' for k in OF_SAVED)}"
-            )
     plans = []
     for method, opt in saved.methods:
         given = {**flags, "config": str(Path(saved.folder) / "run.yaml"), "method": method}
         given, preset = pick_model(given if opt is None else {**given, "opt": opt})
         given.pop("data", None)
         plans.append(resolve(given, preset))
+    look_first(plans[0], list(saved.pictures))
     return plans
 
 

@@ -25,6 +25,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", metavar="{" + ",".join(EXPORT_FORMATS) + "}", required=True, help="what to write")
     parser.add_argument("--out", metavar="PATH", required=True, help="a new .json file (coco) or folder (the others)")
     add_strict(parser)
+    parser.add_argument(
+        "--annotations",
+        metavar="PATH",
+        help="COCO's JSON whose category ids coco takes (default: the run's)",
+    )
     return parser
 
 
@@ -34,14 +39,17 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     if form == "coco" and out.suffix != ".json":
         raise ConfigError(f"--out {out}: the name of a file is needed that ends in .json")
     refuse_taken(out)
+    if form != "coco" and given.annotations:
+        raise ConfigError(f"--annotations goes with --format coco, not with {form}")
     from igos.results.exports import EXPORTS
 
     folder, damage, lost = Path(given.folder), list[str](), list[str]()
     rows = rows_of(folder, damage, whole=given.strict)
     tell(damage, given.strict)
+    more = {"annotations": given.annotations} if given.annotations else {}
     try:
-        count = EXPORTS[form](folder, out, rows, lost)
+        count, note = EXPORTS[form](folder, out, rows, lost, **more)
     finally:
         tell(lost)
-    say(f"{count} maps in {out}")
+    say(f"{count} maps in {out}{note and f' ({note})'}")
     return 0

@@ -18,6 +18,7 @@ import igos
 from igos.base.seals import is_sealed
 from igos.base.terminal import say
 from igos.cli.damage import tell
+from igos.data.annotations import category_ids, warnings_of
 from igos.results.expected import told, unchecked
 from igos.results.folder import RunFolder
 from igos.results.manifest import Item
@@ -25,11 +26,25 @@ from igos.run.cells import Cell
 from igos.run.drive import Shares, check, drive
 from igos.run.engine import apart, engine_of
 from igos.run.models import load_models
+from igos.run.plan import Plan
 from igos.run.redraw import redraw
 from igos.run.resume import finished_by_another
 from igos.run.workers.engines import Local
 from igos.run.workers.worker import Worker
 from igos.types import Adapter, ConfigError
+
+
+def look_first(plan: Plan, pictures: Sequence[str]) -> None:
+    """Say what is wrong with --annotations before any of these pictures is read. Raises ConfigError where they cannot
+    be read, and where they know none of the pictures and only annotated objects are asked for.
+    """
+    if plan.run.annotations is None:
+        return
+    warnings, known = warnings_of(plan.run.annotations, pictures)
+    if pictures and not known and plan.selector.kind in ("gt", "ann"):
+        raise ConfigError(warnings.pop())
+    for warning in warnings:
+        say(f"igos: warning: {warning}", error=True)
 
 
 class Stopped(Exception):
@@ -66,7 +81,7 @@ def work_in(
     with terminable():
         try:
             adapter, judge = load_models(config)
-            folder.write_run({**values, "record": {**record(adapter, words), **notes(adapter)}})
+            folder.write_run({**values, "record": {**record(adapter, words, config.annotations), **notes(adapter)}})
             check(cells[0].plan, adapter)
             if folder.undrawn:
                 tell(redraw(folder, cells[0].plan, adapter))
@@ -91,16 +106,20 @@ def work_in(
             close(folder)
             raise
     folder.finish()
-    warn(folder.rows)
+    warn(folder)
     return shares
 
 
-def warn(rows: Sequence[Mapping[str, Any]]) -> None:
-    """What did not go well, at most five lines of each kind."""
-    for row in [r for r in rows if r["error"]][:5]:
+def warn(folder: RunFolder) -> None:
+    """What did not go well, at most five lines of each kind, and of warnings how many more there are."""
+    for row in [r for r in folder.rows if r["error"]][:5]:
         say(f"igos: {row['status']}: {row['error']}", error=True)
-    for warning in list(dict.fromkeys(r["warning"] for r in rows if r["warning"]))[:5]:
+    warnings = list(folder.tally.warnings)
+    for warning in warnings[:5]:
         say(f"igos: warning: {warning}", error=True)
+    if len(warnings) > 5:
+        more = f"{len(warnings) - 5} more, in the column `warning` of the results"
+        say(f"igos: warning: {more}", error=True)
 
 
 def warn_opened(folder: RunFolder) -> None:
@@ -144,9 +163,11 @@ def close(folder: RunFolder) -> None:
         folder.discard()
 
 
-def record(adapter: Adapter, words: Sequence[str]) -> dict[str, Any]:
-    """What run.yaml notes beside the settings; of it only the version is read back."""
+def record(adapter: Adapter, words: Sequence[str], annotations: str | None) -> dict[str, Any]:
+    """What run.yaml notes beside the settings; of it the version and the categories, ids by name, are read back."""
+    categories = category_ids(annotations)
     return {
+        **({"categories": categories} if categories else {}),
         "command": "igos " + shlex.join(words),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": {

@@ -19,6 +19,7 @@ from igos.base.boxes import best_match
 from igos.base.geometry import Geometry
 from igos.base.hashing import digest
 from igos.base.inside import Outside, inside
+from igos.base.names import EMPTY
 from igos.base.ops import rank, to_grid
 from igos.base.reading import MOST_FILE
 from igos.drawing import figures
@@ -130,6 +131,7 @@ class Album:
         return {
             "title": title,
             "colours": base64.b64encode(table.tobytes()).decode(),
+            "empty": EMPTY,
             "columns": columns,
             "runs": self.runs,
             "pictures": self.pictures,

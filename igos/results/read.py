@@ -59,7 +59,7 @@ def each_row(folder: str | Path, damage: list[str] | None = None) -> Iterator[di
 
 
 def json_rows(folder: Path, damage: list[str] | None = None, whole: bool = True) -> Iterator[dict[str, Any]]:
-    """The lines of results.jsonl. whole: a row must say what it explains."""
+    """The lines of results.jsonl. whole: a row must be one that a run writes, or it is a ConfigError in any case."""
     path = inside(folder, "results.jsonl")
     try:
         lines = [line.decode("utf-8", "replace") for line in each_line(path)]
@@ -70,12 +70,20 @@ def json_rows(folder: Path, damage: list[str] | None = None, whole: bool = True)
     needed, torn = is_sealed(folder), bool(lines) and not lines[-1].endswith("\n")
     for n, line in enumerate(lines, 1):
         try:
-            row = checked(unsealed(load_json(line), needed), whole)
+            values = unsealed(load_json(line), needed)
         except ValueError as error:
             if torn and n == len(lines) and isinstance(error, json.JSONDecodeError) and error.msg != "Extra data":
                 return  # torn, when the run was killed
             told = f"{path}, line {n}: damaged ({error})"
             if damage is None:
+                raise ConfigError(told) from None
+            damage.append(told)
+            continue
+        try:
+            row = checked(values, whole)
+        except ValueError as error:  # it is as it was written, and no run writes it
+            told = f"{path}, line {n}: damaged ({error})"
+            if damage is None or whole:
                 raise ConfigError(told) from None
             damage.append(told)
         else:
@@ -155,9 +163,13 @@ def intact(run: str | Path, row: Mapping[str, Any]) -> bool:
     if row.get("shard"):
         return Shards(Path(run) / "shards").intact(row)
     try:
+        if row.get("crc32") is None:
+            return bool(stored.unpacked(inside(run, f"{row['folder']}/{ARRAYS_FILE}")))
         with opened(inside(run, f"{row['folder']}/{ARRAYS_FILE}")) as file:
-            return crc32_of(file) == row["crc32"] if row.get("crc32") is not None else file.read(2) == b"PK"
-    except OSError:
+            return crc32_of(file) == row["crc32"]
+    except Outside:
+        raise
+    except (OSError, ConfigError):
         return False
 
 

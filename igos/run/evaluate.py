@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from igos.base.boxes import best_match
-from igos.data.annotations import truths_of
+from igos.data.annotations import known_of
 from igos.data.truth import source_box
 from igos.methods.ingredients import OfImage
 from igos.metrics import METRICS
@@ -105,7 +105,8 @@ class SavedWorker(Worker):
         once = list({id(t): t for t in targets if isinstance(t, Target)}.values())
         seen = views(self.judge, image, once, self.config.batch) if self.judge else [None] * len(once)
         view = {id(t): v for t, v in zip(once, seen, strict=True)}
-        truths = truths_of(item.path, self.config.annotations, image.geometry.source)
+        known = known_of(item.path, self.config.annotations, image.geometry.source)
+        truths, warnings = known.objects, tuple(known.warnings)
         cells, jobs = {cell.plan.label: cell for cell in self.cells}, []
         for row, target in zip(rows, targets, strict=True):
             folder = row["folder"]
@@ -121,7 +122,9 @@ class SavedWorker(Worker):
             cell = cells[label(row)]
             way = Way(row["start"], self.decides[cell.plan.label])
             key = key_of(sha256, target_record(target, folder), way)
-            jobs.append((cell, Job(target, image, row["start"], None, truths, view[id(target)], blurred, folder, key)))
+            seen_too = view[id(target)]
+            job = Job(target, image, row["start"], None, truths, seen_too, blurred, folder, key, warnings)
+            jobs.append((cell, job))
         return events, jobs
 
     def _explain(

@@ -15,6 +15,8 @@ import pytest
 import igos
 from igos import cli
 from igos.base import resources
+from igos.base.seals import unsealed
+from igos.cli.evaluate import _patches
 from igos.methods import METHODS
 from igos.metrics.degradation import area_over
 from igos.results.read import read_arrays, read_rows, read_run
@@ -24,6 +26,7 @@ from igos.run.plan import resolve_each
 from igos.run.workers import prefetch
 from igos.types import ConfigError
 from tests.conftest import darknet_options, shared_data
+from tests.pages import rewrite
 
 SINGLES = resources.folder("samples") / "singles"
 METRICS = ["--metrics", "deletion,energy_pointing,degradation_pgig"]
@@ -134,6 +137,15 @@ def test_patches_are_pgig_s_and_its_figures_stand_in_the_table(
     assert told["degradation_pgig_at_10"] == pytest.approx(curve[10], abs=1e-6) and "degradation" in told
 
 
+def test_patches_alone_are_pgigs_experiment() -> None:
+    assert _patches({}, "12") == {"metrics": ["degradation_pgig"], "set": ["degradation_pgig.steps=12"]}
+    more = _patches({"metrics": ["degradation"], "set": ["a=1"]}, "12")
+    assert more["metrics"] == ["degradation", "degradation_pgig"]
+    assert more["set"] == ["a=1", "degradation.steps=12", "degradation_pgig.steps=12"]
+    preset = _patches({"config": "gnl-published"}, "12")
+    assert preset["metrics"] == ["deletion_rise", "insertion_rise", "degradation_pgig"]
+
+
 def test_the_same_command_goes_on_where_it_stopped(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = figures(copy)
     lines = (copy / "results.jsonl").read_text().splitlines(keepends=True)
@@ -144,7 +156,7 @@ def test_the_same_command_goes_on_where_it_stopped(copy: Path, monkeypatch: pyte
     )
     rows = evaluated(copy)
     assert [len(c) for c in calls] == [0, 1] and len(rows) == 4
-    assert [json.loads(line) for line in lines[:3]] == rows[:3]
+    assert [unsealed(json.loads(line)) for line in lines[:3]] == rows[:3]
     assert figures(copy) == pytest.approx(before)
 
 
@@ -184,7 +196,7 @@ def test_saved_maps_are_judged_without_explaining_again(
         assert again["deletion"] == pytest.approx(row["deletion"], abs=1e-6)
         assert again["sparseness"] > 0 and "energy_pointing" not in again
         assert {k: again[k] for k in KEPT} == {k: row[k] for k in KEPT}
-        maps = [read_arrays(f, row)["saliency"] for f in (run, tmp_path / "o")]
+        maps = [read_arrays(f, r)["saliency"] for f, r in ((run, row), (tmp_path / "o", again))]
         assert np.array_equal(*maps)
     assert read_run(tmp_path / "o")["methods"]["iGOS++"]["LS"]["iterations"] == 1
 
@@ -207,14 +219,12 @@ def test_saved_maps_of_pictures_that_are_gone_are_told(
 ) -> None:
     lines = [json.loads(line) for line in (copy / "results.jsonl").read_text().splitlines()]
     gone = [{**r, "image": str(tmp_path / "gone.png")} if "06" in r["image"] else r for r in lines]
-    (copy / "results.jsonl").write_text("".join(json.dumps(r) + "\n" for r in gone))
+    rewrite(copy, lambda text: "".join(json.dumps(r) + "\n" for r in gone))
     words = ["evaluate", "--results", str(copy), "--metrics", "sparseness"]
     assert cli.main([*words, "--output", str(tmp_path / "o")]) == 0
     statuses = [r["status"] for r in read_rows(tmp_path / "o")]
     assert statuses.count("unreadable") == 1 and statuses.count("ok") == 2
-    (copy / "results.jsonl").write_text(
-        "".join(json.dumps({**r, "image": str(tmp_path / "gone.png")}) + "\n" for r in lines)
-    )
+    rewrite(copy, lambda text: "".join(json.dumps({**r, "image": str(tmp_path / "gone.png")}) + "\n" for r in lines))
     assert cli.main([*words, "--output", str(tmp_path / "p")]) == 2
     assert "gone.png" in capsys.readouterr().err and not (tmp_path / "p").exists()
 
@@ -280,7 +290,8 @@ REFUSED = {
     "setting of none": (["--methods", "rise,IG", "--set", "speed=3"], "speed"),
     "setting of another": (["--methods", "rise,IG", "--set", "I-GOS.alpha=3"], "not among"),
     "key": (["--imagenet_download_key", "abc", "--methods", "rise"], "--data"),
-    "patches": (["--methods", "rise", "--n_patches", "9"], "degradation_pgig"),
+    "patches": (["--methods", "rise", "--metrics", "deletion", "--n_patches", "9"], "add --metrics degradation_pgig"),
+    "no patches": (["--methods", "rise", "--n_patches", "0"], "steps must be at least 1"),
     "no judge": (["--methods", "rise", "--metrics", "transfer"], "--judge"),
     "idle judge": (["--methods", "rise", "--metrics", "deletion", "--judge", "emblem-vgg"], "transfer"),
     "judge file": (["--methods", "rise", "--judge_file", "x"], "--judge"),
@@ -358,6 +369,7 @@ def test_what_no_method_needs_is_refused_and_goes_to_those_that_do() -> None:
     assert [p.run.stats for p in both] == ["s.safetensors"] * 2
 
 
+@pytest.mark.usefixtures("forked")
 def test_it_runs_in_processes_in_parts_and_on_from_where_it_was(run: Path, tmp_path: Path) -> None:
     """The figures of one process: of two workers, of two parts joined, and of a folder that is gone on with."""
     asked = [*WORDS, *METHODS_ASKED, "--threads", "1"]

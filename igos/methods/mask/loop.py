@@ -31,6 +31,7 @@ from igos.types import Explanation, Problem
 FORMS = ("default", "published")
 SMOOTHNESS = ("TV", "BTV")
 REFERENCE_CELLS = 28 * 28
+OVER_SMOOTH = 100  # alpha * L2: ten times the default's; the papers' numbers are of 200 (detectors) and more
 FLAT, FULL = 1e-3, 0.02  # a map that rises less than FLAT shows nothing; a mean mask below FULL hides all
 
 
@@ -83,7 +84,7 @@ class MaskMethod:
         return {"alpha_eff": self.alpha * scale, "L2_eff": self.L2 * scale}
 
     def warnings(self) -> list[str]:
-        if self.form == "default" and 2 * self.alpha * self.L2 / REFERENCE_CELLS > 1:
+        if self.form == "default" and self.alpha * self.L2 > OVER_SMOOTH:
             return [
                 f"alpha {self.alpha:g} with L2 {self.L2:g} is of the published scale and over-smooths here: "
                 "use --form published for the papers' own numbers"

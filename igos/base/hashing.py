@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from igos.base.reading import opened
 
 
@@ -16,6 +18,13 @@ def digest(path: str | Path, most: int = 2**62) -> str:
     with opened(path, most) as file:
         while part := file.read(2**20):
             made.update(part)
+    return made.hexdigest()
+
+
+def digest_of(array: np.ndarray) -> str:
+    """The SHA-256 of an array's dtype, shape and bytes."""
+    made = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    made.update(np.ascontiguousarray(array).tobytes())
     return made.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 import unicodedata
@@ -32,6 +33,15 @@ def trace(kind: type[BaseException], error: BaseException, where: TracebackType 
     """sys.excepthook: an error's trace, its words printable."""
     for line in "".join(traceback.format_exception(kind, error, where)).splitlines():
         say(line, error=True)
+
+
+def logged(record: logging.LogRecord) -> bool:
+    """A filter of the logger "igos": its words printable."""
+    record.msg, record.args = printable(record.getMessage()), ()
+    return True
+
+
+logging.getLogger("igos").addFilter(logged)
 
 
 def _obeyed(c: str) -> bool:

@@ -48,7 +48,8 @@ class Pointing(PerExplanation):
 
     def _hit(self, e: Explanation, box: Tensor, size: tuple[int, int]) -> float:
         nodes = torch.nonzero(e.saliency == e.saliency.max()).double()
-        cell = torch.tensor([(n - 1) / max(c - 1, 1) for n, c in zip(size, e.saliency.shape, strict=True)])
+        steps = [(n - 1) / max(c - 1, 1) for n, c in zip(size, e.saliency.shape, strict=True)]
+        cell = torch.tensor(steps, dtype=torch.float32)
         y, x = (nodes * cell).unbind(1)
         x1, y1, x2, y2 = box
         dy, dx = self.tolerance * cell

@@ -21,6 +21,7 @@ import torch
 from igos.base.files import append, line_of, write_bytes, writing
 from igos.base.hashing import identity, number_of
 from igos.base.inside import Outside, check_name, inside
+from igos.base.names import SCORES
 from igos.base.reading import read_bytes
 from igos.base.seals import SEAL, is_sealed, unsealed
 from igos.base.untrusted import load_json
@@ -202,6 +203,7 @@ def target_record(target: Target, folder: str) -> dict[str, Any]:
         "part": target.part,
         "box": None if target.box is None else target.box.tolist(),
         "mask": None if target.mask is None else encode(target.mask.cpu().numpy()),
+        **({} if target.own is None else {"own": dict(target.own)}),
     }
 
 
@@ -226,10 +228,11 @@ def target_of(plain: Mapping[str, Any], device: torch.device, size: tuple[int, i
             label=int(plain["label"]),
             name=str(plain["name"]),
             score=float(plain["score"]),
-            box=None if box is None else torch.tensor([float(v) for v in box], device=device),
+            box=None if box is None else torch.tensor([float(v) for v in box], dtype=torch.float32, device=device),
             mask=None if mask is None else torch.from_numpy(decode(mask, size)).to(device),
             index=None if plain["index"] is None else int(plain["index"]),
             part=str(plain["part"]),
+            own={k: float(plain["own"][k]) for k in SCORES if k in plain["own"]} if plain.get("own") else None,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{FILE}: a target is damaged ({error!r})") from None

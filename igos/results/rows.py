@@ -87,6 +87,7 @@ class Row:
     seconds: float | None = _column("a finite number", restored=True)
     network_images: int | None = _column("a whole number", restored=True)
     backward_images: int | None = _column("a whole number", restored=True)
+    shortcut: str | None = _column("a text", restored=True)
     seed: int | None = _column("a whole number", restored=True)
     folder: str | None = _column("a text")
     item: str | None = _column("a text")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 import sys
 from pathlib import Path
 
@@ -80,6 +81,11 @@ def test_the_name_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert cli.main(["report", str(run)]) == 0
     told = capsys.readouterr()
     assert tame(told.out + told.err) and "\\x1b]0;taken" in told.out
+
+
+def test_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("igos").warning("%s: gone", TITLE)
+    assert caplog.messages == ["\\x1b]0;taken\\x07: gone"]
 
 
 def test_errors_and_their_traces(capsys: pytest.CaptureFixture[str]) -> None:

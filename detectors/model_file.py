@@ -10,8 +10,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from igos.base.reading import is_file_name
 from igos.base.settings import near_names
-from igos.base.untrusted import is_file_name, load_yaml
+from igos.base.untrusted import load_yaml
 from igos.types import ConfigError
 
 FILES = ("weights", "cfg", "names")  # whose paths are relative to the model file

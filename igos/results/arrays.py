@@ -43,7 +43,7 @@ def unpacked(path: Path, wanted: Wanted = every, crc32: int | None = None) -> di
 
 
 def size_of(path: Path) -> int:
-    """How many bytes the arrays of such a file take in memory."""
+    """How many bytes the arrays of such a file take in memory, as it states."""
     with zipfile.ZipFile(path) as archive:
         return sum(member.file_size for member in archive.infolist())
 
@@ -84,5 +84,6 @@ def check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
             raise ValueError(f"{name}: an array of shape {a.shape}")
     if "geometry" in arrays:
         geometry = arrays["geometry"]
-        if geometry.shape != (4, 2) or not (geometry[:3] > 0).all() or geometry[:2].prod(1).max() > MOST_PIXELS:
+        sizes = geometry if geometry.shape != (4, 2) else np.stack([*geometry[:2], geometry[0] * geometry[2]])
+        if geometry.shape != (4, 2) or not (geometry[:3] > 0).all() or sizes.prod(1).max() > MOST_PIXELS:
             raise ValueError(f"geometry: {geometry.tolist()}")

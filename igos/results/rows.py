@@ -6,12 +6,12 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import torch
 
+from igos.base.inside import check_name
 from igos.metrics import METRICS
 from igos.results.arrays import FIXED
 from igos.types import Explanation, Image, Score, Target
@@ -133,7 +133,8 @@ def full_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checked(row: Any, whole: bool = True) -> dict[str, Any]:
-    """A row as it was read, with all COLUMNS. Raises ValueError for one that no run writes.
+    """A row as it was read, with all COLUMNS. Raises ValueError for one that no run writes, Outside for one that names
+    folders elsewhere.
 
     whole: an explanation's row must say what it explains.
     """
@@ -151,9 +152,9 @@ def checked(row: Any, whole: bool = True) -> dict[str, Any]:
     files = every.get(FILES, {})
     if not isinstance(files, dict) or not all(map(_whole, files.values())):
         raise ValueError(f"{FILES} is {_shown(files)}, not sizes by name")
-    for path in (every["folder"] or "", *files):
-        if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
-            raise ValueError(f"folder {_shown(path)} lies outside the run's folder")
+    for path in (every["folder"], every["item"], *files):
+        if path:
+            check_name(path)
     return every
 
 

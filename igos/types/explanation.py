@@ -39,7 +39,8 @@ class Score:
 class Explanation:
     """Why: saliency (h,w) float32 on the mask grid, **higher = more important**.
 
-    attribution (C,H,W) float32 is raw and signed where the method has one; masks (n,h,w) in [0,1], 1 = keep,
+    detail (H,W) float32 in [0,1] is the same map on the network's pixels, where the method has one: `heat` and all that
+    is drawn or measured on pixels is it. attribution (C,H,W) float32 is raw and signed where the method has one; masks (n,h,w) in [0,1], 1 = keep,
     where the method learns masks; arrays holds further named maps; trace the course of the optimisation, one
     array of T values per name; network_images / backward_images count the pictures pushed for this map; warnings
     are for the user, a line each.
@@ -53,6 +54,7 @@ class Explanation:
     status: str = "ok"
     attribution: Tensor | None = None
     masks: Tensor | None = None
+    detail: Tensor | None = None
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     trace: dict[str, np.ndarray] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -77,9 +79,14 @@ class Explanation:
     def geometry(self) -> Geometry:
         return self.image.geometry
 
+    @property
+    def heat(self) -> Tensor:
+        """The finest map there is: detail (H,W), else saliency (h,w)."""
+        return self.saliency if self.detail is None else self.detail
+
     def on_source(self) -> np.ndarray:
-        """The saliency on source pixels, (H0,W0) float32."""
-        return self.geometry.map_to_source(self.saliency.float().cpu()).numpy()
+        """The heat on source pixels, (H0,W0) float32."""
+        return self.geometry.map_to_source(self.heat.float().cpu()).numpy()
 
     def box_on_source(self) -> np.ndarray | None:
         """The target's box in source pixels, (4,) xyxy float32, or None."""

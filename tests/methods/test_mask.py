@@ -11,6 +11,7 @@ import torch
 
 from igos.base.ops import rank, upscale
 from igos.methods import METHODS
+from igos.methods.mask.detail import Walk
 from igos.methods.mask.i_gos import IGOS
 from igos.methods.mask.igos_plus import IGOSPlus
 from igos.methods.mask.igos_pp import IGOSPlusPlus
@@ -30,7 +31,7 @@ def toy(cls: type[MaskMethod], **more: object) -> MaskMethod:
 
 
 def objectives(method: MaskMethod, problem: Problem) -> Iterator[MaskObjective]:
-    return method._objectives(problem, pull=method._start(problem))
+    return method._objectives(problem, Walk(method._start(problem), problem.size, pixels=False))
 
 
 @pytest.mark.parametrize("reg", ["TV", "BTV"])
@@ -68,7 +69,7 @@ def test_the_path_gradient_equals_autograd_through_the_blend(insert: bool) -> No
     value, g = path_scores(problem, [Term(0.7, (0, 1), insert)], masks.detach(), draw, torch.arange(2), gradient=True)
     assert g is not None
     assert torch.allclose(value, expected, atol=1e-12)
-    assert torch.allclose(g, slope, atol=1e-12)
+    assert torch.allclose(g.masks, slope, atol=1e-12)
 
 
 def test_path_points_fixed_and_jittered() -> None:

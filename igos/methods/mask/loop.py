@@ -24,6 +24,7 @@ from torch import Tensor
 
 from igos.base.ops import LARGEST_GRID, bilateral_tv, break_ties, pool, smooth, tv
 from igos.base.settings import check_settings, setting
+from igos.methods.mask.detail import Walk
 from igos.methods.mask.optim import OPTIMIZERS
 from igos.methods.mask.path import Draw, Term, path_scores
 from igos.types import Explanation, Problem
@@ -57,6 +58,7 @@ class MaskMethod:
     reg: str | None = setting(None, choices=SMOOTHNESS)
     noise: float = setting(0.0, least=0)
     decay: bool = False
+    detail: bool | None = None
 
     name: ClassVar[str]
     terms: ClassVar[tuple[Term, ...]]
@@ -72,6 +74,8 @@ class MaskMethod:
         check_settings(self)
         if self.reg is None:
             object.__setattr__(self, "reg", self.paper_reg if self.form == "published" else "TV")
+        if self.detail is None:
+            object.__setattr__(self, "detail", self.form == "default")
 
     @property
     def cost(self) -> str:
@@ -96,16 +100,18 @@ class MaskMethod:
         masks = self._start(problem)
         first = masks.prod(dim=1)
         optimizer = OPTIMIZERS[self.opt] if isinstance(self.opt, str) else self.opt
-        pull = torch.zeros_like(masks)
-        steps = list(optimizer(self._objectives(problem, pull), masks))
+        walk = Walk(masks, problem.size, pixels=bool(self.detail))
+        steps = list(optimizer(self._objectives(problem, walk), masks))
         masks = steps[-1].masks
+        walk.reached(masks, torch.arange(k, device=masks.device))
         accepted = torch.stack([s.accepted for s in steps]).any(dim=0)
         finite = torch.stack([s.finite for s in steps]).all(dim=0)
         product = masks.prod(dim=1)
         saliency = 1 - product
         if self.form == "default":
-            one_step = pull.new_tensor(math.prod(self.effective().values()))
-            saliency = break_ties(saliency, smooth(pull.sum(dim=1), one_step))
+            one_step = masks.new_tensor(math.prod(self.effective().values()))
+            saliency = break_ties(saliency, smooth(walk.pull.sum(dim=1), one_step))
+        detail = walk.detail()
         moved = (product - first).abs().flatten(1).amax(dim=1)
         keep = product.flatten(1).mean(dim=1)
         return [
@@ -116,6 +122,7 @@ class MaskMethod:
                 method=self.name,
                 status=_status(bool(finite[i]), bool(accepted[i]), float(moved[i]), float(keep[i])),
                 masks=masks[i].float().cpu(),
+                detail=None if detail is None else detail[i].float().cpu(),
                 trace={
                     "objective": np.array([float(s.value[i]) for s in steps]),
                     "mask_min": np.array([float(s.masks[i].min()) for s in steps]),
@@ -135,7 +142,7 @@ class MaskMethod:
             return ones
         return ones * problem.start.to(ones)[:, None] ** (1 / self.mask_count)
 
-    def _objectives(self, problem: Problem, pull: Tensor) -> Iterator[MaskObjective]:
+    def _objectives(self, problem: Problem, walk: Walk) -> Iterator[MaskObjective]:
         published = self.form == "published"
         guide = pool(problem.x, (self.size, self.size)) if self.reg == "BTV" else None
         effective = self.effective()
@@ -151,7 +158,7 @@ class MaskMethod:
                 l2=effective["L2_eff"],
                 implicit=not published,
                 fresh=not published or self.noise > 0,
-                pull=pull,
+                walk=walk,
             )
 
 
@@ -159,7 +166,7 @@ class MaskMethod:
 class MaskObjective:
     """F with one draw of path points and noise: value, gradient and line search read the same numbers.
 
-    pull (K,n,h,w) sums up the gradients of the data terms over the iterations.
+    The walk is told of every gradient.
     """
 
     problem: Problem
@@ -171,21 +178,23 @@ class MaskObjective:
     l2: float
     implicit: bool
     fresh: bool
-    pull: Tensor
+    walk: Walk
 
     def value(self, masks: Tensor, rows: Tensor) -> Tensor:
         data, _ = path_scores(self.problem, self.terms, masks, self.draw, rows, gradient=False)
         return data + self.regulariser(masks, rows)
 
     def gradient(self, masks: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        data, g = path_scores(self.problem, self.terms, masks, self.draw, rows, gradient=True)
-        assert g is not None
-        self.pull[rows] += g
+        self.walk.reached(masks, rows)
+        pixels = self.walk.line is not None
+        data, slopes = path_scores(self.problem, self.terms, masks, self.draw, rows, gradient=True, pixels=pixels)
+        assert slopes is not None
+        self.walk.add(masks, rows, slopes)
         with torch.enable_grad():
             m = masks.detach().requires_grad_(True)
             reg = self.regulariser(m, rows)
             (g_reg,) = torch.autograd.grad(reg.sum(), m)
-        return data + reg.detach(), g + g_reg
+        return data + reg.detach(), slopes.masks + g_reg
 
     def regulariser(self, masks: Tensor, rows: Tensor) -> Tensor:
         """l1 * mean(1 - prod M) + l2 * smoothness (R,); of each mask (default) or of the product (published)."""

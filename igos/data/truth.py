@@ -7,7 +7,7 @@ COCO annotation, a list of RLE masks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -33,7 +33,8 @@ SYNONYMS = {  # Pascal VOC's words, which Darknet's COCO names use too -> COCO's
 class Truth:
     """One object: box (4,) xyxy in source pixels, mask (H0,W0) bool, evidence, one mask (H0,W0) bool per emblem.
 
-    id: its number in the file (VOC: its place in the picture's list, from 1); difficult: as VOC marks it.
+    id: its number in the file (VOC: its place in the picture's list, from 1); difficult: as VOC marks it. rivals
+    (H0,W0) bool: the picture's other objects of its class, None where there are none or `match` did not look.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Truth:
     evidence: tuple[np.ndarray, ...] = ()
     id: str = ""
     difficult: bool = False
+    rivals: np.ndarray | None = None
 
 
 def spellings(name: str) -> set[str]:
@@ -78,22 +80,26 @@ def match(target: Target, image: Image, truths: Sequence[Truth]) -> Truth | None
         box = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
         return Truth(target.name, box, np.any([t.mask for t in alike], axis=0), sum((t.evidence for t in alike), ()))
     best = best_match(source_box(target, image), [t.box for t in alike], LEAST_IOU)
-    return None if best is None else alike[best]
+    if best is None:
+        return None
+    rivals = np.any([t.mask for t in alike if t is not alike[best]], axis=0) & ~alike[best].mask
+    return replace(alike[best], rivals=rivals if rivals.any() else None)
 
 
 def peak_on(e: Explanation, region: np.ndarray, tolerance: float = 0.5) -> float:
     """Of the map's maxima, the share that lies within `tolerance` cells of region (H0,W0) bool; NaN if flat."""
-    if not e.saliency.max() > e.saliency.min():
+    if not e.heat.max() > e.heat.min():
         return float("nan")
-    nodes = torch.nonzero(e.saliency == e.saliency.max()).double().numpy()
+    nodes = torch.nonzero(e.heat == e.heat.max()).double().numpy()
     g, hits = e.geometry, []
+    counts = list(zip(e.heat.shape, e.saliency.shape, strict=True))
     for node in nodes:
         spans = []
-        for n, count, net, scale, offset, source in zip(
-            node, e.saliency.shape, g.network, g.scale, g.offset, g.source, strict=True
+        for n, (fine, count), net, scale, offset, source in zip(
+            node, counts, g.network, g.scale, g.offset, g.source, strict=True
         ):
-            cell = (net - 1) / max(count - 1, 1)
-            low, high = (((n + t) * cell + 0.5 - offset) / scale for t in (-tolerance, tolerance))
+            apart, cell = (net - 1) / max(fine - 1, 1), (net - 1) / max(count - 1, 1)
+            low, high = ((n * apart + t * cell + 0.5 - offset) / scale for t in (-tolerance, tolerance))
             spans.append(slice(int(np.clip(low, 0, source)), int(np.clip(np.ceil(high), 0, source))))
         hits.append(bool(region[spans[0], spans[1]].any()))
     return float(np.mean(hits))

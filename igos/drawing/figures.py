@@ -138,7 +138,7 @@ def _view(e: Shown, window: Window, size: tuple[int, int]) -> _View:
     return _View(
         photo=_photo(e, window, size),
         heat=_heat(e, geometry),
-        full=full(shown(e.saliency)),
+        full=full(shown(e.heat)),
         level=_level(e),
         box=_box(e, geometry),
     )
@@ -189,7 +189,7 @@ def _box(e: Shown, geometry: Geometry) -> np.ndarray | None:
 
 def _heat(e: Shown, geometry: Geometry) -> np.ndarray:
     """The map for display (H,W) in [0,1]."""
-    return geometry.map_to_source(shown(e.saliency)).clamp(0, 1).numpy()
+    return geometry.map_to_source(shown(e.heat)).clamp(0, 1).numpy()
 
 
 def shown(saliency: torch.Tensor) -> torch.Tensor:

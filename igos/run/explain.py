@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from igos.base.names import DEFAULT_METRICS
-from igos.base.ops import Blend
 from igos.data.annotations import truths_of
 from igos.data.truth import Truth, match
 from igos.methods import build_method, default_score
@@ -188,12 +187,12 @@ def explain_problem(
     judge is the score that the metrics ask, where it is not the one that is explained.
     """
     scorer = problem.score
+    ends = problem.score_ends()
     before = scorer.forward_images.copy(), scorer.backward_images.copy()
     begin = time.perf_counter()
-    explanations = method(problem)
+    explanations = method(replace(problem, ends=ends))
     seconds = (time.perf_counter() - begin) / len(explanations)
     forward, backward = scorer.forward_images - before[0], scorer.backward_images - before[1]
-    ends = _ends(problem)
     complete = [
         replace(
             e,
@@ -234,16 +233,6 @@ def judged(
     context = context if context.explain else replace(context, explain=again)
     scores = [metric(asked, explanations, context) for metric in metrics]
     return [replace(e, scores=(*e.scores, *(s[i] for s in scores))) for i, e in enumerate(explanations)]
-
-
-def _ends(problem: Problem) -> Tensor:
-    """Scores (K,2) of the picture and of its baseline."""
-    job = torch.arange(2 * len(problem.x), device=problem.x.device)
-    row, shown = job // 2, (1 - job % 2).to(problem.x)
-    blend, scores = Blend(problem.x0, problem.x), problem.x.new_zeros(len(job))
-    for part, s, _ in problem.score.stream(row, lambda p: blend(row[p], shown[p, None, None])):
-        scores[part] = s.to(scores)
-    return scores.view(-1, 2).double().cpu()
 
 
 def completed(context: Context, metrics: Sequence[Any], adapter: Adapter, problem: Problem, score: str) -> Context:

@@ -26,7 +26,7 @@ from igos.types import Problem
 from tests.conftest import net_score, patch_score, toy_problem
 
 MASK_METHODS = (IGOS, IGOSPlus, IGOSPlusPlus)
-TOY = dict(size=8, iterations=6, ig_iter=2, alpha=20.0, L1=0.05, L2=0.2)
+TOY = dict(size=8, iterations=6, ig_iter=2, alpha=20.0, L1=0.05, L2=0.2, sure=False)
 ALL = torch.arange(1)
 
 
@@ -150,7 +150,7 @@ def test_on_a_bundled_network_small_steps_make_the_line_integral_complete() -> N
     image = adapter.read(sorted(Path("samples/singles").glob("*.png"))[0])
     problem = make_problem(adapter, image, adapter.detect(image)[:1])
     preset = build_method("I-GOS", {"opt": "PG"}, read_preset("emblem"))
-    settings = {"form": "published", "reg": "TV", "ig_iter": 2, "iterations": 200, "detail": True}
+    settings = {"form": "published", "reg": "TV", "ig_iter": 2, "iterations": 200, "detail": True, "sure": False}
     method = replace(preset, alpha=preset.alpha / 20, **settings)
     walk, ones, last = walked(method, problem)
     assert walk.line is not None
@@ -207,7 +207,7 @@ def test_bfloat16_gives_the_detail_nearly() -> None:
     maps = []
     for precision in ("float32", "bfloat16"):
         problem = make_problem(adapter, image, adapter.detect(image)[:1], precision=precision)
-        (e,) = build_method("iGOS++", {"iterations": 3}, read_preset("emblem"))(problem)
+        (e,) = build_method("iGOS++", {"iterations": 3, "sure": False}, read_preset("emblem"))(problem)
         assert e.detail is not None and e.detail.dtype == torch.float32
         maps.append(e.detail.flatten())
     assert float(torch.corrcoef(torch.stack(maps))[0, 1]) > 0.97

@@ -24,7 +24,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from igos.base.ops import gaussian_blur
+from igos.base.ops import gaussian_blur, to_grid
 from igos.methods.mask.path import Slopes, shown
 
 FINENESS = 40  # the Gaussian's sigma is the long side over this
@@ -35,11 +35,13 @@ POWER = 2 / 3
 class Walk:
     """The walk of K explanations' masks (K,n,h,w): where they are, and what their gradients summed up to.
 
-    pull (K,n,h,w) sums up dP/dM. line, slope and steepness are L, D and E (K,H,W), or None without `pixels`.
+    active (K) says which go on; pull (K,n,h,w) sums up dP/dM. line, slope and steepness are L, D and E (K,H,W), or
+    None without `pixels`.
     """
 
     def __init__(self, masks: Tensor, size: tuple[int, int], pixels: bool) -> None:
         self.size = size
+        self.active = torch.ones(len(masks), dtype=torch.bool, device=masks.device)
         self.pull = torch.zeros_like(masks)
         self.line = self.slope = self.steepness = None
         if pixels:
@@ -65,6 +67,11 @@ class Walk:
         self._pending = {p: s[keep] for p, s in self._pending.items()} if bool(keep.any()) else {}
         self._rows = self._rows[keep]
 
+    def stop(self, masks: Tensor, rows: Tensor) -> None:
+        """The explanations `rows` (R,) end at masks (R,n,h,w)."""
+        self.reached(masks, rows)
+        self.active[rows] = False
+
     def add(self, masks: Tensor, rows: Tensor, slopes: Slopes) -> None:
         """The gradients that were taken at masks (R,n,h,w) of the explanations `rows` (R,)."""
         self.pull[rows] += slopes.masks
@@ -88,6 +95,12 @@ class Walk:
         self._at[rows] = masks
         self._pending = {p: torch.cat([self._pending[p], s]) if p in self._pending else s for p, s in products.items()}
         self._rows = torch.cat([self._rows, rows])
+
+    def evidence(self, rows: Tensor, size: tuple[int, int]) -> Tensor | None:
+        """Q = max(G D, 0) on the mask's cells, over its maximum: (R,h,w) in [0,1]; None without pixels."""
+        if self.slope is None:
+            return None
+        return _unit(to_grid(near(self.slope[rows]).clamp(min=0)[:, None], size)[:, 0])
 
     def detail(self) -> Tensor | None:
         """The detail (K,H,W) in [0,1], or None without pixels."""

@@ -40,15 +40,23 @@ class Draw:
     noise_seed: Tensor | None = None
 
     @classmethod
-    def sample(cls, problem: Problem, steps: int, jitter: bool, noise: float) -> Draw:
-        """t_k = k/S for k = 1..S, or, jittered, (k + u_k)/S for k = 0..S-1, u from each own generator."""
+    def sample(
+        cls, problem: Problem, steps: int, jitter: bool, noise: float, active: Sequence[bool] | None = None
+    ) -> Draw:
+        """t_k = k/S for k = 1..S, or, jittered, (k + u_k)/S for k = 0..S-1, u from each own generator.
+
+        Nothing is drawn for explanations that are not active (K).
+        """
         k = torch.arange(steps, dtype=torch.float64)
+        drawn = list(zip(problem.generators, active or [True] * len(problem.generators), strict=True))
         if jitter:
-            u = [torch.rand(steps, generator=g, dtype=torch.float64) for g in problem.generators]
+            none = torch.zeros(steps, dtype=torch.float64)
+            u = [torch.rand(steps, generator=g, dtype=torch.float64) if on else none for g, on in drawn]
             t = (k + torch.stack(u)) / steps
         else:
             t = ((k + 1) / steps).expand(len(problem.x), steps)
-        seeds = [torch.randint(2**62, (), generator=g) for g in problem.generators] if noise else None
+        zero = torch.zeros((), dtype=torch.long)
+        seeds = [torch.randint(2**62, (), generator=g) if on else zero for g, on in drawn] if noise else None
         return cls(t.to(problem.x), noise, torch.stack(seeds) if seeds else None)
 
 
@@ -57,7 +65,7 @@ class Slopes:
     """The gradients of R values P: masks (R,n,h,w), dP/dM.
 
     On pixels, where asked for: products, for each product V of upsampled masks that a term hides by, named by the
-    masks' numbers, dP/dV (R,H,W); steepness (R,H,W), the sum of |df/d(blended picture)| over channels, points and terms.
+    masks' numbers, dP/dV (R,H,W); steepness (R,H,W), the sum of |df/d(blended picture)| over channels, points, terms.
     """
 
     masks: Tensor

@@ -48,10 +48,14 @@ def heatmap(e: Shown) -> np.ndarray:
 
 
 def overlay(e: Shown, label: bool = True) -> np.ndarray:
-    """The photo with heat, the contour of the top area, box and label; long side 720 to 1600 (H,W,3)."""
+    """The photo with heat, the contour of the top area, box and label; long side 720 to 1600 (H,W,3).
+
+    The label names a status that is not ok.
+    """
     view = _view(e, _whole(e), _size(e, *LONG_SIDE))
     drawn = _draw(view)
-    return tag(drawn, e.target.name, f"{e.target.score:.2f}", view.box) if label else drawn
+    marked = "" if e.status == "ok" else f" {e.status}"
+    return tag(drawn, e.target.name, f"{e.target.score:.2f}{marked}", view.box) if label else drawn
 
 
 def canvas(e: Shown, shortest: int = LONG_SIDE[0], longest: int = LONG_SIDE[1]) -> tuple[np.ndarray, Geometry]:

@@ -33,6 +33,7 @@ from igos.types import Explanation, Problem
 FORMS = ("default", "published")
 SMOOTHNESS = ("TV", "BTV")
 REFERENCE_CELLS = 28 * 28
+LONGER = 4.0  # the steps of masks that were found unsure, most of which have hardly moved, in units of alpha
 TRUSTED = 200.0  # network images after which S * (Q + c) trusts the mask as much as the evidence
 UNSURE = "{}: unsure after {} steps: its cells hidden leave the score, or shown alone they do not bring it back"
 FLAT, FULL = 1e-3, 0.02  # a map that rises less than FLAT shows nothing; a mean mask below FULL hides all
@@ -153,16 +154,22 @@ class MaskMethod:
             rows = torch.nonzero(walk.active)[:, 0]
             c.masks[rows], c.length[rows] = step.masks[rows], i
             if i in asked:
-                c.sure[rows] = holds(problem, self._maps(step.masks[rows], walk, rows, c.length[rows]), rows)
+                c.sure[rows] = self._holds(problem, walk, start, c, rows)
                 rows = rows[c.sure[rows]]
                 walk.stop(c.masks[rows], rows)
                 if not bool(walk.active.any()):
                     break
         rows = torch.nonzero(walk.active)[:, 0]
         if asked and len(rows) and len(c.steps) not in asked:  # the optimiser had no further step to take
-            c.sure[rows] = holds(problem, self._maps(c.masks[rows], walk, rows, c.length[rows]), rows)
+            c.sure[rows] = self._holds(problem, walk, start, c, rows)
         walk.stop(c.masks[rows], rows)
         return c
+
+    def _holds(self, problem: Problem, walk: Walk, start: Tensor, c: Course, rows: Tensor) -> Tensor:
+        """Whether the masks of `rows` (R,) have moved, and their maps do what they claim: (R,) bool."""
+        maps = self._maps(c.masks[rows], walk, rows, c.length[rows])
+        moved = (c.masks[rows].prod(dim=1) - start[rows].prod(dim=1)).abs().flatten(1).amax(dim=1) >= FLAT
+        return holds(problem, maps, rows) & moved
 
     def _asked(self) -> list[int]:
         """The steps after which it is asked whether the map is sure; all of them cost at most twice the budget."""
@@ -198,7 +205,7 @@ class MaskMethod:
     def _objectives(self, problem: Problem, walk: Walk, most: int) -> Iterator[MaskObjective]:
         published = self.form == "published"
         guide = pool(problem.x, (self.size, self.size)) if self.reg == "BTV" else None
-        effective = self.effective()
+        effective, asked = self.effective(), self._asked()
         for i in range(most):
             active = walk.active.tolist()
             draw = Draw.sample(problem, self.ig_iter, jitter=not published, noise=self.noise, active=active)
@@ -207,7 +214,9 @@ class MaskMethod:
                 terms=self.terms,
                 draw=draw,
                 guide=guide,
-                alpha=effective["alpha_eff"] * (1 - i % self.iterations / self.iterations if self.decay else 1),
+                alpha=effective["alpha_eff"]
+                * (1 - i % self.iterations / self.iterations if self.decay else 1)
+                * (LONGER if asked and i >= asked[0] else 1),
                 l1=self.L1,
                 l2=effective["L2_eff"],
                 implicit=not published,

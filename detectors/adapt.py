@@ -26,14 +26,15 @@ KINDS = "a FasterRCNN or MaskRCNN of torchvision, a Darknet, a classifier, or a 
 
 
 def adapt(
-    model: Any, labels: Sequence[str] | None = None, device: str | torch.device | None = None, **options: Any
+    model: Any, labels: names_of.Labels = None, device: str | torch.device | None = None, **options: Any
 ) -> Adapter:
     """See igos.adapt. Raises ConfigError for a model, labels or options that cannot be used, WeightsError for nan."""
     name = str(options.pop("name", type(model).__name__))
+    named = names_of.listed(labels)
     if not isinstance(model, nn.Module):
         if not callable(model):
             raise ConfigError(f"{type(model).__name__} is no model: give {KINDS}")
-        return _made(_black_box, name, options)(model, labels, device, name)
+        return _made(_black_box, name, options)(model, named, device, name)
     try:
         own = copy.deepcopy(model)
     except Exception as error:  # whatever the user keeps in the module may refuse to be copied
@@ -43,7 +44,7 @@ def adapt(
     place = torch.device(device) if device is not None else weights.device
     own = own.float().to(place).eval().requires_grad_(False)
     make = _rcnn if isinstance(own, FasterRCNN) else _darknet if isinstance(own, Darknet) else _classifier
-    return _made(make, name, options)(own, labels, place, name)
+    return _made(make, name, options)(own, named, place, name)
 
 
 def _made(make: Callable[..., Adapter], name: str, options: dict[str, Any]) -> Callable[..., Adapter]:
@@ -54,7 +55,7 @@ def _made(make: Callable[..., Adapter], name: str, options: dict[str, Any]) -> C
     return lambda *args: make(*args, **options)
 
 
-def _rcnn(model: FasterRCNN, labels: Sequence[str] | None, device: torch.device, name: str) -> Adapter:
+def _rcnn(model: FasterRCNN, labels: list[str] | None, device: torch.device, name: str) -> Adapter:
     heads = model.roi_heads
     pools = [heads.box_roi_pool, *([heads.mask_roi_pool] if heads.has_mask() else [])]
     odd = [type(m).__name__ for m in pools if not isinstance(m, MultiScaleRoIAlign)]
@@ -65,14 +66,12 @@ def _rcnn(model: FasterRCNN, labels: Sequence[str] | None, device: torch.device,
         count = int(heads.box_predictor.cls_score.out_features)
     except AttributeError:
         raise ConfigError(f"{name}: its box_predictor has no cls_score with the number of classes") from None
-    return RCNNAdapter(
-        model, with_background(list(labels) if labels else None, count, "labels"), name=name, device=device
-    )
+    return RCNNAdapter(model, with_background(labels, count, "labels"), name=name, device=device)
 
 
 def _darknet(
     model: Darknet,
-    labels: Sequence[str] | None,
+    labels: list[str] | None,
     device: torch.device,
     name: str,
     *,
@@ -81,13 +80,13 @@ def _darknet(
 ) -> Adapter:
     if fit not in FITS:
         raise ConfigError(f"fit {fit!r} is not one of {', '.join(FITS)}")
-    known = _named(labels, model.classes)
+    known = names_of.of_classes(labels, model.classes, "labels")
     return YOLOAdapter(model, known, name=name, size=picture_size(model, input_size), fit=fit, device=device)
 
 
 def _classifier(
     model: nn.Module,
-    labels: Sequence[str] | None,
+    labels: list[str] | None,
     device: torch.device,
     name: str,
     *,
@@ -95,25 +94,36 @@ def _classifier(
     resize: int | None = None,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
+    activation: str | None = None,
 ) -> Adapter:
     try:
         with torch.no_grad():
-            out = model(torch.zeros(1, 3, crop, crop, device=device))
+            out = model(torch.zeros(2, 3, crop, crop, device=device))
     except Exception as error:  # the user's code may raise anything
         raise ConfigError(
-            f"{name} cannot take pictures (1,3,{crop},{crop}): {_one_line(error)}; give {KINDS}"
+            f"{name} cannot take pictures (2,3,{crop},{crop}): {_one_line(error)}; give {KINDS}"
         ) from None
-    if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != 1 or not out.is_floating_point():
+    fits = isinstance(out, Tensor) and out.ndim in (1, 2) and len(out) == 2 and out.is_floating_point()
+    if not fits or not out.numel():
         what = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
-        raise ConfigError(f"{name} answers {what}, not logits (N,classes); give {KINDS}")
-    known = _named(labels, out.shape[1])
-    resize = resize or round(crop * 256 / 224)
-    return ClassifierAdapter(model, known, name=name, crop=crop, resize=resize, mean=mean, std=std, device=device)
+        raise ConfigError(f"{name} answers {what} for two pictures, not logits (N,classes); give {KINDS}")
+    known = names_of.of_classifier(labels, 1 if out.ndim == 1 else out.shape[1], "labels")
+    return ClassifierAdapter(
+        model,
+        known,
+        name=name,
+        crop=crop,
+        resize=resize or round(crop * 256 / 224),
+        mean=mean,
+        std=std,
+        device=device,
+        activation=activation,
+    )
 
 
 def _black_box(
     model: Callable[[Tensor], Any],
-    labels: Sequence[str] | None,
+    labels: list[str] | None,
     device: torch.device | None,
     name: str,
     *,
@@ -122,12 +132,6 @@ def _black_box(
     if not labels:
         raise ConfigError(f"{name} is a black box: its labels are needed, one per class")
     return BlackBoxAdapter(model, labels, name=name, size=size, device=device)
-
-
-def _named(labels: Sequence[str] | None, count: int) -> list[str]:
-    known = list(labels) if labels else [f"class {i}" for i in range(count)]
-    names_of.fit(known, count, "labels")
-    return known
 
 
 def _one_line(error: Exception) -> str:

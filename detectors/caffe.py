@@ -47,16 +47,27 @@ class CaffeAdapter(ClassifierAdapter):
         name: str = "caffe",
         side: int = SIDE,
         device: str | torch.device | None = None,
+        activation: str | None = None,
     ) -> None:
         mean, std = [m / 255 for m in MEAN_BGR], [1 / 255] * 3
-        super().__init__(module, labels, name=name, crop=side, resize=side, mean=mean, std=std, device=device)
+        super().__init__(
+            module,
+            labels,
+            name=name,
+            crop=side,
+            resize=side,
+            mean=mean,
+            std=std,
+            device=device,
+            activation=activation,
+        )
 
     @property
     def reader(self) -> Callable[[Any], Image]:
         return partial(read_squeezed, side=self.crop, interpolation=self.interpolation)
 
-    def _logits(self, pictures: Tensor) -> Tensor:
-        return super()._logits(pictures.flip(1))
+    def _scores(self, pictures: Tensor, score: str) -> Tensor:
+        return super()._scores(pictures.flip(1), score)
 
 
 def load_caffe(
@@ -67,6 +78,7 @@ def load_caffe(
     names: str | Path | None = None,
     dataset: str | None = None,
     input_size: int | None = None,
+    activation: str | None = None,
 ) -> CaffeAdapter:
     """VGG16 from an .npz of the 32 arrays arr_0 .. arr_31, weight and bias of each layer in turn, the weights of dense
     layers (inputs, outputs); or from a state dict with torchvision's names. Raises ConfigError and WeightsError.
@@ -82,9 +94,9 @@ def load_caffe(
     classes = state.get(parameters[-1], torch.empty(1000)).numel()
     module = network(classes)
     load_into(module, state, weights)
-    labels = asked or (names_of.imagenet() if classes == 1000 else [f"class {i}" for i in range(classes)])
-    names_of.fit(labels, classes, str(names or dataset or name))
-    return CaffeAdapter(module, labels, name=name, side=input_size or SIDE, device=device)
+    usual = names_of.imagenet() if classes == 1000 else None
+    labels = names_of.of_classifier(asked, classes, str(names or dataset or name), usual)
+    return CaffeAdapter(module, labels, name=name, side=input_size or SIDE, device=device, activation=activation)
 
 
 def network(classes: int) -> nn.Module:

@@ -1,11 +1,12 @@
 """torchvision's classifiers behind the Adapter interface, built and fed exactly as torchvision does it.
 
-The score of a picture's class is its softmax probability or its logit.
+The score of a picture's class is its probability or its logit; igos/types/head.py says how they are read.
 """
 
 from __future__ import annotations
 
 import copy
+import logging
 import re
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
@@ -29,8 +30,15 @@ from detectors.targets import check
 from igos.base.geometry import Geometry
 from igos.base.names import CLASS_THRESHOLD
 from igos.types import ConfigError, Image, Scorer, Target, WeightsError
+from igos.types.head import recognise
 
+log = logging.getLogger("igos")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+TAKEN = {
+    "softmax": ("logits", "softmax"),
+    "sigmoid": ("a logit of the second class", "sigmoid"),
+    "none": ("probabilities", "none"),
+}
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # heads of GoogLeNet and Inception v3 that only training uses
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")  # names from before dots were banned
 
@@ -46,10 +54,12 @@ def read_crop(source: Any, resize: int, crop: int, interpolation: InterpolationM
 
 
 class ClassifierAdapter:
-    """A network (N,3,H,W) normalised -> (N,classes) logits in eval mode, owned by the adapter.
+    """A network (N,3,H,W) normalised -> (N,classes) in eval mode, owned by the adapter.
 
     A picture's short side is resized to `resize` px and the centre crop x crop px taken; mean and std are per
-    channel, in [0,1].
+    channel, in [0,1]. activation says what makes probabilities of the network's answers (igos/types/head.py); None:
+    what is seen on a probe, which the log tells where it is not softmax. A network of one column has two labels, and
+    the column is the second's. Raises ConfigError for an activation that contradicts what is seen.
     """
 
     default_target = "top1"
@@ -71,6 +81,7 @@ class ClassifierAdapter:
         antialias: bool | None = True,
         device: str | torch.device | None = None,
         preset: str = "classify",
+        activation: str | None = None,
     ) -> None:
         if resize < crop:
             raise ConfigError(f"the short side is resized to {resize} px, less than the crop of {crop} px")
@@ -85,6 +96,10 @@ class ClassifierAdapter:
         self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean = torch.tensor(mean, device=self.device)[:, None, None]
         self._std = torch.tensor(std, device=self.device)[:, None, None]
+        self.head = recognise(lambda x: self.module(x), torch.cat([probe, -2 * probe]), activation, name)
+        if self.head.why and activation is None:
+            taken = TAKEN[self.head.activation]
+            log.warning("%s: %s, so its answers are taken as %s (activation %s)", name, self.head.why, *taken)
 
     @property
     def reader(self) -> Callable[[Any], Image]:
@@ -96,23 +111,27 @@ class ClassifierAdapter:
         """Short side resized, centre cropped, as the weights' own transforms do it. Raises ImageError."""
         return to_device(self.reader(source), self.device)
 
+    @property
+    def activation(self) -> str:
+        """What makes probabilities of the network's answers, one of ACTIVATIONS."""
+        return self.head.activation
+
     @torch.no_grad()
     def detect(self, image: Image, threshold: float = CLASS_THRESHOLD) -> list[Target]:
-        """Every class with softmax probability >= threshold, best first; a class has no box."""
-        scores = self._logits(image.pixels[None])[0].softmax(0)
+        """Every class with probability >= threshold, best first; a class has no box."""
+        (scores,) = made = self._scores(image.pixels[None], "prob")
+        self.head.check(made, self.name)
         order = scores.argsort(descending=True, stable=True)
         best = order[scores[order] >= threshold].tolist()
         return [Target(label=i, name=self.labels[i], score=float(scores[i])) for i in best]
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
-        """prob: softmax probability of each target's class; logit: its logit."""
+        """prob: probability of each target's class; logit: its logit."""
         check(self.name, self.parts, len(self.labels), targets, score)
         label = torch.tensor([t.label for t in targets], device=self.device)
 
         def forward(pictures: Tensor, rows: Tensor) -> Tensor:
-            logits = self._logits(pictures)
-            out = logits.softmax(1) if score == "prob" else logits
-            return out.gather(1, label[rows, None])[:, 0]
+            return self._scores(pictures, score).gather(1, label[rows, None])[:, 0]
 
         def names() -> list[str]:
             return [self.feature_layer] * len(targets)
@@ -125,14 +144,16 @@ class ClassifierAdapter:
         scorer = self.scorer([Target(0, self.labels[0], 0.0)])
         picture = torch.full((1, 3, self.crop, self.crop), 0.5, device=self.device)
         every = scorer.layers(picture, torch.zeros(1, dtype=torch.long, device=self.device))
-        found = [x.name for x in every if x.cuts and min(x.shape[2:]) > 1 and x.shape[1] != len(self.labels)]
+        classes = 1 if self.head.single else len(self.labels)
+        found = [x.name for x in every if x.cuts and min(x.shape[2:]) > 1 and x.shape[1] != classes]
         if not found:
             raise ConfigError(f"{self.name} has no layer with a map of features; give one with --set layer=NAME")
         return found[-1]
 
-    def _logits(self, pictures: Tensor) -> Tensor:
+    def _scores(self, pictures: Tensor, score: str) -> Tensor:
+        """Pictures (N,3,H,W) -> (N,classes)."""
         x = (pictures - self._mean) / self._std
-        return self.module(x.contiguous(memory_format=torch.channels_last))
+        return self.head(self.module, x.contiguous(memory_format=torch.channels_last), score)
 
 
 def load_classifier(
@@ -144,12 +165,14 @@ def load_classifier(
     dataset: str | None = None,
     input_size: int | None = None,
     pretrained: bool = False,
+    activation: str | None = None,
 ) -> ClassifierAdapter:
     """A torchvision classifier by its exact name.
 
     weights: a state dict's file; pretrained: torchvision's IMAGENET1K_V1 (DEFAULT where there is none), whose
     preprocessing is used for both. input_size (px) replaces the crop, and the resize before it keeps its
-    proportion. Another number of classes than 1000 is read from the file; names or dataset name them.
+    proportion. Another number of classes than 1000 is read from the file; names or dataset name them; one column stands
+    for two. activation: as ClassifierAdapter has it.
     Raises ConfigError and WeightsError.
     """
     known = list_models(module=torchvision.models)
@@ -165,8 +188,8 @@ def load_classifier(
     state = download(enum, name) if weights is None else load_state_dict(weights)
     module, count = _build(name, _options(name, enum, input_size), state)
     load_into(module, _as_built(state), weights or enum.url)
-    labels = asked or (enum.meta["categories"] if count == 1000 else [f"class {i}" for i in range(count)])
-    names_of.fit(labels, count, str(names or dataset or name))
+    usual = enum.meta["categories"] if count == 1000 else None
+    labels = names_of.of_classifier(asked, count, str(names or dataset or name), usual)
     preset = enum.transforms()
     crop, resize = preset.crop_size[0], preset.resize_size[0]
     return ClassifierAdapter(
@@ -180,6 +203,7 @@ def load_classifier(
         interpolation=preset.interpolation,
         antialias=preset.antialias,
         device=device,
+        activation=activation,
     )
 
 

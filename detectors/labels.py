@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numbers
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torchvision.models import ResNet50_Weights
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
@@ -14,6 +16,8 @@ from igos.data.emblems import CLASSES
 from igos.types import ConfigError
 
 BACKGROUND = "__background__"
+Labels = Sequence[str] | Mapping[Any, Any] | None  # names in order, or by id, or ids by name
+NUMBERED = re.compile(r"(\d{1,6})\s*:\s*(?=\S)")  # how each line of a YAML's list of names begins
 SYNSET = re.compile(r"n\d{8}\s+(?=\S)")  # how each line of ImageNet's synset_words.txt begins
 
 
@@ -43,7 +47,8 @@ DATASETS: dict[str, Callable[[], list[str]]] = {"imagenet": imagenet, "coco": co
 
 
 def read_names(path: str | Path) -> list[str]:
-    """One class name per line, or ImageNet's 'n01440764 tench, Tinca tinca' -> 'tench, Tinca tinca'.
+    """One class name per line; ImageNet's 'n01440764 tench, Tinca tinca' -> 'tench, Tinca tinca', and '16: dog', where
+    every line has its number, -> 'dog', at that number.
 
     Raises ConfigError for a file that is missing, empty, not UTF-8 text, or has an empty line between names.
     """
@@ -60,7 +65,77 @@ def read_names(path: str | Path) -> list[str]:
         raise ConfigError(f"--names {path}: line {lines.index('') + 1} is empty; one class name per line is needed")
     if all(SYNSET.match(line) for line in lines):
         lines = [SYNSET.sub("", line, count=1) for line in lines]
+    found = [NUMBERED.match(line) for line in lines]
+    if all(found):
+        pairs = [(int(m[1]), line[m.end() :]) for m, line in zip(found, lines, strict=True) if m]
+        return _by_id(pairs, f"--names {path}")
     return lines
+
+
+def listed(labels: Any, what: str = "labels") -> list[str] | None:
+    """Class names in the order of their ids: of names in order (a list, an array), by id (Hugging Face's id2label, its
+    ids numbers or text), or ids by name; None of None. Ids begin at 0, or at 1 where no class has 0.
+
+    Raises ConfigError for a text, for names that are none, and for ids that are double or missing.
+    """
+    if labels is None:
+        return None
+    if isinstance(labels, (str, bytes)):
+        raise ConfigError(f"{what}: {labels[:40]!r} is one text; give the names in a list")
+    if isinstance(labels, Mapping):
+        pairs = list(labels.items())
+        if pairs and all(_id(v) is not None and not isinstance(v, str) for _, v in pairs):
+            pairs = [(v, k) for k, v in pairs]
+        odd = next((k for k, _ in pairs if _id(k) is None), None)
+        if odd is not None:
+            raise ConfigError(f"{what}: {odd!r} is no id; a dict is id -> name or name -> id")
+        return _by_id([(int(k), _name(v, what)) for k, v in pairs], what)
+    if not isinstance(labels, Iterable) or isinstance(labels, (set, frozenset)) or getattr(labels, "ndim", 1) != 1:
+        raise ConfigError(f"{what}: a {type(labels).__name__} has no order of names; give them in a list")
+    return [_name(v, what) for v in labels]
+
+
+def _id(value: Any) -> int | None:
+    """A whole number >= 0, or its digits, as a number; else None."""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= 0:
+        return int(value)
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else None
+
+
+def _name(value: Any, what: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(
+            f"{what}: {value if isinstance(value, numbers.Number) else repr(value)} is no class name; names are text"
+        )
+    return str(value)
+
+
+def _by_id(pairs: Sequence[tuple[int, str]], what: str) -> list[str]:
+    """Names in the order of their ids, which are 0 to n-1 or 1 to n."""
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        double = next(i for i in named if [j for j, _ in pairs].count(i) > 1)
+        raise ConfigError(f"{what}: id {double} has two names")
+    first = min(named, default=0)
+    lost = next((i for i in range(first, first + len(named)) if i not in named), None)
+    if first > 1 or lost is not None:
+        gap = 0 if first > 1 else lost
+        raise ConfigError(f"{what}: id {gap} has no name; ids run from 0, or from 1, without a gap")
+    return [named[i] for i in sorted(named)]
+
+
+def of_classes(asked: list[str] | None, count: int, what: str, usual: Sequence[str] | None = None) -> list[str]:
+    """The names asked for, else the usual ones, else numbers. Raises ConfigError unless they are as many as classes."""
+    known = asked if asked is not None else list(usual or [f"class {i}" for i in range(count)])
+    fit(known, count, what)
+    return known
+
+
+def of_classifier(asked: list[str] | None, columns: int, what: str, usual: Sequence[str] | None = None) -> list[str]:
+    """As of_classes, of a classifier's columns: one stands for two classes, of which the second may be named alone."""
+    if columns == 1 and asked is not None and len(asked) == 1:
+        asked = [f"not {asked[0]}", asked[0]]
+    return of_classes(asked, max(columns, 2), what, usual)
 
 
 def choose(names: str | Path | None, dataset: str | None) -> list[str] | None:

@@ -207,13 +207,11 @@ def load_yolo(
         raise ConfigError(f"--fit {fit!r} is not one of {', '.join(FITS)}")
     size = picture_size(network, input_size)
     asked = names_of.choose(names, dataset)
-    if asked is not None:
-        names_of.fit(asked, network.classes, str(names or dataset))
+    usual = names_of.coco() if network.classes == 80 else None
+    labels = names_of.of_classes(asked, network.classes, str(names or dataset), usual)
     if darknet_file:
         network.load_weights(weights)
         check_finite(network, weights)
     else:
         load_into(network, load_state_dict(weights), weights)
-    usual = names_of.coco() if network.classes == 80 else [f"class {i}" for i in range(network.classes)]
-    labels = asked or usual
     return YOLOAdapter(network, labels, name=name, size=size, fit=fit, device=device)

@@ -10,6 +10,7 @@ import runpy
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -31,12 +32,14 @@ def server() -> ForkServerContext:
 
 
 class Command:
-    """`python words...` in a fork of the server. session: it leads a session, and so a group of processes."""
+    """`python words...` in a fork of the server. session: it leads a session, and so a group of processes; env: what
+    its environment has beside the server's.
+    """
 
-    def __init__(self, *words: str, cwd: Path, session: bool = False) -> None:
+    def __init__(self, *words: str, cwd: Path, session: bool = False, env: Mapping[str, str] | None = None) -> None:
         self._files = [tempfile.NamedTemporaryFile() for _ in range(2)]  # noqa: SIM115 (closed by `end`)
         told = [file.name for file in self._files]
-        self.process = server().Process(target=_command, args=(words, str(cwd), told, session))
+        self.process = server().Process(target=_command, args=(words, str(cwd), told, session, env or {}))
         self.process.start()
         assert self.process.pid is not None
         self.pid = self.process.pid
@@ -57,7 +60,8 @@ class Command:
         return code, out, err
 
 
-def _command(words: tuple[str, ...], cwd: str, told: list[str], session: bool) -> None:
+def _command(words: tuple[str, ...], cwd: str, told: list[str], session: bool, env: Mapping[str, str]) -> None:
+    os.environ.update(env)
     if session:
         os.setsid()
     for stream, name in enumerate(told, 1):

@@ -20,24 +20,39 @@ from torch import Tensor, nn  # noqa: E402
 from igos.base.geometry import Geometry  # noqa: E402
 from igos.types import Image, Problem, Scorer, Target  # noqa: E402
 
-FIRST = ("ray", "clock", "browser", "story")
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+FIRST = ("ray", "clock", "story", "site", "notebooks", "wheel", "rcnn", "browser", "evaluate", "real", "bundled")
+GROUPS = {  # files of the tests that share a process, by what they share; any other file is a group of its own
+    "ray": ("test_ray",),
+    "clock": ("test_datasets", "test_fuzz", "test_machine", "test_recovery"),
+    "browser": ("test_page", "test_security"),
+}
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+
+
+def group(nodeid: str) -> str:
+    """The group of a test: "ray" has the clusters, "browser" the pages, "clock" what looks at seconds, memory or
+    signals; else its file, whose fixtures and networks are made once.
+    """
+    stem = Path(nodeid.partition("::")[0]).stem
+    return next((name for name, stems in GROUPS.items() if stem in stems), stem.removeprefix("test_"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process runs all tests of a module, whose fixtures are made once, and all of a group: "ray" has the clusters,
-    "browser" the pages, "clock" what looks at seconds, memory or signals. Long groups begin first.
-    """
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem.removeprefix("test_")))
-    items.sort(key=lambda item: FIRST.index(group) if (group := _group(item)) in FIRST else len(FIRST))
+    """Long groups begin first."""
+    items.sort(key=lambda item: FIRST.index(name) if (name := group(item.nodeid)) in FIRST else len(FIRST))
 
 
-def _group(item: pytest.Item) -> str:
-    marker = item.get_closest_marker("xdist_group")
-    assert marker is not None
-    return str(marker.args[0])
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """One process runs all tests of a group. Not xdist's own marks: pytest 9.2 drops the names that they write."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Grouped(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)
+
+    return Grouped(config, log)
 
 
 def shared_data(*parts: str) -> Path:

@@ -553,6 +553,30 @@ def _xml(pick: st.DrawFn) -> bytes:
     return made.encode(encoding, "xmlcharrefreplace" if encoding == "latin-1" else "surrogatepass")
 
 
+YOLO_SET = """path: .
+train: images
+names: {0: dog, 1: cat}
+===
+0 0.5 0.5 0.2 0.4
+1 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5
+"""
+
+
+@st.composite
+def _yolo(pick: st.DrawFn) -> bytes:
+    return damage.of_text(YOLO_SET, random.Random(pick(SEEDS))).encode(errors="replace")
+
+
+def _labelled(data: bytes, folder: Path) -> None:
+    """What stands before === is data.yaml, what stands behind it are the labels."""
+    told, _, lines = data.partition(b"===")
+    (folder / "labels").mkdir(exist_ok=True)
+    (folder / "data.yaml").write_bytes(told)
+    (folder / "labels" / "a.txt").write_bytes(lines)
+    for t in truths_of(str(folder / "images" / "a.png"), str(folder / "data.yaml"), (20, 30)):
+        assert t.mask.shape == (20, 30) and t.mask.any() and np.isfinite(t.box).all()
+
+
 @st.composite
 def _names(pick: st.DrawFn) -> bytes:
     if pick(st.booleans()):
@@ -640,6 +664,7 @@ TARGETS: dict[str, Target] = {
     "npz": Target(_arrays(), _read_arrays, 1),
     "COCO JSON": Target(_instances(), _annotated(".json"), 3),
     "VOC XML": Target(_xml(), _annotated(".xml"), 3),
+    "YOLO labels": Target(_yolo(), _labelled, 1),
     "names": Target(_names(), _named, 0.5),
     "run folder": Target(_run(), _use_run, 0.5),
 }

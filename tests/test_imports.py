@@ -92,7 +92,16 @@ def test_only_drawing_and_the_page_draw() -> None:
         assert not drawn or allowed, f"{module} draws with {drawn}"
 
 
-HEAVY = {"matplotlib", "cv2", "skimage", "pycocotools", "ray", "igos.run.workers.engines"}
+HEAVY = {
+    "matplotlib",
+    "cv2",
+    "skimage",
+    "pycocotools",
+    "ray",
+    "torchvision",
+    "torch._dynamo",
+    "igos.run.workers.engines",
+}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,13 @@ ARRAYS_FILE = "explanation.npz"  # the arrays of one explanation, in its folder
 PARTS = ("class", "box", "class_box", "mask")
 PRECISIONS = ("float32", "bfloat16")
 SCORES = ("prob", "logit")
+ACTIVATIONS = ("softmax", "sigmoid", "none")  # what makes probabilities of a classifier's answers
 DETECTION_THRESHOLD, CLASS_THRESHOLD = 0.4, 0.05  # least scores that are shown unless the user says otherwise
 EXPORT_FORMATS = ("coco", "png", "fiftyone")
+EMPTY = {  # the statuses of a map that shows nothing, and why it does not
+    "no-effect": "the score does not move",
+    "saturated": "nearly everything is marked",
+    "stalled": "no step was accepted",
+    "not-finite": "a score is not a number",
+}
 RETRIED = {"errors": ("error", "unreadable")}  # --retry WORD -> the statuses that are explained again

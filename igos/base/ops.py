@@ -194,3 +194,9 @@ def top_area(saliency: np.ndarray, box: np.ndarray | None, share: float = 0.1) -
     top = np.zeros(saliency.size, dtype=bool)
     top[np.argsort(-saliency.ravel(), kind="stable")[:count]] = True
     return top.reshape(saliency.shape)
+
+
+def flat(values: Tensor) -> bool:
+    """Whether values differ by no more than rounding: by a millionth of the largest."""
+    low, high = float(values.min()), float(values.max())
+    return high - low <= 1e-6 * max(abs(low), abs(high))

@@ -15,7 +15,9 @@ LEAST = 100  # pictures below which the command says that they are few
 
 def parser() -> argparse.ArgumentParser:
     parser = Parser("igos estimate", "Mean, spread and activity of a layer's features over pictures, into a file.")
-    parser.add_argument("--layer", metavar="NAME", required=True, help="the layer's name, or the end of it")
+    parser.add_argument(
+        "--layer", metavar="NAME", help="the layer's name, or the end of it (default: that of the statistics that ship)"
+    )
     parser.add_argument(
         "--per", choices=PER, help="whose statistics (default: channel where pictures keep their aspect, else neuron)"
     )
@@ -30,10 +32,13 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     images, out = pictures_to_learn(given, "estimate")
     if out.exists() and not given.force:
         raise ConfigError(f"--out {out}: exists; --force writes over it")
-    from igos.methods.bottleneck.estimation import estimate
+    from igos.methods.bottleneck.estimation import estimate, shipped_layer
     from igos.methods.bottleneck.statistics import write_statistics
 
-    made = estimate(images.adapter, given.layer, images, given.per)
+    layer = given.layer or shipped_layer(images.adapter.name)
+    if layer is None:
+        raise ConfigError(f"estimate needs --layer NAME: no statistics ship with {images.adapter.name}")
+    made = estimate(images.adapter, layer, images, given.per)
     warn_unreadable(images)
     write_statistics(out, made)
     few = f"; fewer than {LEAST} pictures: expect a rough spread" if made.n < LEAST else ""

@@ -22,8 +22,8 @@ OF_SAVED = (
     "set", "engine", "workers", "timeout", "readers", "num_cpus", "num_gpus",
 )  # fmt: skip
 PATCHES = (
-    "tiles that degradation_pgig, PGIG's experiment, replaces; with --metrics degradation, which is IBA's and takes as "
-    "many steps, it is judged too"
+    "tiles that degradation_pgig, PGIG's experiment, replaces: that metric is judged, beside those of --metrics; "
+    "degradation, which is IBA's, takes as many steps"
 )
 
 
@@ -120,13 +120,18 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
 
 
 def _patches(flags: Mapping[str, Any], count: str) -> dict[str, Any]:
-    """The flags that --n_patches changes: its metrics' steps, and PGIG's metric, which is the one that has patches."""
+    """The flags that --n_patches changes: its metrics' steps, and PGIG's metric, which is the one that has patches;
+    that alone where no metrics are named.
+    """
     from igos.base.settings import settings_of
     from igos.metrics import METRICS
     from igos.metrics.degradation import DegradationPGIG
 
     pgig = DegradationPGIG.name
-    asked = [m for text in flags.get("metrics", []) for m in text.replace(",", " ").split()]
+    from igos.run.models import preset_value
+
+    named = flags.get("metrics") or [*(preset_value(flags, "metrics") or ()), pgig]
+    asked = [m for text in named for m in text.replace(",", " ").split()]
     metrics = [m for m in asked if m in METRICS and "tile" in settings_of(METRICS[m])]
     if not metrics:
         raise ConfigError(f"--n_patches {count}: no metric removes patches; add --metrics {pgig}")
@@ -135,6 +140,7 @@ def _patches(flags: Mapping[str, Any], count: str) -> dict[str, Any]:
 
 
 def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
+    from igos.cli.session import look_first
     from igos.results.manifest import FILE as MANIFEST
     from igos.run.models import pick_model
     from igos.run.plan import resolve_each
@@ -145,7 +151,7 @@ def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
     if not config.data:
         raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
     if not config.output or not (Path(config.output) / MANIFEST).is_file():
-        config.pictures()
+        look_first(plans[0], [path for path, _ in config.pictures()])
     for plan in plans:
         for warning in plan.method.warnings():
             print(f"igos: warning: {warning}", file=sys.stderr)
@@ -154,6 +160,7 @@ def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
 
 def _of_saved(saved: str, flags: Mapping[str, Any]) -> list[Plan]:
     """A Plan for each method of the rows, with the settings in run.yaml."""
+    from igos.cli.session import look_first
     from igos.run.evaluate import rows_by_picture
     from igos.run.models import pick_model
     from igos.run.plan import resolve
@@ -163,13 +170,15 @@ def _of_saved(saved: str, flags: Mapping[str, Any]) -> list[Plan]:
             raise ConfigError(
                 f"--{key}: --results has the run's own; with it go {', '.join(f'--{k}' for k in OF_SAVED)}"
             )
-    rows = [row for rows in rows_by_picture(saved).values() for row in rows]
+    pictures = rows_by_picture(saved)
+    rows = [row for rows in pictures.values() for row in rows]
     plans = []
     for method, opt in dict.fromkeys((r["method"], r["opt"]) for r in rows):
         given = {**flags, "config": str(Path(saved) / "run.yaml"), "method": method}
         given, preset = pick_model(given if opt is None else {**given, "opt": opt})
         given.pop("data", None)
         plans.append(resolve(given, preset))
+    look_first(plans[0], list(pictures))
     return plans
 
 

@@ -43,7 +43,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
         print(listing())
         return 0
     from igos.cli.report import write_page
-    from igos.cli.session import Stopped, work_in
+    from igos.cli.session import Stopped, look_first, work_in
     from igos.results.folder import RunFolder
     from igos.results.manifest import FILE as MANIFEST
     from igos.results.tables import table
@@ -65,7 +65,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     if not config.data:
         raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
     if not config.output or not (Path(config.output) / MANIFEST).is_file():
-        config.pictures()
+        look_first(plan, [path for path, _ in config.pictures()])
     for warning in plan.method.warnings():
         print(f"igos: warning: {warning}", file=sys.stderr)
     pick_device(config.device)

@@ -21,6 +21,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", metavar="DIR", help="the folder of a run")
     parser.add_argument("--format", metavar="{" + ",".join(EXPORT_FORMATS) + "}", required=True, help="what to write")
     parser.add_argument("--out", metavar="PATH", required=True, help="a new .json file (coco) or folder (the others)")
+    parser.add_argument(
+        "--annotations",
+        metavar="PATH",
+        help="COCO's JSON whose category ids coco takes (default: the run's)",
+    )
     return parser
 
 
@@ -31,7 +36,11 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
         raise ConfigError(f"--out {out}: the name of a file is needed that ends in .json")
     if out.exists():
         raise ConfigError(f"--out {out}: exists; choose a new name")
+    if form != "coco" and given.annotations:
+        raise ConfigError(f"--annotations goes with --format coco, not with {form}")
     from igos.results.exports import EXPORTS
 
-    print(f"{EXPORTS[form](Path(given.folder), out)} maps in {out}")
+    more = {"annotations": given.annotations} if given.annotations else {}
+    count, note = EXPORTS[form](Path(given.folder), out, **more)
+    print(f"{count} maps in {out}{note and f' ({note})'}")
     return 0

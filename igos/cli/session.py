@@ -15,15 +15,30 @@ from typing import Any, NoReturn
 import torch
 
 import igos
+from igos.data.annotations import category_ids, warnings_of
 from igos.results.folder import RunFolder
 from igos.results.manifest import Item
 from igos.run.cells import Cell
 from igos.run.drive import Shares, check, drive
 from igos.run.engine import apart, engine_of
 from igos.run.models import load_models
+from igos.run.plan import Plan
 from igos.run.workers.engines import Local
 from igos.run.workers.worker import Worker
 from igos.types import Adapter, ConfigError
+
+
+def look_first(plan: Plan, pictures: Sequence[str]) -> None:
+    """Say what is wrong with --annotations before any of these pictures is read. Raises ConfigError where they cannot
+    be read, and where they know none of the pictures and only annotated objects are asked for.
+    """
+    if plan.run.annotations is None:
+        return
+    warnings, known = warnings_of(plan.run.annotations, pictures)
+    if pictures and not known and plan.selector.kind in ("gt", "ann"):
+        raise ConfigError(warnings.pop())
+    for warning in warnings:
+        print(f"igos: warning: {warning}", file=sys.stderr)
 
 
 class Stopped(Exception):
@@ -60,7 +75,7 @@ def work_in(
     with terminable():
         try:
             adapter, judge = load_models(config)
-            folder.write_run({**values, "record": {**record(adapter, words), **notes(adapter)}})
+            folder.write_run({**values, "record": {**record(adapter, words, config.annotations), **notes(adapter)}})
             check(cells[0].plan, adapter)
             if apart(config):
                 del adapter, judge  # the workers have their own
@@ -83,16 +98,20 @@ def work_in(
             close(folder)
             raise
     folder.finish()
-    warn(folder.rows)
+    warn(folder)
     return shares
 
 
-def warn(rows: Sequence[Mapping[str, Any]]) -> None:
-    """What did not go well, at most five lines of each kind."""
-    for row in [r for r in rows if r["error"]][:5]:
+def warn(folder: RunFolder) -> None:
+    """What did not go well, at most five lines of each kind, and of warnings how many more there are."""
+    for row in [r for r in folder.rows if r["error"]][:5]:
         print(f"igos: {row['status']}: {row['error']}", file=sys.stderr)
-    for warning in list(dict.fromkeys(r["warning"] for r in rows if r["warning"]))[:5]:
+    warnings = list(folder.tally.warnings)
+    for warning in warnings[:5]:
         print(f"igos: warning: {warning}", file=sys.stderr)
+    if len(warnings) > 5:
+        more = f"{len(warnings) - 5} more, in the column `warning` of the results"
+        print(f"igos: warning: {more}", file=sys.stderr)
 
 
 def warn_opened(folder: RunFolder) -> None:
@@ -117,9 +136,11 @@ def close(folder: RunFolder) -> None:
         folder.discard()
 
 
-def record(adapter: Adapter, words: Sequence[str]) -> dict[str, Any]:
-    """What run.yaml notes beside the settings; of it only the version is read back."""
+def record(adapter: Adapter, words: Sequence[str], annotations: str | None) -> dict[str, Any]:
+    """What run.yaml notes beside the settings; of it the version and the categories, ids by name, are read back."""
+    categories = category_ids(annotations)
     return {
+        **({"categories": categories} if categories else {}),
         "command": "igos " + shlex.join(words),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,57 +12,111 @@ import numpy as np
 
 from igos.base.files import write_bytes
 from igos.base.untrusted import load_json
-from igos.data.truth import Truth, filled, same_size
+from igos.data.places import Places
+from igos.data.truth import Known, Truth, box_in, filled, gathered, size_of
 from igos.types import ConfigError
+
+CATEGORY, IMAGE = ("categories", "id", "name"), ("images", "id", "file_name")
 
 
 class Annotations:
-    """A COCO instances JSON. Raises ConfigError for a file that is missing, damaged or of another kind."""
+    """A COCO instances JSON. warnings: what of it cannot be used.
+
+    Raises ConfigError for a file that is missing, damaged or of another kind.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.warnings: list[str] = []
         try:
-            data = load_json(self.path.read_text(encoding="utf-8"))
-            self.names = {c["id"]: str(c["name"]) for c in data["categories"]}
-            self._images = {i["file_name"]: i for i in data["images"]}
-            self._objects: dict[Any, list[dict[str, Any]]] = {}
-            for a in data["annotations"]:
-                self._objects.setdefault(a["image_id"], []).append(a)
+            data = load_json(self.path.read_text(encoding="utf-8-sig"))
+            tables = {key: data[key] for key in ("categories", "images", "annotations")}
+            if not all(isinstance(table, list) for table in tables.values()):
+                raise TypeError
         except OSError as error:
             raise ConfigError(f"--annotations {path}: cannot be read ({error.strerror or error})") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             why = f"lacks {error}" if isinstance(error, KeyError) else "not JSON of that kind"
             raise ConfigError(f"--annotations {path}: not COCO's instances JSON ({why})") from None
+        categories, images = (self._usable(tables, *k) for k in (CATEGORY, IMAGE))
+        self.names = {_id(c["id"]): str(c["name"]) for c in categories}
+        self.places = Places([(str(i["file_name"]), i) for i in images], ending=True, home=self._home)
+        self._objects: dict[str, list[dict[str, Any]]] = {}
+        for a in self._usable(tables, "annotations", "image_id"):
+            self._objects.setdefault(_id(a["image_id"]), []).append(a)
 
-    def of(self, picture: str | Path, size: tuple[int, int] | None = None) -> list[Truth]:
-        """The objects of a picture, found by its path below the JSON's folder, else by its file name; no crowds.
+    def _usable(self, tables: dict[str, list[Any]], table: str, *keys: str) -> list[dict[str, Any]]:
+        """The entries of a table that have these keys, ids that are a number or a text; what of others is told."""
+        told = [e for e in tables[table] if isinstance(e, dict) and all(_id(e.get(key)) for key in keys)]
+        if lost := len(tables[table]) - len(told):
+            self._warn(f"{lost} of its {len(tables[table])} {table} lack {' or '.join(keys)}")
+        if len(keys) == 1:
+            return told
+        of, other = dict[str, str](), set[str]()
+        for e in told:
+            if of.setdefault(_id(e["id"]), _id(e[keys[1]])) != _id(e[keys[1]]):
+                other.add(_id(e["id"]))
+        if other:
+            self._warn(f"{len(other)} ids of its {table}, {min(other)} for one, stand for several")
+        return [e for e in told if _id(e["id"]) not in other]
 
-        Raises ConfigError for what is damaged, and where the file states another size (height, width).
+    def _warn(self, text: str) -> None:
+        self.warnings.append(f"--annotations {self.path}: {text}, and are left out")
+
+    def of(self, picture: str | Path, size: tuple[int, int] | None = None) -> Known:
+        """The objects of a picture, found by the end of its path; no crowds. An object that is damaged is left out with
+        a warning; so are all where several images could be meant. Raises ConfigError where the file states another size
+        (height, width).
         """
-        path = Path(picture).absolute()
-        folder = self.path.absolute().parent
-        below = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
-        image = self._images.get(below) or self._images.get(path.name)
-        if image is None:
-            return []
         try:
-            stated = same_size((int(image["height"]), int(image["width"])), size)
-            objects = self._objects.get(image["id"], [])
-        except (KeyError, ValueError, TypeError, OverflowError) as error:
-            raise ConfigError(f"--annotations {self.path}: image {path.name} is damaged ({error!r})") from None
-        return [self._truth(a, stated) for a in objects if not a.get("iscrowd")]
+            images = {_id(image["id"]): image for image in self.places.find(picture)}
+        except ValueError as error:
+            return Known([], [f"--annotations {self.path}: {error}"])
+        found: list[tuple[str, Callable[[], Truth]]] = []
+        told = set[tuple[str, ...]]()  # by the picture's other entries
+        for key, image in images.items():
+            try:
+                own = size_of(image.get("height"), image.get("width"), size)
+            except ValueError as error:
+                name = Path(picture).name
+                raise ConfigError(f"--annotations {self.path}: image {name} cannot be used ({error})") from None
+            kept = [a for a in self._objects.get(key, ()) if not _crowd(a) and _facts(a) not in told]
+            found += [(f"annotation {a.get('id')}", partial(self._truth, a, own)) for a in kept]
+            told |= {_facts(a) for a in kept}
+        return gathered(self.path, found)
 
     def _truth(self, a: dict[str, Any], size: tuple[int, int]) -> Truth:
-        try:
-            x, y, w, h = (float(v) for v in a["bbox"])
-            box = np.array([x, y, x + w, y + h])
-            if not np.isfinite(box).all():
-                raise ValueError(f"its bbox {a['bbox']} is not of finite numbers")
-            mask = decode(a["segmentation"], size) if a.get("segmentation") else filled(box, size)
-            evidence = tuple(decode(e, size) for e in a.get("evidence", ()))
-            return Truth(self.names[a["category_id"]], box, mask, evidence, id=str(a.get("id", "")))
-        except (KeyError, ValueError, TypeError, OverflowError) as error:
-            raise ConfigError(f"--annotations {self.path}: annotation {a.get('id')} is damaged ({error!r})") from None
+        name = self.names.get(_id(a["category_id"]))
+        if name is None:
+            raise ValueError(f"no category has the id {a['category_id']!r}")
+        if not isinstance(a["bbox"], list) or len(a["bbox"]) != 4:
+            raise ValueError(f"its bbox {str(a['bbox'])[:40]} is not x, y, width, height")
+        x, y, w, h = (float(v) for v in a["bbox"])
+        box = box_in([x, y, x + w, y + h], size)
+        mask = decode(a["segmentation"], size) if a.get("segmentation") else filled(box, size)
+        evidence = tuple(decode(e, size) for e in a.get("evidence") or ())
+        return Truth(name, box, mask, evidence, id=str(a.get("id", "")))
+
+    def _home(self, name: str, picture: Path) -> list[Path]:
+        below = name.replace("\\", "/")
+        return [folder / below for folder in (self.path.absolute().parent, *picture.parents)]
+
+
+def _id(value: Any) -> str:
+    """1, 1.0 and "1" are the same; "" for what is no id."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip() if isinstance(value, int | float | str) else ""
+
+
+def _facts(a: dict[str, Any]) -> tuple[str, ...]:
+    """Class and box."""
+    box = a.get("bbox")
+    return _id(a.get("category_id")), *map(_id, box if isinstance(box, list) else ())
+
+
+def _crowd(a: dict[str, Any]) -> bool:
+    return _id(a.get("iscrowd")).lower() in ("1", "true")
 
 
 def write(path: str | Path, names: Sequence[str], pictures: Sequence[tuple[str, Sequence[Truth]]], size: int) -> None:
@@ -109,6 +164,8 @@ def decode(shape: Any, size: tuple[int, int]) -> np.ndarray:
             if not (np.abs(points.reshape(-1, 2)) <= 2 * np.array(size[::-1])).all():
                 raise ValueError(f"a polygon far outside of the picture of {size[1]} x {size[0]} px")
         return rle.decode(rle.merge(rle.frPyObjects(shape, *size))).astype(bool)
+    if not isinstance(shape, dict):
+        raise ValueError("a mask that is neither polygons nor RLE")
     if list(shape["size"]) != list(size):
         raise ValueError(f"a mask of {shape['size']} in a picture of {list(size)}")
     counts = shape["counts"] if isinstance(shape["counts"], list) else _unpacked(shape["counts"])

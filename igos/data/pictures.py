@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import glob
+import os
 import random
 import re
 import sys
@@ -11,8 +11,9 @@ from pathlib import Path
 
 from igos.base.errors import ConfigError
 from igos.base.files import FOLDER_NAMES, unique
+from igos.data.folders import files_below, matching
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.", re.IGNORECASE)  # ImageNet's validation pictures, from 1
 ALL_NUMBERS = range(1, sys.maxsize)
 
@@ -37,19 +38,19 @@ def find_pictures(
     for place in data:
         path = part_of(place, "attribution")
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            inside = files_below(path, SUFFIXES)
             if not inside:
-                raise ConfigError(
-                    f"{flag} {place}: no pictures in this folder (looked for {' '.join(sorted(SUFFIXES))})"
-                )
+                looked = f"looked for {' '.join(sorted(SUFFIXES))}; hidden files and folders are not searched"
+                raise ConfigError(f"{flag} {place}: no pictures in this folder ({looked})")
             found.update((p, p.relative_to(path)) for p in inside)
         elif path.is_file():
             found[path] = Path(path.name)
         else:
-            matches = sorted(Path(m) for m in glob.glob(place, recursive=True) if Path(m).is_file())
+            matches = matching(place)
             if not matches:
                 raise ConfigError(f"{flag} {place}: no such file or folder, and no file matches it as a pattern")
             found.update((p, Path(p.name)) for p in matches)
+    found = _once(found)
     pictures = [item for i, item in enumerate(found.items(), 1) if _number(item[0].name, i) in numbers]
     if not pictures:
         high = max(_number(path.name, i) for i, path in enumerate(found, 1))
@@ -67,6 +68,15 @@ def find_pictures(
         random.Random(seed).shuffle(pictures)
     names = set(FOLDER_NAMES)
     return [(str(p), unique("-".join(short.with_suffix("").parts), names)) for p, short in pictures[:limit]]
+
+
+def _once(found: dict[Path, Path]) -> dict[Path, Path]:
+    """Without the files that stand there already under another path of their folder."""
+    real = {folder: os.path.realpath(folder) for folder in {p.parent for p in found}}
+    once: dict[tuple[str, str], Path] = {}
+    for path in found:
+        once.setdefault((real[path.parent], path.name), path)
+    return {path: found[path] for path in once.values()}
 
 
 def part_of(folder: str, part: str) -> Path:

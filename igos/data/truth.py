@@ -1,13 +1,15 @@
 """What is known about a picture: its objects, their masks and, for planted evidence, what decides their class.
 
-Read from COCO's instances JSON or Pascal VOC's XML (igos.data.voc), written as COCO's; `evidence` is an extra key of a
-COCO annotation, a list of RLE masks.
+Read from COCO's instances JSON (igos.data.coco), Pascal VOC's XML (igos.data.voc) or YOLO's labels (igos.data.yolo),
+written as COCO's; `evidence` is an extra key of a COCO annotation, a list of RLE masks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,8 +35,8 @@ SYNONYMS = {  # Pascal VOC's words, which Darknet's COCO names use too -> COCO's
 class Truth:
     """One object: box (4,) xyxy in source pixels, mask (H0,W0) bool, evidence, one mask (H0,W0) bool per emblem.
 
-    id: its number in the file (VOC: its place in the picture's list, from 1); difficult: as VOC marks it. rivals
-    (H0,W0) bool: the picture's other objects of its class, None where there are none or `match` did not look.
+    id: its number in the file (VOC and YOLO: its place in the picture's list, from 1); difficult: as VOC marks it.
+    rivals (H0,W0) bool: the picture's other objects of its class, None where there are none or `match` did not look.
     """
 
     name: str
@@ -105,20 +107,78 @@ def peak_on(e: Explanation, region: np.ndarray, tolerance: float = 0.5) -> float
     return float(np.mean(hits))
 
 
-def same_size(stated: tuple[int, int], size: tuple[int, int] | None) -> tuple[int, int]:
-    """The size (height, width) that a file states. Raises ValueError where the picture has another, or none could."""
-    if min(stated) < 1 or stated[0] * stated[1] > MOST_PIXELS:
+def size_of(height: Any, width: Any, own: tuple[int, int] | None) -> tuple[int, int]:
+    """The size (height, width) of a picture, of which a file states one and which has its `own`, where that is known.
+
+    What is no size (nothing, zero, a word) states none. Raises ValueError where the two differ, where there is none,
+    and where no picture could have it.
+    """
+    try:
+        exact = float(height), float(width)
+        stated = (int(exact[0]), int(exact[1])) if min(exact) >= 1 else None
+    except (TypeError, ValueError, OverflowError):
+        exact, stated = (0.0, 0.0), None
+    if stated is None:
+        if own is None:
+            raise ValueError("the file states no size, and the picture's is not known")
+        return own
+    if own is not None and exact != tuple(own):
+        raise ValueError(f"{exact[1]:.10g} x {exact[0]:.10g} px in the file, {own[1]} x {own[0]} px in the picture")
+    if stated[0] * stated[1] > MOST_PIXELS:
         raise ValueError(f"no picture is {stated[1]} x {stated[0]} px")
-    if size is not None and stated != tuple(size):
-        raise ValueError(f"{stated[1]} x {stated[0]} px in the file, {size[1]} x {size[0]} px in the picture")
     return stated
 
 
-def filled(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The pixels (H,W) bool of a box (4,) xyxy. Raises ValueError for one that is not finite."""
+def box_in(corners: Sequence[float], size: tuple[int, int]) -> np.ndarray:
+    """A box (4,) xyxy, cut at the edges of a picture (height, width). Raises ValueError for one that is not finite, has
+    no area or lies outside.
+    """
+    box = np.array(corners, np.float64)
     if not np.isfinite(box).all():
-        raise ValueError(f"a box of {box.tolist()}")
+        raise ValueError(f"a box that is not of finite numbers, {box.tolist()}")
+    if not (box[:2] < box[2:]).all():
+        raise ValueError(f"a box without area, {box.tolist()}")
+    cut = np.clip(box, 0, (*size[::-1], *size[::-1]))
+    if not (cut[:2] < cut[2:]).all():
+        raise ValueError(f"a box outside of the picture of {size[1]} x {size[0]} px, {box.tolist()}")
+    return cut
+
+
+def filled(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The pixels (H,W) bool of a box (4,) xyxy that lies in the picture; one at least."""
     mask = np.zeros(size, dtype=bool)
-    x1, y1, x2, y2 = np.clip(box.round(), 0, max(size)).astype(int)
+    x1, y1, x2, y2 = box.round().astype(int)
+    if x1 == x2:
+        x1, x2 = (each.astype(int) for each in (np.floor(box[0]), np.ceil(box[2])))
+    if y1 == y2:
+        y1, y2 = (each.astype(int) for each in (np.floor(box[1]), np.ceil(box[3])))
     mask[y1:y2, x1:x2] = True
     return mask
+
+
+class Known(NamedTuple):
+    """What is known of a picture: its objects, and what was left out of it, in words."""
+
+    objects: list[Truth]
+    warnings: list[str]
+
+
+MOST_TOLD = 3  # objects of a picture that are named where they are left out
+
+
+def gathered(place: str | Path, objects: Iterable[tuple[str, Callable[[], Truth]]]) -> Known:
+    """The objects (what each is called, what reads it) of a picture. One that is damaged is left out with a warning."""
+    found, left_out = list[Truth](), list[str]()
+    for name, read in objects:
+        try:
+            truth = read()
+            if not truth.mask.any():
+                raise ValueError("it covers no pixel")
+            found.append(truth)
+        except (KeyError, ValueError, TypeError, OverflowError, AttributeError) as error:
+            why = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+            left_out.append(f"--annotations {place}: {name} is left out ({why})".replace(";", ","))
+    more = len(left_out) - MOST_TOLD
+    if more > 0:
+        left_out[MOST_TOLD:] = [f"--annotations {place}: {more} more objects of this picture are left out"]
+    return Known(found, left_out)

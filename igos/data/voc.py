@@ -6,66 +6,66 @@ xmin = 1 is the left edge.
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 from xml.parsers import expat
 
-import numpy as np
-
 from igos.base.untrusted import load_json
-from igos.data.truth import Truth, filled, same_size
+from igos.data.pictures import SUFFIXES
+from igos.data.places import Places, beside
+from igos.data.truth import Known, Truth, box_in, filled, gathered, size_of
 from igos.types import ConfigError
 
 
 class VOC:
-    """One XML file, or a folder of them (searched through). Raises ConfigError where there is none."""
+    """One XML file, or those of a folder, which are `files`."""
 
-    def __init__(self, path: str | Path) -> None:
+    warnings: tuple[str, ...] = ()
+
+    def __init__(self, path: str | Path, files: Sequence[Path] = ()) -> None:
         self.path = Path(path)
-        self._own: dict[str, dict[str, Path]] = {}
-        self._names: dict[str, str] = {}
-        if self.path.is_dir():
-            files = sorted(self.path.rglob("*.xml"))
-            if not files:
-                raise ConfigError(f"--annotations {path}: no .xml file in this folder")
-            self._files = {p.stem: p for p in files}
-            self._own = {p.parent.name: {f.stem: f for f in files if f.parent == p.parent} for p in files}
-            self._names = _synsets(self.path)
-        elif self.path.is_file():
-            named = (_parsed(self.path).findtext("filename") or "").strip()
-            self._files = {self.path.stem: self.path, **({Path(named).stem: self.path} if named else {})}
-        else:
-            raise ConfigError(f"--annotations {path}: no such file or folder")
+        self._names = _synsets(self.path) if files else {}
+        named = [(os.path.abspath(p), p) for p in files or [self.path]]
+        if not files and (told := (_parsed(self.path).findtext("filename") or "").strip()):
+            stem, ending = os.path.splitext(told)
+            named.append((f"{stem if ending.lower() in SUFFIXES else told}.xml", self.path))
+        self.places = Places(dict(named).items(), ending=False, home=_home)
 
-    def of(self, picture: str | Path, size: tuple[int, int] | None = None) -> list[Truth]:
-        """All objects of a picture, difficult ones too, found by the file's name without its ending, in the folder that
-        is named as the picture's where there is one; masks are boxes, synsets get their class's name.
+    def of(self, picture: str | Path, size: tuple[int, int] | None = None) -> Known:
+        """All objects of a picture, difficult ones too, found by the end of its path without the ending; masks are
+        boxes, synsets get their class's name. An object that is damaged is left out with a warning; so are all where
+        several files could be the picture's.
 
         Raises ConfigError for a file that is damaged or states another size (height, width).
         """
-        folder = Path(picture).parent.name
-        path = self._own.get(folder, self._files).get(Path(picture).stem)
-        if path is None:
-            return []
-        return [replace(t, name=self._names.get(t.name, t.name)) for t in _objects(path, size)]
-
-
-def _objects(path: Path, known: tuple[int, int] | None) -> Iterator[Truth]:
-    root = _parsed(path)
-    for number, item in enumerate(root.iter("object"), start=1):
         try:
-            size = same_size((int(_text(root, "size/height")), int(_text(root, "size/width"))), known)
-            x1, y1, x2, y2 = (float(_text(item, f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax"))
-            box = np.array([x1 - 1, y1 - 1, x2, y2])
-            if not (box[:2] < box[2:]).all():
-                raise ValueError(f"a box without area, {box.tolist()}")
-            difficult = (item.findtext("difficult") or "0").strip() == "1"
-            yield Truth(_text(item, "name"), box, filled(box, size), id=str(number), difficult=difficult)
+            files = self.places.find(picture)
         except ValueError as error:
-            raise ConfigError(f"--annotations {path}: object {number} is damaged ({error})") from None
+            return Known([], [f"--annotations {self.path}: {error}"])
+        if not files:
+            return Known([], [])
+        root = _parsed(files[0])
+        try:
+            own = size_of(root.findtext("size/height"), root.findtext("size/width"), size)
+        except ValueError as error:
+            raise ConfigError(f"--annotations {files[0]}: cannot be used ({error})") from None
+        objects = enumerate(root.iter("object"), start=1)
+        return gathered(files[0], [(f"object {n}", partial(self._truth, item, n, own)) for n, item in objects])
+
+    def _truth(self, item: ET.Element, number: int, size: tuple[int, int]) -> Truth:
+        name = _text(item, "name")
+        x1, y1, x2, y2 = (float(_text(item, f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax"))
+        box = box_in([x1 - 1, y1 - 1, x2, y2], size)
+        difficult = (item.findtext("difficult") or "0").strip() == "1"
+        return Truth(self._names.get(name, name), box, filled(box, size), id=str(number), difficult=difficult)
+
+
+def _home(name: str, picture: Path) -> list[Path]:
+    return [*beside(name, picture, "JPEGImages"), *beside(name, picture)]
 
 
 def _synsets(folder: Path) -> dict[str, str]:

@@ -20,14 +20,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from igos.base.geometry import Geometry
-from igos.base.ops import top_area
-from igos.drawing.layout import INK, LONG_SIDE, LONGEST, SKY, WHITE, captioned, sheet, short, tag, thin
+from igos.base.names import EMPTY
+from igos.base.ops import flat, top_area
+from igos.drawing.layout import INK, LONG_SIDE, LONGEST, SKY, WHITE, captioned, sheet, short, stamped, tag, thin
+from igos.drawing.letters import name_of
 from igos.drawing.shown import Measured, Shown
 
 COLOURS = "inferno"  # perceptually uniform: black, purple, red, orange, yellow
 HEAT, DETAIL = 0.88, 0.35  # at full heat: how much of the photo is covered, how much of its texture returns
 BRIGHT, LEAST_FULL = 0.995, 0.5  # heat is full from this quantile of the map, or this share of its maximum
 GREY, DIM = 0.6, 0.78  # how grey and how dark the photo is below the map
+PALE = 0.35  # how much white covers the grey photo of a map that shows nothing
+FAINT, HINT = 60, 90  # the grey of such a map's 0, and what its 1 adds
 LIME = (150, 255, 120)
 PLOTTED = {"deletion": "#D55E00", "insertion": "#0072B2"}  # vermilion and blue of Okabe and Ito: all eyes see which
 TILE, SHEET = (210, 420), 1600  # drawn pixels: a tile's long side, all columns
@@ -43,19 +47,24 @@ def grey(values: np.ndarray, top: float | None = None) -> np.ndarray:
 
 
 def heatmap(e: Shown) -> np.ndarray:
-    """The map alone, colour-mapped, at source size (H0,W0,3)."""
-    return _coloured(_heat(e, e.geometry)).round().astype(np.uint8)
+    """The map alone, colour-mapped, at source size (H0,W0,3); grey and stamped where it shows nothing (EMPTY)."""
+    heat = _heat(e, e.geometry)
+    if e.status in EMPTY:
+        return stamped(np.repeat((FAINT + HINT * heat).astype(np.uint8)[..., None], 3, axis=2), e.status)
+    return _coloured(heat).round().astype(np.uint8)
 
 
 def overlay(e: Shown, label: bool = True) -> np.ndarray:
     """The photo with heat, the contour of the top area, box and label; long side 720 to 1600 (H,W,3).
 
-    The label names a status that is not ok.
+    Where the map shows nothing (EMPTY), the photo is grey, without heat, and stamped. Beside the score stands a status
+    that is neither that nor ok.
     """
     view = _view(e, _whole(e), _size(e, *LONG_SIDE))
     drawn = _draw(view)
-    marked = "" if e.status == "ok" else f" {e.status}"
-    return tag(drawn, e.target.name, f"{e.target.score:.2f}{marked}", view.box) if label else drawn
+    drawn = stamped(drawn, e.status) if e.status in EMPTY else drawn
+    marked = "" if e.status in (*EMPTY, "ok") else f" {e.status}"
+    return tag(drawn, name_of(e.target), f"{e.target.score:.2f}{marked}", view.box) if label else drawn
 
 
 def canvas(e: Shown, shortest: int = LONG_SIDE[0], longest: int = LONG_SIDE[1]) -> tuple[np.ndarray, Geometry]:
@@ -99,8 +108,9 @@ def curves(e: Shown) -> bytes:
     axes.set_ylabel("score")
     axes.grid(color="#dddddd", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
-    title = f"{short(e.target.name, LONGEST)} {e.target.score:.2f}, {e.method}"
-    axes.set_title(title, loc="left", fontsize=11, parse_math=False)
+    name, status = name_of(e.target), f", {e.status}" if e.status in EMPTY else ""
+    title = f"{short(name.text, LONGEST)} {e.target.score:.2f}, {e.method}{status}"
+    axes.set_title(title, loc="left", fontproperties=name.properties(11), parse_math=False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return plot_png(figure)
 
@@ -127,7 +137,7 @@ class _View:
     """A window of the photo as drawn: photo (h,w,3) uint8, heat (h,w) in [0,1], box (4,) in drawn pixels.
 
     full is the heat from which colours are full; level is the least heat of the whole picture's top area, or None where
-    the map shows nothing.
+    the map shows nothing; empty: whether the status says so.
     """
 
     photo: np.ndarray
@@ -135,6 +145,7 @@ class _View:
     full: float
     level: float | None
     box: np.ndarray | None
+    empty: bool
 
 
 def _view(e: Shown, window: Window, size: tuple[int, int]) -> _View:
@@ -143,8 +154,9 @@ def _view(e: Shown, window: Window, size: tuple[int, int]) -> _View:
         photo=_photo(e, window, size),
         heat=_heat(e, geometry),
         full=full(shown(e.heat)),
-        level=_level(e),
+        level=None if e.status in EMPTY else _level(e),
         box=_box(e, geometry),
+        empty=e.status in EMPTY,
     )
 
 
@@ -202,8 +214,8 @@ def shown(saliency: torch.Tensor) -> torch.Tensor:
     Mask methods reach 0 by themselves; RISE adds the mean score to every cell.
     """
     saliency = saliency.float().cpu().nan_to_num(0, 0, 0).clamp(min=0)
-    low, high = float(saliency.min()), float(saliency.max())
-    return torch.zeros_like(saliency) if high - low <= 1e-6 * high else (saliency - low) / (high - low)
+    low = saliency.min()
+    return torch.zeros_like(saliency) if flat(saliency) else (saliency - low) / (saliency.max() - low)
 
 
 def full(heat: torch.Tensor) -> float:
@@ -237,7 +249,10 @@ def _draw(view: _View, start: np.ndarray | None = None) -> np.ndarray:
     """Heat, contour, start cell and box on the photo."""
     picture: np.ndarray = view.photo.astype(np.float32)
     unit = thin(picture)
-    if view.level is not None:
+    if view.empty:
+        grey = cv2.cvtColor(view.photo, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        picture = (PALE * 255 + (1 - PALE) * grey)[..., None].repeat(3, axis=2)
+    elif view.level is not None:
         grey = cv2.cvtColor(view.photo, cv2.COLOR_RGB2GRAY).astype(np.float32)
         texture = grey - cv2.GaussianBlur(grey, (0, 0), 8 * unit)
         picture = DIM * (picture + GREY * (grey[..., None] - picture))
@@ -293,4 +308,6 @@ def _tile(e: Shown, long_side: int) -> np.ndarray:
         freed = 1 - torch.from_numpy(e.arrays["start_mask"]).float()
         start = geometry.map_to_source(freed).numpy() > 0.5 * float(freed.max())
     figures = [f"{s.name[:3]} {f'{s.value:.2f}'.removeprefix('0')}" for s in curve_scores(e)]
-    return captioned(_draw(view, start), "  ".join([f"start {e.start}", *figures]))
+    drawn = _draw(view, start)
+    drawn = stamped(drawn, e.status) if e.status in EMPTY else drawn
+    return captioned(drawn, "  ".join([f"start {e.start}", *figures]))

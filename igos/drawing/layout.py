@@ -1,16 +1,16 @@
-"""Sizes, letters and sheets: a label's tag, a line under a tile, tiles in rows. Pictures are (H,W,3) uint8 RGB."""
+"""Sizes and sheets: a label's tag, a status's stamp, a line under a tile, tiles in rows. Pictures are (H,W,3) uint8."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
-from matplotlib import get_data_path
 from PIL import Image as Picture
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw
+
+from igos.base.names import EMPTY
+from igos.drawing.letters import USUAL, Lettered, font
 
 LONG_SIDE = (720, 1600)  # drawn pixels: smaller photos are enlarged to it, larger ones reduced
 WHITE, INK, SKY = (255, 255, 255), (12, 12, 18), (104, 200, 255)
@@ -23,17 +23,12 @@ def thin(picture: np.ndarray) -> float:
     return max(max(picture.shape[:2]) / LONG_SIDE[0], 0.6)
 
 
-@lru_cache(maxsize=16)
-def font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
-
-
 def short(text: str, length: int) -> str:
     text = " ".join(text.split())
     return text if len(text) <= length else text[: max(length - 1, 0)].rstrip() + "…"
 
 
-def tag(picture: np.ndarray, name: str, score: str, box: np.ndarray | None) -> np.ndarray:
+def tag(picture: np.ndarray, name: Lettered, score: str, box: np.ndarray | None) -> np.ndarray:
     """The label in a filled tag: above the box, inside it where there is no room, else in the corner.
 
     The letters shrink, then the name is cut, until the tag lies within the picture.
@@ -42,8 +37,8 @@ def tag(picture: np.ndarray, name: str, score: str, box: np.ndarray | None) -> n
     full = round(17 * thin(picture))
     small = round(0.8 * full)
     for size, length in [(full, LONGEST), *((small, n) for n in range(LONGEST, 0, -1))]:
-        letters, pad = font(size), round(0.3 * size)
-        text = f"{short(name, length)} {score}"
+        letters, pad = font(size, name.font), round(0.3 * size)
+        text = f"{short(name.text, length)} {score}"
         w, h = math.ceil(letters.getlength(text)) + 2 * pad, sum(letters.getmetrics()) + pad
         if w <= width and h <= height:
             break
@@ -58,9 +53,32 @@ def tag(picture: np.ndarray, name: str, score: str, box: np.ndarray | None) -> n
     return np.asarray(image)
 
 
-def captioned(picture: np.ndarray, text: str) -> np.ndarray:
-    """The picture, centred over a line of text."""
-    letters = font(15)
+def stamped(picture: np.ndarray, status: str) -> np.ndarray:
+    """The picture with a status of EMPTY across its middle, and why where there is room."""
+    height, width = picture.shape[:2]
+    lines = [(status.upper(), 1.0), (EMPTY[status], 0.6)]
+    size = round(30 * thin(picture))
+    while size > 5 and font(size).getlength(lines[0][0]) > 0.92 * width:
+        size -= 1
+    lines = [(text, size * part) for text, part in lines]
+    shown = [(text, font(round(s))) for text, s in lines if s >= 7 and font(round(s)).getlength(text) <= 0.96 * width]
+    heights = [sum(letters.getmetrics()) for _, letters in shown]
+    pad = size // 3
+    if not shown or sum(heights) + 2 * pad > height:
+        return picture
+    image = Picture.fromarray(picture)
+    draw = ImageDraw.Draw(image, "RGBA")
+    y = (height - sum(heights)) / 2
+    draw.rectangle((0, y - pad, width, y + sum(heights) + pad), fill=(*INK, 190))
+    for (text, letters), line in zip(shown, heights, strict=True):
+        draw.text((width / 2, y), text, fill=WHITE, font=letters, anchor="ma")
+        y += line
+    return np.asarray(image)
+
+
+def captioned(picture: np.ndarray, text: str, file: str = USUAL) -> np.ndarray:
+    """The picture, centred over a line of text in the font of that file."""
+    letters = font(15, file)
     line = sum(letters.getmetrics()) + 6
     width = max(picture.shape[1], math.ceil(letters.getlength(text)))
     tile = Picture.new("RGB", (width, picture.shape[0] + line), WHITE)

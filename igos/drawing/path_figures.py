@@ -18,6 +18,7 @@ from PIL import Image as Picture
 from igos.base.geometry import Geometry
 from igos.drawing import figures
 from igos.drawing.layout import LONGEST, captioned, sheet, short
+from igos.drawing.letters import name_of
 from igos.drawing.shown import Shown
 
 FRAME, PAUSE = 320, 500  # drawn pixels, long side; milliseconds
@@ -49,7 +50,8 @@ def saturation(e: Shown) -> bytes:
     alpha = e.arrays["interior_alpha"]
     figure = Figure(figsize=(6.4, 4.6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    title = f"{short(e.target.name, LONGEST)}, {e.method}"
+    name = name_of(e.target)
+    title = f"{short(name.text, LONGEST)}, {e.method}"
     for axes, key, label, ink in zip(
         figure.subplots(2, sharex=True), ("interior_score", "interior_norm"), ("score", "|gradient|"), INKS, strict=True
     ):
@@ -61,19 +63,20 @@ def saturation(e: Shown) -> bytes:
         axes.grid(color="#dddddd", linewidth=0.7)
         axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("alpha: from the baseline (0) to the picture (1)")
-    figure.suptitle(title, x=0.02, ha="left", fontsize=11, parse_math=False)
+    figure.suptitle(title, x=0.02, ha="left", fontproperties=name.properties(11), parse_math=False)
     return figures.plot_png(figure)
 
 
 def panel(e: Shown) -> np.ndarray:
     """Photo, gradient at the photo, integrated gradients, interior gradients in a row (H,W,3)."""
     photo, geometry = figures.canvas(e, TILE, TILE)
+    name = name_of(e.target)
     path = e.arrays["interior"]
     maps = {"gradient at the picture": path[-1]}
     if e.attribution is not None:
         maps["integrated gradients"] = e.attribution.abs().sum(dim=0).float().numpy()
     maps["interior gradients"] = (path[1:] + path[:-1]).mean(axis=0) / 2
-    tiles = [captioned(figures.boxed(photo, e, geometry), short(e.target.name, 32))]
+    tiles = [captioned(figures.boxed(photo, e, geometry), short(name.text, 32), name.font)]
     tiles += [captioned(_grey(_drawn(a, geometry)), text) for text, a in maps.items()]
     return sheet(tiles, len(tiles))
 

@@ -40,8 +40,10 @@ class Measured(Protocol):
 
 
 class Object(Protocol):
-    """What is explained; box (4,) xyxy in network pixels or None."""
+    """What is explained; label the number of its class, box (4,) xyxy in network pixels or None."""
 
+    @property
+    def label(self) -> int: ...
     @property
     def name(self) -> str: ...
     @property

@@ -19,8 +19,9 @@ import numpy as np
 import torch
 
 from igos.base.errors import ConfigError
+from igos.base.names import EMPTY
 from igos.drawing import figures
-from igos.drawing.layout import thin
+from igos.drawing.layout import stamped, thin
 from igos.drawing.shown import Shown
 
 GREEN, RED = (0, 255, 0), (255, 0, 0)
@@ -63,7 +64,10 @@ def signed(
         shown = outline(shown > 0.5, 2 * thin(photo)) if outlines else shown
         picture = picture + (COLOUR if overlay else 1) * shown[..., None] * np.asarray(colour)
     made = picture.round().clip(0, 255).astype(np.uint8)
-    return figures.boxed(made, e, geometry) if overlay else made
+    if e.status in EMPTY:
+        made = cv2.cvtColor(made, cv2.COLOR_RGB2GRAY)[..., None].repeat(3, axis=2).astype(np.uint8)
+    made = figures.boxed(made, e, geometry) if overlay else made
+    return stamped(made, e.status) if e.status in EMPTY else made
 
 
 def part(attribution: np.ndarray, sign: int) -> np.ndarray:

@@ -80,7 +80,8 @@ def default_score(method: Any, parts: Iterable[str] = ("class",)) -> str:
 
     Of the parts of a detection only its class has a logit.
     """
-    return str(getattr(method, "score", "prob")) if set(parts) == {"class"} else "prob"
+    own = getattr(method, "explained", None) or getattr(method, "score", "prob")
+    return str(own) if set(parts) == {"class"} else "prob"
 
 
 def build_method(

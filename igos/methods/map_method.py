@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar
@@ -14,6 +15,7 @@ from igos.base.ops import LARGEST_GRID, to_grid
 from igos.base.settings import check_settings, setting
 from igos.types import Explanation, Problem, Score
 
+STILL = 1e-5  # relative: scores that differ by less do not move
 TOLERANCE = 0.05  # the largest completeness error that passes without a warning
 BY_THEORY = ("yes", "in the limit")  # what `complete` says where the error should vanish
 
@@ -61,8 +63,12 @@ class MapMethod:
         scores: Sequence[tuple[Score, ...]] | None = None,
         warnings: Sequence[tuple[str, ...]] | None = None,
         arrays: Sequence[dict[str, np.ndarray]] | None = None,
+        moved: Sequence[bool] | None = None,
     ) -> list[Explanation]:
-        """K explanations from maps (K,h,w) over the picture, which come to lie on the grid as area means."""
+        """K explanations from maps (K,h,w) over the picture, which come to lie on the grid as area means.
+
+        moved: whether the score did at all; the map of one that did not is that of the method's own noise.
+        """
         saliency = to_grid(maps[:, None], (self.size, self.size))[:, 0]
         raw = maps if attribution is None else attribution
         return [
@@ -71,7 +77,7 @@ class MapMethod:
                 target=problem.targets[i],
                 image=problem.images[i],
                 method=self.name,
-                status=status_of(raw[i]),
+                status=status_of(raw[i], moved is None or moved[i]),
                 attribution=None if attribution is None else torch.nan_to_num(attribution[i]).float().cpu(),
                 settings=asdict(self),
                 scores=scores[i] if scores else (),
@@ -107,7 +113,27 @@ def _draw(kind: Callable[..., Tensor], seed: Tensor, like: Tensor) -> Tensor:
     return torch.stack(made).to(like)
 
 
-def status_of(raw: Tensor) -> str:
+def status_of(raw: Tensor, moved: bool = True) -> str:
     if not raw.isfinite().all():
         return "not-finite"
-    return "ok" if raw.any() else "no-effect"
+    return "ok" if moved and raw.any() else "no-effect"
+
+
+class Range:
+    """The least and the largest of the scores of K explanations, seen one chunk after the other."""
+
+    def __init__(self, count: int) -> None:
+        self.low, self.high = torch.full((count,), math.inf), torch.full((count,), -math.inf)
+        self.seen = torch.zeros(count, dtype=torch.long)
+
+    def add(self, rows: Tensor, scores: Tensor) -> None:
+        """Scores (n,) of the explanations rows (n,)."""
+        rows, scores = rows.cpu(), scores.detach().float().cpu()
+        self.low.scatter_reduce_(0, rows, scores, "amin")
+        self.high.scatter_reduce_(0, rows, scores, "amax")
+        self.seen += torch.bincount(rows, minlength=len(self.seen))
+
+    def moved(self) -> list[bool]:
+        """Whether each explanation's scores differ by more than rounding; True where one is not a number, or alone."""
+        largest = torch.maximum(self.low.abs(), self.high.abs())
+        return ((self.seen < 2) | ~(self.high - self.low <= STILL * largest)).tolist()

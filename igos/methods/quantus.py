@@ -21,6 +21,7 @@ from igos.base.names import SCORES
 from igos.base.ops import upscale
 from igos.methods import build_method
 from igos.types import ConfigError, Explanation, Image, Problem, Scorer, Target
+from igos.types.head import recognise
 
 
 def to_quantus(explanations: Sequence[Explanation]) -> np.ndarray:
@@ -39,12 +40,15 @@ def as_explain_func(
     score: str = "prob",
     seed: int = 0,
     batch: int = 8,
+    activation: str | None = None,
     **settings: Any,
 ) -> Callable[..., np.ndarray]:
     """explain_func(model, inputs (N,3,H,W), targets (N,)) -> (N,1,H,W) float32 for a classifier's module.
 
     method: a name of METHODS with its settings, or a callable Problem -> [Explanation]. mean, std: how the inputs
     were normalised; undone they lie in [0,1], and what is a little outside is cut. Every call uses the same seed.
+    activation {softmax, sigmoid, none}: what makes probabilities of the module's answers, by default as they show it;
+    of a module with one column target 1 is that column's class, and 0 the other.
     """
     if score not in SCORES:
         raise ConfigError(f"score {score!r} is not one of {', '.join(SCORES)}")
@@ -57,19 +61,17 @@ def as_explain_func(
             raise ConfigError(f"inputs must be (N,3,H,W), got {tuple(x.shape)}")
         m, s = (x.new_tensor(v)[:, None, None] for v in (mean, std))
         labels = torch.as_tensor(targets, device=device).long().flatten()
-        return to_quantus(call(_problem(model, x * s + m, labels, m, s, score, seed, batch)))
+        head = recognise(model, torch.cat([x[:1], x[-1:]]), activation, type(model).__name__)
+
+        def scores(pictures: Tensor, rows: Tensor) -> Tensor:
+            return head(model, (pictures - m) / s, score).gather(1, labels[rows, None])[:, 0]
+
+        return to_quantus(call(_problem(scores, x * s + m, labels, seed, batch)))
 
     return explain_func
 
 
-def _problem(
-    model: nn.Module, x: Tensor, labels: Tensor, mean: Tensor, std: Tensor, score: str, seed: int, batch: int
-) -> Problem:
-    def forward(pictures: Tensor, rows: Tensor) -> Tensor:
-        logits = model((pictures - mean) / std)
-        out = logits.softmax(dim=1) if score == "prob" else logits
-        return out.gather(1, labels[rows, None])[:, 0]
-
+def _problem(scores: Callable[[Tensor, Tensor], Tensor], x: Tensor, labels: Tensor, seed: int, batch: int) -> Problem:
     if not (x.min() > -0.5 and x.max() < 1.5):  # perturbed inputs may leave [0,1] a little
         found = f"{float(x.min()):.3g} to {float(x.max()):.3g}"
         raise ConfigError(f"inputs * std + mean must lie in [0,1], got {found}; mean and std are those of the inputs")
@@ -78,7 +80,7 @@ def _problem(
     return Problem(
         x=x,
         x0=baseline("blur", x),
-        score=Scorer(forward, len(x), batch),
+        score=Scorer(scores, len(x), batch),
         targets=[Target(int(label), str(int(label)), 1.0) for label in labels],
         generators=[torch.Generator().manual_seed(seed) for _ in range(len(x))],
         images=[Image(p, Geometry(size, size), rgb) for p, rgb in zip(x, source, strict=True)],

@@ -18,29 +18,35 @@ from pycocotools import mask
 
 from igos.base.files import unique, whole_folder, write_bytes
 from igos.base.ops import top_area
+from igos.data.annotations import category_ids
+from igos.data.categories import coco_ids, ids_of
 from igos.drawing.files import grey_png
-from igos.results.read import folder_of, read_arrays, read_rows
+from igos.results.read import folder_of, read_arrays, read_rows, read_run
 from igos.types import ConfigError
 
 MAP = "saliency_source"
 KEPT = ("score", "method", "opt", "start", "status", "deletion", "insertion")
 
 
-def coco(run: Path, out: Path) -> int:
-    """One JSON at `out`; categories are the model's class indices + 1. Answers how many explanations it holds."""
+def coco(run: Path, out: Path, annotations: str | None = None) -> tuple[int, str]:
+    """One JSON at `out`. Category ids are those of the annotations (a file named here, else the run's), of COCO where
+    every class is one of its 80, else the model's class index + 1. Answers how many explanations it holds, and which
+    ids. Raises ConfigError where the file named lacks a class.
+    """
+    ids, which = _category_ids(run, annotations)
     images: dict[str, dict[str, Any]] = {}
     categories: dict[int, str] = {}
-    annotations: list[dict[str, Any]] = []
+    made: list[dict[str, Any]] = []
     for row, map_ in explanations(run):
         size = {"width": map_.shape[1], "height": map_.shape[0]}
         image = images.setdefault(row["image"], {"id": len(images) + 1, "file_name": row["image"], **size})
-        category = int(row["label_index"]) + 1
-        categories.setdefault(category, row["name"])
+        name, category = ids.get(row["name"], (row["name"], int(row["label_index"]) + 1))
+        categories.setdefault(category, name)
         box = None if row["box"] is None else np.asarray(row["box"], float)
         area = mask.encode(np.asfortranarray(top_area(map_, box).astype(np.uint8)))
-        annotations.append(
+        made.append(
             {
-                "id": len(annotations) + 1,
+                "id": len(made) + 1,
                 "image_id": image["id"],
                 "category_id": category,
                 "segmentation": {"size": [int(n) for n in area["size"]], "counts": area["counts"].decode("ascii")},
@@ -52,20 +58,40 @@ def coco(run: Path, out: Path) -> int:
                 "folder": row["folder"],
             }
         )
-    info = {"description": f"{run.resolve().name}: the most important tenth of each object's box area"}
+    info = {
+        "description": f"{run.resolve().name}: the most important tenth of each object's box area; category ids {which}"
+    }
     named = [{"id": n, "name": name} for n, name in sorted(categories.items())]
-    values = {"info": info, "images": list(images.values()), "categories": named, "annotations": annotations}
+    values = {"info": info, "images": list(images.values()), "categories": named, "annotations": made}
     write_bytes(out, _json(values))
-    return len(annotations)
+    return len(made), f"category ids {which}"
 
 
-def png(run: Path, out: Path) -> int:
+def _category_ids(run: Path, named: str | None) -> tuple[dict[str, tuple[str, int]], str]:
+    """Of the run's classes the name and id in a list that holds all of them, and which list that is; {} without one."""
+    names = list(dict.fromkeys(row["name"] for row in read_rows(run) if row["folder"]))
+    if named is not None:
+        ids = ids_of(names, category_ids(named))
+        if ids is None:
+            known = category_ids(named)
+            lost = next(name for name in names if ids_of([name], known) is None)
+            raise ConfigError(f"--annotations {named}: has no category {lost!r} with an id")
+        return ids, f"of {named}"
+    noted = (read_run(run).get("record") or {}).get("categories")
+    own = noted if isinstance(noted, dict) and all(isinstance(n, int) for n in noted.values()) else {}
+    for known, which in ((own, "of the run's annotations"), (coco_ids(), "of COCO")):
+        if (ids := ids_of(names, {str(k): v for k, v in known.items()})) is not None:
+            return ids, which
+    return {}, "are the model's class index + 1"
+
+
+def png(run: Path, out: Path) -> tuple[int, str]:
     """A grey PNG for each explanation in the folder `out`, at the explanation's own place. Answers their number."""
     with whole_folder(out) as folder:
-        return sum(1 for _ in _pngs(run, folder))
+        return sum(1 for _ in _pngs(run, folder)), ""
 
 
-def fiftyone(run: Path, out: Path) -> int:
+def fiftyone(run: Path, out: Path) -> tuple[int, str]:
     """maps/ and samples.json in the folder `out`; maps relative to `out`. Answers their number."""
     samples: dict[str, dict[str, Any]] = {}
     with whole_folder(out) as folder:
@@ -79,10 +105,10 @@ def fiftyone(run: Path, out: Path) -> int:
             sample["detections"].append(made)
             sample["heatmaps"][field] = {"map_path": f"maps/{name}", "range": [0, 255]}
         write_bytes(folder / "samples.json", _json({"samples": list(samples.values())}))
-    return sum(len(s["detections"]) for s in samples.values())
+    return sum(len(s["detections"]) for s in samples.values()), ""
 
 
-EXPORTS: dict[str, Callable[[Path, Path], int]] = {"coco": coco, "png": png, "fiftyone": fiftyone}
+EXPORTS: dict[str, Callable[..., tuple[int, str]]] = {"coco": coco, "png": png, "fiftyone": fiftyone}
 
 
 def explanations(run: Path) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:

@@ -18,6 +18,7 @@ import yaml
 from igos.base.baselines import SUBSTRATES
 from igos.base.boxes import best_match
 from igos.base.geometry import Geometry
+from igos.base.names import EMPTY
 from igos.base.ops import rank, to_grid
 from igos.drawing import figures
 from igos.metrics import METRICS, build_metrics
@@ -105,6 +106,7 @@ class Album:
         return {
             "title": title,
             "colours": base64.b64encode(table.tobytes()).decode(),
+            "empty": EMPTY,
             "columns": columns,
             "runs": self.runs,
             "pictures": self.pictures,

@@ -195,16 +195,19 @@ def plain(value: Any) -> Any:
 
 
 class Tally:
-    """How many rows there are of each status, and the means of their figures."""
+    """How many rows there are of each status, the means of their figures, and their warnings, each once."""
 
     def __init__(self) -> None:
         self.statuses: Counter[str] = Counter()
         self.rows = self.explanations = 0
+        self.warnings: dict[str, None] = {}
         self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0])
 
     def add(self, row: Mapping[str, Any]) -> None:
         self.rows += 1
         self.statuses[row["status"]] += 1
+        if row.get("warning"):
+            self.warnings[row["warning"]] = None
         if not row["folder"]:
             return
         self.explanations += 1

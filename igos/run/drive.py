@@ -122,6 +122,7 @@ def settled(folder: RunFolder) -> set[str]:
 def failure_row(event: Failed, line: Mapping[str, Any] | None, cells: Sequence[Cell]) -> Row:
     """The row of what there is no explanation of. line: the picture's, of the manifest."""
     row = Row(image=event.path, status=event.status, error=event.reason, item=event.item, id=event.key)
+    row = replace(row, warning=event.warning)
     plan = cells[0].plan if len({cell.plan.label for cell in cells}) == 1 else None
     for record in (line or {}).get("targets", ()):
         for cell in cells:

@@ -15,7 +15,7 @@ import numpy as np
 
 from igos.base.boxes import best_match
 from igos.base.hashing import identity
-from igos.data.annotations import truths_of
+from igos.data.annotations import known_of
 from igos.data.truth import source_box
 from igos.methods.ingredients import OfImage
 from igos.metrics import METRICS
@@ -101,7 +101,8 @@ class SavedWorker(Worker):
         once = list({id(t): t for t in targets if isinstance(t, Target)}.values())
         seen = views(self.judge, image, once, self.config.batch) if self.judge else [None] * len(once)
         view = {id(t): v for t, v in zip(once, seen, strict=True)}
-        truths = truths_of(item.path, self.config.annotations, image.geometry.source)
+        known = known_of(item.path, self.config.annotations, image.geometry.source)
+        truths, warnings = known.objects, tuple(known.warnings)
         cells, jobs = {cell.plan.label: cell for cell in self.cells}, []
         for row, target in zip(rows, targets, strict=True):
             folder = row["folder"]
@@ -112,7 +113,9 @@ class SavedWorker(Worker):
             cell = cells[label(row)]
             decides = manifest.decides(manifest.target_record(target, folder))
             key = identity(sha256, decides, row["start"], self.decides[cell.plan.label])
-            jobs.append((cell, Job(target, image, row["start"], None, truths, view[id(target)], blurred, folder, key)))
+            seen_too = view[id(target)]
+            job = Job(target, image, row["start"], None, truths, seen_too, blurred, folder, key, warnings)
+            jobs.append((cell, job))
         return events, jobs
 
     def _explain(

@@ -19,16 +19,25 @@ import torch
 from torch import Tensor
 
 from igos.base.names import DEFAULT_METRICS
-from igos.data.annotations import truths_of
-from igos.data.truth import Truth, match
+from igos.base.ops import flat
+from igos.data.annotations import known_of
+from igos.data.truth import Known, Truth, match
 from igos.methods import build_method, default_score
 from igos.methods.ingredients import OfImage, load_ingredients
-from igos.metrics import build_metrics
 from igos.metrics.metric import Context
 from igos.metrics.randomise import cascade
+from igos.run.given import (
+    check_references,
+    check_settings,
+    check_targets,
+    explanations_of,
+    metrics_of,
+    scores_of,
+)
 from igos.run.judge import judge_of, views
 from igos.run.presets import pick_preset
 from igos.run.problem import NOTHING, make_problem
+from igos.run.settings import memory_size
 from igos.types import Adapter, ConfigError, Explanation, Image, Problem, Scorer, Statistics, Target
 
 
@@ -39,11 +48,11 @@ def explain(
     method: Any = "iGOS++",
     opt: str | None = None,
     *,
-    metrics: Sequence[Any] = DEFAULT_METRICS,
+    metrics: Sequence[Any] | str = DEFAULT_METRICS,
     score: str | None = None,
     seed: int = 0,
     batch: int | None = None,
-    max_memory: float | None = None,
+    max_memory: float | str | None = None,
     precision: str = "float32",
     config: str | None = None,
     context: Context | None = None,
@@ -55,15 +64,19 @@ def explain(
 ) -> list[Explanation]:
     """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS).
 
-    method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables;
-    config names a preset, by default the model's, for the method's settings; context holds what is known of the
+    method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables, or
+    "none"; config names a preset, by default the model's, for the method's settings; context holds what is known of the
     targets, one Truth each, by default from instances.json beside the picture; judge is another network, for the
-    metric transfer. score {prob, logit} is by default the method's own; batch, max_memory (bytes) and precision
-    {float32, bfloat16} say how the network is run (make_problem). What methods need beside (methods/ingredients.py):
-    references (R,3,H,W) in [0,1], pictures to compare with, by default generated ones; patterns, by layer or a file of
-    fit-patterns, and stats, of igos.estimate or its file, by default those that ship with the model. Raises
-    ConfigError for what the method does not know.
+    metric transfer. score {prob, logit} is by default the method's own; batch, max_memory (bytes, or "2G") and
+    precision {float32, bfloat16} say how the network is run (make_problem). What methods need beside
+    (methods/ingredients.py): references (R,3,H,W) in [0,1], pictures to compare with, by default generated ones;
+    patterns, by layer or a file of fit-patterns, and stats, of igos.estimate or its file, by default those that ship
+    with the model. Raises ConfigError for what cannot be.
     """
+    check_targets(adapter, image, targets)
+    check_settings(score, precision, batch)
+    check_references(references)
+    memory, measures = memory_size(max_memory, "max_memory"), metrics_of(metrics)
     if not targets:
         return []
     if isinstance(method, str):
@@ -73,21 +86,24 @@ def explain(
         raise ConfigError("a method that is an object has its settings already; give opt and the like to it")
     else:
         call = method
-    measures = [m for name in metrics for m in ([name] if callable(name) else build_metrics([name])[0])]
-    truths = truths_of(image.path, size=image.geometry.source) if image.path and context is None else []
+    asked = image.path if context is None else None
+    known = known_of(asked, size=image.geometry.source) if asked else Known([], [])
     seen = views(judge, image, targets, batch) if judge is not None else [None] * len(targets)
     if context is not None and judge is not None:
         context = replace(context, other=seen)
     (ingredients,) = load_ingredients([call], adapter, {"references": references, "patterns": patterns, "stats": stats})
     explanations, _ = explain_jobs(
         adapter,
-        [Job(t, image, truths=truths, view=v) for t, v in zip(targets, seen, strict=True)],
+        [
+            Job(t, image, None, None, known.objects, v, warnings=tuple(known.warnings))
+            for t, v in zip(targets, seen, strict=True)
+        ],
         call,
         measures,
         score=score,
         seed=seed,
         batch=batch,
-        max_memory=max_memory,
+        max_memory=memory,
         precision=precision,
         ingredients=ingredients,
         context=context,
@@ -101,7 +117,7 @@ class Job:
 
     start_mask (h,w): the mask to start from; truths: what is known of the picture's objects; view: the same object as
     the judge sees it; blurred (1,3,H,W): the picture's baseline, where it is made already. folder: where the
-    explanation lies in the run's folder; key: the id of its row.
+    explanation lies in the run's folder; key: the id of its row; warnings: what is to be said of the picture.
     """
 
     target: Target
@@ -113,6 +129,7 @@ class Job:
     blurred: Tensor | None = None
     folder: str = ""
     key: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def explain_jobs(
@@ -162,6 +179,10 @@ def explain_jobs(
         explanations = explain_problem(problem, method, metrics, context, judge)
     else:
         explanations = judged(problem, saved, method, metrics, context, judge)
+    explanations = [
+        replace(e, warnings=tuple(dict.fromkeys((*e.warnings, *j.warnings))))
+        for e, j in zip(explanations, jobs, strict=True)
+    ]
     return explanations, problem.score.seconds + (judge.seconds if judge else 0)
 
 
@@ -190,7 +211,7 @@ def explain_problem(
     ends = problem.score_ends()
     before = scorer.forward_images.copy(), scorer.backward_images.copy()
     begin = time.perf_counter()
-    explanations = method(replace(problem, ends=ends))
+    explanations = explanations_of(method, method(replace(problem, ends=ends)), len(problem.targets))
     seconds = (time.perf_counter() - begin) / len(explanations)
     forward, backward = scorer.forward_images - before[0], scorer.backward_images - before[1]
     complete = [
@@ -204,7 +225,7 @@ def explain_problem(
             score_blurred=float(ends[i, 1]),
             start=problem.starts[i] if problem.starts else None,
             arrays=e.arrays if problem.start is None else {**e.arrays, "start_mask": problem.start[i].cpu().numpy()},
-            status=e.status if ends[i].isfinite().all() else "not-finite",
+            status=_status(e, ends[i]),
         )
         for i, e in enumerate(explanations)
     ]
@@ -231,8 +252,15 @@ def judged(
 
     context = context or Context()
     context = context if context.explain else replace(context, explain=again)
-    scores = [metric(asked, explanations, context) for metric in metrics]
+    scores = [scores_of(metric, metric(asked, explanations, context), len(explanations)) for metric in metrics]
     return [replace(e, scores=(*e.scores, *(s[i] for s in scores))) for i, e in enumerate(explanations)]
+
+
+def _status(e: Explanation, ends: Tensor) -> str:
+    """The method's own, unless a score or the map is not finite, or the map is the same everywhere."""
+    if not (ends.isfinite().all() and e.saliency.isfinite().all()):
+        return "not-finite"
+    return "no-effect" if e.status == "ok" and flat(e.saliency) else e.status
 
 
 def completed(context: Context, metrics: Sequence[Any], adapter: Adapter, problem: Problem, score: str) -> Context:

@@ -8,7 +8,6 @@ from types import ModuleType
 from typing import Any
 
 import torch
-import torchvision
 
 from igos.base import resources
 from igos.base.hashing import digest, identity
@@ -21,20 +20,24 @@ from igos.types import Adapter, ConfigError
 def load(name: str, weights: str | Path | None = None, device: Any = None, **options: Any) -> Adapter:
     """A model by its name in detectors.ADAPTERS. device: as torch takes it, default cpu.
 
-    options: cfg, names, dataset, input_size, fit, pretrained, as the family takes them. Raises ConfigError,
-    WeightsError.
+    options: cfg, names, dataset, input_size, fit, activation, pretrained, as the family takes them. Raises
+    ConfigError, WeightsError.
     """
 
     found = adapters()
     return found.load(lookup(name, found.ADAPTERS, "model"), weights, device, **options)
 
 
-def adapt(model: Any, labels: Sequence[str] | None = None, device: Any = None, **options: Any) -> Adapter:
+def adapt(
+    model: Any, labels: Sequence[str] | Mapping[Any, Any] | None = None, device: Any = None, **options: Any
+) -> Adapter:
     """A model of your own as an adapter: torchvision's FasterRCNN or MaskRCNN, a classifier, a Darknet network, or a
     black box pictures (N,3,H,W) in [0,1] -> one dict of boxes, scores and labels per picture.
 
-    The model itself is copied and stays as it is. labels: class names; device: by default the model's own; options:
-    those of the adapter (name; crop, resize, mean, std; input_size, fit). Raises ConfigError and WeightsError.
+    The model itself is copied and stays as it is. labels: class names in a list, or a dict id -> name or name -> id;
+    device: by default the model's own; options: those of the adapter (name; crop, resize, mean, std, activation;
+    input_size, fit). activation {softmax, sigmoid, none}: what makes probabilities of a classifier's answers, by
+    default as they show it. Raises ConfigError and WeightsError.
     """
 
     return adapters().adapt(model, labels, device, **options)
@@ -106,7 +109,11 @@ def weights_of(config: Run) -> str:
     """A hash of the files of the run's model, and of its judge: other weights of the same name have another."""
     model = _digests(config.model, [config.model_file, config.cfg, config.names])
     judge = _digests(config.judge, [config.judge_file, config.judge_cfg]) if config.judge else []
-    downloaded = torchvision.__version__ if config.pretrained else None
+    downloaded = None
+    if config.pretrained:
+        import torchvision
+
+        downloaded = torchvision.__version__
     return identity(model, judge, downloaded)
 
 

@@ -7,11 +7,19 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from igos.base.errors import ConfigError
-from igos.base.names import DEFAULT_METRICS, PARTS, PRECISIONS, SCORES
+from igos.base.names import ACTIVATIONS, DEFAULT_METRICS, PARTS, PRECISIONS, SCORES
 from igos.base.settings import setting
 from igos.data.pictures import ALL_NUMBERS, find_pictures
 
-MODEL_OPTIONS = ("cfg", "names", "dataset", "input_size", "fit", "pretrained")  # flags that belong to a model
+MODEL_OPTIONS = (
+    "cfg",
+    "names",
+    "dataset",
+    "input_size",
+    "fit",
+    "activation",
+    "pretrained",
+)  # flags that belong to a model
 LAYOUTS = ("folders", "shards")
 WHERE = (  # flags that say where and how a run is done, and decide nothing of its results
     "device", "threads", "batch", "max_memory", "mix_images", "engine", "workers", "timeout", "readers", "num_cpus",
@@ -31,7 +39,7 @@ class Run:
     model: str | None = _flag(
         "what to explain: emblem-m-rcnn (bundled), m-rcnn, f-rcnn, yolov3spp, darknet, vgg16, ... (see --list; "
         "default: emblem-m-rcnn)",
-        aliases=("-mn",),
+        aliases=("--model_name", "-mn"),
     )
     model_file: str | None = _flag("the model's weights: .pth, .pt, .safetensors or Darknet .weights", metavar="PATH")
     cfg: str | None = _flag("network description of a darknet model, a .cfg file", metavar="PATH")
@@ -40,6 +48,10 @@ class Run:
     fit: str | None = _flag("how YOLO pictures are brought to size", choices=("stretch", "letterbox"))
     input_size: int | None = _flag(
         "short side (R-CNN), side, a multiple of 32 (YOLO), or crop (classifier), in pixels", least=1, most=8192
+    )
+    activation: str | None = _flag(
+        "what makes probabilities of a classifier's answers; none: they are some (default: as they show)",
+        choices=ACTIVATIONS,
     )
     dataset: str | None = _flag(
         "data set whose class names the model uses", choices=("imagenet", "coco", "voc", "emblems")
@@ -51,8 +63,8 @@ class Run:
         metavar="PATH",
     )
     annotations: str | None = _flag(
-        "annotated objects: COCO's instances JSON, or Pascal VOC's XML, a file or a folder of them "
-        "(default: instances.json beside a picture)",
+        "annotated objects: COCO's instances JSON; Pascal VOC's XML, a file or a folder of them; YOLO's data.yaml or "
+        "folder of labels (default: instances.json beside a picture)",
         metavar="PATH",
     )
     shuffle: bool = _flag("take the pictures in a random order", False)
@@ -113,7 +125,7 @@ class Run:
     )
     device: str | None = _flag(
         "cpu, cuda, cuda:1, ... or a GPU's number (default: a GPU if there is one, else cpu)",
-        aliases=("-gn", "--gpu-id"),
+        aliases=("--gpu_num", "-gn", "--gpu-id"),
         metavar="DEVICE",
     )
     threads: int | None = _flag("CPU threads (default: torch's)", least=1, most=1024)
@@ -180,15 +192,16 @@ class Run:
 RUN_TYPES = get_type_hints(Run)
 
 
-def memory_size(text: str | None) -> float | None:
-    """ "500M" or "2G" -> bytes. Raises ConfigError."""
-    if text is None:
+def memory_size(given: str | float | None, name: str = "--max_memory") -> float | None:
+    """ "500M", "2G" or a number of bytes -> bytes; name: as whoever asks calls it. Raises ConfigError."""
+    if given is None:
         return None
+    text = str(given)
     number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
     try:
         size = float(number) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[unit]
     except (ValueError, KeyError):
         size = math.nan
     if not 0 < size < math.inf:
-        raise ConfigError(f"--max_memory {text!r}: give bytes, or a number with K, M or G, such as 2G")
+        raise ConfigError(f"{name} {text!r}: give bytes, or a number with K, M or G, such as 2G")
     return size

@@ -72,6 +72,8 @@ class Explanation:
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.saliency, Tensor):
+            raise ConfigError(f"saliency must be a tensor (h,w), got {type(self.saliency).__name__}")
         if self.saliency.ndim != 2:
             raise ConfigError(f"saliency must be (h,w), got {tuple(self.saliency.shape)}")
         if self.detail is not None and self.detail.shape != self.image.pixels.shape[1:]:

@@ -10,6 +10,8 @@ from torch import Tensor
 from igos.base.errors import ImageError
 from igos.base.geometry import Geometry
 
+BEYOND = 1e-3  # how far a pixel may lie outside of [0,1]: rounding of a resize
+
 
 @dataclass(frozen=True, eq=False)
 class Image:
@@ -29,3 +31,7 @@ class Image:
             raise ImageError(f"pixels must be (3,H,W), got {tuple(self.pixels.shape)}")
         if tuple(self.pixels.shape[1:]) != tuple(self.geometry.network):
             raise ImageError(f"pixels are {tuple(self.pixels.shape[1:])} but the geometry says {self.geometry.network}")
+        low, high = (float(v) for v in self.pixels.detach().aminmax())
+        if not (low >= -BEYOND and high <= 1 + BEYOND):
+            hint = "; divide by 255" if 2 < high <= 255 and low >= 0 else ""
+            raise ImageError(f"pixels must lie in [0,1], got {low:.3g} to {high:.3g}{hint}")

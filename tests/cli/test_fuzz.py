@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from igos.types import ConfigError, IgosError
 from tests.fuzzing import TARGETS, Hang, Target, cases, outcome
 
-pytestmark = pytest.mark.xdist_group("clock")
 CASES = 500
 
 

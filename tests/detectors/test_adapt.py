@@ -105,9 +105,9 @@ def test_what_cannot_be_adapted_says_so_in_one_line(tmp_path: Path) -> None:
     head.roi_heads.box_predictor = nn.Identity()
     slim, net = SlimResNet(4), tiny_network(tmp_path)
     cases: list[tuple[Any, Any, dict[str, Any], str]] = [
-        (Detector(), None, {"crop": 64}, "Detector answers a list, not logits"),
+        (Detector(), None, {"crop": 64}, "Detector answers a list for two pictures, not logits"),
         (nn.Linear(3, 4), None, {}, "Linear cannot take pictures"),
-        (nn.Conv2d(3, 4, 3), None, {"crop": 32}, r"answers shape \(1, 4, 30, 30\), not logits"),
+        (nn.Conv2d(3, 4, 3), None, {"crop": 32}, r"answers shape \(2, 4, 30, 30\) for two pictures, not logits"),
         (Stubborn(), None, {}, "Stubborn cannot be copied"),
         ("resnet50", None, {}, "str is no model"),
         (slim, ["a", "b"], {"crop": 64}, "labels: 2 class names, but the network has 4 classes"),

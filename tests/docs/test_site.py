@@ -10,13 +10,13 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from dataclasses import fields
 from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -26,8 +26,10 @@ from igos.base.names import PARTS
 from igos.cli.main import COMMANDS
 from igos.methods import METHODS
 from igos.metrics import METRICS
+from igos.run import presets
 from igos.run.settings import Run
 from igos.types import STATUSES
+from tests.commands import Command
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTED = 'pip install -e ".[test]" && pytest'  # what .ci/run takes from the README
@@ -87,11 +89,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Words]:
     """Every page of the site, built as CI builds it."""
     needs_mkdocs()
     out = tmp_path_factory.mktemp("site")
-    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "WARNING" not in done.stderr, done.stderr
+    words = ["-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
+    code, _, err = Command(*words, cwd=ROOT, env={"NO_MKDOCS_2_WARNING": "1"}).end(300)
+    assert code == 0 and "WARNING" not in err, err
     assert not list(out.rglob("*.py"))
     return {str(p.parent.relative_to(out)): Words(p.read_text()) for p in out.rglob("index.html")}
 
@@ -179,6 +179,17 @@ def test_figures_in_the_text_are_those_of_the_tables() -> None:
             assert figure in tables or figure in MEASURED, f"{name}.md quotes {figure}, no table has it"
 
 
+def few_steps(name: str, read: Any = presets.read_preset) -> dict[str, Any]:
+    """A preset with a few network images in the place of many."""
+    preset = read(name)
+    steps = {"n_steps": 4, **preset["methods"].get("integrated_gradients", {})}
+    return {
+        **preset,
+        "set": [*preset.get("set", ()), "deletion.steps=4", "insertion.steps=4"],
+        "methods": {**preset["methods"], "integrated_gradients": steps},
+    }
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder like the source's, with the files that the pages' commands name."""
@@ -187,6 +198,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "PHOTOS").mkdir()
     shutil.copy(ROOT / "samples" / "scene-07.png", tmp_path / "PHOTOS")
     shutil.copy(ROOT / "samples" / "scene-07.png", tmp_path / "photo.jpg")
+    monkeypatch.setattr(presets, "read_preset", few_steps)
     for name in ("F.cfg", "F.weights", "F.names", "F.pth", "S.safetensors"):
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)

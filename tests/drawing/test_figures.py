@@ -20,7 +20,11 @@ from PIL import Image as Picture
 
 from igos.base import ops
 from igos.base.geometry import Geometry
-from igos.drawing import figures, files, layout
+from igos.base.names import EMPTY
+from igos.drawing import figures, files, layout, letters
+from igos.drawing.layout import SKY
+from igos.drawing.letters import Lettered, name_of
+from igos.drawing.signed import signed
 from igos.types import Explanation, Image, Score, Target
 
 NAMES = ("dog", "", "a\nb\tc", "W" * 300, "犬 " * 90, r"$\frac{$", "<script>alert(1)</script>", "café ­ß")
@@ -309,7 +313,7 @@ def label_of(e: Explanation) -> tuple[int, int, int, int]:
     size = figures._size(e, *layout.LONG_SIDE)
     box = figures._box(e, figures._drawn(e.geometry, figures._whole(e), size))
     plain = np.full((*size, 3), 127, np.uint8)
-    drawn = layout.tag(plain, e.target.name, f"{e.target.score:.2f}", box)
+    drawn = layout.tag(plain, name_of(e.target), f"{e.target.score:.2f}", box)
     assert drawn.shape == plain.shape
     return extent((drawn != plain).any(axis=2))
 
@@ -348,7 +352,7 @@ def test_a_label_sits_on_its_box_and_grows_with_the_picture() -> None:
 
 def test_where_no_label_fits_there_is_none() -> None:
     plain = np.zeros((720, 12, 3), np.uint8)
-    assert (layout.tag(plain, "dog", "0.89", None) == plain).all()
+    assert (layout.tag(plain, Lettered("dog"), "0.89", None) == plain).all()
 
 
 # The curves
@@ -441,3 +445,88 @@ def test_a_tile_shows_the_object_and_a_margin() -> None:
     tile = figures.starts_sheet([e])
     x1, y1, x2, y2 = extent(close(tile, layout.SKY))
     assert x2 - x1 == pytest.approx(figures.TILE[1] / 1.5, abs=5) == pytest.approx(y2 - y1, abs=5)
+
+
+@pytest.mark.parametrize("status", EMPTY)
+def test_a_map_that_shows_nothing_does_not_glow(status: str) -> None:
+    """No heat, no contour, no green and red: grey, and a stamp that says why; the box and the label stay."""
+    fine = explanation(360, 480, attribution=torch.randn(3, 64, 64))
+    e = replace(fine, status=status)
+    for draw in (lambda e: figures.overlay(e, label=False), figures.heatmap, signed):
+        made, usual = draw(e), draw(fine)
+        assert np.ptp(usual.astype(int), axis=2).max() > 100 and made.shape == usual.shape
+        assert np.ptp(made[..., :2].astype(int), axis=2).max() <= 6, "grey but for the band"
+        band = made[made.shape[0] // 2 - 20 : made.shape[0] // 2 + 20]
+        assert close(band, (255, 255, 255), 60).any() and (band.max(axis=2) < 90).mean() > 0.4
+    boxed = explanation(360, 480, box=(60, 100, 220, 300), status=status)
+    assert close(figures.overlay(boxed), SKY).sum() > 1500, "box and label"
+    assert close(figures.overlay(boxed, label=False), SKY).sum() > 500
+
+
+def test_the_plot_and_the_tile_name_a_status_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr("matplotlib.axes.Axes.set_title", lambda self, text, **_: titles.append(text))
+    figures.curves(explanation(scores=measured(), status="saturated"))
+    figures.curves(explanation(scores=measured()))
+    assert titles == ["dog 0.89, iGOS+, saturated", "dog 0.89, iGOS+"]
+    tile = {s: figures.starts_sheet([explanation(start=0, status=s)]) for s in ("ok", "stalled")}
+    assert np.ptp(tile["ok"].astype(int), axis=2).max() > 100 > np.ptp(tile["stalled"].astype(int), axis=2).max()
+
+
+@pytest.mark.parametrize("size", [(16, 16), (20, 300), (300, 20), (64, 48), (700, 1300)])
+def test_a_stamp_fits_or_is_left_out(size: tuple[int, int]) -> None:
+    e = explanation(*size, status="no-effect")
+    for draw in (figures.overlay, figures.heatmap):
+        assert draw(e).shape[2] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn"),
+    [
+        ("dog", "dog"),
+        ("café ­ß", "café ­ß"),
+        ("собака", "собака"),
+        ("犬", "class 1"),
+        ("🐶", "class 1"),
+        ("🇩🇪", "class 1"),
+        ("犬 dog", "dog"),
+        ("dog 🐶", "dog"),
+        ("dog\ufe0f", "dog\ufe0f"),
+        ("a\nb\tc", "a b c"),
+        ("W\x1b]0;x\x07", "W]0;x"),
+        ("", "class 1"),
+        ("\u200b", "class 1"),
+    ],
+)
+def test_names_that_the_font_lacks_stay_readable(monkeypatch: pytest.MonkeyPatch, name: str, drawn: str) -> None:
+    """Never the empty box of a missing letter: without a font on the machine what is left, or the class's number."""
+    monkeypatch.setattr(letters, "_system_font", lambda seen: None)
+    letters.lettered.cache_clear()
+    made = letters.name_of(explanation(name=name).target)
+    assert made == Lettered(drawn) and set(made.text) - {" "} <= letters.glyphs(letters.USUAL)
+    letters.lettered.cache_clear()
+
+
+def test_a_font_of_the_machine_is_taken_where_it_has_all_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    mono = str(Path(letters.USUAL).with_name("DejaVuSansMono.ttf"))
+    both = letters.glyphs(letters.USUAL)
+    monkeypatch.setattr(letters, "glyphs", lambda file: both | {"犬"} if file == mono else both)
+    entry = letters.font_manager.FontEntry(fname="/fonts/mono.ttf", name="Mono", style="normal", weight=400)
+    blank = replace(entry, fname="/fonts/blank.ttf", name="Adobe Blank")
+    entry = replace(entry, fname=mono)
+    monkeypatch.setattr(letters, "get_data_path", lambda: "/nowhere")
+    monkeypatch.setattr(letters.font_manager.fontManager, "ttflist", [blank, entry])
+    for cached in (letters.lettered, letters._system_font):
+        cached.cache_clear()
+    assert letters.lettered("犬 dog", "class 1") == Lettered("犬 dog", mono)
+    assert letters.lettered("dog", "class 1") == Lettered("dog")
+    assert letters.lettered("猫", "class 1") == Lettered("class 1")
+    e = explanation(name="犬 dog", scores=measured())
+    assert figures.overlay(e).any() and figures.curves(e)[:4] == b"\x89PNG"
+    for cached in (letters.lettered, letters._system_font):
+        cached.cache_clear()
+
+
+def test_a_broken_font_has_no_letters(tmp_path: Path) -> None:
+    (tmp_path / "broken.ttf").write_bytes(b"not a font")
+    assert letters.glyphs(str(tmp_path / "broken.ttf")) == frozenset() == letters.glyphs(str(tmp_path / "gone.ttf"))

@@ -22,7 +22,7 @@ from igos.base import resources
 from igos.data.annotations import truths_of
 from igos.data.emblems import scene
 from igos.data.pictures import find_pictures
-from igos.methods.bottleneck.estimation import estimate, statistics_for
+from igos.methods.bottleneck.estimation import estimate, shipped_layer, statistics_for
 from igos.methods.bottleneck.statistics import Running, fingerprint, read_statistics, same_weights, write_statistics
 from igos.results.read import read_rows
 from igos.types import ConfigError
@@ -237,12 +237,26 @@ def test_split_estimate_and_explain(tmp_path: Path, capsys: pytest.CaptureFixtur
         np.testing.assert_allclose(grey / 255, values.clip(min=0) / white, atol=0.003)
 
 
+def test_without_a_layer_it_is_that_of_the_statistics_that_ship(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["estimate", "--model", "emblem-vgg", "--data", str(photos(tmp_path / "val"))]
+    assert cli.main([*words, "--out", str(tmp_path / "s.safetensors")]) == 0
+    shipped = read_statistics(resources.folder("weights") / "statistics" / "emblem-vgg.safetensors")
+    assert read_statistics(tmp_path / "s.safetensors").layer == shipped.layer == shipped_layer("emblem-vgg")
+    assert f"layer {shipped.layer}" in capsys.readouterr().out
+    assert shipped_layer("resnet50") is None
+    monkeypatch.setattr("igos.methods.bottleneck.estimation._shipped", lambda model: tmp_path / "none")
+    assert cli.main([*words, "--out", str(tmp_path / "t.safetensors")]) == 2
+    assert "estimate needs --layer NAME: no statistics ship with emblem-vgg" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["estimate", "--layer", "x", "--data", "d", "--model", "emblem-vgg", "--out", "s.pt"], "ends in .safetensors"),
         (["estimate", "--layer", "zz", "--data", "{val}", "--model", "emblem-vgg", "--out", "s.safetensors"], "near"),
-        (["estimate", "--data", "d", "--out", "s.safetensors"], "--layer"),
+        (["estimate", "--data", "d", "--out", "s.safetensors"], "estimate needs --model"),
         (["split", "--data", "{val}", "--per_class", "3", "--out", "o"], "class n0000 has 5 pictures"),
         (["split", "--data", "none", "--out", "o"], "no such folder"),
         (["split", "--data", "{val}/n0000", "--out", "o"], "folder of pictures per class"),

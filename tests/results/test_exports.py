@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from pycocotools.coco import COCO
 from igos import cli
 from igos.base.ops import top_area
 from igos.results.read import read_arrays, read_rows
-from tests.pages import toy_run
+from igos.types import Explanation
+from tests.pages import RUN, explanation, made_run, photo, toy_run
 
 
 @pytest.fixture
@@ -36,6 +38,62 @@ def test_coco_reads_the_top_area_of_each_map(run: Path, tmp_path: Path) -> None:
         assert annotation["target_box"] == [20, 20, 100, 80] and annotation["score"] == row["score"]
         assert coco.cats[annotation["category_id"]]["name"] == row["name"]
         assert coco.imgs[annotation["image_id"]]["file_name"] == row["image"]
+
+
+def exported(run: Path, out: Path, *words: str) -> tuple[dict[str, int], str]:
+    """The ids of the categories by name, and what the JSON says of them."""
+    out.unlink(missing_ok=True)
+    assert cli.main(["export", str(run), "--format", "coco", "--out", str(out), *words]) == 0
+    made = json.loads(out.read_text())
+    used = {a["category_id"] for a in made["annotations"]}
+    assert used == {c["id"] for c in made["categories"]}
+    return {c["name"]: c["id"] for c in made["categories"]}, made["info"]["description"]
+
+
+def test_category_ids_are_those_that_mean_the_class_elsewhere(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The classes' own places in the model's list, + 1, mean other classes in COCO: 17 for a dog is a cat there."""
+    out, file = tmp_path / "maps.json", tmp_path / "instances.json"
+    ids, said = exported(run, out)
+    assert ids == {"cat": 1, "dog": 2, "emu": 3} and said.endswith("category ids are the model's class index + 1")
+    categories = [{"id": i, "name": name} for i, name in ((7, "dog"), (30, "Cat"), (5, "emu"), (9, "owl"))]
+    file.write_text(json.dumps({"images": [], "annotations": [], "categories": categories}))
+    ids, said = exported(run, out, "--annotations", str(file))
+    assert ids == {"Cat": 30, "dog": 7, "emu": 5} and said.endswith(f"category ids of {file}")
+    assert f"(category ids of {file})" in capsys.readouterr().out
+    noted = made_run(
+        tmp_path / "noted",
+        list(_explained(tmp_path)),
+        {**RUN, "record": {"categories": {"cat": 3, "dog": 4, "emu": 9}}},
+    )
+    ids, said = exported(noted, out)
+    assert ids == {"cat": 3, "dog": 4, "emu": 9} and said.endswith("category ids of the run's annotations")
+
+
+def test_cocos_classes_have_cocos_ids(tmp_path: Path) -> None:
+    made = [
+        replace(e, target=replace(e.target, name=name, label=label))
+        for e, (name, label) in zip(_explained(tmp_path), (("dog", 16), ("sofa", 57), ("toothbrush", 79)), strict=True)
+    ]
+    ids, said = exported(made_run(tmp_path / "run", made), tmp_path / "maps.json")
+    assert ids == {"dog": 18, "couch": 63, "toothbrush": 90} and said.endswith("category ids of COCO")
+
+
+def test_a_class_that_the_named_file_lacks_is_named(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "instances.json"
+    file.write_text(json.dumps({"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}))
+    words = ["export", str(run), "--out", str(tmp_path / "x.json"), "--annotations", str(file), "--format"]
+    assert cli.main([*words, "coco"]) == 2 and cli.main([*words, "png"]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert "has no category 'dog' with an id" in first and "--annotations goes with --format coco" in second
+
+
+def _explained(folder: Path, count: int = 3) -> list[Explanation]:
+    path = folder / "photo.png"
+    return [explanation(path, photo(path), n) for n in range(count)]
 
 
 def test_png_maps_are_as_large_as_the_photo_and_as_dark_as_the_map(run: Path, tmp_path: Path) -> None:

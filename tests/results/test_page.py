@@ -29,7 +29,6 @@ from igos.results import page, page_content
 from igos.types import Target
 from tests.pages import explanation, letterbox, made_run, photo, toy_run
 
-pytestmark = pytest.mark.xdist_group("browser")
 HOSTILE = (
     "</script><script>window.taken=1</script>",
     "\"'><img src=x onerror=window.taken=1>",
@@ -179,6 +178,26 @@ def test_each_style_shows_the_map_and_the_sliders_change_it(run: Path, opened: O
         slide(shown.locator("#opacity"), 0)
         share = 0.6
         assert (drawn(canvas, f"{style} 0 {share}") == seen["photo"]).all(), "nothing over the photo"
+
+
+def test_a_map_that_shows_nothing_is_grey_and_stamped(run: Path, opened: Opener) -> None:
+    """On the card and in full, in every style; the score stands beside the status."""
+    shown = opened(run / "report.html")
+    card = shown.locator("[data-open='0']")
+    assert card.locator(".first").inner_text().split() == ["cat", "0.990", "stalled"]
+    until(lambda: card.locator("canvas").get_attribute("data-stamp") == "stalled")
+    until(lambda: shown.locator("[data-open='1'] canvas").get_attribute("data-stamp") == "")
+    assert np.ptp(pixels(card.locator("canvas")).astype(int), axis=2).mean() < 6
+    card.click()
+    shown.locator("#box").uncheck()
+    canvas = shown.locator("#map-picture")
+    for style in ("heat", "contour", "keep", "blur"):
+        shown.locator(f"#styles input[value={style}]").check()
+        made = drawn(canvas, f"{style} 1 0.1").astype(int)
+        middle = made[made.shape[0] // 2 - 10 : made.shape[0] // 2 + 10]
+        assert np.ptp(made, axis=2).mean() < 6 and middle.max() > 230 and np.median(middle) < 100
+    shown.locator("#styles input[value=photo]").check()
+    assert np.ptp(drawn(canvas, "photo 1 0.1").astype(int), axis=2).mean() > 15
 
 
 def test_filters_and_order(run: Path, opened: Opener) -> None:

@@ -34,7 +34,7 @@ from tests.commands import Command, server
 from tests.conftest import darknet_options, shared_data
 from tests.faults import Faulty, local, maps, picture, pictures, same_maps
 
-pytestmark = [pytest.mark.usefixtures("sketched"), pytest.mark.xdist_group("clock")]
+pytestmark = pytest.mark.usefixtures("sketched")
 
 # Killed and gone on with
 

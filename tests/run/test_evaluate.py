@@ -15,6 +15,7 @@ import pytest
 import igos
 from igos import cli
 from igos.base import resources
+from igos.cli.evaluate import _patches
 from igos.methods import METHODS
 from igos.metrics.degradation import area_over
 from igos.results.read import read_arrays, read_rows, read_run
@@ -132,6 +133,15 @@ def test_patches_are_pgig_s_and_its_figures_stand_in_the_table(
     curve = np.array([float(p["mean"]) for p in points])
     assert len(curve) == 13 and told["degradation_pgig"] == pytest.approx(area_over(curve), abs=1e-6)
     assert told["degradation_pgig_at_10"] == pytest.approx(curve[10], abs=1e-6) and "degradation" in told
+
+
+def test_patches_alone_are_pgigs_experiment() -> None:
+    assert _patches({}, "12") == {"metrics": ["degradation_pgig"], "set": ["degradation_pgig.steps=12"]}
+    more = _patches({"metrics": ["degradation"], "set": ["a=1"]}, "12")
+    assert more["metrics"] == ["degradation", "degradation_pgig"]
+    assert more["set"] == ["a=1", "degradation.steps=12", "degradation_pgig.steps=12"]
+    preset = _patches({"config": "gnl-published"}, "12")
+    assert preset["metrics"] == ["deletion_rise", "insertion_rise", "degradation_pgig"]
 
 
 def test_the_same_command_goes_on_where_it_stopped(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +290,8 @@ REFUSED = {
     "setting of none": (["--methods", "rise,IG", "--set", "speed=3"], "speed"),
     "setting of another": (["--methods", "rise,IG", "--set", "I-GOS.alpha=3"], "not among"),
     "key": (["--imagenet_download_key", "abc", "--methods", "rise"], "--data"),
-    "patches": (["--methods", "rise", "--n_patches", "9"], "degradation_pgig"),
+    "patches": (["--methods", "rise", "--metrics", "deletion", "--n_patches", "9"], "add --metrics degradation_pgig"),
+    "no patches": (["--methods", "rise", "--n_patches", "0"], "steps must be at least 1"),
     "no judge": (["--methods", "rise", "--metrics", "transfer"], "--judge"),
     "idle judge": (["--methods", "rise", "--metrics", "deletion", "--judge", "emblem-vgg"], "transfer"),
     "judge file": (["--methods", "rise", "--judge_file", "x"], "--judge"),
@@ -358,6 +369,7 @@ def test_what_no_method_needs_is_refused_and_goes_to_those_that_do() -> None:
     assert [p.run.stats for p in both] == ["s.safetensors"] * 2
 
 
+@pytest.mark.usefixtures("forked")
 def test_it_runs_in_processes_in_parts_and_on_from_where_it_was(run: Path, tmp_path: Path) -> None:
     """The figures of one process: of two workers, of two parts joined, and of a folder that is gone on with."""
     asked = [*WORDS, *METHODS_ASKED, "--threads", "1"]

@@ -20,7 +20,6 @@ from igos.run.problem import make_problem
 from igos.run.settings import memory_size
 from igos.types import Adapter, ConfigError, Image, Problem, Target
 
-pytestmark = pytest.mark.xdist_group("clock")
 MB = 2**20
 
 
@@ -97,7 +96,7 @@ def test_half_precision_finds_the_same_map_and_is_judged_in_full(device: str) ->
     image = adapter.read(next(iter(sorted((resources.folder("samples") / "singles").glob("*.png")))))
     targets = adapter.detect(image)[:1]
     full, half = (
-        igos.explain(adapter, image, targets, "iGOS++", precision=p, metrics=["deletion"])[0]
+        igos.explain(adapter, image, targets, "iGOS++", iterations=2, precision=p, metrics=["deletion"])[0]
         for p in ("float32", "bfloat16")
     )
     maps = torch.stack([full.saliency.flatten(), half.saliency.flatten()])

@@ -14,7 +14,7 @@ from igos.base.settings import coerce, lookup
 from igos.cli.explain import parser
 from igos.methods import METHODS
 from igos.run.models import adapters
-from igos.run.plan import resolve
+from igos.run.plan import resolve, resolve_each
 from igos.run.presets import read_preset
 from igos.run.settings import RUN_TYPES, Run
 from igos.types import ConfigError
@@ -35,7 +35,7 @@ CHANGES: dict[str, Any] = {
     "threshold": 0.7, "part": "box", "score": "logit", "method": "I-GOS", "opt": "LS", "form": "published", "size": 14,
     "iterations": 3, "ig_iter": 4, "alpha": 7.0, "L1": 0.3, "L2": 0.7, "diverse_k": 2, "metrics": ["none"],
     "manual_seed": 5, "output": "o", "device": "cpu", "threads": 1, "batch": 2, "set": ["reg=BTV"],
-    "config": "quick", "annotations": "a.json", "subset_file": "s.txt",
+    "config": "quick", "annotations": "a.json", "subset_file": "s.txt", "activation": "sigmoid",
     "judge": "emblem-vgg", "max_memory": "2G", "precision": "bfloat16",
     "start_index": 2, "stride": 3, "end": 9, "mix_images": True, "layout": "shards", "shard": "2/3", "engine": "ray",
     "workers": 2, "timeout": 60.0, "readers": 1,
@@ -259,6 +259,8 @@ def test_the_spellings_of_the_guided_non_linearity_command() -> None:
     run = resolve({k: v for k, v in flags.items() if k in RUN_TYPES}, "classify").run
     assert (run.method, run.device, run.data) == ("guided_integrated_gradients", "0", ["photos"])
     assert run.numbers == range(11, 99, 5), "-ie is the stride, -ei the end"
+    flags = vars(parser().parse_args(["--gpu_num", "1", "--model_name", "vgg19", "--activation", "none"]))
+    assert (flags["device"], flags["model"], flags["activation"]) == ("1", "vgg19", "none")
     assert parser().parse_args(["--start", "3"]).start_index == "3"
     for name in ("ResNet50", "VGG16", "vgg19", "GoogLeNet"):
         assert lookup(name, adapters().ADAPTERS, "model") == name.lower()
@@ -279,6 +281,25 @@ def test_the_published_comparison_of_guided_non_linearity() -> None:
         ("deletion_rise", 224, "pixels"),
         ("insertion_rise", 224, "pixels"),
     ]
+
+
+def test_the_published_comparison_takes_integrated_gradients_of_the_logit_too() -> None:
+    plans = resolve_each(["IG", "gnl"], {"config": "gnl-published"}, "classify")
+    assert [p.score for p in plans] == ["logit", "logit"]
+    assert resolve({"method": "IG", "config": "gnl-published", "score": "prob"}, "classify").score == "prob"
+    assert resolve({"method": "IG"}, "classify").score == "prob"
+
+
+@pytest.mark.parametrize("preset", ["detect-rcnn", "detect-yolo", "emblem", "classify", "quick", "thorough", "diverse"])
+def test_numbers_of_the_published_scale_are_warned_of(preset: str) -> None:
+    """The published command of the detectors, --L2 20 --alpha 10, and that of the classifiers; no preset's own."""
+    for name in ("I-GOS", "iGOS+", "iGOS++"):
+        for opt in ("NAG", "PG", "LS"):
+            assert not resolve({"method": name, "opt": opt}, preset).method.warnings()
+    for alpha in (10, 1000):
+        flags = {"L2": 20, "alpha": alpha}
+        assert "--form published" in resolve(flags, preset).method.warnings()[0]
+        assert not resolve({**flags, "form": "published", "config": "published-detect"}, preset).method.warnings()
 
 
 def test_paths_keep_their_blanks_and_commas(tmp_path: Path) -> None:

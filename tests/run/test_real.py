@@ -16,7 +16,7 @@ from tests.conftest import darknet_options, shared_data
 
 
 def test_saliency_lies_on_the_instance_more_than_chance_or_the_centre_would() -> None:
-    adapter = igos.load("darknet", fit="letterbox", **darknet_options(small=True))
+    adapter = igos.load("darknet", fit="letterbox", input_size=256, **darknet_options(small=True))
     folder = shared_data("coco")
     y, x = torch.meshgrid(torch.linspace(-1, 1, 28), torch.linspace(-1, 1, 28), indexing="ij")
     figures = []

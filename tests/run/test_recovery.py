@@ -30,7 +30,7 @@ from tests.faults import Faulty, local, once, picture, pictures
 
 WORDS = ["--model", "emblem-vgg", "--method", "vanilla_grad", "--metrics", "none", "--num_samples", "3"]
 
-pytestmark = [pytest.mark.usefixtures("undrawn"), pytest.mark.xdist_group("clock")]
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 # What stops a run, and what does not

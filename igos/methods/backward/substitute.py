@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input, conv2d_weight
 from torch.overrides import TorchFunctionMode
-from torchvision.ops import FrozenBatchNorm2d
 
 from igos.types import ConfigError
 
@@ -143,6 +142,8 @@ def tensors(values: Any) -> Iterator[Tensor]:
 
 def _own(module: nn.Module) -> list[Tensor]:
     """The tensors that make a layer a parametric one."""
+    from torchvision.ops import FrozenBatchNorm2d  # half as long again to import as torch: where it is asked for
+
     norm = isinstance(module, (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d))
     return [*module.parameters(recurse=False), *(module.buffers(recurse=False) if norm else ())]
 

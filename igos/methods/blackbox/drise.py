@@ -20,6 +20,7 @@ from torch import Tensor
 
 from igos.base.boxes import pairwise_iou
 from igos.methods.blackbox.rise import RISE
+from igos.methods.map_method import Range
 from igos.types import ConfigError, Detections, Explanation, Problem
 
 
@@ -41,7 +42,7 @@ class DRISE(RISE):
             raise ConfigError(
                 "drise matches detections: it needs a detector and targets with boxes; rise needs neither"
             )
-        total = x.new_zeros(len(x), *problem.size)
+        total, range_ = x.new_zeros(len(x), *problem.size), Range(len(x))
         every, seeds = list(range(len(x))), problem.picture_seeds or [0] * len(x)
         for rows in [every] if x.stride(0) == 0 or len(x) == 1 else [[k] for k in every]:
             made: dict[int, Tensor] = {}
@@ -53,10 +54,11 @@ class DRISE(RISE):
 
             seen = problem.score.scoring(self._weights(problem, problem.detect, rows))
             for part, w, _ in seen.stream(torch.full((n,), rows[0], device=x.device), pictures):
+                range_.add(torch.tensor(rows).repeat(len(w)), w.flatten())
                 total[rows] += torch.einsum("nk,nhw->khw", w.to(x), made.pop(part.start))
             problem.score.forward_images[rows] += 1
             problem.score.forward_images[rows[1:]] += n
-        return self.explain(problem, total / (n * self.p))
+        return self.explain(problem, total / (n * self.p), moved=range_.moved())
 
     def _weights(
         self, problem: Problem, detect: Callable[[Tensor], list[Detections]], rows: list[int]

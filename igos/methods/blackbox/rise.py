@@ -16,7 +16,7 @@ from torch import Tensor
 
 from igos.base.ops import upscale
 from igos.base.settings import setting
-from igos.methods.map_method import MapMethod, seeds
+from igos.methods.map_method import MapMethod, Range, seeds
 from igos.types import Explanation, Problem
 
 
@@ -48,11 +48,12 @@ class RISE(MapMethod):
             made[part.start] = self._masks(problem, (seed[row[part]] + draw[part]).tolist())
             return problem.x[row[part]] * made[part.start][:, None]
 
-        total = problem.x.new_zeros(k, *problem.size)
+        total, range_ = problem.x.new_zeros(k, *problem.size), Range(k)
         for part, scores, _ in problem.score.stream(row.to(problem.x.device), pictures):
             weighted = scores.to(total)[:, None, None] * made.pop(part.start)
             total.index_add_(0, row[part].to(total.device), weighted)
-        return self.explain(problem, total / (n * self.p))
+            range_.add(row[part], scores)
+        return self.explain(problem, total / (n * self.p), moved=range_.moved())
 
     def _masks(self, problem: Problem, each: list[int]) -> Tensor:
         """One mask (n,H,W) per seed."""

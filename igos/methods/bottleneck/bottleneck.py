@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from igos.base.ops import gaussian_blur
+from igos.methods.map_method import Range
 from igos.types import ConfigError, Problem, Score
 
 START = 5.0  # alpha at the start: lambda = 0.993, nearly everything passes
@@ -100,6 +101,14 @@ def kept(course: Course) -> list[tuple[Score, ...]]:
     ends, begins = (part.mean(dim=0).neg().exp().tolist() for part in (course.loss[-LAST:], course.loss[:1]))
     pairs = zip(ends, begins, strict=True)
     return [(Score("score_kept", end, "higher", detail={"score_kept_of": begin}),) for end, begin in pairs]
+
+
+def moved(course: Course) -> list[bool]:
+    """Per bottleneck whether the score did, whatever was shut."""
+    seen = Range(course.loss.shape[1])
+    for loss in course.loss:
+        seen.add(torch.arange(len(loss)), loss)
+    return seen.moved()
 
 
 def warned(course: Course, open: Tensor) -> list[tuple[str, ...]]:

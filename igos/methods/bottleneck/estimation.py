@@ -64,10 +64,20 @@ def estimate(
     )
 
 
+def _shipped(model: str) -> Path:
+    return resources.folder("weights") / "statistics" / f"{model}.safetensors"
+
+
+def shipped_layer(model: str) -> str | None:
+    """The layer of the statistics that ship with a model, or None without any."""
+    file = _shipped(model)
+    return read_statistics(file).layer if file.is_file() else None
+
+
 def statistics_for(adapter: Adapter, file: str | Path | None = None, layer: str | None = None) -> Statistics:
     """Those of the file, else those that ship with the model. Raises ConfigError where they do not fit it."""
     if file is None:
-        shipped = resources.folder("weights") / "statistics" / f"{adapter.name}.safetensors"
+        shipped = _shipped(adapter.name)
         if not shipped.is_file():
             raise ConfigError(_missing(adapter, layer))
         made = read_statistics(shipped)

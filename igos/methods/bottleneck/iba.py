@@ -28,6 +28,7 @@ from igos.methods.bottleneck.bottleneck import (
     kept,
     learn,
     log_loss,
+    moved,
     warned,
 )
 from igos.methods.layer.layer import over_picture
@@ -83,12 +84,14 @@ class IBA(MapMethod):
         """K explanations; saliency is the information that passes; feat_mask (H,W) in bits per pixel; score_kept."""
         passed = self.learn(problem)
         maps = passed.bits(problem.size)
-        made = self.explain(problem, maps, scores=kept(passed.course), warnings=warned(passed.course, passed.open))
+        course = passed.course
+        warnings = warned(course, passed.open)
+        made = self.explain(problem, maps, scores=kept(course), warnings=warnings, moved=moved(course))
         return [
             replace(
                 e,
                 arrays={"feat_mask": maps[i].float().cpu().numpy()},
-                trace={"feat_loss": passed.course.loss[:, i].cpu().numpy()},
+                trace={"feat_loss": course.loss[:, i].cpu().numpy()},
                 settings={**e.settings, "layer": passed.layer},
             )
             for i, e in enumerate(made)

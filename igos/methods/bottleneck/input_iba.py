@@ -28,7 +28,18 @@ from torch import Tensor
 
 from igos.base.ops import grained
 from igos.base.settings import setting
-from igos.methods.bottleneck.bottleneck import TINY, Course, copies, gates, information, kept, learn, log_loss, warned
+from igos.methods.bottleneck.bottleneck import (
+    TINY,
+    Course,
+    copies,
+    gates,
+    information,
+    kept,
+    learn,
+    log_loss,
+    moved,
+    warned,
+)
 from igos.methods.bottleneck.iba import IBA, MIN_STD, Passed, statistics_of
 from igos.methods.bottleneck.iba_prior import FEATURES, REAL, Prior
 from igos.methods.map_method import MapMethod, noise, seeds
@@ -96,6 +107,7 @@ class InputIBA(MapMethod):
         maps = torch.sigmoid(made.alpha).mean(dim=1)
         both = zip(warned(passed.course, passed.open), warned(made, torch.sigmoid(made.alpha)), strict=True)
         warnings = [a or b for a, b in both]
+        explained = self.explain(problem, maps, scores=kept(made), warnings=warnings, moved=moved(made))
         return [
             replace(
                 e,
@@ -110,7 +122,7 @@ class InputIBA(MapMethod):
                 },
                 settings={**e.settings, "layer": passed.layer},
             )
-            for i, e in enumerate(self.explain(problem, maps, scores=kept(made), warnings=warnings))
+            for i, e in enumerate(explained)
         ]
 
     def _prior(self, problem: Problem, passed: Passed, bits: Tensor) -> Tensor:

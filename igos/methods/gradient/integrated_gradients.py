@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from igos.base.baselines import BASELINES, baseline
+from igos.base.names import SCORES
 from igos.base.settings import setting
 from igos.methods.gradient.attribution import Attribution, AttributionMethod, Make, each, mean_score, sweep
 from igos.methods.gradient.quadrature import QUADRATURE, check_points, quadrature
@@ -28,13 +29,15 @@ STARTS: ChainMap[str, Any] = ChainMap({"noise": uniform}, BASELINES)  # what a p
 @dataclass(frozen=True)
 class IntegratedGradients(AttributionMethod):
     """n_steps: network images; rule: one of QUADRATURE; baseline: one of BASELINES, or noise: `draws` pictures of
-    uniform noise share the steps, at best 20 or more each, and the result is their mean.
+    uniform noise share the steps, at best 20 or more each, and the result is their mean. explained {prob, logit}: the
+    score where --score does not say, by default the method's own; metrics ask the probability all the same.
     """
 
     n_steps: int = setting(60, least=1)
     rule: str = setting("gausslegendre", choices=QUADRATURE)
     baseline: str = setting("black", choices=STARTS)
     draws: int = setting(3, least=1)
+    explained: str | None = setting(None, choices=SCORES)
 
     name: ClassVar[str] = "integrated_gradients"
     paper: ClassVar[str] = "Sundararajan, Taly, Yan 2017 (ICML)"

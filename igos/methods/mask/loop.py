@@ -36,6 +36,7 @@ REFERENCE_CELLS = 28 * 28
 LONGER = 4.0  # the steps of masks that were found unsure, most of which have hardly moved, in units of alpha
 TRUSTED = 200.0  # network images after which S * (Q + c) trusts the mask as much as the evidence
 UNSURE = "{}: unsure after {} steps: its cells hidden leave the score, or shown alone they do not bring it back"
+OVER_SMOOTH = 100  # alpha * L2: ten times the default's; the papers' numbers are of 200 (detectors) and more
 FLAT, FULL = 1e-3, 0.02  # a map that rises less than FLAT shows nothing; a mean mask below FULL hides all
 
 
@@ -98,7 +99,7 @@ class MaskMethod:
         return {"alpha_eff": self.alpha * scale, "L2_eff": self.L2 * scale}
 
     def warnings(self) -> list[str]:
-        if self.form == "default" and 2 * self.alpha * self.L2 / REFERENCE_CELLS > 1:
+        if self.form == "default" and self.alpha * self.L2 > OVER_SMOOTH:
             return [
                 f"alpha {self.alpha:g} with L2 {self.L2:g} is of the published scale and over-smooths here: "
                 "use --form published for the papers' own numbers"

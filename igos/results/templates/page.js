@@ -103,7 +103,8 @@
       make("span", { class: "thumb" }, picture),
       make("span", { class: "text" },
         make("span", { class: "first" }, make("b", {}, rivals.length ? by(item) : item.name || "–"),
-          status || (rivals.length ? null : make("span", {}, item.view == null ? "" : number(score(item))))),
+          item.view == null || (rivals.length && !status) ? null : make("span", { class: "score" }, number(score(item))),
+          status),
         rivals.length ? null : make("span", { class: "second" }, pictures[item.picture].name),
         rivals.length || !(several("source") || item.start != null) ? null : make("span", { class: "second" }, by(item)),
         make("span", { class: "mini" }, ...rows)));

@@ -175,6 +175,29 @@ const Paint = (() => {
     context.globalAlpha = 1;
   }
 
+  /** The photo grey, as that of a map that shows nothing. */
+  function grey(context, width, height) {
+    context.globalCompositeOperation = "saturation";
+    context.fillStyle = "#808080";
+    context.fillRect(0, 0, width, height);
+    context.globalCompositeOperation = "source-over";
+    context.fillStyle = "rgba(255, 255, 255, 0.35)";
+    context.fillRect(0, 0, width, height);
+  }
+
+  /** A status that says that the map shows nothing, and why, across the picture. */
+  function stamp(context, status, width, height) {
+    const size = clamp(Math.min(width / 9, height / 5), 8, 44);
+    context.fillStyle = "rgba(12, 12, 18, 0.75)";
+    context.fillRect(0, height / 2 - 1.2 * size, width, 2.4 * size);
+    context.fillStyle = "#fff";
+    context.textAlign = "center";
+    for (const [text, part, y] of [[status.toUpperCase(), 1, -0.05], [DATA.empty[status], 0.55, 0.8]]) {
+      context.font = `${part * size}px system-ui, sans-serif`;
+      context.fillText(text, width / 2, height / 2 + y * size, 0.94 * width);
+    }
+  }
+
   function outline(context, [x1, y1, x2, y2], width, height, unit) {
     for (const [line, colour] of [[4.4 * unit, INK], [2 * unit, SKY]]) {
       context.lineWidth = line;
@@ -201,10 +224,13 @@ const Paint = (() => {
     context.fillStyle = "#777";
     context.fillRect(0, 0, width, height);
     if (photo) context.drawImage(photo, 0, 0, width, height);
+    const empty = !play && style !== "photo" && Object.hasOwn(DATA.empty, item.status);
     if (play) {
       const changed = field(map.steps.map((s) => (s <= play.step ? 1 : 0)), item.cells_grid, view.frame, width, height);
       const alpha = play.name === "insertion" ? (i) => 1 - changed[i] : (i) => changed[i];
       context.drawImage(masked(under, width, height, alpha), 0, 0);
+    } else if (empty) {
+      grey(context, width, height);
     } else if (style !== "photo") {
       const values = field(Float32Array.from(map.heat, (v) => v / 255), item.grid, view.frame, width, height);
       const [x1, y1, x2, y2] = item.box || [0, 0, 1, 1];
@@ -216,6 +242,8 @@ const Paint = (() => {
       context.globalAlpha = 1;
     }
     if (item.box && box) outline(context, item.box, width, height, unit);
+    if (empty) stamp(context, item.status, width, height);
+    canvas.dataset.stamp = empty ? item.status : "";
     canvas.dataset.drawn = play ? `${play.name} ${play.step}` : `${style} ${opacity} ${share}`;
   }
 

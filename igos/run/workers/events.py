@@ -46,7 +46,7 @@ class Failed:
     the picture's; reason, in words; status: of the row; key: what would have been the row's id.
 
     error: what is raised when this is so of every picture, None where that is no mistake; refused: the network refused
-    the settings, and will in every other picture.
+    the settings, and will in every other picture; warning: what else is to be said of the picture.
     """
 
     item: str
@@ -56,6 +56,7 @@ class Failed:
     error: IgosError | None = None
     key: str | None = None
     refused: bool = False
+    warning: str | None = None
 
 
 Event = Seen | Began | Done | Failed

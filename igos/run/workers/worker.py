@@ -16,7 +16,7 @@ import numpy as np
 
 from igos.base.files import npz_bytes, unique
 from igos.base.hashing import digest, identity
-from igos.data.annotations import truths_of
+from igos.data.annotations import known_of
 from igos.data.pictures import find_pictures
 from igos.data.truth import Truth, match
 from igos.drawing.files import FIGURES, mask_files, starts_png
@@ -89,7 +89,8 @@ class Worker:
         line, seconds = item.line, 0.0
         if line is not None and sha256 != line["sha256"]:
             raise ImageError(f"{item.path}: has changed since its targets were found; explain it in a new folder")
-        truths = self.selector.concerned(truths_of(item.path, self.config.annotations, image.geometry.source))
+        known = known_of(item.path, self.config.annotations, image.geometry.source)
+        truths, warnings = self.selector.concerned(known.objects), tuple(known.warnings)
         if line is None:
             targets, seen, seconds = self._look(image, truths)
             folders = target_folders(item.name, targets)
@@ -104,12 +105,13 @@ class Worker:
                 key = identity(sha256, manifest.decides(record), cell.start, self.decides[cell.plan.label])
                 mask = None if cell.start is None else _start_mask(cell.plan, target, image, cell.start)
                 folder = cell.within(record["folder"])
-                jobs.append((cell, Job(target, image, cell.start, mask, truths, view, blurred, folder, key)))
+                own = Job(target, image, cell.start, mask, truths, view, blurred, folder, key, warnings)
+                jobs.append((cell, own))
         events: list[Event] = [Seen(item.name, None if item.line else line, seconds, waited)]
         if not targets:
             reason = f"{item.path}: nothing to explain among {line.get('seen', 'what was seen')}"
             asked = ConfigError(f"--target {self.config.target}: {reason}") if self.selector.asks else None
-            events.append(Failed(item.name, item.path, reason, "skipped", asked))
+            events.append(Failed(item.name, item.path, reason, "skipped", asked, warning="; ".join(warnings) or None))
         return events, jobs
 
     def _read(self, item: Item) -> tuple[Image, str, Any, float]:
@@ -245,6 +247,7 @@ DECISIVE = (
 def decisive(plan: Plan) -> dict[str, Any]:
     """Of the settings those that decide a result, and not where and in which batches it is made; of files the bytes."""
     run = {k: getattr(plan.run, k) for k in DECISIVE}
+    run |= {"activation": plan.run.activation} if plan.run.activation else {}
     files = {one.flag: _content(getattr(plan.run, one.flag)) for one in INGREDIENTS.values()}
     return {**run, **files, "method": plan.method.name, "settings": asdict(plan.method), "explained": plan.score}
 

@@ -1,0 +1,103 @@
+"""What Python hands over, checked in its words: metrics, settings, targets, and what methods and metrics answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from igos.base.names import PRECISIONS, SCORES
+from igos.base.settings import check_value, lookup
+from igos.metrics import METRICS, build_metrics
+from igos.types import Adapter, ConfigError, Explanation, Image, Score, Target
+
+
+def metrics_of(given: Any) -> list[Any]:
+    """Metrics from names, also in one text as the command takes them, and callables. Raises ConfigError."""
+    if callable(given):
+        return [given]
+    if isinstance(given, str):
+        given = given.replace(",", " ").split()
+    if not isinstance(given, Sequence):
+        raise ConfigError(f"metrics: names or callables in a list are needed, got {type(given).__name__}")
+    names = [m if callable(m) else lookup(str(m), [*METRICS, "none"], "metric") for m in given]
+    if "none" in names:
+        if len(names) > 1:
+            raise ConfigError("metrics none stands alone")
+        return []
+    return [m for name in names for m in ([name] if callable(name) else build_metrics([name])[0])]
+
+
+def check_settings(score: Any, precision: Any, batch: Any) -> None:
+    """Raises ConfigError for what is not one of the choices, and for a batch that is no whole number from 1."""
+    check_value("score", score, {"choices": SCORES})
+    check_value("precision", precision, {"choices": PRECISIONS})
+    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1):
+        raise ConfigError(f"batch must be a whole number of at least 1, got {batch!r}")
+
+
+def check_targets(adapter: Adapter, image: Any, targets: Any) -> None:
+    """Refuse what adapter.read and adapter.detect do not give, and targets of another model. Raises ConfigError."""
+    if not isinstance(image, Image):
+        raise ConfigError(f"image must be what adapter.read gives, got {type(image).__name__}")
+    if not isinstance(targets, Sequence):
+        raise ConfigError(f"targets must be a list, as adapter.detect gives it, got {type(targets).__name__}")
+    for n, target in enumerate(targets):
+        if not isinstance(target, Target):
+            raise ConfigError(f"targets[{n}] must be a Target, as adapter.detect gives it, got {type(target).__name__}")
+        told, labels = f"targets[{n}] {target.name!r} is class {target.label} of another model", adapter.labels
+        if not 0 <= target.label < len(labels):
+            raise ConfigError(f"{told}: {adapter.name} has {len(labels)} classes")
+        if labels[target.label] != target.name:
+            raise ConfigError(f"{told}: that of {adapter.name} is {labels[target.label]!r}")
+        if target.box is not None and adapter.detections is None:
+            raise ConfigError(f"targets[{n}] {target.name!r} has a box, and {adapter.name} is a classifier")
+
+
+def check_references(references: Any) -> None:
+    """Refuse reference pictures that are not (R,3,H,W) in [0,1]. Raises ConfigError."""
+    if references is None:
+        return
+    if not isinstance(references, Tensor) or references.ndim != 4 or not references.numel():
+        raise ConfigError(f"references must be a tensor (R,3,H,W) in [0,1], got {_what(references)}")
+    if not (references.min() >= 0 and references.max() <= 1):
+        raise ConfigError(f"references must lie in [0,1], got {references.min():.3g} to {references.max():.3g}")
+
+
+def explanations_of(method: Callable[..., Any], answer: Any, count: int) -> list[Explanation]:
+    """What a method answers for `count` targets. Raises ConfigError unless that is as many Explanations."""
+    return _list(f"the method {_named(method)}", answer, count, Explanation)
+
+
+def scores_of(metric: Callable[..., Any], answer: Any, count: int) -> list[Score]:
+    """What a metric answers for `count` explanations. Raises ConfigError unless that is as many Scores."""
+    told = f"the metric {_named(metric)}"
+    scores = _list(told, answer, count, Score)
+    for n, score in enumerate(scores):
+        if isinstance(score.value, bool) or not isinstance(score.value, (int, float, np.integer, np.floating)):
+            raise ConfigError(f"{told} answers {_what(score.value)} as the value of Score {n}, not a number")
+    return scores
+
+
+def _list(told: str, answer: Any, count: int, kind: type[Any]) -> list[Any]:
+    wanted = f"a list of {count} {kind.__name__}{'s' * (count > 1)}, one for each target"
+    if not isinstance(answer, (list, tuple)):
+        raise ConfigError(f"{told} answers {_what(answer)}, not {wanted}")
+    odd = next((a for a in answer if not isinstance(a, kind)), None)
+    if len(answer) != count or odd is not None:
+        found = _what(odd) if odd is not None else f"{len(answer)}"
+        raise ConfigError(f"{told} answers {found}{' in its list' if odd is not None else ''}, not {wanted}")
+    return list(answer)
+
+
+def _named(call: Any) -> str:
+    return str(getattr(call, "name", getattr(call, "__name__", type(call).__name__)))
+
+
+def _what(value: Any) -> str:
+    if value is None:
+        return "None"
+    shape = f" of shape {tuple(value.shape)}" if isinstance(value, (Tensor, np.ndarray)) else ""
+    return f"a {type(value).__name__}{shape}"

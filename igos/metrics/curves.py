@@ -7,8 +7,9 @@ a constant score c gives exactly c. `<name>_normalised` is the area between the 
 
     (area - low) / (high - low)       low: the score with everything hidden, high: with nothing hidden
 
-A map finer than size x size cells is brought to that grid by least squares (the map there whose upsampling is nearest
-to it), so that methods are ranked on one grid. `tie_fraction` is the share of cells whose rank a tie left to chance.
+A map finer than `resolution` cells a side is brought to that grid by least squares (the map there whose upsampling is
+nearest to it), so that methods are ranked on one grid. `tie_fraction` is the share of cells whose rank a tie left to
+chance.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ UNITS = ("cells", "pixels")
 class Curve(Metric):
     """substrate: one of SUBSTRATES; budget "image" = everything, "object" = 3 x the object's area (its mask, else
     its box), at most everything; units: what is ranked and changed, the map's cells or the network's pixels; steps:
-    equal shares of the budget, unless step > 0 says how many units a step takes; size: at most so many cells a side.
+    equal shares of the budget, unless step > 0 says how many units a step takes; resolution: most
+    cells a side.
     """
 
     substrate: str = setting("blur", choices=SUBSTRATES)
@@ -45,7 +47,7 @@ class Curve(Metric):
     budget: str = setting("image", choices=BUDGETS)
     units: str = setting("cells", choices=UNITS)
     step: int = setting(0, least=0)
-    size: int = setting(28, least=1, most=LARGEST_GRID)
+    resolution: int = setting(28, least=1, most=LARGEST_GRID)
 
     insert: ClassVar[bool]
     label: ClassVar[str]
@@ -70,7 +72,7 @@ class Curve(Metric):
         """One Score per explanation, curve (2, points): fraction of the budget over score."""
         x, made = problem.x, baseline(self.substrate, problem.x)
         cells = self.units == "cells"
-        maps = [on_cells(e.saliency, self.size) if cells else pixels(e, problem.size) for e in explanations]
+        maps = [on_cells(e.saliency, self.resolution) if cells else pixels(e, problem.size) for e in explanations]
         orders, ties = zip(*(rank(m) for m in maps), strict=True)
         counts = [self.counts(_budget(self.budget, e, m.numel())) for e, m in zip(explanations, maps, strict=True)]
         points = torch.tensor([len(c) for c in counts])

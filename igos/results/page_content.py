@@ -158,7 +158,7 @@ class Album:
         self.pictures[number].setdefault("size", [width, height])
         of_metrics = ((name.removesuffix("_curve"), a) for name, a in arrays.items() if name.endswith("_curve"))
         curves = {name: thinned(a) for name, a in of_metrics if name in self._plotted}
-        saliency, fits = torch.from_numpy(map_), max(map_.shape) <= min([FINEST, *(m.size for m in play)])
+        saliency, fits = torch.from_numpy(map_), max(map_.shape) <= min([FINEST, *(m.resolution for m in play)])
         heat = figures.shown(torch.from_numpy(arrays.get("detail", map_).astype(np.float32)))
         if max(heat.shape) > FINEST:
             heat = to_grid(heat, (min(heat.shape[0], FINEST), min(heat.shape[1], FINEST)))

@@ -158,12 +158,12 @@ def _check_needs(flags: Mapping[str, Any], plans: Sequence[Plan]) -> None:
 
 def _grid(size: int | None, metrics: Sequence[str], items: Sequence[str]) -> list[str]:
     """--set items by which curves rank on the run's own grid, where it is another than theirs."""
-    own = {m: getattr(METRICS[m](), "size", None) for m in metrics if m != "none"}
+    own = {m: getattr(METRICS[m](), "resolution", None) for m in metrics if m != "none"}
     told = {key_value(item)[0] for item in items}
     return [
-        f"{m}.size={size}"
+        f"{m}.resolution={size}"
         for m, usual in own.items()
-        if size and usual and usual != size and not {"size", f"{m}.size"} & told
+        if size and usual and usual != size and not {"resolution", f"{m}.resolution"} & told
     ]
 
 

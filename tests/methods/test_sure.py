@@ -67,7 +67,7 @@ def test_ends_that_are_alike_tell_nothing() -> None:
 @pytest.mark.parametrize("opt", OPTIMIZERS)
 @pytest.mark.parametrize("cls", MASK_METHODS)
 def test_easy_ones_end_early_and_hard_ones_go_on_and_say_that_they_are_unsure(cls: type[MaskMethod], opt: str) -> None:
-    method = cls(**TOY, opt=opt, early=2)  # type: ignore[arg-type]
+    method = cls(**{**TOY, "alpha": 10.0}, opt=opt, early=2)  # type: ignore[arg-type]
     easy, hard = explain_problem(toy_problem(one_of(patch_score(*PATCH), deaf), 2), method)
     each = len(cls.terms) * 2
     assert easy.status == "ok" and not easy.warnings and len(easy.trace["objective"]) in (2, 6)

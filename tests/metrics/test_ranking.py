@@ -113,7 +113,7 @@ def test_localisation_reads_the_detail_and_curves_read_the_cells() -> None:
         assert metric(problem, [fine])[0].value == metric(problem, [plain])[0].value
 
 
-@pytest.mark.parametrize("metric", [Deletion(steps=9, size=7), Insertion(steps=9, size=7)])
+@pytest.mark.parametrize("metric", [Deletion(steps=9, resolution=7), Insertion(steps=9, resolution=7)])
 def test_a_map_and_its_upsampling_have_equal_curves(metric: Deletion) -> None:
     problem = toy_problem(net_score())
     cells = torch.rand(7, 7, generator=torch.Generator().manual_seed(2))

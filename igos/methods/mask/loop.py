@@ -33,7 +33,6 @@ from igos.types import Explanation, Problem
 FORMS = ("default", "published")
 SMOOTHNESS = ("TV", "BTV")
 REFERENCE_CELLS = 28 * 28
-LONGER = 4.0  # the steps of masks that were found unsure, most of which have hardly moved, in units of alpha
 TRUSTED = 200.0  # network images after which S * (Q + c) trusts the mask as much as the evidence
 UNSURE = "{}: unsure after {} steps: its cells hidden leave the score, or shown alone they do not bring it back"
 OVER_SMOOTH = 100  # alpha * L2: ten times the default's; the papers' numbers are of 200 (detectors) and more
@@ -50,8 +49,8 @@ class MaskMethod:
     noise: standard deviation in [0,1] pixels, added to every blended picture; decay: alpha falls linearly to 0
     over the iterations; detail: keep what the network looks at on pixels (detail.py), which also ranks the cells; by
     default in the default form; sure: ask whether the map does what it claims (sure.py), by default where there is a
-    detail, after `early` steps (by default all T), after T, and at the end: a map that does ends there, others go on
-    to at most twice the cost. Cost: len(terms) * S * T network images forward and backward; LS adds len(terms) * S
+    detail, after `early` steps (by default all T), after T, and at the end: a map that does ends there, others go on,
+    by steps `longer` times as long, to at most twice the cost. Cost: len(terms) * S * T network images forward and backward; LS adds len(terms) * S
     forwards per trial.
     """
 
@@ -69,6 +68,7 @@ class MaskMethod:
     detail: bool | None = None
     sure: bool | None = None
     early: int | None = setting(None, least=1)
+    longer: float = setting(1.0, least=1)
 
     name: ClassVar[str]
     terms: ClassVar[tuple[Term, ...]]
@@ -217,7 +217,7 @@ class MaskMethod:
                 guide=guide,
                 alpha=effective["alpha_eff"]
                 * (1 - i % self.iterations / self.iterations if self.decay else 1)
-                * (LONGER if asked and i >= asked[0] else 1),
+                * (self.longer if asked and i >= asked[0] else 1),
                 l1=self.L1,
                 l2=effective["L2_eff"],
                 implicit=not published,

@@ -50,8 +50,8 @@ class MaskMethod:
     over the iterations; detail: keep what the network looks at on pixels (detail.py), which also ranks the cells; by
     default in the default form; sure: ask whether the map does what it claims (sure.py), by default where there is a
     detail, after `early` steps (by default all T), after T, and at the end: a map that does ends there, others go on,
-    by steps `longer` times as long, to at most twice the cost. Cost: len(terms) * S * T network images forward and backward; LS adds len(terms) * S
-    forwards per trial.
+    by steps `longer` times as long, to at most twice the cost. Cost: len(terms) * S * T network images forward and
+    backward; LS adds len(terms) * S forwards per trial.
     """
 
     opt: str = setting("NAG", choices=OPTIMIZERS, objects=True)

@@ -15,7 +15,7 @@ from detectors.adapt import adapt as adapt
 from detectors.caffe import load_caffe
 from detectors.classifier import load_classifier
 from detectors.emblem import files_of, load_emblem
-from detectors.rcnn import load_rcnn
+from detectors.rcnn_files import load_rcnn
 from detectors.yolov3 import load_yolo
 from igos.types import Adapter, ConfigError
 

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 
 from detectors import labels as names_of
@@ -18,10 +17,12 @@ from detectors.blackbox import BlackBoxAdapter
 from detectors.checkpoint import check_finite
 from detectors.classifier import IMAGENET_MEAN, IMAGENET_STD, ClassifierAdapter
 from detectors.darknet import Darknet
-from detectors.rcnn import RCNNAdapter, with_background
+from detectors.rcnn import RCNNAdapter
+from detectors.rcnn_files import replaced, with_background
 from detectors.yolov3 import FITS, YOLOAdapter, picture_size
 from igos.types import Adapter, ConfigError
 
+AS_BLACK_BOX = "give it as a black box: igos.adapt(lambda x: model(list(x)), labels), for rise and drise"
 KINDS = "a FasterRCNN or MaskRCNN of torchvision, a Darknet, a classifier, or a callable pictures -> detections"
 
 
@@ -30,6 +31,9 @@ def adapt(
 ) -> Adapter:
     """See igos.adapt. Raises ConfigError for a model, labels or options that cannot be used, WeightsError for nan."""
     name = str(options.pop("name", type(model).__name__))
+    model = getattr(model, "_orig_mod", model)  # of torch.compile, whose network has no layers to look into
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        raise ConfigError(f"{type(model).__name__} only spreads another network over devices; unwrap it: model.module")
     named = names_of.listed(labels)
     if not isinstance(model, nn.Module):
         if not callable(model):
@@ -59,9 +63,10 @@ def _rcnn(model: FasterRCNN, labels: list[str] | None, device: torch.device, nam
     heads = model.roi_heads
     pools = [heads.box_roi_pool, *([heads.mask_roi_pool] if heads.has_mask() else [])]
     odd = [type(m).__name__ for m in pools if not isinstance(m, MultiScaleRoIAlign)]
-    odd += [] if isinstance(model.transform, GeneralizedRCNNTransform) else [type(model.transform).__name__]
     if odd:
         raise ConfigError(f"{name} holds {odd[0]} in place of torchvision's own part, which is not supported")
+    if why := replaced(model):
+        raise ConfigError(f"{name}: {why}, which would be left out; {AS_BLACK_BOX}")
     try:
         count = int(heads.box_predictor.cls_score.out_features)
     except AttributeError:
@@ -98,15 +103,15 @@ def _classifier(
 ) -> Adapter:
     try:
         with torch.no_grad():
-            out = model(torch.zeros(2, 3, crop, crop, device=device))
+            out = model(torch.zeros(2, 3, crop, crop, dtype=torch.float32, device=device))
     except Exception as error:  # the user's code may raise anything
         raise ConfigError(
-            f"{name} cannot take pictures (2,3,{crop},{crop}): {_one_line(error)}; give {KINDS}"
+            f"{name} cannot take pictures (2,3,{crop},{crop}): {_one_line(error)}; {_wrapped(model)}"
         ) from None
     fits = isinstance(out, Tensor) and out.ndim in (1, 2) and len(out) == 2 and out.is_floating_point()
     if not fits or not out.numel():
         what = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
-        raise ConfigError(f"{name} answers {what} for two pictures, not logits (N,classes); give {KINDS}")
+        raise ConfigError(f"{name} answers {what} for two pictures, not logits (N,classes); {_wrapped(model)}")
     known = names_of.of_classifier(labels, 1 if out.ndim == 1 else out.shape[1], "labels")
     return ClassifierAdapter(
         model,
@@ -119,6 +124,12 @@ def _classifier(
         device=device,
         activation=activation,
     )
+
+
+def _wrapped(model: nn.Module) -> str:
+    """A hint where a network holds a detector that could be explained by itself."""
+    found = next((f"model.{n}" for n, m in model.named_modules() if n and isinstance(m, (FasterRCNN, Darknet))), None)
+    return f"unwrap it: {found}" if found else f"give {KINDS}"
 
 
 def _black_box(

@@ -20,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from detectors.cfg import Section, as_list, count
 from detectors.cfg import parse_cfg as parse_cfg
+from detectors.shortcuts import untouched
 from igos.types import ConfigError, WeightsError
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -246,9 +247,10 @@ class Darknet(nn.Module):
         return [block for block in self.module_list if isinstance(block, nn.Sequential)]
 
     def fold(self) -> Darknet:
-        """Batch norm folded into the convolutions, in place; for inference only."""
+        """Batch norm folded into the convolutions, in place; for inference only. What has hooks stays."""
         for block in self._blocks():
-            if hasattr(block, "BatchNorm2d"):
+            pair: list[Any] = [getattr(block, name, None) for name in ("Conv2d", "BatchNorm2d")]
+            if [type(m) for m in pair] == [nn.Conv2d, nn.BatchNorm2d] and all(map(untouched, pair)):
                 block.Conv2d = fuse_conv_bn_eval(block.Conv2d.eval(), block.BatchNorm2d.eval())
                 del block.BatchNorm2d
         return self

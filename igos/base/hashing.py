@@ -7,10 +7,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 def digest(path: str | Path) -> str:
     """The SHA-256 of a file's bytes."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def digest_of(array: np.ndarray) -> str:
+    """The SHA-256 of an array's dtype, shape and bytes."""
+    made = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    made.update(np.ascontiguousarray(array).tobytes())
+    return made.hexdigest()
 
 
 def identity(*decides: Any) -> str:

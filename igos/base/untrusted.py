@@ -9,9 +9,10 @@ import json
 import math
 import os
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import yaml
@@ -57,12 +58,16 @@ def load_json(text: str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def load_npz(path: str | Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, np.ndarray]:
-    """The wanted arrays of an .npz file, none of objects. Raises ValueError, for one that unpacks to more than
-    MOST_BYTES too, and OSError.
+def load_npz(
+    path: str | Path, wanted: Callable[[str], bool] = lambda name: True, crc32: int | None = None
+) -> dict[str, np.ndarray]:
+    """The wanted arrays of an .npz file, none of objects. crc32: that of all its bytes, where it is known. Raises
+    ValueError, for one that unpacks to more than MOST_BYTES too, and OSError.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+            if crc32 is not None and crc32_of(file) != crc32:
+                raise ValueError("its content does not fit its checksum")
             infos = {i.filename.removesuffix(".npy"): i for i in archive.infolist() if i.filename.endswith(".npy")}
             chosen = {name: info for name, info in infos.items() if wanted(name)}
             size = sum(info.file_size for info in chosen.values())
@@ -73,6 +78,15 @@ def load_npz(path: str | Path, wanted: Callable[[str], bool] = lambda name: True
         raise
     except Exception as error:  # a damaged archive can make its readers raise nearly anything
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def crc32_of(file: IO[bytes]) -> int:
+    """The CRC-32 of all bytes of an open file."""
+    file.seek(0)
+    made = 0
+    while chunk := file.read(1 << 20):
+        made = zlib.crc32(chunk, made)
+    return made
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:

@@ -47,12 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (MemoryError, RuntimeError) as error:
-        from igos.types.scorer import out_of_memory
-
-        if "--debug" in words or not out_of_memory(error):
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if "--debug" in words or not _starved(error):
             raise
-        print("igos: out of memory; take smaller pictures, --input_size or --batch", file=sys.stderr)
+        small = "take smaller pictures, --input_size or --batch"
+        way = "allow more (ulimit -v), libraries were not loaded" if isinstance(error, ImportError) else small
+        print(f"igos: out of memory; {way}", file=sys.stderr)
         return 2
     except OSError as error:
         if "--debug" in words:
@@ -62,3 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("igos: interrupted", file=sys.stderr)
         return 130
+
+
+def _starved(error: BaseException) -> bool:
+    """Whether memory was missing, for tensors, threads or libraries; torch itself may not be there."""
+    loaders = ("failed to map segment", "Cannot allocate memory", "cannot allocate memory", "can't start new thread")
+    if isinstance(error, ImportError) or "torch" not in sys.modules:
+        return isinstance(error, MemoryError) or any(text in str(error) for text in loaders)
+    from igos.types.scorer import out_of_memory
+
+    return out_of_memory(error) or any(text in str(error) for text in loaders)

@@ -49,7 +49,7 @@ class Pointing(PerExplanation):
     def _hit(self, e: Explanation, box: Tensor, size: tuple[int, int]) -> float:
         nodes = torch.nonzero(e.heat == e.heat.max()).double()
         apart, cell = (
-            torch.tensor([(n - 1) / max(c - 1, 1) for n, c in zip(size, m.shape, strict=True)])
+            torch.tensor([(n - 1) / max(c - 1, 1) for n, c in zip(size, m.shape, strict=True)], dtype=torch.float32)
             for m in (e.heat, e.saliency)
         )
         y, x = (nodes * apart).unbind(1)

@@ -32,10 +32,10 @@ def kept(name: str) -> bool:
     return name != "saliency_source"
 
 
-def unpacked(path: Path, wanted: Wanted = every) -> dict[str, np.ndarray]:
-    """The arrays `wanted` by name. Raises ConfigError if the file is missing or damaged."""
+def unpacked(path: Path, wanted: Wanted = every, crc32: int | None = None) -> dict[str, np.ndarray]:
+    """The arrays `wanted` by name. crc32: of the file. Raises ConfigError if the file is missing or damaged."""
     try:
-        arrays = load_npz(path, lambda name: needed(name, wanted))
+        arrays = load_npz(path, lambda name: needed(name, wanted), crc32)
         return with_source(arrays, wanted)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None

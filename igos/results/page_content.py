@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -21,11 +20,13 @@ from igos.base.geometry import Geometry
 from igos.base.names import EMPTY
 from igos.base.ops import rank, to_grid
 from igos.drawing import figures
-from igos.metrics import METRICS, build_metrics
+from igos.metrics import METRICS, build_metrics, diversity
 from igos.metrics.curves import Curve
 from igos.results import page
 from igos.results.arrays import geometry_of
-from igos.results.read import each_row, folder_of, read_arrays, read_run
+from igos.results.expected import compared
+from igos.results.manifest import Way
+from igos.results.read import folder_of, read_arrays, read_facts, read_run
 from igos.types import ConfigError, ImageError
 
 Reader = Callable[[str], np.ndarray]  # a picture's path -> (H,W,3) uint8 RGB, upright. Raises ImageError
@@ -37,18 +38,27 @@ FACTS = ("opt", "form", "part", "start", "warning", "error", "folder")
 NOT_FIGURES = {"label_index", "seed", "start"}
 
 
-def write(path: Path, folders: Sequence[Path], read: Reader, title: str) -> None:
-    """The page of these runs at `path`. Raises ConfigError for a folder that is no run's, or leads out of itself."""
+def album(folders: Sequence[Path], read: Reader, ways: Sequence[Mapping[str, Way] | None] = ()) -> Album:
+    """What the page of these runs shows. ways: of each run, as results/expected.py takes them. Raises ConfigError for a
+    folder that is no run's, or leads out of itself.
+    """
     made = Album(read)
-    for folder in folders:
-        made.add(folder)
+    for n, folder in enumerate(folders):
+        made.add(folder, ways[n] if ways else None)
+    return made
+
+
+def write(path: Path, made: Album, title: str, within: Path | None = None) -> None:
+    """The page at `path`; within: as base/files.py takes it."""
     if made.left_out:
         title += f" (the first {len(made.items)} of {len(made.items) + made.left_out} rows)"
-    page.write(path, made.data(title), made.photos)
+    page.write(path, made.data(title), made.photos, within)
 
 
 class Album:
-    """The rows of runs, each picture once; photos are the pictures' files, None where one cannot be shown."""
+    """The rows of runs, each picture once; photos are the pictures' files, None where one cannot be shown. damage: what
+    is damaged or missing in the folders, a sentence each.
+    """
 
     def __init__(self, read: Reader) -> None:
         self.read = read
@@ -66,30 +76,36 @@ class Album:
         self._better: dict[str, str] = {}
         self._plotted = {name for name, metric in METRICS.items() if metric.plot}
         self.left_out = 0
+        self.damage: list[str] = []
 
-    def add(self, folder: Path) -> None:
+    def add(self, folder: Path, ways: Mapping[str, Way] | None = None) -> None:
         """The first MOST explanations of a run, and what it says of pictures without any."""
-        found = each_row(folder)
-        rows, run = list(islice(found, MOST)), read_run(folder)
+        found = compared(folder, self.damage, ways)
+        rows, run = list(islice(found, MOST)), read_run(folder, self.damage)
         self.left_out += sum(1 for _ in found)
         metrics, _ = build_metrics([m for m in run.get("metrics") or () if m != "none"], run.get("set") or ())
         self._better |= {m.name: m.better for m in metrics}
         self._plotted |= {m.name for m in metrics if m.plot}
-        record = run.pop("record", {})
-        record_facts = {"model": run.get("model"), "command": record.get("command"), "time": record.get("time")}
+        record = run.pop("record")
+        facts = {"model": run.get("model"), "command": record.get("command"), "time": record.get("time")}
+        record_facts = {k: None if v is None else str(v) for k, v in facts.items()}
         settings = yaml.safe_dump({**run, "record": record}, sort_keys=False, allow_unicode=True)
         number = len(self.runs)
         self.runs.append({"name": folder.resolve().name, "settings": settings, **record_facts})
-        play = playable(metrics)
+        play, told = playable(metrics), dict[str, dict[str, str]]()
         for row in rows:
             item = self._item(row, number)
             if row.get("folder"):
-                where = folder_of(folder, row)
-                item["facts"] |= together(where.parent) if row.get("start") is not None else {}
+                folder_of(folder, row)
+                above = row["folder"].rpartition("/")[0]
+                if row.get("start") is not None and above not in told:
+                    told[above] = together(read_facts(folder, f"{above}/{diversity.FILE}", self.damage))
+                item["facts"] |= told.get(above, {})
                 try:
                     item |= self._drawn(folder, row, play)
                 except (ConfigError, ImageError) as error:
                     item["facts"]["error"] = str(error)
+                    self.damage += [str(error)]
             self.items.append(item)
         self._rows += rows
 
@@ -203,13 +219,12 @@ class Album:
         return self._pixels[1]
 
 
-def together(folder: Path) -> dict[str, str]:
+def together(facts: Mapping[str, Any]) -> dict[str, str]:
     """What diversity.json tells of all starts of an object."""
-    file = folder / "diversity.json"
-    facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    alike, emblems = facts.get("mean_correlation"), facts.get("evidence")
+    alike, emblems = _number(facts.get("mean_correlation")), _number(facts.get("evidence"))
+    covered = _number(facts.get("evidence_covered"))
     made = {} if alike is None else {"correlation between starts": f"{alike:.2f}"}
-    return made | ({"emblems on which a start peaks": f"{facts['evidence_covered']} of {emblems}"} if emblems else {})
+    return made | ({"emblems on which a start peaks": f"{covered:g} of {emblems:g}"} if emblems and covered else {})
 
 
 def playable(metrics: Sequence[Any]) -> list[Curve]:

@@ -16,6 +16,7 @@ from igos.metrics import METRICS
 from igos.results.arrays import FIXED
 from igos.types import Explanation, Image, Score, Target
 
+FILES = "files"
 OF_METHODS = {"completeness_error": "lower", "score_kept": "higher"}  # figures of methods; which way is better
 
 
@@ -54,7 +55,8 @@ class Row:
 
     box: (4,) xyxy in source pixels; folder: of the explanation, within the run's; item: of what has none, the folder it
     would have, or the picture's name; id: a hash of all that decides the result; crc32: of explanation.npz. figures:
-    further columns, of metrics that are not computed by default, and details.
+    further columns, of metrics that are not computed by default, and details. A row in a folder has FILES too: the
+    sizes in bytes of the explanation's pictures, by their path in the run's folder.
     """
 
     image: str | None = _column("a text")
@@ -85,6 +87,7 @@ class Row:
     seconds: float | None = _column("a finite number", restored=True)
     network_images: int | None = _column("a whole number", restored=True)
     backward_images: int | None = _column("a whole number", restored=True)
+    shortcut: str | None = _column("a text", restored=True)
     seed: int | None = _column("a whole number", restored=True)
     folder: str | None = _column("a text")
     item: str | None = _column("a text")
@@ -145,10 +148,20 @@ def checked(row: Any, whole: bool = True) -> dict[str, Any]:
             raise ValueError(f"{f.name} is {_shown(value)}, not {kind}")
         if whole and every["folder"] and value is None and f.metadata["needed"]:
             raise ValueError(f"{f.name} is not known")
-    folder = PurePath(every["folder"] or "")
-    if folder.is_absolute() or ".." in folder.parts:
-        raise ValueError(f"folder {_shown(every['folder'])} lies outside the run's folder")
+    files = every.get(FILES, {})
+    if not isinstance(files, dict) or not all(map(_whole, files.values())):
+        raise ValueError(f"{FILES} is {_shown(files)}, not sizes by name")
+    for path in (every["folder"] or "", *files):
+        if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
+            raise ValueError(f"folder {_shown(path)} lies outside the run's folder")
     return every
+
+
+def place_of(row: Mapping[str, Any]) -> str | None:
+    """What a row settles: the folder of its explanation; of what has none, the folder that it would have, or the
+    picture's name.
+    """
+    return row["folder"] or row["item"]
 
 
 def _shown(value: Any) -> str:

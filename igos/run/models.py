@@ -17,6 +17,7 @@ from igos.run.settings import MODEL_OPTIONS, Run
 from igos.types import Adapter, ConfigError
 
 
+@torch.inference_mode(False)
 def load(name: str, weights: str | Path | None = None, device: Any = None, **options: Any) -> Adapter:
     """A model by its name in detectors.ADAPTERS. device: as torch takes it, default cpu.
 
@@ -28,6 +29,7 @@ def load(name: str, weights: str | Path | None = None, device: Any = None, **opt
     return found.load(lookup(name, found.ADAPTERS, "model"), weights, device, **options)
 
 
+@torch.inference_mode(False)
 def adapt(
     model: Any, labels: Sequence[str] | Mapping[Any, Any] | None = None, device: Any = None, **options: Any
 ) -> Adapter:
@@ -103,6 +105,12 @@ def pick_device(name: str | None) -> torch.device:
         reason = str(error).strip().split("\n")[0]
         raise ConfigError(f"--device {name}: not available here ({reason})") from None
     return device
+
+
+def rounds_coarsely(device: torch.device) -> bool:
+    """Whether float32 is multiplied as TF32 there, with ten bits."""
+    tf32 = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
+    return device.type == "cuda" and bool(tf32)
 
 
 def weights_of(config: Run) -> str:

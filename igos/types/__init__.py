@@ -9,14 +9,16 @@ from igos.base.geometry import Geometry
 from igos.base.names import CLASS_THRESHOLD, DETECTION_THRESHOLD, PARTS, PRECISIONS, SCORES
 from igos.types.explanation import STATUSES, Explanation, Score
 from igos.types.image import Image
-from igos.types.model import Adapter, Detections, Target
+from igos.types.locks import lock_of, locked
+from igos.types.model import Adapter, Detections, Target, passing, plain_of
 from igos.types.problem import Problem, Statistics
-from igos.types.scorer import DTYPES, Scorer, out_of_memory
+from igos.types.scorer import DTYPES, Scorer, out_of_memory, pulled
 from igos.types.split import Split, find
 
 __all__ = [
     "CLASS_THRESHOLD", "DETECTION_THRESHOLD", "DTYPES", "PARTS", "PRECISIONS", "SCORES", "STATUSES", "Adapter",
     "ConfigError", "Detections", "Explanation", "Geometry", "IgosError", "Image", "ImageError", "NetworkError",
     "Problem", "Score", "Scorer", "Split", "Statistics", "Target", "WeightsError", "find",
-    "out_of_memory",
+    "lock_of", "locked",
+    "out_of_memory", "passing", "plain_of", "pulled",
 ]  # fmt: skip

@@ -45,7 +45,7 @@ class Explanation:
     is measured on pixels, in the map's place. attribution (C,H,W) float32 is raw and signed where the method has one;
     masks (n,h,w) in [0,1], 1 = keep, where the method learns masks; arrays holds further maps; trace the course, one
     array of T values per name; network_images / backward_images count the pictures pushed for this map; warnings
-    are for the user, a line each.
+    are for the user, a line each. shortcut: whether the model's shortcuts were {taken, left}; None: it has none.
     """
 
     saliency: Tensor
@@ -70,6 +70,7 @@ class Explanation:
     score_blurred: float | None = None
     scores: tuple[Score, ...] = ()
     warnings: tuple[str, ...] = ()
+    shortcut: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.saliency, Tensor):

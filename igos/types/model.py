@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -28,7 +29,8 @@ class Target:
     label is the class index, name its word, score the model's own score in [0,1]; box (4,) xyxy in network
     pixels or None (classifier); mask (H,W) bool or None; index the row, query or proposal or None; part, one of
     PARTS, what of it is scored: its class, its box (IoU of the box that the model regresses with this one), the
-    product of the two, or its mask (mean mask probability over this instance).
+    product of the two, or its mask (mean mask probability over this instance). own: by score {prob, logit} what the
+    model itself gives for its class in the untouched picture, which what is explained must equal; None: not known.
     """
 
     label: int
@@ -38,6 +40,7 @@ class Target:
     mask: Tensor | None = None
     index: int | None = None
     part: str = "class"
+    own: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if self.box is not None and tuple(self.box.shape) != (4,):
@@ -48,7 +51,11 @@ class Target:
 
 @runtime_checkable
 class Adapter(Protocol):
-    """One model behind one interface; below it nobody asks which model it is."""
+    """One model behind one interface; below it nobody asks which model it is.
+
+    An adapter that takes shortcuts (detectors/shortcuts.py) also has `plain`, the same adapter without any, or None;
+    it detects with that one. See plain_of and passing.
+    """
 
     @property
     def name(self) -> str: ...
@@ -103,3 +110,17 @@ class Adapter(Protocol):
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
         """The fixed targets' parts as a differentiable function; score in {prob, logit}, logit of a class only."""
         ...
+
+
+def plain_of(adapter: Adapter) -> Adapter | None:
+    """The adapter without its shortcuts; None where it takes none."""
+    return getattr(adapter, "plain", None)
+
+
+def passing(adapter: Adapter) -> Adapter:
+    """The adapter as who watches the layers of `module` wants it: its detect goes through that network, too."""
+    if plain_of(adapter) is None:
+        return adapter
+    made: Any = copy.copy(adapter)
+    made.plain = None
+    return made

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from igos.base.errors import ConfigError
 from igos.base.names import PRECISIONS
+from igos.types.locks import lock_of
 from igos.types.split import ROUND, Layer, Split, layers
 
 log = logging.getLogger("igos")
@@ -189,11 +190,14 @@ class Scorer:
         with torch.enable_grad():
             x = x.detach().requires_grad_(True)
             scores = self._cast(x, rows)
-            (g,) = torch.autograd.grad(scores.sum(), x)
+            g = pulled(scores.sum(), x)
         return scores.detach(), g
 
     def _cast(self, x: Tensor, rows: Tensor, forward: Callable[[Tensor, Tensor], Tensor] | None = None) -> Tensor:
-        with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
+        with (
+            lock_of(self.module),
+            torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32),
+        ):
             return (forward or self.forward)(x, rows)
 
     def _halve(self, tried: int) -> None:
@@ -209,6 +213,17 @@ class Scorer:
             torch.accelerator.synchronize()
         self._clock += time.perf_counter() - start
         return out
+
+
+def pulled(score: Tensor, x: Tensor) -> Tensor:
+    """d score / d x of a score (). Raises ConfigError where the network cuts the gradient off."""
+    (g,) = torch.autograd.grad(score, x, allow_unused=True) if score.requires_grad else (None,)
+    if g is None:
+        raise ConfigError(
+            "the network passes no gradient back to its picture (it runs under no_grad or inference_mode, or is "
+            "quantised); give the float network without them, or take --method rise"
+        )
+    return g
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 from igos.base import resources
 from igos.data.images import Images
 from igos.methods.bottleneck.statistics import Running, fingerprint, read_statistics, same_weights
-from igos.types import Adapter, ConfigError, Image, Split, Statistics, find
+from igos.types import Adapter, ConfigError, Image, Split, Statistics, find, passing
 
 TRIED = 20  # pictures in which a target is looked for, to see whether the layer cuts the network
 
@@ -116,7 +116,8 @@ def _cuts(adapter: Adapter, layer: str, image: Image) -> bool:
 @torch.no_grad()
 def _features(adapter: Adapter, layer: str, image: Image) -> tuple[str, Tensor]:
     """The layer's full name and its features (1,c,h,w) of one picture; the pass ends there."""
-    split = Split(lambda *_: adapter.detect(image), adapter.module, layer)  # type: ignore[arg-type, return-value]
+    whole = passing(adapter)
+    split = Split(lambda *_: whole.detect(image), adapter.module, layer)  # type: ignore[arg-type, return-value]
     return split.name, split.lower(image.pixels[None], torch.zeros(1, dtype=torch.long))
 
 

@@ -141,8 +141,9 @@ def _add_noise(x: Tensor, draw: Draw, rows: Tensor, s: Tensor) -> Tensor:
     """The same noise for the same (explanation, path point), however the work is cut."""
     if draw.noise_seed is None:
         return x
-    noise = [
-        torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(int(draw.noise_seed[k]) + int(i)))
-        for k, i in zip(rows.cpu(), s.cpu(), strict=True)
-    ]
+    noise = [_normal(x.shape[1:], int(draw.noise_seed[k]) + int(i)) for k, i in zip(rows.cpu(), s.cpu(), strict=True)]
     return x + draw.noise * torch.stack(noise).to(x)
+
+
+def _normal(shape: torch.Size, seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float32)

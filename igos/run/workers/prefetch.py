@@ -98,7 +98,7 @@ class Reader:
 def _read(read: Callable[[str], Image], path: str) -> Read:
     try:
         before, sha256 = os.stat(path), digest(path)
-        image = read(path)
+        image = replace(read(path), sha256=sha256)
         after = os.stat(path)
     except OSError as error:
         raise ImageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
@@ -115,4 +115,4 @@ def _apart(read: Callable[[str], Image], path: str) -> tuple[Any, ...]:
 
 def _joined(plain: tuple[Any, ...]) -> Read:
     pixels, geometry, source, path, sha256, blurred = plain
-    return Read(Image(torch.from_numpy(pixels), geometry, source, path), sha256, torch.from_numpy(blurred))
+    return Read(Image(torch.from_numpy(pixels), geometry, source, path, sha256), sha256, torch.from_numpy(blurred))

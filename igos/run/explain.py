@@ -269,7 +269,7 @@ def explain_problem(
 ) -> list[Explanation]:
     """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends.
 
-    judge is the score that the metrics ask, where it is not the one that is explained; ends: `score_ends` of the problem,
+    judge is the score that the metrics ask, where it is not the one that is explained; ends: the `score_ends`,
     where they are known.
     """
     scorer = problem.score

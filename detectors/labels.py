@@ -139,9 +139,11 @@ def of_classifier(asked: list[str] | None, columns: int, what: str, usual: Seque
     return of_classes(asked, max(columns, 2), what, usual)
 
 
-def choose(names: str | Path | None, dataset: str | None) -> list[str] | None:
-    """The names that the user asked for: a file's, else a dataset's, else None. Raises ConfigError."""
-    if names is not None:
+def choose(names: str | Path | Sequence[str] | None, dataset: str | None) -> list[str] | None:
+    """The names that the user asked for: a list, a file's, else a dataset's, else None. Raises ConfigError."""
+    if isinstance(names, (list, tuple)):
+        return [str(n) for n in names]
+    if isinstance(names, (str, Path)):
         return read_names(names)
     if dataset is None:
         return None

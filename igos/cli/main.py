@@ -25,6 +25,7 @@ COMMANDS = {  # the first word -> its module; `explain` where none is named
     "merge": "igos.cli.merge",
     "estimate": "igos.cli.estimate",
     "split": "igos.cli.split",
+    "model": "igos.cli.model",
     "text": "igos.cli.text",
 }
 

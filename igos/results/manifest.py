@@ -204,6 +204,7 @@ def target_record(target: Target, folder: str) -> dict[str, Any]:
         "box": None if target.box is None else target.box.tolist(),
         "mask": None if target.mask is None else encode(target.mask.cpu().numpy()),
         **({} if target.own is None else {"own": dict(target.own)}),
+        **({"pins": [p.tolist() for p in target.pins]} if target.pins else {}),
     }
 
 
@@ -233,6 +234,7 @@ def target_of(plain: Mapping[str, Any], device: torch.device, size: tuple[int, i
             index=None if plain["index"] is None else int(plain["index"]),
             part=str(plain["part"]),
             own={k: float(plain["own"][k]) for k in SCORES if k in plain["own"]} if plain.get("own") else None,
+            pins=tuple(torch.tensor([int(v) for v in p], device=device) for p in plain.get("pins", ())),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{FILE}: a target is damaged ({error!r})") from None

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from igos.base.reading import is_file_name
+from igos.base.reading import is_file_name, read_text
 from igos.base.settings import near_names
 from igos.base.untrusted import load_yaml
 from igos.types import ConfigError

@@ -678,10 +678,10 @@ TARGETS: dict[str, Target] = {
     "YOLO labels": Target(_yolo(), _labelled, 1),
     "names": Target(_names(), _named, 0.5),
     "run folder": Target(_run(), _use_run, 0.5),
-    "stranger": Target(SEEDS, fuzz_folders.stranger, 0.5),
-    "flipped bits": Target(SEEDS, fuzz_folders.flipped, 0.5),
-    "hostile names": Target(SEEDS, fuzz_folders.named, 0.2),
-    "threads": Target(SEEDS, fuzz_folders.storm, 0.2),
+    "stranger": Target(SEEDS, fuzz_folders.stranger, 0.4),
+    "flipped bits": Target(SEEDS, fuzz_folders.flipped, 0.3),
+    "hostile names": Target(SEEDS, fuzz_folders.named, 0.1),
+    "threads": Target(SEEDS, fuzz_folders.storm, 0.1),
 }
 
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from igos.base.terminal import printable
+
 
 class IgosError(Exception):
-    """What igos raises for a mistake, in one line: what was wrong, where, and what is allowed."""
+    """What igos raises for a mistake, in one line: what was wrong, where, and what is allowed. Control characters of a
+    name in it are escapes.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(IgosError):

@@ -20,7 +20,7 @@ from detectors.pictures import read_rgb, to_device
 from detectors.targets import boxes_of, check, overlap
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import ConfigError, Detections, Image, Scorer, Target
+from igos.types import ConfigError, Detections, Image, Scorer, Target, summary
 
 
 def read_whole(source: Any, size: tuple[int, int] | None) -> Image:
@@ -56,6 +56,9 @@ class BlackBoxAdapter:
         self.call, self.labels, self.name, self.size = call, list(labels), name, size
         self.device = torch.device(device or "cpu")
         self.module = nn.Module()
+
+    def __repr__(self) -> str:
+        return summary(self, "pictures as they are" if self.size is None else f"{self.size[1]} x {self.size[0]} px")
 
     @property
     def reader(self) -> Callable[[Any], Image]:

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from igos.methods.bottleneck.estimation import estimate
     from igos.methods.mask.optim import OPTIMIZERS
     from igos.metrics import METRICS
-    from igos.run.explain import explain
+    from igos.results.explanations import Explanations
+    from igos.run.door import explain
     from igos.run.models import adapt, load
     from igos.types import Adapter, Explanation, Image, Problem, Score, Scorer, Target
 
 __all__ = [
-    "BASELINES", "METHODS", "METRICS", "OPTIMIZERS", "Adapter", "ConfigError", "Explanation", "Geometry",
+    "BASELINES", "METHODS", "METRICS", "OPTIMIZERS", "Adapter", "ConfigError", "Explanation", "Explanations", "Geometry",
     "IgosError", "Image", "ImageError", "NetworkError", "Problem", "Score", "Scorer", "Target",
     "WeightsError", "__version__", "adapt", "estimate", "explain", "load",
 ]  # fmt: skip
@@ -39,7 +40,8 @@ _HOMES = {  # a name -> the module that it is handed on from, at its first use
     "Geometry": "igos.base.geometry",
     "adapt": "igos.run.models",
     "estimate": "igos.methods.bottleneck.estimation",
-    "explain": "igos.run.explain",
+    "Explanations": "igos.results.explanations",
+    "explain": "igos.run.door",
     "load": "igos.run.models",
     **dict.fromkeys(["Adapter", "Explanation", "Image", "Problem", "Score", "Scorer", "Target"], "igos.types"),
     **dict.fromkeys(["ConfigError", "IgosError", "ImageError", "NetworkError", "WeightsError"], "igos.base.errors"),

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+FLAG = re.compile(r"(\(see )?--([A-Za-z][\w-]*)( (?:PATH|DIR|NAME|FILE)\b)?")
+IN_PYTHON = {"model_file": "weights", "manual_seed": "seed", "output": "folder", "pretrained": "pretrained=True"}
+
 
 class IgosError(Exception):
     """What igos raises for a mistake, in one line: what was wrong, where, and what is allowed."""
@@ -21,3 +28,28 @@ class ImageError(IgosError):
 
 class NetworkError(IgosError):
     """A network that raised, hung or died on a picture."""
+
+
+@contextmanager
+def in_python() -> Iterator[None]:
+    """Mistakes inside are told in the words of Python: `weights=PATH` where the command says `--model_file PATH`.
+
+    A block, or a decorator of what Python calls.
+    """
+    try:
+        yield
+    except IgosError as error:
+        error.args = tuple(as_python(a) if isinstance(a, str) else a for a in error.args)
+        raise
+
+
+def as_python(text: str) -> str:
+    """A message with the names of arguments in place of flags."""
+    return FLAG.sub(_argument, text.replace("--set ", ""))
+
+
+def _argument(found: re.Match[str]) -> str:
+    before, name, place = found[1] or "", found[2].replace("-", "_"), found[3]
+    if name == "list":
+        return f"{before}igos.METHODS and igos.METRICS"
+    return f"{before}{IN_PYTHON.get(name, name)}" + (f"={place.strip()}" if place else "")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from igos.base import resources
+from igos.base.errors import in_python
 from igos.base.hashing import digest, identity
 from igos.base.settings import lookup
 from igos.run.presets import read_preset
@@ -17,6 +18,7 @@ from igos.run.settings import MODEL_OPTIONS, Run
 from igos.types import Adapter, ConfigError
 
 
+@in_python()
 @torch.inference_mode(False)
 def load(name: str, weights: str | Path | None = None, device: Any = None, **options: Any) -> Adapter:
     """A model by its name in detectors.ADAPTERS. device: as torch takes it, default cpu.
@@ -29,6 +31,7 @@ def load(name: str, weights: str | Path | None = None, device: Any = None, **opt
     return found.load(lookup(name, found.ADAPTERS, "model"), weights, device, **options)
 
 
+@in_python()
 @torch.inference_mode(False)
 def adapt(
     model: Any, labels: Sequence[str] | Mapping[Any, Any] | None = None, device: Any = None, **options: Any

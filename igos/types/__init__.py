@@ -10,7 +10,7 @@ from igos.base.names import CLASS_THRESHOLD, DETECTION_THRESHOLD, PARTS, PRECISI
 from igos.types.explanation import STATUSES, Explanation, Score
 from igos.types.image import Image
 from igos.types.locks import lock_of, locked
-from igos.types.model import Adapter, Detections, Target, passing, plain_of
+from igos.types.model import Adapter, Detections, Target, passing, plain_of, summary
 from igos.types.problem import Problem, Statistics
 from igos.types.scorer import DTYPES, Scorer, out_of_memory, pulled
 from igos.types.split import Split, find
@@ -20,5 +20,5 @@ __all__ = [
     "ConfigError", "Detections", "Explanation", "Geometry", "IgosError", "Image", "ImageError", "NetworkError",
     "Problem", "Score", "Scorer", "Split", "Statistics", "Target", "WeightsError", "find",
     "lock_of", "locked",
-    "out_of_memory", "passing", "plain_of", "pulled",
+    "out_of_memory", "passing", "plain_of", "pulled", "summary",
 ]  # fmt: skip

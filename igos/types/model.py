@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Detections = tuple[Tensor, Tensor, Tensor]  # boxes (n,4) xyxy, class probabilities (n,C), objectness (n,)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Target:
     """What is explained: one detection, or one class of a picture.
 
@@ -47,6 +47,13 @@ class Target:
             raise ConfigError(f"a target's box must be (4,) xyxy, got shape {tuple(self.box.shape)}")
         if self.part not in PARTS:
             raise ConfigError(f"part {self.part!r} is not one of {', '.join(PARTS)}")
+
+    def __repr__(self) -> str:
+        part = "" if self.part == "class" else f", its {self.part}"
+        box = (
+            "" if self.box is None else f", box ({', '.join(f'{v:.0f}' for v in self.box.tolist())}) in network pixels"
+        )
+        return f"<Target {self.name!r} {self.score:.2f}, class {self.label}{part}{box}>"
 
 
 @runtime_checkable
@@ -110,6 +117,13 @@ class Adapter(Protocol):
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
         """The fixed targets' parts as a differentiable function; score in {prob, logit}, logit of a class only."""
         ...
+
+
+def summary(adapter: Adapter, size: str) -> str:
+    """An adapter in one line, for its repr; size: of the pictures that its network takes."""
+    labels = list(adapter.labels)
+    names = ", ".join(labels[:3]) + (", ..." if len(labels) > 3 else "")
+    return f"<{adapter.name}: {len(labels)} classes ({names}), {size}, on {adapter.device}>"
 
 
 def plain_of(adapter: Adapter) -> Adapter | None:

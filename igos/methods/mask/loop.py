@@ -98,7 +98,10 @@ class MaskMethod:
         first = masks.prod(dim=1)
         optimizer = OPTIMIZERS[self.opt] if isinstance(self.opt, str) else self.opt
         pull = torch.zeros_like(masks)
-        steps = list(optimizer(self._objectives(problem, pull), masks))
+        steps = []
+        for step in optimizer(self._objectives(problem, pull), masks):
+            steps.append(step)
+            problem.tell(len(steps), self.iterations, step.masks.prod(dim=1))
         masks = steps[-1].masks
         accepted = torch.stack([s.accepted for s in steps]).any(dim=0)
         finite = torch.stack([s.finite for s in steps]).all(dim=0)

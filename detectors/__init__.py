@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,28 +16,55 @@ from detectors.adapt import adapt as adapt
 from detectors.caffe import load_caffe
 from detectors.classifier import load_classifier
 from detectors.emblem import files_of, load_emblem
+from detectors.look import parity as parity
+from detectors.model_file import FILES, OWN, check_keys, is_model_file, read_model_file
+from detectors.onestage import NAMES, load_one_stage
 from detectors.rcnn_files import load_rcnn
 from detectors.yolov3 import load_yolo
+from igos.base.settings import lookup
 from igos.types import Adapter, ConfigError
 
 
 class Family(NamedTuple):
-    """load(name, weights, device, **options) -> Adapter; preset is a name in configs/.
+    """load(name, weights, device, **options) -> Adapter, or where it stands, "module:function", if it needs an extra of
+    the package: pip install 'igos[extra]'; preset is a name in configs/.
 
     Of a bundled model: samples, the pictures in samples/ that it is shown when the user names none, as a pattern;
     files(name), what it is made of.
     """
 
-    load: Callable[..., Adapter]
+    load: Callable[..., Adapter] | str
     preset: str
     samples: str | None = None
     files: Callable[[str], list[Path]] = lambda name: []
+    extra: str | None = None
+    flags: tuple[str, ...] = ()  # of the command, where load names a place; else they are seen in load
+
+    @property
+    def loader(self) -> Callable[..., Adapter]:
+        """Raises ConfigError where its extra is not installed."""
+        if not isinstance(self.load, str):
+            return self.load
+        module, _, function = self.load.partition(":")
+        try:
+            return getattr(import_module(module), function)
+        except ImportError as error:
+            raise ConfigError(f"{error.name or error} is not installed: pip install 'igos[{self.extra}]'") from None
+
+    @property
+    def options(self) -> list[str]:
+        """What the loader takes beside weights and device."""
+        known = inspect.signature(self.loader).parameters.values()
+        return [p.name for p in known if p.kind is p.KEYWORD_ONLY]
 
 
 _RCNN, _YOLO = Family(load_rcnn, "detect-rcnn"), Family(load_yolo, "detect-yolo")
+_ONE_STAGE = Family(load_one_stage, "detect-dense")
 _CLASSIFIER = Family(load_classifier, "classify")
 _EMBLEM = Family(load_emblem, "emblem", "scene-*.png", files_of)
 _EMBLEM_CLASSIFIER = Family(load_emblem, "emblem", "singles/*.png", files_of)
+
+_ONNX_FLAGS = ("names", "dataset", "input_size", "fit", "model_layout", "activation")
 
 DEFAULT = "emblem-m-rcnn"
 
@@ -50,8 +78,10 @@ ADAPTERS: dict[str, Family] = {
     "f-rcnn": _RCNN,
     "yolov3spp": _YOLO,
     "darknet": _YOLO,
+    "onnx": Family("detectors.onnx_file.load:load_onnx", "detect-dense", extra="onnx", flags=_ONNX_FLAGS),
     "vgg16-caffe": Family(load_caffe, "classify"),
     **{n: _RCNN for n in list_models(module=torchvision.models.detection) if n.startswith(("faster", "mask"))},
+    **{n: _ONE_STAGE for n in list_models(module=torchvision.models.detection, include=list(NAMES))},
     **{n: _CLASSIFIER for n in list_models(module=torchvision.models)},
 }
 
@@ -59,10 +89,47 @@ ADAPTERS: dict[str, Family] = {
 def load(
     name: str, weights: str | Path | None = None, device: str | torch.device | None = None, **options: Any
 ) -> Adapter:
-    """ADAPTERS[name] with its weights on a device; options are those of the family. Raises ConfigError."""
-    family = ADAPTERS[name]
-    known = [p.name for p in inspect.signature(family.load).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    """A model by its name in ADAPTERS or by its model file, on a device; options are those of the family.
+
+    Raises ConfigError and WeightsError.
+    """
+    kind, family = find(name)
+    threshold = None
+    if is_model_file(name):
+        values = read_model_file(name)
+        check_keys(values, family.options, name)
+        if weights is not None and "weights" in values:
+            raise ConfigError(f"--model_file {weights}: {name} names its weights already")
+        weights, threshold = weights or values.get("weights"), values.get("threshold")
+        options = {**{k: v for k, v in values.items() if k not in OWN}, **options}
     for key in options:
-        if key not in known:
-            raise ConfigError(f"--{key} does not belong to the model {name}, which takes: {', '.join(known)}")
-    return family.load(name, weights, device, **options)
+        if key not in family.options:
+            raise ConfigError(f"--{key} does not belong to the model {name}, which takes: {', '.join(family.options)}")
+    adapter: Any = family.loader(kind, weights, device, **options)
+    if threshold is not None:
+        adapter.threshold = float(threshold)
+    return adapter
+
+
+def draft(adapter: Adapter, weights: str | Path | None, out: str | Path) -> str:
+    """The text of a first model file for the ONNX file of an adapter. Raises ConfigError for any other."""
+    if weights is None or Path(weights).suffix != ".onnx":
+        raise ConfigError(f"--out {out}: a first model file is written for an ONNX file alone")
+    from detectors.onnx_file.draft import draft as drafted
+
+    return drafted(adapter, weights, out)
+
+
+def find(name: str) -> tuple[str, Family]:
+    """The entry of ADAPTERS that a name or a model file means. Raises ConfigError."""
+    kind = lookup(read_model_file(name)["kind"] if is_model_file(name) else name, ADAPTERS, "model")
+    return kind, ADAPTERS[kind]
+
+
+def files_of_model(name: str) -> list[Path]:
+    """The files of a model beside those that the flags name: a model file and what it names, or a bundled one's."""
+    kind, family = find(name)
+    if not is_model_file(name):
+        return family.files(kind)
+    values = read_model_file(name)
+    return [Path(name), *(Path(values[k]) for k in FILES if isinstance(values.get(k), str))]

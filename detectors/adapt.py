@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 
 from detectors import labels as names_of
@@ -17,13 +18,18 @@ from detectors.blackbox import BlackBoxAdapter
 from detectors.checkpoint import check_finite
 from detectors.classifier import IMAGENET_MEAN, IMAGENET_STD, ClassifierAdapter
 from detectors.darknet import Darknet
+from detectors.onestage import KINDS as ONE_STAGE
+from detectors.onestage import classes_of, one_stage
 from detectors.rcnn import RCNNAdapter
 from detectors.rcnn_files import replaced, with_background
 from detectors.yolov3 import FITS, YOLOAdapter, picture_size
 from igos.types import Adapter, ConfigError
 
 AS_BLACK_BOX = "give it as a black box: igos.adapt(lambda x: model(list(x)), labels), for rise and drise"
-KINDS = "a FasterRCNN or MaskRCNN of torchvision, a Darknet, a classifier, or a callable pictures -> detections"
+KINDS = (
+    "a FasterRCNN, MaskRCNN, RetinaNet, FCOS or SSD of torchvision, a Darknet, a classifier, or a callable pictures -> "
+    "detections"
+)
 
 
 def adapt(
@@ -47,7 +53,7 @@ def adapt(
     weights = next((p for p in own.parameters()), torch.zeros(1))
     place = torch.device(device) if device is not None else weights.device
     own = own.float().to(place).eval().requires_grad_(False)
-    make = _rcnn if isinstance(own, FasterRCNN) else _darknet if isinstance(own, Darknet) else _classifier
+    make = next((made for kinds, made in FAMILIES if isinstance(own, kinds)), _classifier)
     return _made(make, name, options)(own, named, place, name)
 
 
@@ -72,6 +78,14 @@ def _rcnn(model: FasterRCNN, labels: list[str] | None, device: torch.device, nam
     except AttributeError:
         raise ConfigError(f"{name}: its box_predictor has no cls_score with the number of classes") from None
     return RCNNAdapter(model, with_background(labels, count, "labels"), name=name, device=device)
+
+
+def _one_stage(model: nn.Module, labels: list[str] | None, device: torch.device, name: str) -> Adapter:
+    if not isinstance(model.transform, GeneralizedRCNNTransform):
+        odd = type(model.transform).__name__
+        raise ConfigError(f"{name} holds {odd} in place of torchvision's own part, which is not supported")
+    known = with_background(labels, classes_of(model), "labels")
+    return one_stage(model, known, name=name, device=device)
 
 
 def _darknet(
@@ -147,3 +161,10 @@ def _black_box(
 
 def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:160]
+
+
+FAMILIES: tuple[tuple[Any, Callable[..., Adapter]], ...] = (
+    (FasterRCNN, _rcnn),
+    (ONE_STAGE, _one_stage),
+    (Darknet, _darknet),
+)

@@ -20,7 +20,7 @@ from detectors.pictures import read_rgb, to_device
 from detectors.targets import boxes_of, check, overlap
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import ConfigError, Detections, Image, Scorer, Target, summary
+from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, one_hot, summary
 
 
 def read_whole(source: Any, size: tuple[int, int] | None) -> Image:
@@ -36,12 +36,14 @@ def read_whole(source: Any, size: tuple[int, int] | None) -> Image:
 class BlackBoxAdapter:
     """call(pictures (N,3,H,W) in [0,1]) -> per picture a dict of boxes (n,4) xyxy px, scores (n,) and labels (n,).
 
-    size (H,W): what pictures are stretched to; by default they stay as they are.
+    size (H,W): what pictures are stretched to; by default they stay as they are. reader: in place of that, what reads a
+    picture.
     """
 
     preset = "detect-yolo"
     patterns: str | None = None
     default_target = "all"
+    threshold = DETECTION_THRESHOLD
     parts = ("class",)
 
     def __init__(
@@ -52,18 +54,17 @@ class BlackBoxAdapter:
         name: str = "black box",
         size: tuple[int, int] | None = None,
         device: str | torch.device | None = None,
+        reader: Callable[[Any], Image] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.call, self.labels, self.name, self.size = call, list(labels), name, size
+        self.reader = reader or partial(read_whole, size=size)  # of a picture without the model: another process may
+        self.notes = list(notes)
         self.device = torch.device(device or "cpu")
         self.module = nn.Module()
 
     def __repr__(self) -> str:
         return summary(self, "pictures as they are" if self.size is None else f"{self.size[1]} x {self.size[0]} px")
-
-    @property
-    def reader(self) -> Callable[[Any], Image]:
-        """What reads a picture without the model, so that another process can."""
-        return partial(read_whole, size=self.size)
 
     def read(self, source: str | Path | np.ndarray | Any) -> Image:
         """Raises ImageError."""
@@ -81,6 +82,11 @@ class BlackBoxAdapter:
             )
             for i, score in zip(order, own, strict=True)
         ]
+
+    def candidates(self, image: Image) -> Candidates:
+        """Its detections, all of them, each with its one class."""
+        ((boxes, scores, labels),) = self._ask(image.pixels[None])
+        return Candidates(boxes[None], one_hot(labels, scores, len(self.labels))[None])
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
         """IoU x same class x score of the best match. Raises ConfigError where a gradient is asked for."""

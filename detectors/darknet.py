@@ -21,6 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from detectors.cfg import Section, as_list, count
 from detectors.cfg import parse_cfg as parse_cfg
 from detectors.shortcuts import untouched
+from igos.base.reading import opened
 from igos.types import ConfigError, WeightsError
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -260,7 +261,8 @@ class Darknet(nn.Module):
 
         Raises WeightsError unless every float is consumed.
         """
-        data = np.fromfile(path, dtype=np.uint8)
+        with opened(path, 2**62) as file:
+            data = np.fromfile(file, dtype=np.uint8)
         version = data[:8].view(np.int32) if data.size >= 8 else None
         if version is None or not (0 <= version[0] < 1000 and 0 <= version[1] < 1000):
             raise WeightsError(f"{path}: not a Darknet .weights file (no version in its first bytes)")

@@ -30,7 +30,7 @@ from detectors.shortcuts import channels_last, probe, sharing
 from detectors.targets import boxes_of, by_part, check, overlap
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import ConfigError, Detections, Image, Scorer, Target, locked, summary
+from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, locked, summary
 
 INSIDE = 0.5  # a pixel whose mask probability is higher belongs to the instance
 
@@ -54,6 +54,8 @@ class RCNNAdapter:
     """
 
     default_target = "all"
+    threshold = DETECTION_THRESHOLD
+    notes: Sequence[str] = ()
     patterns: str | None = None  # a file of them, where one ships
 
     @property
@@ -183,7 +185,7 @@ class RCNNAdapter:
 
         names = [self.feature_layer(t) for t in targets]
         whole = partial(forward, whole=True)
-        return Scorer(forward, len(targets), batch or 4, module=self.module, layers=lambda: names, whole=whole)
+        return Scorer(forward, len(targets), batch or 4, module=self.module, layers=lambda _: names, whole=whole)
 
     def feature_layer(self, target: Target) -> str:
         """The layer that makes the level of the pyramid from which the target's box is pooled."""
@@ -197,14 +199,27 @@ class RCNNAdapter:
 
         The background is class 0, as in the labels; D-RISE takes objectness as 1 where a network has none.
         """
+        return [(b, logits.softmax(-1), torch.ones_like(b[:, 0])) for b, logits in self._proposed(pictures)]
+
+    def candidates(self, image: Image) -> Candidates:
+        """Every proposal with its box for its best class, before thresholds and NMS."""
+        return (self.plain or self)._candidates(image)
+
+    @locked
+    @torch.no_grad()
+    def _candidates(self, image: Image) -> Candidates:
+        ((boxes, logits),) = self._proposed(image.pixels[None])
+        return Candidates(boxes[None], logits[None], activation="softmax", none=0)
+
+    def _proposed(self, pictures: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Per picture the box (P,4) of each proposal for its best class, and the logits (P,C) of all."""
         heads, sizes = self.module.roi_heads, [(pictures.shape[-2], pictures.shape[-1])] * len(pictures)
         batch, features = self._features(pictures)
         proposals, _ = self.module.rpn(ImageList(batch, sizes), features)
         logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, sizes)))
-        probs, made = logits.softmax(-1), clip_boxes_to_image(heads.box_coder.decode(deltas, proposals), sizes[0])
-        best = made[torch.arange(len(made), device=made.device), 1 + probs[:, 1:].argmax(1)]
-        counts = [len(p) for p in proposals]
-        return [(b, p, torch.ones_like(p[:, 0])) for b, p in zip(best.split(counts), probs.split(counts), strict=True)]
+        made = clip_boxes_to_image(heads.box_coder.decode(deltas, proposals), sizes[0])
+        best = made[torch.arange(len(made), device=made.device), 1 + logits[:, 1:].argmax(1)]
+        return list(zip(*(part.split([len(p) for p in proposals]) for part in (best, logits)), strict=True))
 
     def _level(self, box: Tensor, pool: Any) -> str:
         """Which of the features a box (4,) is pooled from."""

@@ -27,7 +27,7 @@ from detectors.targets import boxes_of, by_part, check, overlap
 from igos.base import resources
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import ConfigError, Detections, Image, Scorer, Target, WeightsError, locked, summary
+from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, WeightsError, locked, summary
 
 FITS = ("stretch", "letterbox")
 NMS_IOU = 0.45
@@ -60,6 +60,8 @@ class YOLOAdapter:
     """
 
     default_target = "all"
+    threshold = DETECTION_THRESHOLD
+    notes: Sequence[str] = ()
     patterns: str | None = None  # a file of them, where one ships
     parts = ("class", "box", "class_box")
 
@@ -135,6 +137,16 @@ class YOLOAdapter:
             for i in keep
         ]
 
+    def candidates(self, image: Image) -> Candidates:
+        """Every row of the picture, before the threshold and NMS."""
+        return (self.plain or self)._candidates(image)
+
+    @locked
+    @torch.no_grad()
+    def _candidates(self, image: Image) -> Candidates:
+        rows = self.module(image.pixels[None].contiguous(memory_format=self._format))
+        return Candidates(self.module.decode(rows, self.size), rows[..., 5:], rows[..., 4])
+
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
         """prob: objectness x class; logit: its log-odds, log p/(1-p); box: IoU of the row's box with the target's.
 
@@ -175,7 +187,7 @@ class YOLOAdapter:
             return by_part(parts, rows, {"class": p, "box": iou, "class_box": p * iou})
 
         names = [self.feature_layer(t) for t in targets]
-        return Scorer(forward, len(targets), batch or 8, module=self.module, layers=lambda: names)
+        return Scorer(forward, len(targets), batch or 8, module=self.module, layers=lambda _: names)
 
     def feature_layer(self, target: Target) -> str:
         """The layer before the convolution that makes the target's row: the last with features of its own."""

@@ -166,8 +166,7 @@ def model_table() -> str:
         families.setdefault(family, []).append(name)
     body = []
     for family, names in families.items():
-        kinds = inspect.signature(family.load).parameters.values()
-        options = [f"`--{p.name}`" for p in kinds if p.kind is p.KEYWORD_ONLY]
+        options = [f"`--{flag}`" for flag in family.flags or family.options]
         weights = "bundled" if family.samples else "`--model_file`"
         named = ", ".join(f"`{name}`" for name in names)
         body.append((named, weights, ", ".join(options) or "-", f"`{family.preset}`"))

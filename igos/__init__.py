@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from igos.types import Adapter, Explanation, Image, Problem, Score, Scorer, Target
 
 __all__ = [
-    "BASELINES", "METHODS", "METRICS", "OPTIMIZERS", "Adapter", "ConfigError", "Explanation", "Explanations", "Geometry",
-    "IgosError", "Image", "ImageError", "NetworkError", "Problem", "Score", "Scorer", "Target",
+    "BASELINES", "METHODS", "METRICS", "OPTIMIZERS", "Adapter", "ConfigError", "Explanation", "Explanations",
+    "Geometry", "IgosError", "Image", "ImageError", "NetworkError", "Problem", "Score", "Scorer", "Target",
     "WeightsError", "__version__", "adapt", "estimate", "explain", "load",
 ]  # fmt: skip
 _HOMES = {  # a name -> the module that it is handed on from, at its first use

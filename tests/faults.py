@@ -55,6 +55,7 @@ class Faulty:
     """Two targets in every picture: the contrast of its left and of its right half. pause: seconds of each pass."""
 
     name, labels, preset, default_target, parts = "faulty", ["left", "right"], "detect-yolo", "all", ("class",)
+    threshold, notes = 0.4, ()
     device, detections, patterns = torch.device("cpu"), None, None
 
     def __init__(self, pause: float = 0.0, spare: Path | None = None) -> None:

@@ -39,9 +39,9 @@ from detectors.pictures import read_rgb
 from detectors.yolov3 import load_yolo
 from igos.base import resources
 from igos.base.files import unique
+from igos.base.reading import is_file_name
 from igos.base.seals import sealed, unsealed
 from igos.base.settings import settings_of
-from igos.base.untrusted import is_file_name
 from igos.cli import main, text
 from igos.cli.main import COMMANDS
 from igos.data.annotations import truths_of
@@ -53,7 +53,7 @@ from igos.methods.bottleneck.statistics import TENSORS, read_statistics
 from igos.run.plan import resolve
 from igos.run.settings import Run
 from igos.types import ConfigError, IgosError
-from tests import damage
+from tests import damage, fuzz_folders
 from tests.pages import toy_run
 
 SECONDS, MOST = 10.0, 1 << 29  # of one case: time, and memory beyond what was taken before (bytes)
@@ -671,6 +671,10 @@ TARGETS: dict[str, Target] = {
     "YOLO labels": Target(_yolo(), _labelled, 1),
     "names": Target(_names(), _named, 0.5),
     "run folder": Target(_run(), _use_run, 0.5),
+    "stranger": Target(SEEDS, fuzz_folders.stranger, 0.5),
+    "flipped bits": Target(SEEDS, fuzz_folders.flipped, 0.5),
+    "hostile names": Target(SEEDS, fuzz_folders.named, 0.2),
+    "threads": Target(SEEDS, fuzz_folders.storm, 0.2),
 }
 
 

@@ -6,12 +6,19 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from igos.base.terminal import printable
+
 FLAG = re.compile(r"(\(see )?--([A-Za-z][\w-]*)( (?:PATH|DIR|NAME|FILE)\b)?")
 IN_PYTHON = {"model_file": "weights", "manual_seed": "seed", "output": "folder", "pretrained": "pretrained=True"}
 
 
 class IgosError(Exception):
-    """What igos raises for a mistake, in one line: what was wrong, where, and what is allowed."""
+    """What igos raises for a mistake, in one line: what was wrong, where, and what is allowed. Control characters of a
+    name in it are escapes.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(IgosError):
@@ -51,5 +58,5 @@ def as_python(text: str) -> str:
 def _argument(found: re.Match[str]) -> str:
     before, name, place = found[1] or "", found[2].replace("-", "_"), found[3]
     if name == "list":
-        return f"{before}igos.METHODS and igos.METRICS"
+        return f"{before}python -m igos --list"
     return f"{before}{IN_PYTHON.get(name, name)}" + (f"={place.strip()}" if place else "")

@@ -178,12 +178,15 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
 class Lock:
     """Held by one process at a time, until it ends or lets go. Raises ConfigError where another one holds it.
 
-    works: whether the system and the file system know such locks; where they do not, nothing is held.
+    works: whether the system and the file system know such locks; where they do not, nothing is held. path: a plain
+    file that is nothing else besides, or nothing (igos.base.inside): it is written over.
     """
 
     def __init__(self, path: Path) -> None:
         self.works = False
-        self._file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
+        if path.is_file() and path.stat().st_nlink > 1:  # what else it is keeps its content
+            path.unlink()
+        self._file = open(path, "a+", encoding="utf-8", opener=_unlinked)  # noqa: SIM115
         if fcntl is None:
             return
         try:
@@ -202,6 +205,11 @@ class Lock:
 
     def release(self) -> None:
         self._file.close()
+
+
+def _unlinked(path: str, flags: int) -> int:
+    """Opens a file, and none that a symbolic link names."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 DEVICE = re.compile("con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)  # names that Windows keeps for itself

@@ -9,10 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from igos.base.reading import opened
 
-def digest(path: str | Path) -> str:
-    """The SHA-256 of a file's bytes."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+def digest(path: str | Path, most: int = 2**62) -> str:
+    """The SHA-256 of a file's bytes. Raises OSError, also for a device, a pipe or more than `most` bytes."""
+    made = hashlib.sha256()
+    with opened(path, most) as file:
+        while part := file.read(2**20):
+            made.update(part)
+    return made.hexdigest()
 
 
 def digest_of(array: np.ndarray) -> str:

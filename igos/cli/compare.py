@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from igos.base.errors import ConfigError
+from igos.base.terminal import say
 from igos.cli.damage import add_strict
 from igos.cli.flags import Parser
 
@@ -35,5 +36,5 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
 
     made = album(folders, given.strict)
     page_content.write(out, made, f"Compared: {', '.join(f.resolve().name for f in folders)}")
-    print(out)
+    say(out)
     return 0

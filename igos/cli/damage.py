@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from igos.base.errors import ConfigError
+from igos.base.terminal import say
 
 if TYPE_CHECKING:
     from igos.results.manifest import Way
@@ -25,9 +25,9 @@ def tell(damage: Sequence[str], strict: bool = False) -> None:
     """Print what is damaged, at most MOST lines; strict: raise ConfigError, if anything is."""
     told = list(dict.fromkeys(damage))
     for text in told[:MOST]:
-        print(f"igos: warning: {' '.join(text.split())}", file=sys.stderr)
+        say(f"igos: warning: {' '.join(text.split())}", error=True)
     if len(told) > MOST:
-        print(f"igos: warning: ... and {len(told) - MOST} more of the kind", file=sys.stderr)
+        say(f"igos: warning: ... and {len(told) - MOST} more of the kind", error=True)
     if strict and told:
         raise ConfigError(f"--strict: {len(told)} {'faults' if len(told) > 1 else 'fault'}, named above")
 

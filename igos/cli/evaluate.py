@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from igos.base.errors import ConfigError
 from igos.base.names import RETRIED
+from igos.base.terminal import say
 from igos.cli.damage import add_strict, rows_of, tell
 from igos.cli.flags import Parser, add_flags, add_progress
 
@@ -126,10 +126,10 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     except Stopped as stop:
         return stop.code
     if kept:
-        print(f"{kept} rows were finished before")
-    print(tables.text(summary(), metrics))
+        say(f"{kept} rows were finished before")
+    say(tables.text(summary(), metrics))
     write_page(folder.path)
-    print(folder.path)
+    say(folder.path)
     return 0
 
 
@@ -168,7 +168,7 @@ def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
         look_first(plans[0], [path for path, _ in config.pictures()])
     for plan in plans:
         for warning in plan.method.warnings():
-            print(f"igos: warning: {warning}", file=sys.stderr)
+            say(f"igos: warning: {warning}", error=True)
     return plans
 
 

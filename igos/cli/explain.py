@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import igos
 from igos.base.errors import ConfigError
 from igos.base.names import RETRIED
+from igos.base.terminal import say
 from igos.cli.flags import Parser, add_flags, add_progress
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     if given.list:
         from igos.cli.listing import listing
 
-        print(listing())
+        say(listing())
         return 0
     from igos.cli.report import write_page
     from igos.cli.session import Stopped, look_first, nothing_due, work_in
@@ -64,7 +64,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     if not config.output or not (Path(config.output) / MANIFEST).is_file():
         look_first(plan, [path for path, _ in config.pictures()])
     for warning in plan.method.warnings():
-        print(f"igos: warning: {warning}", file=sys.stderr)
+        say(f"igos: warning: {warning}", error=True)
     pick_device(config.device)
     values = {k: v for k, v in plan.as_preset().items() if k not in WHERE} | {"weights": weights_of(config)}
     cells = cells_of(plan)
@@ -84,12 +84,12 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     except Stopped as stop:
         return stop.code
     if kept:
-        print(f"{kept} explanations were finished before")
-    print(table(folder))
-    print(shares)
+        say(f"{kept} explanations were finished before")
+    say(table(folder))
+    say(shares)
     if folder.shards is None:
         write_page(folder.path)
-    print(folder.path)
+    say(folder.path)
     return 0
 
 

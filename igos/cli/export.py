@@ -10,6 +10,7 @@ from igos.base.errors import ConfigError
 from igos.base.files import refuse_taken
 from igos.base.names import EXPORT_FORMATS
 from igos.base.settings import lookup
+from igos.base.terminal import say
 from igos.cli.damage import add_strict, rows_of, tell
 from igos.cli.flags import Parser
 
@@ -50,5 +51,5 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
         count, note = EXPORTS[form](folder, out, rows, lost, **more)
     finally:
         tell(lost)
-    print(f"{count} maps in {out}{note and f' ({note})'}")
+    say(f"{count} maps in {out}{note and f' ({note})'}")
     return 0

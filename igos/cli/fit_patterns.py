@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from igos.base.terminal import say
 from igos.cli.flags import Parser
 from igos.cli.learning import add_learning_flags, pictures_to_learn, warn_unreadable
 
@@ -35,8 +36,8 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     patterns = fit(images.adapter, images, given.negative)
     warn_unreadable(images)
     pattern_files.write(out, images.adapter, patterns, images.read, given.half)
-    print(table(patterns))
-    print(f"{out} ({out.stat().st_size / 1e6:.1f} MB, {images.read} pictures)")
+    say(table(patterns))
+    say(f"{out} ({out.stat().st_size / 1e6:.1f} MB, {images.read} pictures)")
     return 0
 
 

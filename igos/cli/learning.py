@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from igos.base.errors import ConfigError
-from igos.base.settings import coerce, lookup
+from igos.base.settings import coerce
+from igos.base.terminal import say
 from igos.cli.flags import add_flags, add_progress
 from igos.run.settings import MODEL_OPTIONS, RUN_TYPES, Run
 
@@ -44,7 +44,7 @@ def pictures_to_learn(given: argparse.Namespace, command: str) -> tuple[Images, 
     from igos.run.models import adapters, load_models
 
     flags = {k: coerce(f"--{k}", v, RUN_TYPES[k]) for k, v in vars(given).items() if k in RUN_TYPES}
-    flags["model"] = lookup(flags["model"], adapters().ADAPTERS, "model")
+    adapters().find(flags["model"])
     config = Run(**{**flags, "data": [str(part_of(path, "estimation")) for path in flags["data"]]})
     paths = config.pictures()
     if config.threads:
@@ -54,4 +54,4 @@ def pictures_to_learn(given: argparse.Namespace, command: str) -> tuple[Images, 
 
 def warn_unreadable(images: Images) -> None:
     for error in images.unreadable[:5]:
-        print(f"igos: unreadable: {error}", file=sys.stderr)
+        say(f"igos: unreadable: {error}", error=True)

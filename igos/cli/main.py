@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from igos.base.errors import IgosError
+from igos.base.terminal import say, trace
 
 COMMANDS = {  # the first word -> its module; `explain` where none is named
     "explain": "igos.cli.explain",
@@ -24,6 +25,7 @@ COMMANDS = {  # the first word -> its module; `explain` where none is named
     "merge": "igos.cli.merge",
     "estimate": "igos.cli.estimate",
     "split": "igos.cli.split",
+    "model": "igos.cli.model",
     "text": "igos.cli.text",
 }
 
@@ -33,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    if argv is None:
+        sys.excepthook = trace
     command = import_module(COMMANDS[words.pop(0) if words and words[0] in COMMANDS else "explain"])
     try:
         flags = command.parser().parse_args(words)
@@ -42,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except IgosError as error:
         if "--debug" in words:
             raise
-        print(f"igos: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"igos: {' '.join(str(error).split())}", error=True)
         return 2
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -52,15 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         small = "take smaller pictures, --input_size or --batch"
         way = "allow more (ulimit -v), libraries were not loaded" if isinstance(error, ImportError) else small
-        print(f"igos: out of memory; {way}", file=sys.stderr)
+        say(f"igos: out of memory; {way}", error=True)
         return 2
     except OSError as error:
         if "--debug" in words:
             raise
-        print(f"igos: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        say(f"igos: {error.filename or 'a file'}: {error.strerror or error}", error=True)
         return 2
     except KeyboardInterrupt:
-        print("igos: interrupted", file=sys.stderr)
+        say("igos: interrupted", error=True)
         return 130
 
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from igos.base.terminal import say
 from igos.cli.damage import add_strict, tell
 from igos.cli.flags import Parser
 
@@ -35,6 +36,6 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
         tell(damage)
     if read_run(out).get("layout") != "shards":
         write_page(out)
-    print(f"{count} explanations of {len(given.folders)} parts")
-    print(out)
+    say(f"{count} explanations of {len(given.folders)} parts")
+    say(out)
     return 0

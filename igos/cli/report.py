@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from igos.base.inside import inside
+from igos.base.terminal import say
 from igos.cli.damage import add_strict, tell, ways
 from igos.cli.flags import Parser
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from igos.results.page_content import Album
 
-PAGE = "report.html"
+PAGE, PAGES = "report.html", "report-photos"  # the page, and the folder of a big run's photos
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     """Write DIR/report.html from what the run left there; print its path."""
-    print(write_page(Path(given.folder), given.strict))
+    say(write_page(Path(given.folder), given.strict))
     return 0
 
 
@@ -40,7 +42,8 @@ def write_page(folder: Path, strict: bool = False) -> Path:
     from igos.results import page_content
 
     made = album([folder], strict)
-    page_content.write(folder / PAGE, made, folder.resolve().name, within=folder)
+    inside(folder, PAGES)
+    page_content.write(inside(folder, PAGE), made, folder.resolve().name, within=folder)
     return folder / PAGE
 
 

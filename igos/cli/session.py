@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import shlex
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ import torch
 
 import igos
 from igos.base.seals import is_sealed
+from igos.base.terminal import say
 from igos.cli.damage import tell
 from igos.data.annotations import category_ids, warnings_of
 from igos.results.expected import told, unchecked
@@ -44,7 +44,7 @@ def look_first(plan: Plan, pictures: Sequence[str]) -> None:
     if pictures and not known and plan.selector.kind in ("gt", "ann"):
         raise ConfigError(warnings.pop())
     for warning in warnings:
-        print(f"igos: warning: {warning}", file=sys.stderr)
+        say(f"igos: warning: {warning}", error=True)
 
 
 class Stopped(Exception):
@@ -100,7 +100,7 @@ def work_in(
                 message += f"; {folder.tally.rows} finished rows in {folder.path}; {again}"
             else:
                 folder.discard()
-            print(f"igos: {message}", file=sys.stderr)
+            say(f"igos: {message}", error=True)
             raise Stopped(143 if isinstance(stop, Terminated) else 130) from None
         except BaseException:
             close(folder)
@@ -113,20 +113,20 @@ def work_in(
 def warn(folder: RunFolder) -> None:
     """What did not go well, at most five lines of each kind, and of warnings how many more there are."""
     for row in [r for r in folder.rows if r["error"]][:5]:
-        print(f"igos: {row['status']}: {row['error']}", file=sys.stderr)
+        say(f"igos: {row['status']}: {row['error']}", error=True)
     warnings = list(folder.tally.warnings)
     for warning in warnings[:5]:
-        print(f"igos: warning: {warning}", file=sys.stderr)
+        say(f"igos: warning: {warning}", error=True)
     if len(warnings) > 5:
         more = f"{len(warnings) - 5} more, in the column `warning` of the results"
-        print(f"igos: warning: {more}", file=sys.stderr)
+        say(f"igos: warning: {more}", error=True)
 
 
 def warn_opened(folder: RunFolder) -> None:
     """What a person should know of a folder before the work begins."""
     if not folder.alone:
         text = f"no locks are known where {folder.path} lies; let no other run work in it"
-        print(f"igos: warning: {text}", file=sys.stderr)
+        say(f"igos: warning: {text}", error=True)
     notes = list(folder.notes)
     if folder.foreign:
         of = "what other settings or another object made is made again"
@@ -140,7 +140,7 @@ def warn_opened(folder: RunFolder) -> None:
         shards = sum("/" not in name for name in folder.damaged)
         counts = {"explanation": len(folder.damaged) - shards, "shard": shards}
         few = " and ".join(f"{n} {what}{'s' * (n > 1)}" for what, n in counts.items() if n)
-        print(f"igos: warning: damaged, and made again: {few} ({first})", file=sys.stderr)
+        say(f"igos: warning: damaged, and made again: {few} ({first})", error=True)
 
 
 def nothing_due(folder: str | None, retry: Collection[str], what: str) -> bool:
@@ -149,8 +149,8 @@ def nothing_due(folder: str | None, retry: Collection[str], what: str) -> bool:
     if folder is None or finished is None:
         return False
     tell([unchecked(Path(folder))] if not is_sealed(Path(folder)) else [])
-    print(f"{finished} {what} were finished before, by another version of igos; nothing is due")
-    print(folder)
+    say(f"{finished} {what} were finished before, by another version of igos; nothing is due")
+    say(folder)
     return True
 
 

@@ -82,7 +82,7 @@ class Asked:
             )
         if index < 0:
             raise ConfigError(f"{where}: {index} is no place in what is detected; the first is 0")
-        return self._selected(Selector("index", index=index), where, str(index))
+        return self._selected(Selector("index", index=index), where, f"number {index}")
 
     def _boxed(self, values: Sequence[Any], where: str) -> list[Target]:
         if len(values) != 4:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from igos.base.boxes import best_match, iou
-from igos.base.names import CLASS_THRESHOLD, DETECTION_THRESHOLD
 from igos.base.settings import near_names
 from igos.data.truth import LEAST_IOU, Truth, same_class, source_box, spellings
 from igos.types import Adapter, ConfigError, Image, Target
@@ -77,7 +76,7 @@ class Selector:
         """The targets, and why there are none; truths: the objects that gt and ann:ID look for."""
         kind = self.kind or adapter.default_target
         classes = adapter.default_target == "top1"
-        usual = CLASS_THRESHOLD if classes and kind == "all" else 0.0 if classes else DETECTION_THRESHOLD
+        usual = 0.0 if classes and kind != "all" else adapter.threshold
         least = usual if threshold is None else threshold
         seen = adapter.detect(image, least)
         if kind == "all":

@@ -155,8 +155,9 @@ class Explanations(list[Explanation]):
     def _write(self, place: Path, draw: bool) -> None:
         from igos.results.folder import RunFolder
 
-        run = RunFolder(place, self._settings())
+        run = RunFolder(place)
         try:
+            run.write_run(self._settings())
             for e, row, folder in self._rows(place.resolve() / "pictures"):
                 drawn = files.figure_files(e) if draw else {}
                 pictures = {f"{folder}/{name}": data for name, data in drawn.items()}

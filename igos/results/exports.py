@@ -17,11 +17,12 @@ import torch
 from pycocotools import mask
 
 from igos.base.files import taken, unique, whole_folder, write_bytes
+from igos.base.inside import Outside, inside
 from igos.base.ops import top_area
 from igos.data.annotations import category_ids
 from igos.data.categories import coco_ids, ids_of
 from igos.drawing.files import grey_png
-from igos.results.read import folder_of, read_arrays, read_run
+from igos.results.read import read_arrays, read_run
 from igos.types import ConfigError
 
 Rows = Sequence[Mapping[str, Any]]
@@ -123,6 +124,8 @@ def explanations(run: Path, rows: Rows, damage: list[str]) -> Iterator[tuple[Map
     for row in (row for row in rows if row["folder"]):
         try:
             map_ = read_arrays(run, row, MAP.__eq__, [MAP])[MAP]
+        except Outside:
+            raise
         except ConfigError as error:
             damage.append(str(error))
         else:
@@ -134,8 +137,8 @@ def explanations(run: Path, rows: Rows, damage: list[str]) -> Iterator[tuple[Map
 
 def _pngs(run: Path, out: Path, rows: Rows, damage: list[str]) -> Iterator[tuple[Mapping[str, Any], np.ndarray, str]]:
     for row, map_ in explanations(run, rows, damage):
-        name = f"{folder_of(run, row).relative_to(run.resolve())}.png"
-        write_bytes(out / name, grey_png(torch.from_numpy(map_)))
+        name = f"{row['folder']}.png"
+        write_bytes(inside(out, name), grey_png(torch.from_numpy(map_)))
         yield row, map_, name
 
 

@@ -32,11 +32,14 @@ from typing import Any
 import yaml
 
 from igos.base.files import RUN_FILES, Lock, append, halves, line_of, numbered, write_bytes, writing
+from igos.base.inside import explanation, inside
 from igos.base.names import ARRAYS_FILE
 from igos.base.seals import sealed, sealed_text
+from igos.base.terminal import plain
 from igos.base.untrusted import load_yaml
 from igos.results import arrays as stored
 from igos.results.expected import Expected
+from igos.results.look_over import look_over
 from igos.results.manifest import Manifest, Way
 from igos.results.read import BEFORE, different, intact, json_rows, read_run, undrawn
 from igos.results.rows import COLUMNS, FILES, Tally, full_row, place_of
@@ -47,8 +50,8 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class RunFolder:
-    """One run's folder, open for writing. Raises ConfigError if it cannot be written, holds another run, or another
-    process works in it.
+    """One run's folder, open for writing. Raises ConfigError if it cannot be written, holds another run, leads out of
+    itself (igos.base.inside), or another process works in it.
 
     resume: settings as for write_run; a folder that holds a run of just these is gone on with: rows whose files are
     whole are kept, the others are to be made again, and so are those with a status of `retry`. ways: how each folder
@@ -90,9 +93,10 @@ class RunFolder:
                 self._created = list(dict.fromkeys((self.path, *self._created)))
             self.shards = Shards(self.path / "shards") if layout == "shards" else None
             self._refuse_others(resume)
+            look_over(self.path)
             self.path.mkdir(parents=True, exist_ok=True)
             self._place = _place(self.path)
-            self._lock = Lock(self.path / ".lock")
+            self._lock = Lock(inside(self.path, ".lock"))
             self._refuse_others(resume)
             self.again = self.begun = (self.path / "run.yaml").is_file()
             if self.again:
@@ -187,16 +191,17 @@ class RunFolder:
 
     def _write(self, name: str, data: bytes, durable: bool = False) -> None:
         with self.writing():
-            write_bytes(self.path / name, data, durable, within=self.path)
+            write_bytes(inside(self.path, name), data, durable, within=self.path)
 
     def keep(self, row: Mapping[str, Any], data: bytes, files: Mapping[str, bytes] | None = None) -> None:
         """An explanation: the bytes of explanation.npz, other files by their path in the run's folder, and last the
         row, which says that they are whole.
         """
         with self.writing():
-            if (self.path / row["folder"]).exists():  # of a run that was killed, or damaged
-                shutil.rmtree(self.path / row["folder"], ignore_errors=True)
-            for half in [h for p in {(self.path / n).parent for n in files or ()} for h in halves(p)]:
+            place = explanation(self.path, row["folder"])
+            if place.exists():  # of a run that was killed, or damaged
+                shutil.rmtree(place, ignore_errors=True)
+            for half in [h for p in {inside(self.path, n).parent for n in files or ()} for h in halves(p)]:
                 half.unlink()
         for name, content in {**(files or {}), f"{row['folder']}/{ARRAYS_FILE}": data}.items():
             self._write(name, content)
@@ -227,7 +232,7 @@ class RunFolder:
             count = 1 + bisect_left(sizes, MOST)
             names = set(list(self._loose)[: min(count, SIZE)])
             taken = [r for r in self.rows if r["folder"] in names]
-            files = [self.path / r["folder"] / ARRAYS_FILE for r in taken]
+            files = [inside(self.path, f"{r['folder']}/{ARRAYS_FILE}") for r in taken]
             self.shards.write(taken, [stored.unpacked(file, stored.kept) for file in files])
             for name in names:  # while their rows are there: whoever goes on removes what is left of them
                 self.remove(name)
@@ -243,7 +248,7 @@ class RunFolder:
         """Append one row to results.jsonl; NaN and inf become null."""
         full = full_row(row)
         with self.writing():
-            append(self.path / "results.jsonl", full)
+            append(inside(self.path, "results.jsonl"), full)
             self._know(full)
         self.begun = True
 
@@ -251,14 +256,14 @@ class RunFolder:
         self.rows.append(row)
         self.tally.add(row)
         if self.shards is not None and row["folder"]:
-            self._loose[row["folder"]] = stored.size_of(self.path / row["folder"] / ARRAYS_FILE)
+            self._loose[row["folder"]] = stored.size_of(inside(self.path, f"{row['folder']}/{ARRAYS_FILE}"))
 
     def _write_rows(self) -> None:
         self._write("results.jsonl", b"".join(map(line_of, self.rows)))
 
     def remove(self, name: str) -> None:
         """Take away an explanation's folder, and the folders that it leaves empty."""
-        shutil.rmtree(self.path / name, ignore_errors=True)
+        shutil.rmtree(explanation(self.path, name), ignore_errors=True)
         for parent in list((self.path / name).parents)[: len(Path(name).parts) - 1]:
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
@@ -277,7 +282,7 @@ class RunFolder:
         if self.shards is not None:
             with self.writing():
                 self._pack(rest=True)
-                self.shards.finish(self.path / "results.parquet", self.rows)
+                self.shards.finish(inside(self.path, "results.parquet"), self.rows)
             return
         boxes = (" ".join(f"{v + 0.0:g}" for v in row.get("box") or ()) for row in self.rows)  # no -0
         rows = [{**row, "box": box} for row, box in zip(self.rows, boxes, strict=True)]
@@ -314,7 +319,9 @@ def _sizes(files: Mapping[str, bytes]) -> dict[str, Any]:
 
 def _cell(value: Any) -> Any:
     """A table's cell; a text that a spreadsheet would take for a formula begins with an apostrophe."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    return plain(f"'{value}" if value.startswith(FORMULA) else value)
 
 
 def _yaml(values: Mapping[str, Any]) -> str:

@@ -11,7 +11,6 @@ were lost, as by a power cut, are found out by the first one, damaged ones by th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +20,16 @@ import torch
 
 from igos.base.files import append, line_of, write_bytes, writing
 from igos.base.hashing import identity, number_of
+from igos.base.inside import Outside, check_name, inside
 from igos.base.names import SCORES
+from igos.base.reading import read_bytes
 from igos.base.seals import SEAL, is_sealed, unsealed
+from igos.base.untrusted import load_json
 from igos.data.coco import decode, encode
 from igos.types import ConfigError, Target
 
 FILE = "manifest.jsonl"
+MOST = 2**33  # bytes of it, which are read at once
 
 
 class Way(NamedTuple):
@@ -53,7 +56,7 @@ class Manifest:
     share i/n of the pictures (path, name) that find() answers, and of what it holds of their targets.
 
     damaged: the numbers of the lines, from 1, that are not what was written. Raises ConfigError for a damaged one, if
-    it is to be read or if the pictures are others than it was made of.
+    it is to be read or if the pictures are others than it was made of; Outside for one that names folders elsewhere.
     """
 
     def __init__(
@@ -76,14 +79,18 @@ class Manifest:
         return made
 
     def _open(self, folder: Path) -> None:
-        self.path = folder / FILE
+        self.path = inside(folder, FILE)
         self.due: dict[str, str] = {}
         self.lines: dict[str, dict[str, Any]] = {}
         self.of: dict[str, Any] = {}
         self.damaged: list[int] = []
-        lines = self.path.read_bytes().split(b"\n") if self.path.is_file() else []
+        try:
+            lines = read_bytes(self.path, MOST).split(b"\n") if self.path.is_file() else []
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be read ({error.strerror or error})") from None
         needed = is_sealed(folder)
-        self._clean = bool(lines) and not lines[-1] and f'"{SEAL}"'.encode() in lines[0]
+        alone = bool(lines) and self.path.stat().st_nlink == 1  # lines are added to this file and to no other
+        self._clean = alone and not lines[-1] and f'"{SEAL}"'.encode() in lines[0]
         self.whole = self._read(lines, needed)
 
     def _read(self, lines: Sequence[bytes], needed: bool) -> bool:
@@ -91,20 +98,24 @@ class Manifest:
         head: dict[str, Any] = {}
         for n, line in enumerate(lines, 1):
             try:
-                row = unsealed(json.loads(line), needed)
+                row = unsealed(load_json(line), needed)
                 if "of" in row:
                     head, self.of = ({k: count[k] for k in ("pictures", "names")} for count in (row, row["of"]))
                 elif "due" in row:
-                    self.due[str(row["name"])] = str(row["due"])
+                    self.due[_checked(row["name"])] = _path(row["due"])
                 else:
                     seen = {"seen": row["seen"]} if "seen" in row else {}
                     for record in row["targets"]:
                         decides(record)
-                        str(record["folder"])
-                    self.lines[str(row["name"])] = {"sha256": row["sha256"], "targets": row["targets"], **seen}
+                        _checked(row["name"], record["folder"])
+                    self.lines[_checked(row["name"])] = {"sha256": row["sha256"], "targets": row["targets"], **seen}
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 self.damaged += [n] if line else []
         return bool(self.of) and head == listed(self.due)
+
+    def hashes(self) -> dict[str, str]:
+        """The SHA-256 of each picture in which something was looked for, by its path."""
+        return {path: str(self.lines[name]["sha256"]) for name, path in self.due.items() if name in self.lines}
 
     def _make(self, pictures: Sequence[tuple[str, str]], share: str | None) -> None:
         of = listed(name for _, name in pictures)
@@ -144,6 +155,24 @@ class Manifest:
                 yield Item(path, name, line, held)
 
 
+def _path(due: Any) -> str:
+    if not isinstance(due, str) or "\0" in due:
+        raise ValueError("no path")
+    return due
+
+
+def _checked(name: Any, folder: Any = None) -> str:
+    """The name of a picture, below whose folder that of a target must lie. Raises Outside."""
+    if not isinstance(name, str) or (folder is not None and not isinstance(folder, str)):
+        raise ValueError("no text")
+    check_name(name)
+    if "/" in name or (folder is not None and not folder.startswith(f"{name}/")):
+        raise Outside(f"{FILE}: {folder or name!r} lies outside the run's folder for {name!r}")
+    if folder is not None:
+        check_name(folder)
+    return name
+
+
 def listed(names: Iterable[str]) -> dict[str, Any]:
     """How many pictures, and a hash of their names in any order."""
     known = sorted(names)
@@ -175,6 +204,7 @@ def target_record(target: Target, folder: str) -> dict[str, Any]:
         "box": None if target.box is None else target.box.tolist(),
         "mask": None if target.mask is None else encode(target.mask.cpu().numpy()),
         **({} if target.own is None else {"own": dict(target.own)}),
+        **({"pins": [p.tolist() for p in target.pins]} if target.pins else {}),
     }
 
 
@@ -189,8 +219,10 @@ def key_of(sha256: str, record: Mapping[str, Any], way: Way) -> str:
     return identity(sha256, decides(record), way.start, way.decided)
 
 
-def target_of(plain: Mapping[str, Any], device: torch.device) -> Target:
-    """What `target_record` wrote. Raises ConfigError for what it cannot have written."""
+def target_of(plain: Mapping[str, Any], device: torch.device, size: tuple[int, int]) -> Target:
+    """What `target_record` wrote of a picture of that size (height, width) in network pixels. Raises ConfigError for
+    what it cannot have written.
+    """
     try:
         box, mask = plain["box"], plain["mask"]
         return Target(
@@ -198,10 +230,11 @@ def target_of(plain: Mapping[str, Any], device: torch.device) -> Target:
             name=str(plain["name"]),
             score=float(plain["score"]),
             box=None if box is None else torch.tensor([float(v) for v in box], dtype=torch.float32, device=device),
-            mask=None if mask is None else torch.from_numpy(decode(mask, tuple(mask["size"]))).to(device),
+            mask=None if mask is None else torch.from_numpy(decode(mask, size)).to(device),
             index=None if plain["index"] is None else int(plain["index"]),
             part=str(plain["part"]),
             own={k: float(plain["own"][k]) for k in SCORES if k in plain["own"]} if plain.get("own") else None,
+            pins=tuple(torch.tensor([int(v) for v in p], device=device) for p in plain.get("pins", ())),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{FILE}: a target is damaged ({error!r})") from None

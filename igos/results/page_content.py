@@ -17,15 +17,19 @@ import yaml
 from igos.base.baselines import SUBSTRATES
 from igos.base.boxes import best_match
 from igos.base.geometry import Geometry
+from igos.base.hashing import digest
+from igos.base.inside import Outside, inside
 from igos.base.names import EMPTY
 from igos.base.ops import rank, to_grid
+from igos.base.reading import MOST_FILE
 from igos.drawing import figures
 from igos.metrics import METRICS, build_metrics, diversity
 from igos.metrics.curves import Curve
 from igos.results import page
 from igos.results.arrays import geometry_of
 from igos.results.expected import compared
-from igos.results.manifest import Way
+from igos.results.manifest import FILE as MANIFEST
+from igos.results.manifest import Manifest, Way
 from igos.results.read import folder_of, read_arrays, read_facts, read_run
 from igos.types import ConfigError, ImageError
 
@@ -65,6 +69,7 @@ class Album:
         self.photos: list[bytes | None] = []
         self.pictures: list[dict[str, Any]] = []
         self._picture: dict[str, int] = {}
+        self._hashes: dict[str, set[str]] = {}  # of the pictures that the runs' manifests hold, by path
         self._pixels: tuple[int, np.ndarray | None] = -1, None  # of the last picture, which the next row mostly shares
         self.views: list[dict[str, Any]] = []
         self._view: dict[tuple[Any, ...], int] = {}
@@ -92,6 +97,8 @@ class Album:
         settings = yaml.safe_dump({**run, "record": record}, sort_keys=False, allow_unicode=True)
         number = len(self.runs)
         self.runs.append({"name": folder.resolve().name, "settings": settings, **record_facts})
+        for path, sha256 in pictures_of(folder, run).items():
+            self._hashes.setdefault(path, set()).add(sha256)
         play, told = playable(metrics), dict[str, dict[str, str]]()
         for row in rows:
             item = self._item(row, number)
@@ -103,6 +110,8 @@ class Album:
                 item["facts"] |= told.get(above, {})
                 try:
                     item |= self._drawn(folder, row, play)
+                except Outside:
+                    raise
                 except (ConfigError, ImageError) as error:
                     item["facts"]["error"] = str(error)
                     self.damage += [str(error)]
@@ -167,17 +176,17 @@ class Album:
     def _drawn(self, folder: Path, row: Mapping[str, Any], play: Sequence[Curve]) -> dict[str, Any]:
         """What the page draws: the map, the step at which each cell changes, box and curves."""
         needed = ("saliency", "geometry")
-        arrays = read_arrays(folder, row, lambda n: n in needed or n.endswith("_curve"), needed)
+        arrays = read_arrays(folder, row, lambda n: n in (*needed, "detail") or n.endswith("_curve"), needed)
         map_, geometry = arrays["saliency"], geometry_of(arrays["geometry"])
         number = self._picture[row["image"]]
         height, width = geometry.source
         self.pictures[number].setdefault("size", [width, height])
         of_metrics = ((name.removesuffix("_curve"), a) for name, a in arrays.items() if name.endswith("_curve"))
         curves = {name: thinned(a) for name, a in of_metrics if name in self._plotted}
-        saliency, fits = torch.from_numpy(map_), max(map_.shape) <= FINEST
-        heat = figures.shown(saliency)
-        if not fits:
-            heat = to_grid(heat, (min(map_.shape[0], FINEST), min(map_.shape[1], FINEST)))
+        saliency, fits = torch.from_numpy(map_), max(map_.shape) <= min([FINEST, *(m.resolution for m in play)])
+        heat = figures.shown(torch.from_numpy(arrays.get("detail", map_).astype(np.float32)))
+        if max(heat.shape) > FINEST:
+            heat = to_grid(heat, (min(heat.shape[0], FINEST), min(heat.shape[1], FINEST)))
         played = [m for m in play if fits and len(arrays.get(f"{m.name}_curve", [()])[0]) == m.steps + 1]
         layers = [(heat * 255).round().to(torch.uint8).numpy()]
         layers += [steps(saliency, played[0])] if played else []
@@ -185,6 +194,7 @@ class Album:
         return {
             "view": self._seen(row["image"], geometry, played[0].substrate if played else "blur"),
             "grid": list(heat.shape),
+            "cells_grid": list(map_.shape),
             "cells": packed(layers),
             "full": round(figures.full(heat), 3),
             "box": None if box is None else [_short(v / n) for v, n in zip(box, (width, height) * 2, strict=True)],
@@ -203,10 +213,13 @@ class Album:
         return self._view[key]
 
     def _photo(self, path: str, size: tuple[int, int]) -> np.ndarray | None:
-        """The picture's pixels, encoded when it is first met; None, with the reason, where it cannot be shown."""
+        """The picture's pixels, encoded when it is first met; None, with the reason, where it cannot be shown: a page
+        may be handed on, so it holds no picture but the run's own.
+        """
         number = self._picture[path]
         if self._pixels[0] != number:
             try:
+                self._check(path)
                 pixels: np.ndarray | None = self.read(path)
             except ImageError as error:
                 pixels, self.pictures[number]["lost"] = None, str(error)
@@ -216,6 +229,26 @@ class Album:
                 self.photos[number] = page.photo(pixels, page.PHOTO)
             self._pixels = number, pixels
         return self._pixels[1]
+
+    def _check(self, path: str) -> None:
+        """Raises ImageError for a picture whose hash no run's manifest holds."""
+        known = self._hashes.get(path)
+        if not known:
+            raise ImageError(f"{path}: not shown; no manifest of the run holds the hash of this picture")
+        try:
+            found = digest(path, MOST_FILE)
+        except (OSError, ValueError) as error:
+            raise ImageError(f"{path}: {(getattr(error, 'strerror', None) or str(error)).lower()}") from None
+        if found not in known:
+            raise ImageError(f"{path}: has changed since the run")
+
+
+def pictures_of(folder: Path, run: Mapping[str, Any]) -> dict[str, str]:
+    """The SHA-256 of pictures by path, of the run's manifest or of that of the run whose maps it judged."""
+    for place in filter(None, (folder, run.get("results"))):
+        if inside(Path(str(place)), MANIFEST).is_file():
+            return Manifest.as_found(Path(str(place))).hashes()
+    return {}
 
 
 def together(facts: Mapping[str, Any]) -> dict[str, str]:

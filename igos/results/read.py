@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from igos.base.inside import Outside, explanation, inside
 from igos.base.names import ARRAYS_FILE
+from igos.base.reading import MOST_TEXT, each_line, opened, read_bytes, read_text
 from igos.base.seals import fits, is_sealed, unsealed
 from igos.base.untrusted import crc32_of, load_json, load_yaml
 from igos.results import arrays as stored
@@ -58,19 +60,19 @@ def each_row(folder: str | Path, damage: list[str] | None = None) -> Iterator[di
 
 def json_rows(folder: Path, damage: list[str] | None = None, whole: bool = True) -> Iterator[dict[str, Any]]:
     """The lines of results.jsonl. whole: a row must be one that a run writes, or it is a ConfigError in any case."""
-    path = folder / "results.jsonl"
+    path = inside(folder, "results.jsonl")
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError:
+        lines = [line.decode("utf-8", "replace") for line in each_line(path)]
+    except FileNotFoundError:
         raise ConfigError(f"{folder}: holds no results.jsonl; is it the folder of a run?") from None
-    needed = is_sealed(folder)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    needed, torn = is_sealed(folder), bool(lines) and not lines[-1].endswith("\n")
     for n, line in enumerate(lines, 1):
-        if n == len(lines) and not line:
-            return
         try:
             values = unsealed(load_json(line), needed)
         except ValueError as error:
-            if n == len(lines) and isinstance(error, json.JSONDecodeError) and error.msg != "Extra data":
+            if torn and n == len(lines) and isinstance(error, json.JSONDecodeError) and error.msg != "Extra data":
                 return  # torn, when the run was killed
             told = f"{path}, line {n}: damaged ({error})"
             if damage is None:
@@ -92,16 +94,20 @@ def read_run(folder: str | Path, damage: list[str] | None = None) -> dict[str, A
     """The settings of a run's folder, its run.yaml. Raises ConfigError without any, and for what is no such file in any
     case; damage takes only that a file was changed.
     """
-    path = Path(folder) / "run.yaml"
+    path = inside(folder, "run.yaml")
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, MOST_TEXT)
         values = load_yaml(data.decode("utf-8"))
-    except OSError:
+    except FileNotFoundError:
         raise ConfigError(f"{folder}: holds no run.yaml; is it the folder of a run?") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
     except ValueError as error:
         raise ConfigError(f"{path}: damaged ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: damaged (no keys and values)")
+    if "output" in values:
+        raise ConfigError(f"{path}: names an output folder, as no run does; take that line out")
     for key, (what, right) in KINDS.items():
         if values.get(key) is not None and not right(values[key]):
             raise ConfigError(f"{path}: damaged ({key} is not {what})")
@@ -115,9 +121,9 @@ def read_run(folder: str | Path, damage: list[str] | None = None) -> dict[str, A
 
 def read_facts(run: str | Path, name: str, damage: list[str] | None = None) -> dict[str, Any]:
     """The values of a JSON file in a run's folder, as diversity.json; {} where there is none."""
-    path = Path(run) / name
+    path = inside(run, name)
     try:
-        return unsealed(load_json(path.read_text(encoding="utf-8")), is_sealed(Path(run)))
+        return unsealed(load_json(read_text(path)), is_sealed(Path(run)))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -145,7 +151,7 @@ def read_arrays(
     if row.get("shard"):
         arrays = Shards(Path(run) / "shards").arrays(row, wanted)
     else:
-        arrays = stored.unpacked(folder_of(run, row) / ARRAYS_FILE, wanted, row.get("crc32"))
+        arrays = stored.unpacked(inside(run, f"{row['folder']}/{ARRAYS_FILE}"), wanted, row.get("crc32"))
     lacking = [name for name in needed if name not in arrays]
     if lacking:
         raise ConfigError(f"{run}/{row['folder']}: holds no {lacking[0]}; it was made by an older igos")
@@ -158,9 +164,11 @@ def intact(run: str | Path, row: Mapping[str, Any]) -> bool:
         return Shards(Path(run) / "shards").intact(row)
     try:
         if row.get("crc32") is None:
-            return bool(stored.unpacked(Path(run) / row["folder"] / ARRAYS_FILE))
-        with open(Path(run) / row["folder"] / ARRAYS_FILE, "rb") as file:
+            return bool(stored.unpacked(inside(run, f"{row['folder']}/{ARRAYS_FILE}")))
+        with opened(inside(run, f"{row['folder']}/{ARRAYS_FILE}")) as file:
             return crc32_of(file) == row["crc32"]
+    except Outside:
+        raise
     except (OSError, ConfigError):
         return False
 
@@ -172,18 +180,17 @@ def undrawn(run: str | Path, row: Mapping[str, Any]) -> list[str]:
 
 def _there(run: str | Path, name: str, size: int) -> bool:
     try:
-        same = (Path(run) / name).stat().st_size == size
+        same = inside(run, name).stat().st_size == size
         return same and (not name.endswith(".json") or bool(read_facts(run, name)))
+    except Outside:
+        raise
     except (OSError, ConfigError):
         return False
 
 
 def folder_of(run: str | Path, row: Mapping[str, Any]) -> Path:
-    """The folder of a row's explanation. Raises ConfigError where it is not within the run's folder."""
-    made = (Path(run) / row["folder"]).resolve()
-    if not made.is_relative_to(Path(run).resolve()):
-        raise ConfigError(f"{run}/results.jsonl: {row['folder']!r} lies outside the run's folder")
-    return made
+    """The folder of a row's explanation. Raises Outside where it is not within the run's folder."""
+    return explanation(run, row["folder"])
 
 
 def different(a: Mapping[str, Any], b: Mapping[str, Any], there: str, now: str, inside: str = "") -> str:

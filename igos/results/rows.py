@@ -6,12 +6,12 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import torch
 
+from igos.base.inside import check_name
 from igos.metrics import METRICS
 from igos.results.arrays import FIXED
 from igos.types import Explanation, Image, Score, Target
@@ -133,7 +133,8 @@ def full_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checked(row: Any, whole: bool = True) -> dict[str, Any]:
-    """A row as it was read, with all COLUMNS. Raises ValueError for one that no run writes.
+    """A row as it was read, with all COLUMNS. Raises ValueError for one that no run writes, Outside for one that names
+    folders elsewhere.
 
     whole: an explanation's row must say what it explains.
     """
@@ -151,9 +152,9 @@ def checked(row: Any, whole: bool = True) -> dict[str, Any]:
     files = every.get(FILES, {})
     if not isinstance(files, dict) or not all(map(_whole, files.values())):
         raise ValueError(f"{FILES} is {_shown(files)}, not sizes by name")
-    for path in (every["folder"] or "", *files):
-        if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
-            raise ValueError(f"folder {_shown(path)} lies outside the run's folder")
+    for path in (every["folder"], every["item"], *files):
+        if path:
+            check_name(path)
     return every
 
 
@@ -184,12 +185,14 @@ def restored(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray], target: T
     ]
     rest = {k: a for k, a in arrays.items() if k not in FIXED and not k.endswith("_curve")}
     attribution, masks = (torch.from_numpy(arrays[k]) if k in arrays else None for k in ("attribution", "masks"))
+    detail = torch.from_numpy(arrays["detail"].astype(np.float32)) if "detail" in arrays else None
     return Explanation(
         saliency=torch.from_numpy(arrays["saliency"]),
         target=target,
         image=image,
         attribution=attribution,
         masks=masks,
+        detail=detail,
         trace={k.removeprefix("trace_"): a for k, a in rest.items() if k.startswith("trace_")},
         arrays={k: a for k, a in rest.items() if not k.startswith("trace_")},
         scores=tuple(scores),

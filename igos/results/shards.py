@@ -8,6 +8,7 @@ with pyarrow (pip install "igos[shards]").
 from __future__ import annotations
 
 import json
+import math
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,8 +22,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from igos.base.files import whole
+from igos.base.inside import files, inside
 from igos.base.seals import SEAL, is_sealed
-from igos.base.untrusted import load_json
+from igos.base.untrusted import MOST_BYTES, load_json
 from igos.results.arrays import Wanted, kept, needed, with_source
 from igos.results.rows import checked
 from igos.types import ConfigError
@@ -38,16 +40,20 @@ class Shards:
     """The shards in a folder. held: the folders that their rows name, once they are open."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = inside(path.parent, path.name)
         self.held: set[str] = set()
         self._files: list[Path] = []
+
+    def files(self) -> list[Path]:
+        """The shards' files. Raises Outside for what is no plain file."""
+        return files(self.path.parent, self.path.name, "*.safetensors")
 
     def open(self, damage: list[str] | None = None) -> None:
         """Read which shards there are. damage: takes what is said of damaged ones, which are then left out; without it
         they raise Damaged.
         """
         self.held, self._files = set(), []
-        for file in sorted(self.path.glob("*.safetensors")):
+        for file in self.files():
             try:
                 self._know(file, _rows(file))
             except Damaged as error:
@@ -61,7 +67,7 @@ class Shards:
         """
         self.held, self._files = set(), []
         lost, hurt = list[str](), list[Path]()
-        for file in sorted(self.path.glob("*.safetensors")):
+        for file in self.files():
             try:
                 rows = _rows(file)
             except Damaged:
@@ -131,11 +137,15 @@ class Shards:
 
     def arrays(self, row: Mapping[str, Any], wanted: Wanted) -> dict[str, np.ndarray]:
         """The arrays of a row of `rows`. Raises ConfigError for a shard that is missing, Damaged for one that is."""
-        file = self.path / Path(str(row["shard"])).name
+        file = inside(self.path.parent, f"{self.path.name}/{Path(str(row['shard'])).name}")
         try:
             opened = _opened(file, file.stat().st_mtime_ns)
             own = {k.partition("/")[2]: k for k in opened.names[f"{int(row['shard_index']):06}"]}
-            found = {n: opened.file.get_tensor(k) for n, k in own.items() if needed(n, wanted)}
+            asked = {n: k for n, k in own.items() if needed(n, wanted)}
+            size = sum(math.prod(opened.file.get_slice(k).get_shape()) for k in asked.values())
+            if size > MOST_BYTES:
+                raise ValueError(f"{size} numbers; {MOST_BYTES} are the most that is read")
+            found = {n: opened.file.get_tensor(k) for n, k in asked.items()}
             for name, array in found.items():
                 if zlib.crc32(np.ascontiguousarray(array).data) != opened.sums[own[name]]:
                     raise ValueError(f"{own[name]} has another checksum")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from igos.data.truth import source_box
 from igos.methods.ingredients import OfImage
 from igos.metrics import METRICS
 from igos.results.folder import RunFolder
-from igos.results.manifest import Item, Way, key_of, target_record
+from igos.results.manifest import Item, Manifest, Way, key_of, target_record
 from igos.results.read import read_arrays
 from igos.results.rows import restored
 from igos.results.tables import label
@@ -31,7 +32,7 @@ from igos.run.settings import WHERE
 from igos.run.workers.engines import Local
 from igos.run.workers.events import Event, Failed, Seen
 from igos.run.workers.worker import Worker
-from igos.types import Adapter, ConfigError, Explanation, Image, Target
+from igos.types import Adapter, ConfigError, Explanation, Image, ImageError, Target
 
 SAME_BOX = 0.9  # the IoU above which a detection is the one of a row
 
@@ -86,7 +87,7 @@ class SavedWorker(Worker):
         saved: Saved,
     ) -> None:
         super().__init__(cells, adapter, judge, weights, draw=False)
-        self.saved = saved
+        self.saved, self.hashes = saved, Manifest.as_found(Path(saved.folder)).hashes()
         self._arrays: dict[str, Mapping[str, np.ndarray]] = {}  # of the pictures at hand, by folder
         self._row: dict[str, Mapping[str, Any]] = {}
 
@@ -96,6 +97,8 @@ class SavedWorker(Worker):
 
     def _picture(self, item: Item) -> tuple[list[Event], list[tuple[Cell, Job]]]:
         image, sha256, blurred, waited = self._read(item)
+        if sha256 != self.hashes.get(item.path, sha256):
+            raise ImageError(f"{item.path}: has changed since its maps were made")
         rows = self.saved.pictures[item.path]
         targets = _again(rows, self.adapter, image)
         events: list[Event] = [Seen(item.name, None, waited=waited)]

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from igos.base.names import DEFAULT_METRICS
-from igos.base.ops import Blend, flat
+from igos.base.ops import flat
 from igos.data.annotations import known_of
 from igos.data.truth import Known, Truth, match
 from igos.methods import build_method, default_score
@@ -173,7 +173,7 @@ def explain_jobs(
     )  # fmt: skip
     first = problem = make(adapter, jobs)
     known = [e.shortcut for e in saved] if saved is not None else [None]
-    ends = None if all(known) or (saved is not None and plain_of(adapter) is None) else ends_of(problem)
+    ends = None if all(known) or (saved is not None and plain_of(adapter) is None) else problem.score_ends()
     if ends is None:
         found = Found(known, [0] * len(jobs), [()] * len(jobs))
     else:
@@ -273,14 +273,14 @@ def explain_problem(
 ) -> list[Explanation]:
     """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends.
 
-    judge is the score that the metrics ask, where it is not the one that is explained; ends: `ends_of` the problem,
+    judge is the score that the metrics ask, where it is not the one that is explained; ends: the `score_ends`,
     where they are known.
     """
     scorer = problem.score
-    ends = ends_of(problem) if ends is None else ends
+    ends = problem.score_ends() if ends is None else ends
     before = scorer.forward_images.copy(), scorer.backward_images.copy()
     begin = time.perf_counter()
-    explanations = explanations_of(method, method(problem), len(problem.targets))
+    explanations = explanations_of(method, method(replace(problem, ends=ends)), len(problem.targets))
     seconds = (time.perf_counter() - begin) / len(explanations)
     forward, backward = scorer.forward_images - before[0], scorer.backward_images - before[1]
     complete = [
@@ -331,16 +331,6 @@ def _status(e: Explanation, ends: Tensor) -> str:
     if not (ends.isfinite().all() and e.saliency.isfinite().all()):
         return "not-finite"
     return "no-effect" if e.status == "ok" and flat(e.saliency) else e.status
-
-
-def ends_of(problem: Problem) -> Tensor:
-    """Scores (K,2) of the picture and of its baseline."""
-    job = torch.arange(2 * len(problem.x), device=problem.x.device)
-    row, shown = job // 2, (1 - job % 2).to(problem.x)
-    blend, scores = Blend(problem.x0, problem.x), problem.x.new_zeros(len(job))
-    for part, s, _ in problem.score.stream(row, lambda p: blend(row[p], shown[p, None, None])):
-        scores[part] = s.to(scores)
-    return scores.view(-1, 2).double().cpu()
 
 
 def completed(context: Context, metrics: Sequence[Any], adapter: Adapter, problem: Problem, score: str) -> Context:

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from igos.base.files import refuse_taken, whole_folder
+from igos.base.inside import inside, tree
 from igos.metrics import build_metrics
 from igos.results import tables
 from igos.results.expected import compared
 from igos.results.folder import RunFolder
+from igos.results.look_over import MASKS, look_over
 from igos.results.manifest import FILE as MANIFEST
 from igos.results.manifest import Manifest, listed
 from igos.results.read import different, each_row, intact, read_run
 from igos.results.rows import place_of
+from igos.results.shards import Shards
 from igos.run.cells import folders_of_run, labels_of_run
 from igos.run.decides import ways_of_run
 from igos.run.settings import WHERE
@@ -34,6 +37,8 @@ def merge(folders: Sequence[Path], out: Path, damage: list[str] | None = None, *
     """
     refuse_taken(out)
     damage = [] if damage is None else damage
+    for folder in folders:
+        look_over(folder)
     runs = [read_run(folder, damage) for folder in folders]
     _same_settings(folders, runs)
     _every_shard(folders, runs)
@@ -48,8 +53,8 @@ def merge(folders: Sequence[Path], out: Path, damage: list[str] | None = None, *
     with whole_folder(out) as made:
         joined = RunFolder(made, layout=runs[0].get("layout", "folders"))
         joined.write_run({**{k: v for k, v in runs[0].items() if k != "shard"}, "record": runs[0].get("record", {})})
-        for folder in folders:
-            _take(folder, joined)
+        for folder, manifest in zip(folders, manifests, strict=True):
+            _take(folder, manifest, joined)
         pictures = [(path, name) for m in manifests for name, path in m.due.items()]
         whole = Manifest(made, lambda: pictures)
         whole.lines = {name: line for m in manifests for name, line in m.lines.items()}
@@ -143,12 +148,14 @@ def _complete(
         )
 
 
-def _take(folder: Path, joined: RunFolder) -> None:
-    """A shard's files, by hard links where that is possible, and its rows."""
-    for place in sorted(folder.iterdir()):
-        if place.is_dir() and place.name != "shards" and not place.name.startswith("."):
-            shutil.copytree(place, joined.path / place.name, copy_function=_link, dirs_exist_ok=True)
-    for file in sorted((folder / "shards").glob("*.safetensors")):
+def _take(folder: Path, manifest: Manifest, joined: RunFolder) -> None:
+    """A shard's files, by hard links where that is possible, and its rows; of the folder only what the run made."""
+    for name in (*sorted(manifest.due), *MASKS):
+        for file in tree(folder, name):
+            made = inside(joined.path, file.relative_to(folder))
+            made.parent.mkdir(parents=True, exist_ok=True)
+            _link(str(file), str(made))
+    for file in Shards(folder / "shards").files():
         assert joined.shards is not None
         joined.shards.take(file, _link)
     for row in each_row(folder):

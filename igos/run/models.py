@@ -12,7 +12,6 @@ import torch
 from igos.base import resources
 from igos.base.errors import in_python
 from igos.base.hashing import digest, identity
-from igos.base.settings import lookup
 from igos.run.presets import read_preset
 from igos.run.settings import MODEL_OPTIONS, Run
 from igos.types import Adapter, ConfigError
@@ -21,14 +20,12 @@ from igos.types import Adapter, ConfigError
 @in_python()
 @torch.inference_mode(False)
 def load(name: str, weights: str | Path | None = None, device: Any = None, **options: Any) -> Adapter:
-    """A model by its name in detectors.ADAPTERS. device: as torch takes it, default cpu.
+    """A model by its name in detectors.ADAPTERS, or by its model file (.yaml). device: as torch takes it, default cpu.
 
-    options: cfg, names, dataset, input_size, fit, activation, pretrained, as the family takes them. Raises
+    options: cfg, names, dataset, input_size, fit, layout, activation, pretrained, as the family takes them. Raises
     ConfigError, WeightsError.
     """
-
-    found = adapters()
-    return found.load(lookup(name, found.ADAPTERS, "model"), weights, device, **options)
+    return adapters().load(str(name), weights, device, **options)
 
 
 @in_python()
@@ -64,9 +61,8 @@ def pick_model(flags: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     model = flags.get("model") or preset_value(flags, "model")
     if model is None and any(k in flags for k in (*MODEL_OPTIONS, "model_file")):
         raise ConfigError("no model: these flags belong to one; give --model NAME (see --list)")
-    name = lookup(str(model or found.DEFAULT), found.ADAPTERS, "model")
-    family = found.ADAPTERS[name]
-    made = {**flags, "model": name}
+    kind, family = found.find(str(model or found.DEFAULT))
+    made = {**flags, "model": str(model) if found.is_model_file(str(model)) else kind}
     if family.samples and "data" not in flags and not preset_value(flags, "data"):
         made["data"] = [str(resources.folder("samples") / family.samples)]
     return made, family.preset
@@ -81,14 +77,14 @@ def load_models(config: Run) -> tuple[Adapter, Adapter | None]:
     """The model that is explained and the judge, if there is one, on the run's device."""
     found, device = adapters(), pick_device(config.device)
     options = {k: getattr(config, k) for k in MODEL_OPTIONS if getattr(config, k) not in (None, False)}
+    options = {k.removeprefix("model_"): v for k, v in options.items()}
     judge = None
     if config.judge:
         its: dict[str, Any] = {"cfg": config.judge_cfg} if config.judge_cfg else {}
         its.update({"pretrained": True} if config.pretrained and not config.judge_file else {})
         its.update({"names": config.names} if config.judge_cfg and config.names else {})
-        name = lookup(config.judge, found.ADAPTERS, "model")
         try:
-            judge = found.load(name, config.judge_file, device, **its)
+            judge = found.load(config.judge, config.judge_file, device, **its)
         except ConfigError as error:
             raise ConfigError(f"--judge {config.judge}: {error}") from error
     return found.load(config.model, config.model_file, device, **options), judge
@@ -130,6 +126,5 @@ def weights_of(config: Run) -> str:
 
 def _digests(model: str | None, named: Sequence[str | None]) -> list[str | None]:
     """Of the files named, in their places; without weights among them, those that the model comes with."""
-    found = adapters().ADAPTERS
-    own = [] if named[0] else found[lookup(str(model), found, "model")].files(str(model))
+    own = [] if named[0] else adapters().files_of_model(str(model))
     return [digest(f) if f and Path(f).is_file() else None for f in (*named, *own)]

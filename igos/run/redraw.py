@@ -61,7 +61,9 @@ def _restored(
     made = []
     for row in rows:
         within = (row["folder"], row["folder"].rpartition("/")[0])
-        target = target_of(next(t for t in line["targets"] if t["folder"] in within), adapter.device)
+        target = target_of(
+            next(t for t in line["targets"] if t["folder"] in within), adapter.device, image.geometry.network
+        )
         job = Job(target, image, row["start"], truths=truths, folder=row["folder"])
         made.append((job, restored(row, read_arrays(folder.path, row, needed=["saliency"]), target, image)))
     return made

@@ -17,6 +17,7 @@ MODEL_OPTIONS = (
     "dataset",
     "input_size",
     "fit",
+    "model_layout",
     "activation",
     "pretrained",
 )  # flags that belong to a model
@@ -37,15 +38,23 @@ class Run:
     """The run. A None is decided by the model, the method or the preset."""
 
     model: str | None = _flag(
-        "what to explain: emblem-m-rcnn (bundled), m-rcnn, f-rcnn, yolov3spp, darknet, vgg16, ... (see --list; "
-        "default: emblem-m-rcnn)",
+        "what to explain: emblem-m-rcnn (bundled), m-rcnn, retinanet_resnet50_fpn, darknet, onnx, vgg16, ... (see "
+        "--list), or a model file, my.yaml (default: emblem-m-rcnn)",
         aliases=("--model_name", "-mn"),
     )
-    model_file: str | None = _flag("the model's weights: .pth, .pt, .safetensors or Darknet .weights", metavar="PATH")
+    model_file: str | None = _flag(
+        "the model's weights: .pth, .pt, .safetensors, .onnx or Darknet .weights", metavar="PATH"
+    )
     cfg: str | None = _flag("network description of a darknet model, a .cfg file", metavar="PATH")
     names: str | None = _flag("file of class names, one per line", metavar="PATH")
     pretrained: bool = _flag("let torchvision download its weights", False)
-    fit: str | None = _flag("how YOLO pictures are brought to size", choices=("stretch", "letterbox"))
+    fit: str | None = _flag(
+        "how pictures of YOLO and onnx are brought to size", choices=("stretch", "letterbox", "letterbox-corner")
+    )
+    model_layout: str | None = _flag(
+        "what the outputs of an onnx model mean, where their shapes do not tell",
+        choices=("yolox", "yolov5", "yolov8", "gfl", "fastestdet", "ssd", "detr", "end2end"),
+    )
     input_size: int | None = _flag(
         "short side (R-CNN), side, a multiple of 32 (YOLO), or crop (classifier), in pixels", least=1, most=8192
     )

@@ -16,7 +16,9 @@ from igos.base.names import ARRAYS_FILE
 from igos.types.image import Image
 from igos.types.model import Target
 
-STATUSES = ("ok", "stalled", "saturated", "no-effect", "not-finite", "skipped", "unreadable", "error")
+STATUSES = (
+    "ok", "unsure", "stalled", "saturated", "no-effect", "not-finite", "skipped", "unreadable", "error",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,8 +45,9 @@ class Score:
 class Explanation:
     """Why: saliency (h,w) float32 on the mask grid, **higher = more important**.
 
-    attribution (C,H,W) float32 is raw and signed where the method has one; masks (n,h,w) in [0,1], 1 = keep,
-    where the method learns masks; arrays holds further named maps; trace the course of the optimisation, one
+    detail (H,W) float32 in [0,1] is where on the network's pixels a mask method looked, or None: it is drawn, and what
+    is measured on pixels, in the map's place. attribution (C,H,W) float32 is raw and signed where the method has one;
+    masks (n,h,w) in [0,1], 1 = keep, where the method learns masks; arrays holds further maps; trace the course, one
     array of T values per name; network_images / backward_images count the pictures pushed for this map; warnings
     are for the user, a line each. shortcut: whether the model's shortcuts were {taken, left}; None: it has none.
     """
@@ -57,6 +60,7 @@ class Explanation:
     status: str = "ok"
     attribution: Tensor | None = None
     masks: Tensor | None = None
+    detail: Tensor | None = None
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     trace: dict[str, np.ndarray] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -77,6 +81,8 @@ class Explanation:
             raise ConfigError(f"saliency must be a tensor (h,w), got {type(self.saliency).__name__}")
         if self.saliency.ndim != 2:
             raise ConfigError(f"saliency must be (h,w), got {tuple(self.saliency.shape)}")
+        if self.detail is not None and self.detail.shape != self.image.pixels.shape[1:]:
+            raise ConfigError(f"detail must be {tuple(self.image.pixels.shape[1:])}, got {tuple(self.detail.shape)}")
         if self.status not in STATUSES:
             raise ConfigError(f"status {self.status!r} is not one of {', '.join(STATUSES)}")
 
@@ -84,9 +90,14 @@ class Explanation:
     def geometry(self) -> Geometry:
         return self.image.geometry
 
+    @property
+    def heat(self) -> Tensor:
+        """The finest map there is: detail (H,W), else saliency (h,w)."""
+        return self.saliency if self.detail is None else self.detail
+
     def on_source(self) -> np.ndarray:
-        """The saliency on source pixels, (H0,W0) float32."""
-        return self.geometry.map_to_source(self.saliency.float().cpu()).numpy()
+        """The heat on source pixels, (H0,W0) float32."""
+        return self.geometry.map_to_source(self.heat.float().cpu()).numpy()
 
     def box_on_source(self) -> np.ndarray | None:
         """The target's box in source pixels, (4,) xyxy float32, or None."""
@@ -108,6 +119,8 @@ class Explanation:
         for name, value in (("attribution", self.attribution), ("masks", self.masks), ("box", self.box_on_source())):
             if value is not None:
                 arrays[name] = np.asarray(value, dtype=np.float32)
+        if self.detail is not None:
+            arrays["detail"] = self.detail.cpu().numpy().astype(np.float16)
         return arrays
 
     def __repr__(self) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from igos.base.errors import ConfigError
 from igos.base.names import DETECTION_THRESHOLD, PARTS
+from igos.types.candidates import Candidates
 from igos.types.image import Image
 from igos.types.scorer import Scorer
 
@@ -31,6 +32,8 @@ class Target:
     PARTS, what of it is scored: its class, its box (IoU of the box that the model regresses with this one), the
     product of the two, or its mask (mean mask probability over this instance). own: by score {prob, logit} what the
     model itself gives for its class in the untouched picture, which what is explained must equal; None: not known.
+    pins: what the network chose in the untouched picture (the places (k,) of its queries, choice by choice), to be
+    chosen again in every other.
     """
 
     label: int
@@ -41,6 +44,7 @@ class Target:
     index: int | None = None
     part: str = "class"
     own: Mapping[str, float] | None = None
+    pins: tuple[Tensor, ...] = ()
 
     def __post_init__(self) -> None:
         if self.box is not None and tuple(self.box.shape) != (4,):
@@ -102,6 +106,16 @@ class Adapter(Protocol):
         ...
 
     @property
+    def threshold(self) -> float:
+        """The least score of what is explained, where the user says none."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know of how the model was read: what was recognised, what guessed."""
+        ...
+
+    @property
     def patterns(self) -> str | None:
         """The file of the model's patterns, if it has one."""
         ...
@@ -114,6 +128,10 @@ class Adapter(Protocol):
         """What the model sees with a score >= threshold in [0,1], best first."""
         ...
 
+    def candidates(self, image: Image) -> Candidates:
+        """All rows of the picture before thresholds and suppression, N = 1; of a classifier its one row of classes."""
+        ...
+
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
         """The fixed targets' parts as a differentiable function; score in {prob, logit}, logit of a class only."""
         ...
@@ -121,7 +139,7 @@ class Adapter(Protocol):
 
 def summary(adapter: Adapter, size: str) -> str:
     """An adapter in one line, for its repr; size: of the pictures that its network takes."""
-    labels = list(adapter.labels)
+    labels = [label for label in adapter.labels if label != "__background__"]
     names = ", ".join(labels[:3]) + (", ..." if len(labels) > 3 else "")
     return f"<{adapter.name}: {len(labels)} classes ({names}), {size}, on {adapter.device}>"
 

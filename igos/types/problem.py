@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from igos.base.errors import ConfigError
+from igos.base.ops import Blend
 from igos.types.image import Image
 from igos.types.model import Detections, Target
 from igos.types.scorer import Scorer
@@ -44,8 +45,8 @@ class Problem:
     picture. detect: pictures (N,3,H,W) -> what a detector sees in each, for methods that match detections.
     ingredients: what the method needs beside, by the names of igos/methods/ingredients.py (references (R,3,H,W) in
     [0,1]; patterns of the network's layers by name, each of its weight's shape; statistics of a layer). probability:
-    the same targets', where score is another. picture_seeds (K): of what those of one picture share. progress: see
-    `tell`.
+    the same targets', where score is another. picture_seeds (K): of what those of one picture share.
+    ends (K,2): the scores of x and x0, where they are known. progress: see `tell`.
     """
 
     x: Tensor
@@ -60,6 +61,7 @@ class Problem:
     ingredients: Mapping[str, Any] = field(default_factory=dict)
     probability: Scorer | None = None
     picture_seeds: Sequence[int] = ()
+    ends: Tensor | None = None
     progress: Callable[[int, int, Tensor | None], Any] | None = None
 
     def __post_init__(self) -> None:
@@ -85,3 +87,14 @@ class Problem:
     def __repr__(self) -> str:
         names = ", ".join(t.name for t in self.targets[:3]) + (", ..." if len(self.targets) > 3 else "")
         return f"<Problem of {len(self.targets)} targets ({names}), {self.size[1]} x {self.size[0]} px>"
+
+    def score_ends(self) -> Tensor:
+        """Scores (K,2) float64 of the pictures and of their baselines: those known, or two network images each."""
+        if self.ends is not None:
+            return self.ends
+        job = torch.arange(2 * len(self.x), device=self.x.device)
+        row, shown = job // 2, (1 - job % 2).to(self.x)
+        blend, scores = Blend(self.x0, self.x), self.x.new_zeros(len(job))
+        for part, s, _ in self.score.stream(row, lambda p: blend(row[p], shown[p, None, None])):
+            scores[part] = s.to(scores)
+        return scores.view(-1, 2).double().cpu()

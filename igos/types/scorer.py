@@ -28,8 +28,8 @@ class Scorer:
     `forward(pictures (N,3,H,W), rows (N,)) -> (N,)` is what an adapter gives: picture n is scored for target
     rows[n], normalisation inside. The scorer cuts the work into chunks of `batch` pictures, counts the
     pictures that every target pushed, and takes the time spent inside the network. module is the network that
-    forward runs, where there is one to cut (`split`); layers() names, per target, the layer whose map suits it;
-    whole is the same score with all of every map, where forward leaves out what the score does not read.
+    forward runs, where there is one to cut (`split`); layers(pictures (K,3,H,W)) names, per target, the layer whose map
+    suits it; whole is the same score with all of every map, where forward leaves out what the score does not read.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Scorer:
         batch: int = 8,
         *,
         module: nn.Module | None = None,
-        layers: Callable[[], Sequence[str]] | None = None,
+        layers: Callable[[Tensor], Sequence[str]] | None = None,
         whole: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         self.forward = forward
@@ -123,13 +123,12 @@ class Scorer:
         made.forward = made.whole = forward
         return made
 
-    @property
-    def feature_layers(self) -> list[str]:
-        """Per target the layer whose map suits it: it cuts the network and lies on the picture."""
+    def feature_layers(self, pictures: Tensor) -> list[str]:
+        """Per target the layer whose map suits it in its picture (K,3,H,W): it cuts the network there."""
         self._network()
         if self._layers is None:
             raise ConfigError("this model names no layer of its own; give one with --set layer=NAME")
-        return list(self._layers())
+        return list(self._layers(pictures))
 
     def split(self, layer: str) -> tuple[Callable[..., Tensor], Callable[[Tensor, Tensor], Tensor]]:
         """(lower, upper): lower(pictures (N,3,H,W), rows (N,)) -> (N,c,h,w) stops at the layer, upper(features,

@@ -22,7 +22,7 @@ class Detector:
     name, labels = "fake", ["dog, hound", "cat", "bird"]
 
     def __init__(self, classifier: bool = False) -> None:
-        self.default_target = "top1" if classifier else "all"
+        self.default_target, self.threshold = ("top1", 0.05) if classifier else ("all", 0.4)
 
     def detect(self, image: Image, threshold: float) -> list[Target]:
         boxes = [None] * 3 if self.default_target == "top1" else [torch.tensor(b) for b in BOXES]

@@ -76,7 +76,7 @@ def test_the_last_map_of_features_is_the_usual_layer(name: str, layer: str) -> N
     adapter = classifier(networks()[name], 96)
     assert adapter.feature_layer == layer
     found = adapter.scorer([Target(1, "b", 0.5)] * 2)
-    assert found.feature_layers == [layer] * 2
+    assert found.feature_layers(torch.rand(2, 3, 96, 96)) == [layer] * 2
     found.cuts(layer, torch.rand(1, 3, 96, 96), torch.zeros(1, dtype=torch.long))
 
 
@@ -129,7 +129,7 @@ class Places(nn.Module):
 def places() -> tuple[Places, Problem]:
     net = Places()
     problem = toy_problem(lambda x, rows: net(x).gather(1, rows[:, None])[:, 0], 2)
-    score = Scorer(problem.score.forward, 2, 1, module=net, layers=lambda: ["stem", "stem"])
+    score = Scorer(problem.score.forward, 2, 1, module=net, layers=lambda _: ["stem", "stem"])
     return net, replace(problem, score=score)
 
 
@@ -159,7 +159,7 @@ def test_odam_reads_the_level_that_a_box_is_pooled_from() -> None:
         [torch.stack([t.box for t in targets if t.box is not None])]
     )
     problem = make_problem(adapter, image, targets)
-    names = problem.score.feature_layers
+    names = problem.score.feature_layers(problem.x)
     assert names == [f"backbone.fpn.layer_blocks.{level}" for level in levels.tolist()] and len(set(names)) == 2
     for i, name in enumerate(names):
         problem.score.cuts(name, problem.x[:1], torch.tensor([i]))
@@ -177,7 +177,12 @@ def test_odam_of_yolo_reads_the_map_before_the_head(tmp_path: Path) -> None:
     box = torch.tensor([1.0, 1.0, 30.0, 30.0])
     targets = [Target(1, "b", 0.5, box, index=i) for i in (0, 47, 48, 143)]
     problem = make_problem(adapter, image, targets)
-    assert problem.score.feature_layers == ["module_list.1", "module_list.1", "module_list.4", "module_list.4"]
+    assert problem.score.feature_layers(problem.x) == [
+        "module_list.1",
+        "module_list.1",
+        "module_list.4",
+        "module_list.4",
+    ]
     maps = [e.saliency for e in ODAM(size=16)(problem)]
     top, left = maps[2].nonzero().amax(dim=0).tolist() if maps[2].any() else (0, 0)
     assert max(top, left) <= 4, "row 48 is the first cell: nothing far from the corner"

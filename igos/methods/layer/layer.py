@@ -36,7 +36,7 @@ class LayerMethod(MapMethod):
         every = torch.arange(len(x), device=x.device)
         if self.layer is not None:
             score.cuts(self.layer, x, every)
-        names = score.feature_layers if self.layer is None else [self.layer] * len(x)
+        names = score.feature_layers(x) if self.layer is None else [self.layer] * len(x)
         maps = x.new_zeros(len(x), *problem.size)
         for name in dict.fromkeys(names):
             lower, upper = score.split(name)

@@ -96,7 +96,8 @@ class Worker:
             records = [manifest.target_record(t, folder) for t, folder in zip(targets, folders, strict=True)]
             line = {"sha256": sha256, "targets": records, **({} if targets else {"seen": seen})}
         else:
-            targets = [manifest.target_of(record, self.adapter.device) for record in line["targets"]]
+            device, size = self.adapter.device, image.geometry.network
+            targets = [manifest.target_of(record, device, size) for record in line["targets"]]
         seen_too = views(self.judge, image, targets, self.config.batch) if self.judge else [None] * len(targets)
         jobs = []
         for target, view, record in zip(targets, seen_too, line["targets"], strict=True):

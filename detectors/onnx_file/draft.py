@@ -1,0 +1,72 @@
+"""A first model file for an ONNX file: what was recognised, and what was guessed, marked so."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from detectors.dense import DenseAdapter
+from detectors.onnx_file.layouts import DETR, GFL, SSD, Yolo
+from detectors.onnx_file.load import Read
+from igos.types import Adapter, ConfigError
+
+GUESSED = "  # guessed"
+
+
+def draft(adapter: Adapter, weights: str | Path, out: str | Path) -> str:
+    """The text of a model file that stands at `out`. Raises ConfigError for a black box, of which little is known."""
+    if not isinstance(adapter, DenseAdapter) or not isinstance(adapter.raw, Read):
+        raise ConfigError(f"--out {out}: a model file can be drafted of an onnx model whose layout is known")
+    way, layout, notes = adapter.raw.input, adapter.raw.layout, "\n".join(adapter.notes)
+    unsure = GUESSED if "guessed: input" in notes else ""
+    names = [n for i, n in enumerate(adapter.labels) if i != _background(layout, len(adapter.labels))]
+    lines = [
+        "kind: onnx",
+        f"weights: {_word(os.path.relpath(weights, Path(out).parent))}",
+        f"layout: {layout.name}",
+        f"names: [{', '.join(map(_word, names))}]{GUESSED if 'guessed: names' in notes else ''}",
+        "input:",
+        f"  size: {list(way.size)}",
+        f"  fit: {way.fit}{unsure}",
+        f"  pad: {way.pad}{unsure}",
+        f"  color: {way.color}{unsure}",
+        f"  range: {way.range:g}{unsure}",
+        f"  mean: {list(way.mean)}{unsure}",
+        f"  std: {list(way.std)}{unsure}",
+        f"  interpolation: {way.interpolation}{unsure}",
+    ]
+    decode = _decode(layout)
+    if decode:
+        doubt = GUESSED if "guessed: decode" in notes else ""
+        lines += ["decode:", *(f"  {key}: {value}{doubt}" for key, value in decode.items())]
+    if layout.classes.kind in ("logits", "probabilities"):
+        lines.append(f"activation: {layout.classes.activation}{GUESSED}")
+    lines += [f"threshold: {adapter.threshold:g}"]
+    lines += [] if isinstance(layout, DETR) else [f"nms: {getattr(adapter.suppress, 'iou', 0.5):g}{GUESSED}"]
+    return "\n".join(lines) + "\n"
+
+
+def _decode(layout: Any) -> dict[str, Any]:
+    if isinstance(layout, GFL):
+        return {"strides": list(layout.strides), "offset": layout.offset, "shift": layout.shift}
+    if isinstance(layout, SSD):
+        sides = {"strides": list(layout.strides), "sides": [list(s) for s in layout.sides]} if layout.sides else {}
+        return {**sides, "variances": list(layout.variances), "background": _column(layout.none)}
+    if isinstance(layout, DETR):
+        return {"background": _column(layout.none)}
+    return {"strides": list(layout.strides)} if isinstance(layout, Yolo) else {}
+
+
+def _column(none: int | None) -> Any:
+    return "none" if none is None else "last" if none == -1 else none
+
+
+def _background(layout: Any, columns: int) -> int | None:
+    none = getattr(layout, "none", None)
+    return None if none is None else none % columns
+
+
+def _word(text: str) -> str:
+    """As a YAML word in quotes."""
+    return "'" + str(text).replace("'", "''") + "'"

@@ -1,0 +1,207 @@
+"""An ONNX file as an adapter: with gradients where the graph can be turned into torch, else as a black box.
+
+On one made-up picture the module is compared with onnxruntime; `DenseAdapter.notes` tells how far they lie apart, what
+was recognised and what was guessed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from detectors import labels as names_of
+from detectors.blackbox import BlackBoxAdapter
+from detectors.dense import DenseAdapter
+from detectors.inputs import Input
+from detectors.onnx_file.graph import (
+    Converted,
+    Session,
+    Unconvertible,
+    convert,
+    pinned_choices,
+    read_graph,
+    settle_batch,
+)
+from detectors.onnx_file.layouts import DETR, FastestDet, Layout, Outputs, Scores, Yolo
+from detectors.onnx_file.recognise import recognise
+from detectors.rcnn_files import with_background
+from detectors.suppress import NMS, Everything, Suppress
+from igos.types import Adapter, Candidates, ConfigError
+
+log = logging.getLogger("igos")
+
+FAR = 1e-3  # of the largest number of an output: a module that lies further from onnxruntime is told of
+IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
+USUAL: dict[str, dict[str, Any]] = {  # how the networks of a layout are mostly fed
+    "yolox": {"fit": "letterbox-corner", "color": "bgr", "range": 255.0},
+    "yolov5": {"fit": "letterbox"},
+    "yolov8": {"fit": "letterbox"},
+    "gfl": {"range": 255.0, **IMAGENET},
+    "fastestdet": {"color": "bgr"},
+    "ssd": {"range": 255.0, "mean": (127.0,) * 3, "std": (128.0,) * 3},
+    "detr": {},
+    "end2end": {"fit": "letterbox"},
+}
+NANODET = {"color": "bgr", "range": 255.0, "mean": (103.53, 116.28, 123.675), "std": (57.375, 57.12, 58.395)}
+
+
+@dataclass(frozen=True)
+class Read:
+    """raw of a DenseAdapter: the input prepared, the graph run, its outputs decoded."""
+
+    input: Input
+    layout: Layout
+
+    def __call__(self, module: nn.Module, pictures: Tensor) -> Candidates:
+        return self.layout.decode(outputs(module, self.input.prepare(pictures)))
+
+
+def outputs(module: nn.Module, x: Tensor) -> Outputs:
+    """What the graph answers for prepared pictures (N,3,H,W)."""
+    every = module(x)
+    half = len(every) // 2 if isinstance(module, Converted) else len(every)
+    return Outputs(every[:half], every[half:] or every, (x.shape[-2], x.shape[-1]))
+
+
+def load_onnx(
+    name: str,
+    weights: str | Path | None = None,
+    device: str | torch.device | None = None,
+    *,
+    names: str | Path | Sequence[str] | None = None,
+    dataset: str | None = None,
+    input_size: int | None = None,
+    fit: str | None = None,
+    layout: str | None = None,
+    input: Mapping[str, Any] | None = None,
+    decode: Mapping[str, Any] | None = None,
+    activation: str | None = None,
+    nms: float | None = None,
+) -> Adapter:
+    """weights: the .onnx file. names: of its classes, a file or a list; layout: one of LAYOUTS, where it is not
+    recognised; input: fields of Input, decode: of the layout (docs/models.md); nms: IoU of the suppression.
+
+    Raises ConfigError and WeightsError.
+    """
+    if weights is None:
+        raise ConfigError(f"--model {name} needs --model_file FILE.onnx")
+    title, activation = Path(weights).stem, None if activation == "none" else activation
+    given = {**(input or {}), **({"fit": fit} if fit else {})}
+    size = given.pop("size", None) or ((input_size, input_size) if input_size else None)
+    graph, size = read_graph(weights, size)
+    asked = names_of.choose(names, dataset)
+    session, why = Session(graph), ""
+    probe = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    module: nn.Module = session
+    try:
+        module = convert(graph)
+        settle_batch(module, probe)
+    except Unconvertible as error:
+        why = str(error)
+    with torch.no_grad():
+        out = outputs(module, probe[:1])
+    found, guessed = recognise(out, layout, len(asked) if asked else None, decode or {}, str(weights))
+    kind = found.name if found is not None else "end2end"
+    usual = NANODET if kind == "gfl" and len(out.made) == 6 else USUAL[kind]
+    way = Input(**{"size": size, **usual, **given})
+    guessed = [*guessed, *(["names: those of COCO, or numbers"] if asked is None else [])]
+    guessed = [*guessed, *([] if input else [f"input: {_told(way)}, as networks of layout {kind} mostly have it"])]
+    notes = [f"layout {kind}", f"input {_told(way)}"]
+    if found is None:
+        labels = asked or names_of.coco()
+        call = partial(_end2end, session, way)
+        notes += ["no gradients: it answers finished detections"]
+        told = [*notes, *_guesses(guessed)]
+        return BlackBoxAdapter(call, labels, name=title, device=device, reader=way.read, notes=told)
+    with torch.no_grad():
+        out = outputs(module, way.prepare(probe[:1]))
+        found = found.settle(out, activation)
+        far = 0.0 if module is session else distance(out.made, session(way.prepare(probe[:1])))
+    none = getattr(found, "none", None)
+    labels = _labels(asked, none, found.count(out), str(names or dataset or title))
+    notes += [f"classes: {found.classes.kind}, {found.classes.activation}"]
+    if found.classes.kind == "probabilities":
+        notes.append("its probabilities are taken to lie in [1e-6, 1 - 1e-6]: the activation cannot be taken off")
+    if why:
+        notes.append(f"no gradients: {why}")
+    else:
+        notes.append(f"differs from onnxruntime by {far:.1e} of the largest number")
+        if far > FAR:
+            log.warning("%s: the module differs from onnxruntime by %.1e of the largest number", weights, far)
+    notes += [f"queries are chosen by {choice}, and pinned" for choice in pinned_choices(graph)]
+    return DenseAdapter(
+        module,
+        Read(way, found),
+        labels,
+        reader=way.read,
+        suppress=_suppress(found, nms),
+        name=title,
+        device=device,
+        batch=8 if getattr(module, "batched", False) else 1,
+        blocked=why,
+        notes=[*notes, *_guesses(guessed)],
+        oracle=None if why else partial(Read(way, plain(found)), session),
+    )
+
+
+def plain(layout: Layout) -> Layout:
+    """The layout that reads the graph's own probabilities, as a session answers them."""
+    made = {}
+    for key in ("classes", "objectness"):
+        scores = getattr(layout, key, None)
+        if scores is not None and scores.kind in ("sigmoid", "softmax"):
+            made[key] = Scores("probabilities", scores.activation)
+    return replace(layout, **made)  # type: ignore[arg-type]
+
+
+def distance(made: Sequence[Tensor], own: Sequence[Tensor]) -> float:
+    """The largest difference of two sets of outputs, as a share of the largest number of the output (at least 1)."""
+    return max(float((a - b).abs().max() / b.abs().max().clamp(min=1)) for a, b in zip(made, own, strict=True))
+
+
+def _labels(asked: Sequence[str] | None, none: int | None, columns: int, what: str) -> list[str]:
+    """Names for the columns, that of no object too. Raises ConfigError where they do not fit."""
+    real = columns - (none is not None)
+    if asked is None:
+        asked = names_of.coco() if real == 80 else [f"class {i}" for i in range(real)]
+    if none is None:
+        names_of.fit(asked, columns, what)
+        return list(asked)
+    if none % columns == 0 or len(asked) == columns:
+        return with_background(list(asked), columns, what)
+    names_of.fit(asked, real, what)
+    return [*asked[: none % columns], names_of.BACKGROUND, *asked[none % columns :]]
+
+
+def _suppress(layout: Layout, nms: float | None) -> Suppress:
+    if isinstance(layout, DETR):
+        return Everything(best=layout.none is not None)
+    return NMS(0.5 if nms is None else nms, best=isinstance(layout, (Yolo, FastestDet)))
+
+
+def _end2end(session: Session, way: Input, pictures: Tensor) -> list[dict[str, Tensor]]:
+    """Finished detections: x1, y1, x2, y2, score, class; with 7 numbers the picture's number comes first."""
+    found = []
+    for rows in session(way.prepare(pictures))[0]:
+        rows = rows[:, 1:] if rows.shape[1] == 7 else rows
+        rows = rows[rows[:, 4] > 0]
+        found.append({"boxes": rows[:, :4], "scores": rows[:, 4], "labels": rows[:, 5].long()})
+    return found
+
+
+def _guesses(guessed: Sequence[str]) -> list[str]:
+    return [f"guessed: {g}" for g in guessed]
+
+
+def _told(way: Input) -> str:
+    height, width = way.size
+    numbers = [f"range {way.range:g}", *(f"{k} {list(v)}" for k, v in (("mean", way.mean), ("std", way.std)))]
+    numbers = numbers if any(way.mean) or any(s != 1 for s in way.std) else numbers[:1]
+    return ", ".join([f"{width} x {height} px", way.fit, way.color, *numbers])

@@ -1,10 +1,18 @@
 """igos: why a detector saw what it saw, by mask optimisation.
 
-import igos
-adapter = igos.load("emblem-m-rcnn")
-image = adapter.read("photo.jpg")
-for n, e in enumerate(igos.explain(adapter, image, adapter.detect(image))):
-    e.save(f"out/{n}-{e.target.name}")
+>>> import igos
+>>> es = igos.explain("emblem-m-rcnn", "samples/scene-04.png", "star", metrics="none")
+>>> es[0].target.name, es[0].status
+('star', 'ok')
+
+es shows itself in a notebook; es.save("out") and es.report("out.html") write it.
+
+All that has a name stands in a dict:
+
+>>> {"iGOS++", "integrated_gradients", "rise"} <= igos.METHODS.keys() and "deletion" in igos.METRICS
+True
+>>> sorted(igos.OPTIMIZERS), "blur" in igos.BASELINES
+(['LS', 'NAG', 'PG'], True)
 """
 
 from __future__ import annotations

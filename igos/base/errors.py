@@ -15,6 +15,12 @@ IN_PYTHON = {"model_file": "weights", "manual_seed": "seed", "output": "folder",
 class IgosError(Exception):
     """What igos raises for a mistake, in one line: what was wrong, where, and what is allowed. Control characters of a
     name in it are escapes.
+
+    >>> try:
+    ...     igos.explain("emblem-vgg", "samples/scene-04.png", method="iGOS-")
+    ... except igos.IgosError as error:
+    ...     print(str(error).split(":")[0])
+    unknown method 'iGOS-'
     """
 
     def __str__(self) -> str:
@@ -22,19 +28,44 @@ class IgosError(Exception):
 
 
 class ConfigError(IgosError):
-    """A flag, a preset or an argument that cannot be used."""
+    """A flag, a preset or an argument that cannot be used.
+
+    >>> try:
+    ...     igos.load("emblem-vg")
+    ... except igos.ConfigError as error:
+    ...     print(error)
+    unknown model 'emblem-vg': did you mean emblem-vgg?
+    """
 
 
 class WeightsError(IgosError):
-    """A checkpoint or network description that is missing, damaged or does not fit."""
+    """A checkpoint or network description that is missing, damaged or does not fit.
+
+    >>> try:
+    ...     igos.load("resnet50")
+    ... except igos.WeightsError as error:
+    ...     print(error)
+    model resnet50 needs weights=PATH or pretrained=True; random weights explain nothing
+    """
 
 
 class ImageError(IgosError):
-    """A picture that cannot be read or used."""
+    """A picture that cannot be read or used.
+
+    >>> try:
+    ...     igos.load("emblem-vgg").read("nowhere.png")
+    ... except igos.ImageError as error:
+    ...     print(error)
+    nowhere.png: no such file
+    """
 
 
 class NetworkError(IgosError):
-    """A network that raised, hung or died on a picture."""
+    """A network that raised, hung or died on a picture.
+
+    >>> issubclass(igos.NetworkError, igos.IgosError)
+    True
+    """
 
 
 @contextmanager

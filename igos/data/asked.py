@@ -44,7 +44,7 @@ class Asked:
     """One picture, looked at once for each threshold."""
 
     def __init__(self, adapter: Adapter, image: Image, threshold: float | None, truths: Sequence[Truth]) -> None:
-        self.adapter, self.image, self.threshold, self.truths = adapter, image, threshold, truths
+        self.adapter, self.image, self.least, self.truths = adapter, image, threshold, truths
         self.detect = lru_cache(maxsize=None)(lambda image, least: adapter.detect(image, least))
 
     def __getattr__(self, name: str) -> Any:
@@ -100,7 +100,7 @@ class Asked:
         """What the selector finds. Raises ConfigError for nothing."""
         own: Any = self
         selector.check(own)
-        found, seen = selector.select(own, self.image, self.threshold, self.truths)
+        found, seen = selector.select(own, self.image, self.least, self.truths)
         if not found and selector.kind != "all":
             raise ConfigError(f"{where}: {told} is not in {_picture(self.image)}: {seen}{_near(selector, self.image)}")
         return found
@@ -123,7 +123,7 @@ class Asked:
         labels, names, scores = columns.values()
         usual = float(getattr(adapter, "threshold", DETECTION_THRESHOLD))
         least = usual if scores is None else min(usual, LOWER * float(scores.min()))
-        seen = self.detect(image, least if self.threshold is None else self.threshold)
+        seen = self.detect(image, least if self.least is None else self.least)
         made = []
         for n, box in enumerate(boxes.astype(float)):
             named = None if names is None else str(names[n])

@@ -24,6 +24,9 @@ def load(name: str, weights: str | Path | None = None, device: Any = None, **opt
 
     options: cfg, names, dataset, input_size, fit, layout, activation, pretrained, as the family takes them. Raises
     ConfigError, WeightsError.
+
+    >>> igos.load("emblem-vgg")
+    <emblem-vgg: 6 classes (cross, ring, bars, ...), 96 x 96 px, on cpu>
     """
     return adapters().load(str(name), weights, device, **options)
 
@@ -40,6 +43,10 @@ def adapt(
     device: by default the model's own; options: those of the adapter (name; crop, resize, mean, std, activation;
     input_size, fit). activation {softmax, sigmoid, none}: what makes probabilities of a classifier's answers, by
     default as they show it. Raises ConfigError and WeightsError.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    >>> igos.adapt(net, ["cat", "dog"], crop=32, name="net")
+    <net: 2 classes (cat, dog), 32 x 32 px, on cpu>
     """
 
     return adapters().adapt(model, labels, device, **options)

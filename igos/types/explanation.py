@@ -27,6 +27,9 @@ class Score:
 
     detail: further figures by name, and `<name>_reason` where the value is NaN; plot: as what the curve is drawn over
     the map's cells, "deletion" or "insertion", or None.
+
+    >>> igos.Score("deletion", 0.031, "lower")
+    <Score deletion 0.031, lower is better>
     """
 
     name: str
@@ -50,6 +53,10 @@ class Explanation:
     masks (n,h,w) in [0,1], 1 = keep, where the method learns masks; arrays holds further maps; trace the course, one
     array of T values per name; network_images / backward_images count the pictures pushed for this map; warnings
     are for the user, a line each. shortcut: whether the model's shortcuts were {taken, left}; None: it has none.
+
+    >>> e = igos.explain("emblem-vgg", "samples/scene-04.png", method="grad_cam", metrics="none")[0]
+    >>> e.on_source().shape
+    (320, 320)
     """
 
     saliency: Tensor

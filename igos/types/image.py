@@ -22,6 +22,9 @@ class Image:
     pixels (3,H,W) float32 RGB in [0,1] at the network's input resolution; source (H0,W0,3) uint8 RGB,
     the picture as it was read (upright, colours over white), for drawing; path, where it came from. sha256: of the
     file's bytes or, without a file, of the dtype, shape and bytes of source; the same on every machine.
+
+    >>> igos.load("emblem-vgg").read("samples/scene-04.png")
+    <Image samples/scene-04.png, 320 x 320 px, for the network 96 x 96 px>
     """
 
     pixels: Tensor

@@ -34,6 +34,9 @@ class Target:
     model itself gives for its class in the untouched picture, which what is explained must equal; None: not known.
     pins: what the network chose in the untouched picture (the places (k,) of its queries, choice by choice), to be
     chosen again in every other.
+
+    >>> igos.Target(label=3, name="dog", score=0.9)
+    <Target 'dog' 0.90, class 3>
     """
 
     label: int
@@ -66,6 +69,10 @@ class Adapter(Protocol):
 
     An adapter that takes shortcuts (detectors/shortcuts.py) also has `plain`, the same adapter without any, or None;
     it detects with that one. See plain_of and passing.
+
+    >>> model = igos.load("emblem-m-rcnn")
+    >>> [target.name for target in model.detect(model.read("samples/scene-04.png"))]
+    ['bars', 'ring', 'star', 'star']
     """
 
     @property

@@ -47,6 +47,12 @@ class Problem:
     [0,1]; patterns of the network's layers by name, each of its weight's shape; statistics of a layer). probability:
     the same targets', where score is another. picture_seeds (K): of what those of one picture share.
     ends (K,2): the scores of x and x0, where they are known. progress: see `tell`.
+
+    >>> def own(problem: igos.Problem) -> list[igos.Explanation]:  # a method of one's own
+    ...     maps = problem.x.mean(dim=1)
+    ...     return [igos.Explanation(m, t, i, "own") for m, t, i in zip(maps, problem.targets, problem.images)]
+    >>> igos.explain("emblem-vgg", "samples/scene-04.png", method=own, metrics="none")[0].method
+    'own'
     """
 
     x: Tensor

@@ -31,10 +31,10 @@ class ConfigError(IgosError):
     """A flag, a preset or an argument that cannot be used.
 
     >>> try:
-    ...     igos.load("emblem-vg")
+    ...     igos.explain("emblem-vgg", "samples/scene-04.png", precision="half")
     ... except igos.ConfigError as error:
     ...     print(error)
-    unknown model 'emblem-vg': did you mean emblem-vgg?
+    precision 'half' is not one of float32, bfloat16
     """
 
 

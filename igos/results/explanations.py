@@ -15,7 +15,8 @@ from typing import Any, SupportsIndex, overload
 import numpy as np
 
 from igos.base.errors import in_python
-from igos.base.files import npz_bytes, unique
+from igos.base.files import npz_bytes, unique, write_bytes
+from igos.base.hashing import digest
 from igos.base.names import VERSION
 from igos.data.truth import same_class
 from igos.drawing import files
@@ -140,29 +141,41 @@ class Explanations(list[Explanation]):
         return Explanations(explanations, model=self.model, note=self.note)
 
     def _rows(self, pictures: Path | None = None) -> list[tuple[Explanation, dict[str, Any], str]]:
-        """Each with its row and its folder; pictures that are no files lie in `pictures`, or have a made-up name."""
+        """Each with its row and the name of its picture, below whose folder it lies; pictures that are no files lie in
+        `pictures`, or have a made-up name.
+        """
         from igos.results.rows import Row
 
-        taken, names, made = {PAGE}, dict[int, str](), []
+        taken, names, within, made = {"pictures"}, dict[str, str](), dict[str, set[str]](), []
         for e in self:
             known = e.image.path if e.image.path and Path(e.image.path).is_file() else None
-            name = known or names.setdefault(id(e.image), f"picture-{len(names)}.png")
-            folder = unique(f"{Path(e.image.path or name).stem}-{e.target.name}", taken)
-            path = known or (str(pictures / name) if pictures else e.image.path or name)
-            made.append((e, replace(Row.of(e, folder), image=path).as_dict(), folder))
+            key = known or str(id(e.image.source))
+            name = names.get(key) or unique(Path(e.image.path or "picture").stem, taken)
+            names[key] = name
+            folder = f"{name}/{unique(e.target.name, within.setdefault(name, set()))}"
+            path = known or (str(pictures / f"{name}.png") if pictures else e.image.path or f"{name}.png")
+            made.append((e, replace(Row.of(e, folder), image=path).as_dict(), name))
         return made
 
     def _write(self, place: Path, draw: bool) -> None:
         from igos.results.folder import RunFolder
+        from igos.results.manifest import Manifest, target_record
 
         run = RunFolder(place)
         try:
             run.write_run(self._settings())
-            for e, row, folder in self._rows(place.resolve() / "pictures"):
+            rows = self._rows(place.resolve() / "pictures")
+            paths = {name: row["image"] for _, row, name in rows}
+            for e, row, name in rows:
+                if not Path(row["image"]).is_file():
+                    write_bytes(place / "pictures" / f"{name}.png", files.png(e.image.source))
+            manifest = Manifest(place, lambda: [(path, name) for name, path in paths.items()])
+            for name, path in paths.items():
+                targets = [target_record(e.target, row["folder"]) for e, row, own in rows if own == name]
+                manifest.add(name, {"sha256": digest(path), "targets": targets})
+            for e, row, _ in rows:
                 drawn = files.figure_files(e) if draw else {}
-                pictures = {f"{folder}/{name}": data for name, data in drawn.items()}
-                if draw and not Path(row["image"]).exists():
-                    pictures[f"pictures/{Path(row['image']).name}"] = files.png(e.image.source)
+                pictures = {f"{row['folder']}/{file}": data for file, data in drawn.items()}
                 run.keep(row, npz_bytes(e.as_arrays()), pictures)
             run.finish()
         finally:

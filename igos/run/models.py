@@ -26,7 +26,7 @@ def load(name: str, weights: str | Path | None = None, device: Any = None, **opt
     ConfigError, WeightsError.
 
     >>> igos.load("emblem-vgg")
-    <emblem-vgg: 6 classes (cross, ring, bars, ...), 96 x 96 px, on cpu>
+    <emblem-vgg: 7 classes (cross, ring, bars, ...), 96 x 96 px, on cpu>
     """
     return adapters().load(str(name), weights, device, **options)
 

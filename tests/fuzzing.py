@@ -478,9 +478,16 @@ def _read_arrays(case: tuple[str, bytes], folder: Path) -> None:
             load_caffe("vgg16-caffe", path)
 
 
+class _Last(torch.nn.Sequential):
+    """Layers of which the last one alone runs."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self[-1](x.mean((1, 2, 3))[:, None].expand(-1, 2))
+
+
 def _no_network(classes: int) -> torch.nn.Module:
     """Thirty-two parameters, as VGG16 has."""
-    return torch.nn.Sequential(*(torch.nn.Linear(2, 2 if i < 15 else min(classes, 9)) for i in range(16)))
+    return _Last(*(torch.nn.Linear(2, 2 if i < 15 else min(classes, 9)) for i in range(16)))
 
 
 # --- annotations and names --------------------------------------------------------------------------------
@@ -658,7 +665,7 @@ def _use_run(case: tuple[str, str, bytes], folder: Path) -> None:
 
 
 TARGETS: dict[str, Target] = {
-    "preset": Target(_yaml(), _preset, 2),
+    "preset": Target(_yaml(), _preset, 1),
     "command line": Target(_words(), _command, 1),
     "picture": Target(SEEDS.map(lambda s: _damaged(_pictures(), s)), _picture, 4),
     "cfg": Target(_cfg(), _network, 0.6),
@@ -667,14 +674,14 @@ TARGETS: dict[str, Target] = {
     "safetensors": Target(_described(), _read_described, 1.5),
     "npz": Target(_arrays(), _read_arrays, 1),
     "COCO JSON": Target(_instances(), _annotated(".json"), 3),
-    "VOC XML": Target(_xml(), _annotated(".xml"), 3),
+    "VOC XML": Target(_xml(), _annotated(".xml"), 2),
     "YOLO labels": Target(_yolo(), _labelled, 1),
     "names": Target(_names(), _named, 0.5),
     "run folder": Target(_run(), _use_run, 0.5),
-    "stranger": Target(SEEDS, fuzz_folders.stranger, 0.5),
-    "flipped bits": Target(SEEDS, fuzz_folders.flipped, 0.5),
-    "hostile names": Target(SEEDS, fuzz_folders.named, 0.2),
-    "threads": Target(SEEDS, fuzz_folders.storm, 0.2),
+    "stranger": Target(SEEDS, fuzz_folders.stranger, 0.4),
+    "flipped bits": Target(SEEDS, fuzz_folders.flipped, 0.3),
+    "hostile names": Target(SEEDS, fuzz_folders.named, 0.1),
+    "threads": Target(SEEDS, fuzz_folders.storm, 0.1),
 }
 
 

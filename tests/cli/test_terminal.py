@@ -57,7 +57,7 @@ def test_a_table_and_its_warnings(tmp_path: Path, capsys: pytest.CaptureFixture[
     told = table(folder)
     assert tame(told) and told.count("\n") == 3, "a row is a line"
     assert tame(text(figures(folder.rows, []), []))
-    warn(folder.rows)
+    warn(folder)
     assert tame(capsys.readouterr().err)
     folder.finish()
     written = (tmp_path / "run" / "results.csv").read_bytes()

@@ -123,8 +123,8 @@ def test_folded_onto_the_cells_the_slope_of_one_mask_is_its_summed_gradient(cls:
 def test_two_masks_with_the_product_of_one_have_its_line_integral() -> None:
     problem = toy_problem(net_score())
     draw = Draw.sample(problem, 3, jitter=False, noise=0.0)
-    y = 0.2 + 0.6 * torch.rand(1, 1, 8, 8, dtype=torch.float64)
-    x = y - 1e-4 * torch.rand(1, 1, 8, 8, dtype=torch.float64)
+    y = torch.full((1, 1, 8, 8), 0.6, dtype=torch.float64)  # even masks: the upsampled roots' product is the mask
+    x = y - 1e-4
 
     def line(terms: list[Term], masks: tuple[Tensor, Tensor]) -> Tensor:
         walk = Walk(masks[0], problem.size, pixels=True)
@@ -141,8 +141,8 @@ def test_two_masks_with_the_product_of_one_have_its_line_integral() -> None:
     assert torch.allclose(one, line([Term(1.0, (0, 1))], halves), atol=1e-12)  # type: ignore[arg-type]
     even = tuple(m.sqrt().expand(1, 2, 8, 8) for m in (y, x))
     split = line([Term(1.0, (0, 1))], even)  # type: ignore[arg-type]
-    nodes = (slice(None), [0, -1], [0, -1])  # where pixels are cells, the product of roots is the mask
-    assert torch.allclose(one[nodes], split[nodes], rtol=0.1, atol=1e-9)
+    assert one.abs().max() > 0
+    assert torch.allclose(one, split, rtol=1e-3, atol=1e-3 * float(one.abs().max()))
 
 
 def test_on_a_bundled_network_small_steps_make_the_line_integral_complete() -> None:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def one_line(error: Exception, limit: int = 160) -> str:
+    """The kind and the words of an error of somebody else's code, for a line of our own."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:limit]
+
+
 class IgosError(Exception):
     """What igos raises for a mistake, in one line: what was wrong, where, and what is allowed."""
 

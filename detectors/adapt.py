@@ -163,9 +163,15 @@ def _hugging_face(
 
 
 def _ultralytics(
-    model: nn.Module, labels: list[str] | None, device: torch.device, name: str, *, input_size: int | None = None
+    model: nn.Module,
+    labels: list[str] | None,
+    device: torch.device,
+    name: str,
+    *,
+    input_size: int | None = None,
+    end2end: bool = False,
 ) -> Adapter:
-    return ultralytics(model, labels, device, name, input_size=input_size)
+    return ultralytics(model, labels, device, name, input_size=input_size, end2end=end2end)
 
 
 FAMILIES: tuple[tuple[Callable[[nn.Module], bool], Callable[..., Adapter]], ...] = (

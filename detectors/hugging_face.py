@@ -200,7 +200,7 @@ def load_hugging_face(
     detector = any(k.endswith(DETECTOR) for k in kinds)
     auto = t.AutoModelForObjectDetection if detector else t.AutoModelForImageClassification
     with _quiet(), _refusals(where):
-        model, told = auto.from_pretrained(where, output_loading_info=True, dtype=torch.float32, **here)
+        model, told = auto.from_pretrained(where, output_loading_info=True, ignore_mismatched_sizes=True, dtype=torch.float32, **here)
     _check_told(told, where)
     check_finite(model, where)
     processor = None

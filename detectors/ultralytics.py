@@ -2,13 +2,14 @@
 
 The package is imported only when such a model is asked for, and nothing of it is copied. A checkpoint is a pickled
 network: only the package's own kinds of layers are read from it, unless the user trusts the file.
-A row is a cell, or a query of RT-DETR. Detections are those of predict(): suppression by IoU with each cell's best class,
-or none for the networks that are trained without (v10, 26) and RT-DETR.
+A row is a cell, or a query of RT-DETR. Detections are those of predict(): suppression by IoU with each cell's best class;
+none for RT-DETR, and for v10 and 26 where `end2end` asks for their part that is trained without.
 """
 
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,10 +21,10 @@ from torch import Tensor, nn
 from torchvision.ops import box_convert
 
 from detectors import labels as names_of
-from detectors.checkpoint import check_finite
+from detectors.checkpoint import check_finite, check_stored
 from detectors.dense import DenseAdapter
 from detectors.inputs import Input
-from detectors.suppress import NMS, Everything, Suppress
+from detectors.suppress import NMS, Everything
 from igos.base.errors import one_line
 from igos.types import Candidates, ConfigError, WeightsError
 
@@ -79,11 +80,13 @@ def ultralytics(
     name: str = "model",
     *,
     input_size: int | None = None,
+    end2end: bool = False,
     what: str = "labels",
 ) -> DenseAdapter:
     """An adapter of a network of the package, which it owns.
 
     labels: one per class; None: the network's own. input_size: the longer side in px; None: that of its training.
+    end2end: of a network with two heads (v10, 26) the one that needs no suppression, as predict(nms=False) takes it.
     Raises ConfigError.
     """
     head = model.model[-1] if isinstance(getattr(model, "model", None), nn.Sequential) else None
@@ -97,11 +100,15 @@ def ultralytics(
     queries = kind in QUERIES
     stride = max(int(torch.as_tensor(getattr(model, "stride", STRIDE)).max()), STRIDE)
     size = _size(model, input_size, stride)
+    if end2end and getattr(head, "one2one_cv2", None) is None:
+        raise ConfigError(f"{name}: end2end: its head {kind} has no part that needs no suppression")
+    if kind in CELLS and getattr(head, "cv2", None) is not None:
+        head.end2end = end2end  # predict() takes the part with suppression unless it is told otherwise
     open_ended(model, head)
     fit = Input(size, "stretch") if queries else Input(size, "letterbox", multiple=stride)
-    suppress: Suppress = NMS(IOU, best=True, most=MOST)
+    suppress: NMS | Everything = NMS(IOU, best=True, most=MOST)
     if queries or is_finished(model):
-        suppress = Everything(most=MOST)
+        suppress = Everything(most=min(MOST, int(getattr(head, "num_queries", MOST))))
     own = names_of.listed(getattr(model, "names", None) or None, "names")
     return DenseAdapter(
         model,
@@ -111,7 +118,7 @@ def ultralytics(
         suppress=suppress,
         name=name,
         device=device,
-        notes=_notes(model, kind, fit, suppress),
+        notes=_notes(kind, fit, suppress),
     )
 
 
@@ -139,16 +146,18 @@ def load_ultralytics(
     names: str | Path | Sequence[str] | None = None,
     dataset: str | None = None,
     input_size: int | None = None,
+    end2end: bool = False,
     trust: bool = False,
 ) -> DenseAdapter:
-    """weights: the .pt file of a training. trust: run what code it holds. Raises ConfigError and WeightsError."""
+    """weights: the .pt file of a training; trust: run what code it holds; the rest as `ultralytics` has it. Raises ConfigError and WeightsError."""
     if weights is None:
         raise ConfigError(f"--model {name} needs --model_file FILE.pt")
     asked = names_of.choose(names, dataset)
     model = read_checkpoint(weights, trust)
     check_finite(model, weights)
     model = model.float().eval().requires_grad_(False)
-    return ultralytics(model, asked, device, Path(weights).stem, input_size=input_size, what=str(names or dataset or weights))
+    what, title = str(names or dataset or weights), Path(weights).stem
+    return ultralytics(model, asked, device, title, input_size=input_size, end2end=end2end, what=what)
 
 
 def read_checkpoint(path: str | Path, trust: bool = False) -> Any:
@@ -158,7 +167,10 @@ def read_checkpoint(path: str | Path, trust: bool = False) -> Any:
     if Path(path).suffix != ".pt":
         raise WeightsError(f"{path}: not a .pt file of Ultralytics; a state dict alone does not say what network it is of")
     tasks = package("nn.tasks")
+    if not zipfile.is_zipfile(path):
+        raise WeightsError(f"{path}: damaged, or no checkpoint that torch.save has written")
     try:
+        check_stored(path)
         found, _ = tasks.torch_safe_load(str(Path(path).absolute()), safe_only=not trust)
     except Exception as error:  # a file of a stranger
         raise WeightsError(f"{path}: {_why(error, trust)}") from None
@@ -214,9 +226,9 @@ def _boxes(boxes: Tensor, scores: Tensor) -> Tensor:
     return boxes
 
 
-def _notes(model: Any, kind: str, fit: Input, suppress: Suppress) -> list[str]:
+def _notes(kind: str, fit: Input, suppress: NMS | Everything) -> list[str]:
     how = f"one of boxes that overlap by more than {IOU}" if isinstance(suppress, NMS) else "no suppression"
     h, w = fit.size
     brought = "stretch" if fit.multiple is None else f"letterbox to multiples of {fit.multiple} px"
     task = "; its masks are left out" if kind.startswith("Segment") else ""
-    return [f"head {kind}{task}", f"input {w} x {h} px, {brought}, rgb, range 1", f"{how}, at most {MOST} detections"]
+    return [f"head {kind}{task}", f"input {w} x {h} px, {brought}, rgb, range 1", f"{how}, at most {suppress.most} detections"]

@@ -22,14 +22,14 @@ from detectors.hugging_face import hugging_face, is_hugging_face
 from detectors.onestage import KINDS as ONE_STAGE
 from detectors.onestage import classes_of, one_stage
 from detectors.rcnn import RCNNAdapter, with_background
-from detectors.ultralytics import is_ultralytics, network_of, ultralytics
+from detectors.ultralytics import channels, is_ultralytics, network_of, ultralytics
 from detectors.yolov3 import FITS, YOLOAdapter, picture_size
 from igos.base.errors import one_line
 from igos.types import Adapter, ConfigError
 
 KINDS = (
-    "a FasterRCNN, MaskRCNN, RetinaNet, FCOS or SSD of torchvision, a detector or classifier of transformers, a YOLO or "
-    "RTDETR of Ultralytics, a Darknet, a classifier, or a callable pictures -> detections"
+    "a FasterRCNN, MaskRCNN, RetinaNet, FCOS or SSD of torchvision, a detector or classifier of transformers, a YOLO "
+    "or RTDETR of Ultralytics, a Darknet, a classifier, or a callable pictures -> detections"
 )
 
 
@@ -116,9 +116,10 @@ def _classifier(
         with torch.no_grad():
             out = model(torch.zeros(2, 3, crop, crop, device=device))
     except Exception as error:  # the user's code may raise anything
-        raise ConfigError(
-            f"{name} cannot take pictures (2,3,{crop},{crop}): {one_line(error)}; give {KINDS}"
-        ) from None
+        first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+        if first is not None and first.in_channels != 3:
+            raise ConfigError(f"{name} takes pictures of {channels(first.in_channels)}; 3 (RGB) are needed") from None
+        raise ConfigError(f"{name} cannot take pictures (2,3,{crop},{crop}): {one_line(error)}; give {KINDS}") from None
     fits = isinstance(out, Tensor) and out.ndim in (1, 2) and len(out) == 2 and out.is_floating_point()
     if not fits or not out.numel():
         what = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"

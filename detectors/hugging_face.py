@@ -1,7 +1,7 @@
 """Detectors and classifiers of Hugging Face's transformers, on its own modules (pip install 'igos[hf]').
 
 Carion et al., DETR, https://arxiv.org/abs/2005.12872; Meng et al., Conditional DETR, https://arxiv.org/abs/2108.06152;
-Zhu et al., Deformable DETR, https://arxiv.org/abs/2010.04159; Zhao et al., RT-DETR, https://arxiv.org/abs/2304.08069 and
+Zhu et al., Deformable DETR, https://arxiv.org/abs/2010.04159; Zhao et al., RT-DETR, https://arxiv.org/abs/2304.08069,
 https://arxiv.org/abs/2407.17140 (v2); Peng et al., D-FINE, https://arxiv.org/abs/2410.13842; Fang et al., YOLOS,
 https://arxiv.org/abs/2106.00666.
 A row is a query. DETR and YOLOS have one column more than classes, softmax, the last of which is no object, and a query
@@ -33,7 +33,7 @@ from igos.base.errors import one_line
 from igos.types import Adapter, Candidates, ConfigError, Image, WeightsError
 
 MOST = 100  # detections that Conditional and Deformable DETR's own post-processing answers at most
-FAMILIES: dict[str, str] = {  # detectors by the model_type of their configuration, and what makes scores of their logits
+FAMILIES: dict[str, str] = {  # detectors by the model_type of their configuration, and what makes their scores
     "detr": "softmax",
     "yolos": "softmax",
     "conditional_detr": "sigmoid",
@@ -190,9 +190,9 @@ def load_hugging_face(
         _check_folder(Path(weights), weights)
     t = transformers()
     where, asked = str(weights), names_of.choose(names, dataset)
-    here: dict[str, Any] = {"local_files_only": not pretrained, "trust_remote_code": False}
+    only: dict[str, Any] = {"local_files_only": not pretrained, "trust_remote_code": False}
     with _quiet(), _refusals(where):
-        config = t.AutoConfig.from_pretrained(where, **here)
+        config = t.AutoConfig.from_pretrained(where, **only)
     kinds = [str(k) for k in getattr(config, "architectures", None) or []]
     if not any(k.endswith((DETECTOR, CLASSIFIER)) for k in kinds):
         found = ", ".join(kinds) or "nothing named"
@@ -200,20 +200,20 @@ def load_hugging_face(
     detector = any(k.endswith(DETECTOR) for k in kinds)
     auto = t.AutoModelForObjectDetection if detector else t.AutoModelForImageClassification
     with _quiet(), _refusals(where):
-        model, told = auto.from_pretrained(where, output_loading_info=True, ignore_mismatched_sizes=True, dtype=torch.float32, **here)
+        model, told = auto.from_pretrained(
+            where, output_loading_info=True, ignore_mismatched_sizes=True, dtype=torch.float32, **here
+        )
     _check_told(told, where)
     check_finite(model, where)
     processor = None
     if pretrained or (Path(where) / "preprocessor_config.json").is_file():
         with _quiet(), _refusals(where):
-            processor = t.AutoImageProcessor.from_pretrained(where, **here)
+            processor = t.AutoImageProcessor.from_pretrained(where, **only)
     elif not detector:
         raise ConfigError(f"{where}: holds no preprocessor_config.json, which says how it reads pictures")
     what = str(names or dataset or "labels")
     title = Path(where).name
-    return hugging_face(
-        model.eval(), asked, device, title, processor=processor, activation=activation, what=what
-    )
+    return hugging_face(model.eval(), asked, device, title, processor=processor, activation=activation, what=what)
 
 
 def named(config: Any) -> list[str]:
@@ -285,4 +285,3 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-

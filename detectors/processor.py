@@ -1,12 +1,11 @@
 """A picture as an image processor of Hugging Face's transformers reads it, whatever that processor does to it.
 
-What it does is seen, not looked up. Its numbers are affine in the colours, x = M rgb + b: four plain pictures show M and
-b. Where its pixels come from is a scale and an offset: a ramp from left to right and one from top to bottom show them.
+What it does is seen, not looked up. Its numbers are affine in the colours, x = M rgb + b: four plain pictures show M
+and b. Where its pixels come from is a scale and an offset: a ramp from left to right and one from top to bottom show them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,6 +135,6 @@ def colours(numbers: Numbers) -> str:
     return f"colours from {low} to {high}"
 
 
-def _listed(values: Sequence[float]) -> str:
-    values = [round(float(v), 3) + 0.0 for v in values]
+def _listed(numbers: np.ndarray) -> str:
+    values = [round(float(v), 3) + 0.0 for v in numbers]
     return f"{values[0]:g}" if len(set(values)) == 1 else "[" + ", ".join(f"{v:g}" for v in values) + "]"

@@ -2,8 +2,8 @@
 
 The package is imported only when such a model is asked for, and nothing of it is copied. A checkpoint is a pickled
 network: only the package's own kinds of layers are read from it, unless the user trusts the file.
-A row is a cell, or a query of RT-DETR. Detections are those of predict(): suppression by IoU with each cell's best class;
-none for RT-DETR, and for v10 and 26 where `end2end` asks for their part that is trained without.
+A row is a cell, or a query of RT-DETR. Detections are those of predict(): suppression by IoU with each cell's best
+class; none for RT-DETR, and for v10 and 26 where `end2end` asks for their part that is trained without.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ from detectors.suppress import NMS, Everything
 from igos.base.errors import one_line
 from igos.types import Candidates, ConfigError, WeightsError
 
-CELLS, QUERIES = ("Detect", "v10Detect", "Segment", "Segment26"), ("RTDETRDecoder",)  # heads by the names of their classes
+CELLS, QUERIES = (
+    ("Detect", "v10Detect", "Segment", "Segment26"),
+    ("RTDETRDecoder",),
+)  # heads by the names of their classes
 REFUSED = {  # heads of other tasks, by the same
     "Pose": "keypoints", "Pose26": "keypoints", "OBB": "turned boxes", "OBB26": "turned boxes",
     "WorldDetect": "classes from a text", "YOLOEDetect": "classes from a text", "YOLOESegment": "classes from a text",
@@ -59,6 +62,10 @@ class Read:
         return Candidates(boxes, parts["scores"].mT)
 
 
+def channels(count: int) -> str:
+    return "1 channel (grey)" if count == 1 else f"{count} channels"
+
+
 def is_ultralytics(model: Any) -> bool:
     """Whether the model is one of the package's networks; nothing is imported to find out."""
     return _is_made(model, "BaseModel", "ultralytics.nn")
@@ -69,7 +76,9 @@ def network_of(model: Any) -> Any:
     if not _is_made(model, "Model", "ultralytics.engine"):
         return model
     if not isinstance(model.model, nn.Module):
-        raise ConfigError(f"{type(model).__name__}({str(model.model)!r}) is an exported file; give the .pt, or --model onnx")
+        raise ConfigError(
+            f"{type(model).__name__}({str(model.model)!r}) is an exported file; give the .pt, or --model onnx"
+        )
     return model.model
 
 
@@ -89,14 +98,14 @@ def ultralytics(
     end2end: of a network with two heads (v10, 26) the one that needs no suppression, as predict(nms=False) takes it.
     Raises ConfigError.
     """
-    head = model.model[-1] if isinstance(getattr(model, "model", None), nn.Sequential) else None
+    head: Any = model.model[-1] if isinstance(getattr(model, "model", None), nn.Sequential) else None
     kind = type(head).__name__
     if kind not in (*CELLS, *QUERIES):
         does = f", which answers {REFUSED[kind]}" if kind in REFUSED else ""
         raise ConfigError(f"{name}: its head is {kind}{does}; {', '.join((*CELLS, *QUERIES))} are explained")
-    channels = int(next(p for p in model.parameters() if p.ndim == 4).shape[1])
-    if channels != 3:
-        raise ConfigError(f"{name}: takes pictures of {channels} channels; 3 (RGB) are needed")
+    depth = int(next(p for p in model.parameters() if p.ndim == 4).shape[1])
+    if depth != 3:
+        raise ConfigError(f"{name} takes pictures of {channels(depth)}; 3 (RGB) are needed")
     queries = kind in QUERIES
     stride = max(int(torch.as_tensor(getattr(model, "stride", STRIDE)).max()), STRIDE)
     size = _size(model, input_size, stride)
@@ -124,7 +133,7 @@ def ultralytics(
 
 @torch.no_grad()
 def open_ended(model: Any, head: Any) -> None:
-    """Prepare the network: norms folded, all rows answered, nothing kept from other pictures, nothing changed in place."""
+    """Prepare the network: norms folded, all rows answered, nothing kept of other pictures or changed in place."""
     head.shape, head.shapes = None, None  # of the cells, which predict() keeps without gradients
     model.fuse(verbose=False)
     for module in model.modules():
@@ -149,7 +158,10 @@ def load_ultralytics(
     end2end: bool = False,
     trust: bool = False,
 ) -> DenseAdapter:
-    """weights: the .pt file of a training; trust: run what code it holds; the rest as `ultralytics` has it. Raises ConfigError and WeightsError."""
+    """weights: the .pt file of a training; trust: run what code it holds; the rest as `ultralytics` has it.
+
+    Raises ConfigError and WeightsError.
+    """
     if weights is None:
         raise ConfigError(f"--model {name} needs --model_file FILE.pt")
     asked = names_of.choose(names, dataset)
@@ -165,7 +177,7 @@ def read_checkpoint(path: str | Path, trust: bool = False) -> Any:
     if not Path(path).is_file():
         raise WeightsError(f"{path}: no such file")
     if Path(path).suffix != ".pt":
-        raise WeightsError(f"{path}: not a .pt file of Ultralytics; a state dict alone does not say what network it is of")
+        raise WeightsError(f"{path}: not a .pt file of Ultralytics; a state dict does not say of what network it is")
     tasks = package("nn.tasks")
     if not zipfile.is_zipfile(path):
         raise WeightsError(f"{path}: damaged, or no checkpoint that torch.save has written")
@@ -174,7 +186,7 @@ def read_checkpoint(path: str | Path, trust: bool = False) -> Any:
         found, _ = tasks.torch_safe_load(str(Path(path).absolute()), safe_only=not trust)
     except Exception as error:  # a file of a stranger
         raise WeightsError(f"{path}: {_why(error, trust)}") from None
-    made = (found.get("ema") or found.get("model")) if isinstance(found, dict) else None
+    made: Any = (found.get("ema") or found.get("model")) if isinstance(found, dict) else None
     if not is_ultralytics(made):
         kind = "a state dict" if isinstance(found, dict) and made is None else f"a {type(made).__name__}"
         raise WeightsError(f"{path}: holds {kind}, not a network of Ultralytics")
@@ -184,7 +196,7 @@ def read_checkpoint(path: str | Path, trust: bool = False) -> Any:
 
 
 def package(part: str) -> Any:
-    """A module of the package, which then neither installs anything nor asks the network. Raises ConfigError without it."""
+    """A module of the package, which then neither installs nor downloads. Raises ConfigError without it."""
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("YOLO_OFFLINE", "true")
     try:
@@ -231,4 +243,8 @@ def _notes(kind: str, fit: Input, suppress: NMS | Everything) -> list[str]:
     h, w = fit.size
     brought = "stretch" if fit.multiple is None else f"letterbox to multiples of {fit.multiple} px"
     task = "; its masks are left out" if kind.startswith("Segment") else ""
-    return [f"head {kind}{task}", f"input {w} x {h} px, {brought}, rgb, range 1", f"{how}, at most {suppress.most} detections"]
+    return [
+        f"head {kind}{task}",
+        f"input {w} x {h} px, {brought}, rgb, range 1",
+        f"{how}, at most {suppress.most} detections",
+    ]

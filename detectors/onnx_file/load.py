@@ -125,8 +125,8 @@ def load_onnx(
         far = 0.0 if module is session else distance(out.made, session(way.prepare(probe[:1])))
     none = getattr(found, "none", None)
     columns = found.count(out)
-    usual = names_of.coco() if columns - (none is not None) == 80 else None
-    labels = names_of.of_columns(asked, columns, none, str(names or dataset or title), usual)
+    coco = names_of.coco() if columns - (none is not None) == 80 else None
+    labels = names_of.of_columns(asked, columns, none, str(names or dataset or title), coco)
     notes += [f"classes: {found.classes.kind}, {found.classes.activation}"]
     if found.classes.kind == "probabilities":
         notes.append("its probabilities are taken to lie in [1e-6, 1 - 1e-6]: the activation cannot be taken off")

@@ -60,7 +60,9 @@ def pick_model(flags: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     made = {**flags, "model": str(model) if found.is_model_file(str(model)) else kind}
     if family.samples and "data" not in flags and not preset_value(flags, "data"):
         made["data"] = [str(resources.folder("samples") / family.samples)]
-    return made, found.preset_of(str(model or found.DEFAULT), flags.get("model_file") or preset_value(flags, "model_file"))
+    return made, found.preset_of(
+        str(model or found.DEFAULT), flags.get("model_file") or preset_value(flags, "model_file")
+    )
 
 
 def preset_value(flags: Mapping[str, Any], key: str) -> Any:

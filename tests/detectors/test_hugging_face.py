@@ -179,7 +179,9 @@ def test_adapt_takes_the_familys_own_preprocessing(name: str) -> None:
     rt = name == "rt_detr"
     assert image.geometry.network == ((640, 640) if rt else (800, 1200))
     black = adapter.raw.numbers.of(torch.zeros(1, 3, 2, 2))[0, :, 0, 0]
-    assert torch.allclose(black, torch.zeros(3) if rt else torch.tensor([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225]))
+    assert torch.allclose(
+        black, torch.zeros(3) if rt else torch.tensor([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225])
+    )
     assert "the default of its kind" in " ".join(adapter.notes)
     assert list(adapter.labels) == ["a", "b", "c"] + ([] if rt else ["__background__"])
     four = igos.adapt(network("detr"), ["a", "b", "c", "none"], processor=processor_of("detr"))

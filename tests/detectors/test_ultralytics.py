@@ -20,6 +20,7 @@ import torch
 import yaml
 
 import igos
+from detectors import labels as names_of
 from detectors.dense import DenseAdapter
 from detectors.pins import choosing, noting
 from igos import cli
@@ -37,7 +38,18 @@ from ultralytics.nn import tasks  # noqa: E402
 
 PHOTOS = ("darknet_dog.jpg", "rise_catdog.png")
 SIDE = 160  # px
-PLAIN = ("yolov3-tinyu", "yolov5n", "yolov8n", "yolov9t", "yolov10n", "yolo11n", "yolo12n", "yolo26n", "yolov8n-seg", "yolo26n-seg")
+PLAIN = (
+    "yolov3-tinyu",
+    "yolov5n",
+    "yolov8n",
+    "yolov9t",
+    "yolov10n",
+    "yolo11n",
+    "yolo12n",
+    "yolo26n",
+    "yolov8n-seg",
+    "yolo26n-seg",
+)
 YAMLS = {"yolov3-tinyu": "yolov3-tiny", "yolov10n": "yolov10n"}
 
 
@@ -57,10 +69,11 @@ def drawn(name: str) -> Any:
     kind = tasks.SegmentationModel if name.endswith("-seg") else tasks.DetectionModel
     model = kind(f"{YAMLS.get(name, name)}.yaml", nc=3, verbose=False).eval()
     head = model.model[-1]
-    for heads, size in ((head.cv3, 1), (head.cv2, 2), (getattr(head, "one2one_cv3", []), 1), (getattr(head, "one2one_cv2", []), 2)):
-        for level in heads:
-            level[-1].weight.data.normal_(0, size * level[-1].weight[0].numel() ** -0.5)
-            level[-1].bias.data.normal_(-2, 0.5)
+    narrow = head.reg_max == 1  # the four sides themselves, which are positive in a trained network
+    for part in ("cv3", "one2one_cv3", "cv2", "one2one_cv2"):
+        for level in getattr(head, part, []):
+            level[-1].weight.data.normal_(0, level[-1].weight[0].numel() ** -0.5)
+            level[-1].bias.data.normal_(3 if narrow and part.endswith("cv2") else -2, 0.5)
     return with_size(model)
 
 
@@ -85,10 +98,10 @@ def rt_detr() -> Any:
     return with_size(model)
 
 
-def small(photo: str) -> torch.Tensor:
-    """(3,SIDE,SIDE) in [0,1]."""
+def small(photo: str) -> PIL.Image.Image:
+    """SIDE x SIDE px. Networks of random weights are tame on the very pictures that `settle` has shown them."""
     with PIL.Image.open(shared_data("photos", photo)) as opened:
-        return torch.from_numpy(np.array(opened.convert("RGB").resize((SIDE, SIDE)))).permute(2, 0, 1) / 255
+        return opened.convert("RGB").resize((SIDE, SIDE))
 
 
 def settle(model: Any) -> None:
@@ -98,7 +111,8 @@ def settle(model: Any) -> None:
             m.momentum = 1.0
     model.train()
     with torch.no_grad():
-        model.predict(torch.stack([small(photo) for photo in PHOTOS]))
+        seen = np.stack([np.array(small(photo)) for photo in PHOTOS])
+        model.predict(torch.from_numpy(seen).permute(0, 3, 1, 2) / 255)
     model.eval()
 
 
@@ -118,16 +132,17 @@ def wrapped(model: Any, folder: Path | None = None) -> Any:
     return made
 
 
-def predicted(model: Any, photo: Path, threshold: float, size: int, folder: Path | None = None, **more: Any) -> torch.Tensor:
+def predicted(
+    model: Any, picture: PIL.Image.Image, threshold: float, size: int, folder: Path | None = None, **more: Any
+) -> torch.Tensor:
     """What predict() sees: (n,6) x1, y1, x2, y2, score, class in px of the picture."""
-    with PIL.Image.open(photo) as opened:
-        (found,) = wrapped(copy.deepcopy(model), folder).predict(
-            opened.convert("RGB"), conf=threshold, imgsz=size, verbose=False, device="cpu", **more
-        )
+    (found,) = wrapped(copy.deepcopy(model), folder).predict(
+        picture, conf=threshold, imgsz=size, verbose=False, device="cpu", **more
+    )
     return found.boxes.data.clone()
 
 
-def agree(adapter: Any, photo: Path, own: torch.Tensor, threshold: float) -> None:
+def agree(adapter: Any, photo: Any, own: torch.Tensor, threshold: float) -> None:
     """Each detection is one of the others: 0.5 px, the same class, 1e-4 of score."""
     image = adapter.read(photo)
     seen = adapter.detect(image, threshold)
@@ -140,7 +155,7 @@ def agree(adapter: Any, photo: Path, own: torch.Tensor, threshold: float) -> Non
     assert float(far.amin(0).max()) < 0.5 and float(far.amin(1).max()) < 0.5
 
 
-def graded(adapter: Any, photo: Path) -> float:
+def graded(adapter: Any, photo: Any) -> float:
     """The largest gradient of the first detection's logit, after its score was found to be the detection's."""
     image = adapter.read(photo)
     first = adapter.detect(image, 0.01)[:1]
@@ -152,16 +167,16 @@ def graded(adapter: Any, photo: Path) -> float:
 
 
 def test_the_real_yolov8n_sees_what_predict_sees() -> None:
-    adapter = igos.adapt(real(), igos.load_names("coco") if hasattr(igos, "load_names") else None)
+    adapter = igos.adapt(real(), names_of.coco())
     assert isinstance(adapter, DenseAdapter) and isinstance(adapter, Adapter)
     for photo in PHOTOS:
         path = shared_data("photos", photo)
-        agree(adapter, path, predicted(real(), path, 0.25, 640), 0.25)
+        agree(adapter, path, predicted(real(), PIL.Image.open(path).convert("RGB"), 0.25, 640), 0.25)
     image = adapter.read(shared_data("photos", PHOTOS[0]))
     assert image.geometry.network == (480, 640)  # no larger than needed, as predict has it
     dog, *_ = adapter.detect(image)
-    assert dog.label == 16 and dog.score > 0.9
-    (e,) = igos.explain(adapter, image, [dog], "iGOS+", metrics=(), iterations=4)
+    assert dog.name == "dog" and dog.score > 0.9
+    (e,) = igos.explain(adapter, image, [dog], "iGOS+", metrics=(), iterations=2)
     assert dog.box is not None
     heat = image.geometry.map_to_source(e.saliency)
     x1, y1, x2, y2 = (int(v) for v in image.geometry.to_source(dog.box))
@@ -173,12 +188,12 @@ def test_each_generation_sees_what_predict_sees(name: str) -> None:
     adapter = igos.adapt(drawn(name))
     assert list(adapter.labels) == ["cat", "dog", "car"]
     for photo in PHOTOS:
-        path = shared_data("photos", photo)
-        agree(adapter, path, predicted(drawn(name), path, 0.01, SIDE), 0.01)
+        path = small(photo)
+        agree(adapter, path, predicted(drawn(name), path, 0.3, SIDE), 0.3)
     assert graded(adapter, path) > 0
     if hasattr(drawn(name).model[-1], "one2one_cv2"):
         other = igos.adapt(drawn(name), end2end=True)
-        agree(other, path, predicted(drawn(name), path, 0.01, SIDE, nms=False), 0.01)
+        agree(other, path, predicted(drawn(name), path, 0.3, SIDE, nms=False), 0.3)
         assert graded(other, path) > 0
     else:
         with pytest.raises(ConfigError, match="end2end: its head .* has no part that needs no suppression"):
@@ -189,7 +204,7 @@ def test_each_generation_sees_what_predict_sees(name: str) -> None:
 def test_rt_detrs_queries_are_pinned(tmp_path: Path) -> None:
     adapter: Any = igos.adapt(wrapped(rt_detr(), tmp_path))
     for photo in PHOTOS:
-        path = shared_data("photos", photo)
+        path = small(photo)
         agree(adapter, path, predicted(rt_detr(), path, 0.01, SIDE, tmp_path), 0.01)
     assert graded(adapter, path) > 0
     image = adapter.read(path)
@@ -279,7 +294,7 @@ def test_other_tasks_are_refused_by_name() -> None:
     ):
         with pytest.raises(ConfigError, match=words):
             igos.adapt(kind(text, verbose=False))
-    with pytest.raises(ConfigError, match="takes pictures of 1 channels; 3"):
+    with pytest.raises(ConfigError, match="takes pictures of 1 channel .grey.; 3"):
         igos.adapt(tasks.DetectionModel("yolov8n.yaml", ch=1, nc=2, verbose=False))
     with pytest.raises(ConfigError, match="labels: 2 class names, but the network has 3 classes"):
         igos.adapt(drawn("yolov8n"), ["a", "b"])

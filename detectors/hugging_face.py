@@ -201,7 +201,7 @@ def load_hugging_face(
     auto = t.AutoModelForObjectDetection if detector else t.AutoModelForImageClassification
     with _quiet(), _refusals(where):
         model, told = auto.from_pretrained(
-            where, output_loading_info=True, ignore_mismatched_sizes=True, dtype=torch.float32, **here
+            where, output_loading_info=True, ignore_mismatched_sizes=True, dtype=torch.float32, **only
         )
     _check_told(told, where)
     check_finite(model, where)

@@ -1,7 +1,8 @@
 """A picture as an image processor of Hugging Face's transformers reads it, whatever that processor does to it.
 
 What it does is seen, not looked up. Its numbers are affine in the colours, x = M rgb + b: four plain pictures show M
-and b. Where its pixels come from is a scale and an offset: a ramp from left to right and one from top to bottom show them.
+and b. Where its pixels come from is a scale and an offset: a ramp from left to right and one from top to bottom show
+them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
-"""Damaged input by the hundred thousand: presets, words, pictures, networks, weights, annotations, folders of runs.
+"""Damaged and hostile input by the hundred thousand: presets, words, pictures, networks, weights, annotations, folders
+of runs: with damage, with flipped bits, by strangers, with hostile names, used by many threads at once.
 
     python benchmarks/fuzz.py --cases 100000
 
 Each kind of input (tests/fuzzing.py) runs in a process of its own. Of a kind: cases, how many were refused by an
-IgosError and how many accepted; escaped are other exceptions, hangs, memory beyond half a gigabyte and crashes.
+IgosError and how many accepted; escaped are other exceptions, hangs, memory beyond half a gigabyte and crashes, and of
+the folders of runs: a byte that changed in a folder beside them, content that passes for what was written and is not,
+words that a terminal would obey.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import table  # noqa: E402
 from detectors.darknet import Darknet, parse_cfg  # noqa: E402
-from detectors.rcnn import RCNNAdapter, build  # noqa: E402
+from detectors.rcnn import RCNNAdapter  # noqa: E402
+from detectors.rcnn_files import build  # noqa: E402
 from detectors.yolov3 import YOLOAdapter  # noqa: E402
 from igos.methods import build_method  # noqa: E402
 from igos.run.presets import read_preset  # noqa: E402

@@ -21,7 +21,7 @@ from detectors.hugging_face import preset_of as preset_of_folder
 from detectors.look import parity as parity
 from detectors.model_file import FILES, OWN, check_keys, is_model_file, read_model_file
 from detectors.onestage import NAMES, load_one_stage
-from detectors.rcnn import load_rcnn
+from detectors.rcnn_files import load_rcnn
 from detectors.ultralytics import load_ultralytics
 from detectors.yolov3 import load_yolo
 from igos.base.settings import lookup

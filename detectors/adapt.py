@@ -21,12 +21,14 @@ from detectors.darknet import Darknet
 from detectors.hugging_face import hugging_face, is_hugging_face
 from detectors.onestage import KINDS as ONE_STAGE
 from detectors.onestage import classes_of, one_stage
-from detectors.rcnn import RCNNAdapter, with_background
+from detectors.rcnn import RCNNAdapter
+from detectors.rcnn_files import replaced, with_background
 from detectors.ultralytics import channels, is_ultralytics, network_of, ultralytics
 from detectors.yolov3 import FITS, YOLOAdapter, picture_size
 from igos.base.errors import one_line
 from igos.types import Adapter, ConfigError
 
+AS_BLACK_BOX = "give it as a black box: igos.adapt(lambda x: model(list(x)), labels), for rise and drise"
 KINDS = (
     "a FasterRCNN, MaskRCNN, RetinaNet, FCOS or SSD of torchvision, a detector or classifier of transformers, a YOLO "
     "or RTDETR of Ultralytics, a Darknet, a classifier, or a callable pictures -> detections"
@@ -38,6 +40,9 @@ def adapt(
 ) -> Adapter:
     """See igos.adapt. Raises ConfigError for a model, labels or options that cannot be used, WeightsError for nan."""
     name = str(options.pop("name", type(model).__name__))
+    model = getattr(model, "_orig_mod", model)  # of torch.compile, whose network has no layers to look into
+    if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        raise ConfigError(f"{type(model).__name__} only spreads another network over devices; unwrap it: model.module")
     named, model = names_of.listed(labels), network_of(model)
     if not isinstance(model, nn.Module):
         if not callable(model):
@@ -67,9 +72,10 @@ def _rcnn(model: FasterRCNN, labels: list[str] | None, device: torch.device, nam
     heads = model.roi_heads
     pools = [heads.box_roi_pool, *([heads.mask_roi_pool] if heads.has_mask() else [])]
     odd = [type(m).__name__ for m in pools if not isinstance(m, MultiScaleRoIAlign)]
-    odd += [] if isinstance(model.transform, GeneralizedRCNNTransform) else [type(model.transform).__name__]
     if odd:
         raise ConfigError(f"{name} holds {odd[0]} in place of torchvision's own part, which is not supported")
+    if why := replaced(model):
+        raise ConfigError(f"{name}: {why}, which would be left out; {AS_BLACK_BOX}")
     try:
         count = int(heads.box_predictor.cls_score.out_features)
     except AttributeError:
@@ -114,16 +120,18 @@ def _classifier(
 ) -> Adapter:
     try:
         with torch.no_grad():
-            out = model(torch.zeros(2, 3, crop, crop, device=device))
+            out = model(torch.zeros(2, 3, crop, crop, dtype=torch.float32, device=device))
     except Exception as error:  # the user's code may raise anything
         first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
         if first is not None and first.in_channels != 3:
             raise ConfigError(f"{name} takes pictures of {channels(first.in_channels)}; 3 (RGB) are needed") from None
-        raise ConfigError(f"{name} cannot take pictures (2,3,{crop},{crop}): {one_line(error)}; give {KINDS}") from None
+        raise ConfigError(
+            f"{name} cannot take pictures (2,3,{crop},{crop}): {one_line(error)}; {_wrapped(model)}"
+        ) from None
     fits = isinstance(out, Tensor) and out.ndim in (1, 2) and len(out) == 2 and out.is_floating_point()
     if not fits or not out.numel():
         what = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
-        raise ConfigError(f"{name} answers {what} for two pictures, not logits (N,classes); give {KINDS}")
+        raise ConfigError(f"{name} answers {what} for two pictures, not logits (N,classes); {_wrapped(model)}")
     known = names_of.of_classifier(labels, 1 if out.ndim == 1 else out.shape[1], "labels")
     return ClassifierAdapter(
         model,
@@ -136,6 +144,12 @@ def _classifier(
         device=device,
         activation=activation,
     )
+
+
+def _wrapped(model: nn.Module) -> str:
+    """A hint where a network holds a detector that could be explained by itself."""
+    found = next((f"model.{n}" for n, m in model.named_modules() if n and isinstance(m, (FasterRCNN, Darknet))), None)
+    return f"unwrap it: {found}" if found else f"give {KINDS}"
 
 
 def _black_box(

@@ -20,7 +20,7 @@ from detectors.pictures import read_rgb, to_device
 from detectors.targets import boxes_of, check, overlap
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, one_hot
+from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, one_hot, summary
 
 
 def read_whole(source: Any, size: tuple[int, int] | None) -> Image:
@@ -63,6 +63,9 @@ class BlackBoxAdapter:
         self.device = torch.device(device or "cpu")
         self.module = nn.Module()
 
+    def __repr__(self) -> str:
+        return summary(self, "pictures as they are" if self.size is None else f"{self.size[1]} x {self.size[0]} px")
+
     def read(self, source: str | Path | np.ndarray | Any) -> Image:
         """Raises ImageError."""
         return to_device(self.reader(source), self.device)
@@ -70,11 +73,14 @@ class BlackBoxAdapter:
     def detect(self, image: Image, threshold: float = DETECTION_THRESHOLD) -> list[Target]:
         """Its detections with score >= threshold, best first."""
         ((boxes, scores, labels),) = self._ask(image.pixels[None])
-        order = scores.argsort(descending=True, stable=True)
+        sound = (scores >= threshold) & (boxes[:, 2:] > boxes[:, :2]).all(1)
+        order = [i for i in scores.argsort(descending=True, stable=True).tolist() if sound[i]]
+        own = [float(_match(boxes[i], int(labels[i]), boxes, scores, labels)) for i in order]
         return [
-            Target(int(labels[i]), self.labels[int(labels[i])], float(scores[i]), boxes[i], index=int(i))
-            for i in order
-            if scores[i] >= threshold and bool((boxes[i, 2:] > boxes[i, :2]).all())
+            Target(
+                int(labels[i]), self.labels[int(labels[i])], float(scores[i]), boxes[i], index=i, own={"prob": score}
+            )
+            for i, score in zip(order, own, strict=True)
         ]
 
     def candidates(self, image: Image) -> Candidates:
@@ -87,16 +93,13 @@ class BlackBoxAdapter:
         check(self.name, self.parts, len(self.labels), targets, score)
         if score != "prob" or any(t.box is None for t in targets):
             raise ConfigError(f"{self.name} is a black box: it has score prob alone, and every target needs its box")
-        boxes = boxes_of(targets, torch.zeros(1, device=self.device))
+        boxes = boxes_of(targets, torch.zeros(1, dtype=torch.float32, device=self.device))
 
         def forward(pictures: Tensor, rows: Tensor) -> Tensor:
             if pictures.requires_grad:
                 raise ConfigError(f"{self.name} is a black box without gradients: take --method rise or drise")
-            made = []
-            for k, (seen, scores, labels) in zip(rows.tolist(), self._ask(pictures), strict=True):
-                match = overlap(boxes[k].expand(len(seen), 4), seen) * scores * (labels == targets[k].label)
-                made.append(match.max() if len(match) else scores.new_zeros(()))
-            return torch.stack(made)
+            asked = zip(rows.tolist(), self._ask(pictures), strict=True)
+            return torch.stack([_match(boxes[k], targets[k].label, *seen) for k, seen in asked])
 
         return Scorer(forward, len(targets), batch or 8)
 
@@ -126,3 +129,9 @@ class BlackBoxAdapter:
                 )
             made.append((boxes, scores, labels))
         return made
+
+
+def _match(box: Tensor, label: int, boxes: Tensor, scores: Tensor, labels: Tensor) -> Tensor:
+    """The best of IoU with the box (4,) x same class x score, () in [0,1]; 0 where nothing was seen."""
+    match = overlap(box.expand(len(boxes), 4), boxes) * scores * (labels == label)
+    return match.max() if len(match) else scores.new_zeros(())

@@ -33,7 +33,7 @@ def read_squeezed(source: Any, side: int, interpolation: InterpolationMode) -> I
     rgb, path = read_rgb(source)
     h, w = rgb.shape[:2]
     picture = TF.resize(PIL.Image.fromarray(rgb), [side, side], interpolation=interpolation)
-    return Image(TF.to_tensor(picture), Geometry((h, w), (side, side), (side / h, side / w)), rgb, path)
+    return Image(TF.to_tensor(picture).float(), Geometry((h, w), (side, side), (side / h, side / w)), rgb, path)
 
 
 class CaffeAdapter(ClassifierAdapter):
@@ -66,8 +66,8 @@ class CaffeAdapter(ClassifierAdapter):
     def reader(self) -> Callable[[Any], Image]:
         return partial(read_squeezed, side=self.crop, interpolation=self.interpolation)
 
-    def _scores(self, pictures: Tensor, score: str) -> Tensor:
-        return super()._scores(pictures.flip(1), score)
+    def _normalised(self, pictures: Tensor) -> Tensor:
+        return super()._normalised(pictures.flip(1))
 
 
 def load_caffe(

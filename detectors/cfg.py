@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from igos.base.reading import read_text
 from igos.types import ConfigError
 
 LARGEST = 2**24  # of any count
@@ -18,7 +19,7 @@ def parse_cfg(path: str | Path) -> list[Section]:
     Raises ConfigError for a missing file, text outside any section, or a value without a key.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_text(path, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--cfg {path}: cannot be read as text ({error})") from None
     sections: list[Section] = []

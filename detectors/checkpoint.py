@@ -89,7 +89,7 @@ def load_into(module: nn.Module, state: dict[str, Tensor], path: str | Path) -> 
 def check_finite(module: nn.Module, where: str | Path) -> None:
     """Raises WeightsError, naming the first tensor of the module that holds nan or infinite numbers."""
     for name, values in module.state_dict().items():
-        if values.is_floating_point() and not bool(values.isfinite().all()):
+        if isinstance(values, Tensor) and values.is_floating_point() and not bool(values.isfinite().all()):
             raise WeightsError(f"{where}: {name} holds numbers that are not finite (nan or inf); nothing can be scored")
 
 

@@ -26,10 +26,11 @@ from detectors import labels as names_of
 from detectors.checkpoint import download, load_into, load_state_dict
 from detectors.fold import fold
 from detectors.pictures import read_rgb, to_device
+from detectors.shortcuts import channels_last, probe, sharing
 from detectors.targets import check, like
 from igos.base.geometry import Geometry
 from igos.base.names import CLASS_THRESHOLD
-from igos.types import Candidates, ConfigError, Image, Scorer, Target, WeightsError
+from igos.types import Candidates, ConfigError, Image, Scorer, Target, WeightsError, locked, summary
 from igos.types.head import recognise
 
 log = logging.getLogger("igos")
@@ -49,13 +50,15 @@ def read_crop(source: Any, resize: int, crop: int, interpolation: InterpolationM
     picture = TF.resize(PIL.Image.fromarray(rgb), [resize], interpolation=interpolation, antialias=antialias)
     (h0, w0), (w, h) = rgb.shape[:2], picture.size
     top, left = round((h - crop) / 2), round((w - crop) / 2)
-    pixels = TF.to_tensor(TF.crop(picture, top, left, crop, crop))
+    pixels = TF.to_tensor(TF.crop(picture, top, left, crop, crop)).float()
     return Image(pixels, Geometry((h0, w0), (crop, crop), (h / h0, w / w0), (float(-top), float(-left))), rgb, path)
 
 
 class ClassifierAdapter:
     """A network (N,3,H,W) normalised -> (N,classes) in eval mode, owned by the adapter.
 
+    module is the network with shortcuts (folded norms, channels_last); plain the same adapter on the network as it was
+    given, which detects; None for that one itself, and where no shortcut was found.
     A picture's short side is resized to `resize` px and the centre crop x crop px taken; mean and std are per
     channel, in [0,1]. activation says what makes probabilities of the network's answers (igos/types/head.py); None:
     what is seen on a probe, which the log tells where it is not softmax. A network of one column has two labels, and
@@ -91,17 +94,35 @@ class ClassifierAdapter:
         self.name, self.labels, self.crop, self.resize = name, list(labels), crop, resize
         self.interpolation, self.antialias = interpolation, antialias
         self.device = torch.device(device or "cpu")
-        module = module.eval().requires_grad_(False).to(self.device)
-        probe = torch.randn(1, 3, crop, crop, generator=torch.Generator().manual_seed(0))
-        probe = probe.to(self.device, memory_format=torch.channels_last)
-        fold(module, lambda: module(probe))
-        self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._mean = torch.tensor(mean, device=self.device)[:, None, None]
-        self._std = torch.tensor(std, device=self.device)[:, None, None]
-        self.head = recognise(lambda x: self.module(x), torch.cat([probe, -2 * probe]), activation, name)
+        self.module = module.eval().requires_grad_(False).to(self.device)
+        self.plain: ClassifierAdapter | None = None
+        self._format = torch.contiguous_format
+        self._mean = torch.tensor(mean, dtype=torch.float32, device=self.device)[:, None, None]
+        self._std = torch.tensor(std, dtype=torch.float32, device=self.device)[:, None, None]
+        noise = torch.Generator().manual_seed(0)
+        x = torch.randn(1, 3, crop, crop, generator=noise, dtype=torch.float32).to(self.device)
+        self.head = recognise(self.module, torch.cat([x, -2 * x]), activation, name)
         if self.head.why and activation is None:
             taken = TAKEN[self.head.activation]
             log.warning("%s: %s, so its answers are taken as %s (activation %s)", name, self.head.why, *taken)
+        self._take_shortcuts()
+
+    @torch.no_grad()
+    def _take_shortcuts(self) -> None:
+        """Fold the norms and take channels_last memory, each where a random probe shows that it changes nothing: on a
+        copy; the network itself becomes that of `plain`.
+        """
+        quick = sharing(self.module)
+        if quick is None:
+            return
+        x = (probe(self.crop, self.device) - self._mean) / self._std
+        folded = fold(quick, lambda: quick(x))
+        memory = channels_last(quick, lambda memory: quick(x.contiguous(memory_format=memory)))
+        if folded or memory == torch.channels_last:
+            self.plain, self.module, self._format = copy.copy(self), quick, memory
+
+    def __repr__(self) -> str:
+        return summary(self, f"{self.crop} x {self.crop} px")
 
     @property
     def reader(self) -> Callable[[Any], Image]:
@@ -118,18 +139,33 @@ class ClassifierAdapter:
         """What makes probabilities of the network's answers, one of ACTIVATIONS."""
         return self.head.activation
 
-    @torch.no_grad()
     def detect(self, image: Image, threshold: float = CLASS_THRESHOLD) -> list[Target]:
         """Every class with probability >= threshold, best first; a class has no box."""
-        (scores,) = made = self._scores(image.pixels[None], "prob")
+        return (self.plain or self)._detect(image, threshold)
+
+    @locked
+    @torch.no_grad()
+    def _detect(self, image: Image, threshold: float) -> list[Target]:
+        x = self._normalised(image.pixels[None])
+        out = self.module(x)
+        (scores,) = made = self.head(lambda _: out, x, "prob")
         self.head.check(made, self.name)
+        (logits,) = self.head(self.module if self.head.inside else lambda _: out, x, "logit")
         order = scores.argsort(descending=True, stable=True)
         best = order[scores[order] >= threshold].tolist()
-        return [Target(label=i, name=self.labels[i], score=float(scores[i])) for i in best]
+        values = [(float(scores[i]), float(logits[i])) for i in best]
+        return [
+            Target(label=i, name=self.labels[i], score=p, own={"prob": p, "logit": z})
+            for i, (p, z) in zip(best, values, strict=True)
+        ]
 
-    @torch.no_grad()
     def candidates(self, image: Image) -> Candidates:
         """The logits of all classes, as one row without a box."""
+        return (self.plain or self)._candidates(image)
+
+    @locked
+    @torch.no_grad()
+    def _candidates(self, image: Image) -> Candidates:
         exclusive = self.head.exclusive and not self.head.single
         logits = self._scores(image.pixels[None], "logit")[:, None]
         return Candidates(None, logits, activation="softmax" if exclusive else "sigmoid")
@@ -151,7 +187,7 @@ class ClassifierAdapter:
     def feature_layer(self) -> str:
         """The last layer with a map of features, no longer one of classes, that cuts the network."""
         scorer = self.scorer([Target(0, self.labels[0], 0.0)])
-        picture = torch.full((1, 3, self.crop, self.crop), 0.5, device=self.device)
+        picture = torch.full((1, 3, self.crop, self.crop), 0.5, dtype=torch.float32, device=self.device)
         every = scorer.layers(picture, torch.zeros(1, dtype=torch.long, device=self.device))
         classes = 1 if self.head.single else len(self.labels)
         found = [x.name for x in every if x.cuts and like(x.shape, picture.shape) and x.shape[1] != classes]
@@ -161,8 +197,11 @@ class ClassifierAdapter:
 
     def _scores(self, pictures: Tensor, score: str) -> Tensor:
         """Pictures (N,3,H,W) -> (N,classes)."""
+        return self.head(self.module, self._normalised(pictures), score)
+
+    def _normalised(self, pictures: Tensor) -> Tensor:
         x = (pictures - self._mean) / self._std
-        return self.head(self.module, x.contiguous(memory_format=torch.channels_last), score)
+        return x.contiguous(memory_format=self._format)
 
 
 def load_classifier(

@@ -20,6 +20,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from detectors.cfg import Section, as_list, count
 from detectors.cfg import parse_cfg as parse_cfg
+from detectors.shortcuts import untouched
+from igos.base.reading import opened
 from igos.types import ConfigError, WeightsError
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -246,9 +248,10 @@ class Darknet(nn.Module):
         return [block for block in self.module_list if isinstance(block, nn.Sequential)]
 
     def fold(self) -> Darknet:
-        """Batch norm folded into the convolutions, in place; for inference only."""
+        """Batch norm folded into the convolutions, in place; for inference only. What has hooks stays."""
         for block in self._blocks():
-            if hasattr(block, "BatchNorm2d"):
+            pair: list[Any] = [getattr(block, name, None) for name in ("Conv2d", "BatchNorm2d")]
+            if [type(m) for m in pair] == [nn.Conv2d, nn.BatchNorm2d] and all(map(untouched, pair)):
                 block.Conv2d = fuse_conv_bn_eval(block.Conv2d.eval(), block.BatchNorm2d.eval())
                 del block.BatchNorm2d
         return self
@@ -258,7 +261,8 @@ class Darknet(nn.Module):
 
         Raises WeightsError unless every float is consumed.
         """
-        data = np.fromfile(path, dtype=np.uint8)
+        with opened(path, 2**62) as file:
+            data = np.fromfile(file, dtype=np.uint8)
         version = data[:8].view(np.int32) if data.size >= 8 else None
         if version is None or not (0 <= version[0] < 1000 and 0 <= version[1] < 1000):
             raise WeightsError(f"{path}: not a Darknet .weights file (no version in its first bytes)")

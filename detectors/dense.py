@@ -8,6 +8,7 @@ explained is one row (anchor, cell, query) and one class of it, at a fixed place
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,16 @@ from torchvision.ops import clip_boxes_to_image
 
 from detectors.pictures import to_device
 from detectors.pins import choosing, noting
+from detectors.shortcuts import channels_last, sharing
 from detectors.suppress import Suppress
 from detectors.targets import boxes_of, by_part, check, like, overlap
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target
+from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, locked, summary
 
 Raw = Callable[[nn.Module, Tensor], Candidates]
 Own = Callable[[nn.Module, Tensor], tuple[Candidates, Tensor, Tensor, Tensor]]
 ROUND = 1e-3  # the share of the gradient that may go round a layer that cuts, rounding
+BLANK = np.full((64, 64, 3), 128, dtype=np.uint8)  # a picture that shows nothing
 CELLS = 9  # a layer suits a target if the gradient of its score reaches as many cells of the layer's map
 
 
@@ -69,17 +72,36 @@ class DenseAdapter:
         self.suppress, self.own, self.name, self.preset, self.batch = suppress, own, name, preset, batch
         self.blocked, self.notes, self.oracle = blocked, list(notes), oracle
         self.device = torch.device(device or "cpu")
-        module = module.eval().requires_grad_(False).to(self.device)
-        self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module = module.eval().requires_grad_(False).to(self.device)
+        self.plain: DenseAdapter | None = None
+        self._format = torch.contiguous_format
+        quick = None if blocked else sharing(self.module)
+        if quick is not None:
+            self.plain, self.module = copy.copy(self), quick
+            x = self.read(BLANK).pixels[None]
+
+            def run(memory: torch.memory_format) -> list[Tensor]:
+                made = self.raw(quick, x.contiguous(memory_format=memory))
+                return [t for t in (made.boxes, made.logits, made.objectness) if t is not None]
+
+            self._format = channels_last(quick, run)
+
+    def __repr__(self) -> str:
+        height, width = self.reader(BLANK).geometry.network
+        return summary(self, f"{width} x {height} px for a square picture")
 
     def read(self, source: str | Path | np.ndarray | Any) -> Image:
         """At the network's size. Raises ImageError."""
         return to_device(self.reader(source), self.device)
 
-    @torch.no_grad()
     def detect(self, image: Image, threshold: float = DETECTION_THRESHOLD) -> list[Target]:
         """Detections with score >= threshold, best first; index is the row, pins what the network chose here."""
-        size, picture = image.geometry.network, image.pixels[None]
+        return (self.plain or self)._detect(image, threshold)
+
+    @locked
+    @torch.no_grad()
+    def _detect(self, image: Image, threshold: float) -> list[Target]:
+        size, picture = image.geometry.network, image.pixels[None].contiguous(memory_format=self._format)
         with noting() as chosen:
             if self.own is not None:
                 candidates, boxes, scores, labels = self.own(self.module, picture)
@@ -91,6 +113,7 @@ class DenseAdapter:
         self._check(candidates)
         assert candidates.boxes is not None
         scores, boxes = candidates.scores()[0], clip_boxes_to_image(candidates.boxes[0], size)
+        logits = candidates.scores("logit")[0]
         return [
             Target(
                 label=label,
@@ -99,15 +122,20 @@ class DenseAdapter:
                 box=boxes[row],
                 index=row,
                 pins=chosen.pins,
+                own={"prob": float(scores[row, label]), "logit": float(logits[row, label])},
             )
             for row, label in zip(rows.tolist(), labels.tolist(), strict=True)
             if bool((boxes[row, 2:] > boxes[row, :2]).all())
         ]
 
-    @torch.no_grad()
     def candidates(self, image: Image) -> Candidates:
         """All rows of the picture, before thresholds and suppression: N = 1."""
-        return self.raw(self.module, image.pixels[None])
+        return (self.plain or self)._candidates(image)
+
+    @locked
+    @torch.no_grad()
+    def _candidates(self, image: Image) -> Candidates:
+        return self.raw(self.module, image.pixels[None].contiguous(memory_format=self._format))
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
         """prob or logit (log-odds) of each target's class in its row; box: IoU of the row's box with the target's.
@@ -126,7 +154,7 @@ class DenseAdapter:
             if self.blocked and pictures.requires_grad:
                 raise ConfigError(f"{self.name} has no gradients ({self.blocked}): take --method rise or drise")
             with choosing([targets[k].pins for k in rows.tolist()]):
-                every = self.raw(self.module, pictures)
+                every = self.raw(self.module, pictures.contiguous(memory_format=self._format))
             row = place[rows]
             if int(row.max()) >= every.logits.shape[1]:
                 raise ConfigError(f"row {int(row.max())} is not among the {every.logits.shape[1]} rows of {self.name}")
@@ -146,6 +174,7 @@ class DenseAdapter:
             forward, len(targets), batch or self.batch, module=None if self.blocked else self.module, layers=layers
         )
 
+    @locked
     def feature_layer(self, target: Target, picture: Tensor) -> str:
         """The last layer that cuts the network before the target's row and lies on more than the row's own cell.
 
@@ -165,10 +194,11 @@ class DenseAdapter:
                     return name
         raise ConfigError(f"{self.name} has no layer that suits {target.name}; give one with --set layer=NAME")
 
+    @locked
     @torch.no_grad()
     def detections(self, pictures: Tensor) -> list[Detections]:
         """Every row of pictures (N,3,H,W): its box clipped to the picture, class probabilities, and how sure it is."""
-        every = self.raw(self.module, pictures)
+        every = self.raw(self.module, pictures.contiguous(memory_format=self._format))
         assert every.boxes is not None
         boxes = clip_boxes_to_image(every.boxes, (pictures.shape[-2], pictures.shape[-1]))
         return list(zip(boxes, every.classes(), every.certainty(), strict=True))

@@ -7,7 +7,7 @@ Which convolution is directly followed by which norm is seen in one pass; what h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.ops import FrozenBatchNorm2d
 
-CLOSE = 1e-4  # how much the outputs of a probe may change, relative to the largest
+from detectors.shortcuts import alike, untouched
 
 
 @torch.no_grad()
@@ -32,11 +32,7 @@ def fold(module: nn.Module, run: Callable[[], Any]) -> int:
     undo: list[Callable[[], None]] = []
     for conv, norm in pairs:
         undo.append(_merge(module, conv, norm, names[norm]))
-    if all(
-        a.shape == b.shape and bool((a - b).abs().max() <= CLOSE * max(1.0, float(a.abs().max())))
-        for a, b in zip(_tensors(before), _tensors(run()), strict=True)
-        if a.numel()
-    ):
+    if alike(before, run()):
         return len(pairs)
     for back in undo:
         back()
@@ -44,7 +40,10 @@ def fold(module: nn.Module, run: Callable[[], Any]) -> int:
 
 
 def _pairs(module: nn.Module, run: Callable[[], Any]) -> tuple[list[tuple[nn.Conv2d, Any]], Any]:
-    """Convolutions with the norm that takes their output at once, each run once; and run()'s output."""
+    """Convolutions with the norm that takes their output at once, each run once; and run()'s output.
+
+    Only exact types without hooks: a subclass may do more, and a hook may see or change what lies between the two.
+    """
     runs: dict[nn.Module, int] = {}
     found: list[tuple[nn.Conv2d, Any]] = []
     last: list[Any] = [None, None]
@@ -59,8 +58,10 @@ def _pairs(module: nn.Module, run: Callable[[], Any]) -> tuple[list[tuple[nn.Con
             found.append((last[0], norm))
         last[:] = None, None
 
-    handles = [m.register_forward_hook(after_conv) for m in module.modules() if type(m) is nn.Conv2d]
-    handles += [m.register_forward_pre_hook(before_norm) for m in module.modules() if _foldable(m)]
+    convolutions = [m for m in module.modules() if type(m) is nn.Conv2d and untouched(m)]
+    norms = [m for m in module.modules() if _foldable(m)]
+    handles = [m.register_forward_hook(after_conv) for m in convolutions]
+    handles += [m.register_forward_pre_hook(before_norm) for m in norms]
     try:
         out = run()
     finally:
@@ -70,9 +71,9 @@ def _pairs(module: nn.Module, run: Callable[[], Any]) -> tuple[list[tuple[nn.Con
 
 
 def _foldable(norm: nn.Module) -> bool:
-    if isinstance(norm, nn.BatchNorm2d):
-        return norm.running_mean is not None and not norm.training
-    return isinstance(norm, FrozenBatchNorm2d)
+    if type(norm) is nn.BatchNorm2d:
+        return norm.running_mean is not None and not norm.training and untouched(norm)
+    return type(norm) is FrozenBatchNorm2d and untouched(norm)
 
 
 def _merge(module: nn.Module, conv: nn.Conv2d, norm: Any, name: str) -> Callable[[], None]:
@@ -91,11 +92,3 @@ def _merge(module: nn.Module, conv: nn.Conv2d, norm: Any, name: str) -> Callable
         setattr(parent, leaf, norm)
 
     return back
-
-
-def _tensors(out: Any) -> Iterator[Tensor]:
-    if isinstance(out, Tensor):
-        yield out
-    elif isinstance(out, (dict, list, tuple)):
-        for part in out.values() if isinstance(out, dict) else out:
-            yield from _tensors(part)

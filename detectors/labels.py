@@ -12,6 +12,7 @@ from torchvision.models import ResNet50_Weights
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 from torchvision.models.segmentation import FCN_ResNet50_Weights
 
+from igos.base.reading import read_text
 from igos.data.emblems import CLASSES
 from igos.types import ConfigError
 
@@ -55,7 +56,7 @@ def read_names(path: str | Path) -> list[str]:
     if not Path(path).is_file():
         raise ConfigError(f"--names {path}: no such file")
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_text(path, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--names {path}: cannot be read as text ({error})") from None
     lines = [line.strip() for line in text.rstrip().split("\n")]

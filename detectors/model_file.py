@@ -10,8 +10,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from igos.base.reading import is_file_name, read_text
 from igos.base.settings import near_names
-from igos.base.untrusted import is_file_name, load_yaml
+from igos.base.untrusted import load_yaml
 from igos.types import ConfigError
 
 FILES = ("weights", "cfg", "names")  # whose paths are relative to the model file
@@ -30,7 +31,7 @@ def read_model_file(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise ConfigError(f"{where}: no such file")
     try:
-        values = load_yaml(Path(path).read_text(encoding="utf-8"))
+        values = load_yaml(read_text(path))
     except (ValueError, OSError) as error:
         raise ConfigError(f"{where}: not readable as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict) or not isinstance(values.get("kind"), str):

@@ -26,7 +26,8 @@ from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image
 from detectors import labels as names_of
 from detectors.checkpoint import download, load_into, load_state_dict
 from detectors.dense import DenseAdapter
-from detectors.rcnn import MIN_SIDE, read_resized, with_background
+from detectors.rcnn import read_resized
+from detectors.rcnn_files import MIN_SIDE, with_background
 from igos.types import Candidates, ConfigError, WeightsError
 
 KINDS = (RetinaNet, FCOS, SSD)

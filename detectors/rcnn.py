@@ -7,6 +7,7 @@ softmax. No proposal, threshold, NMS or matching is in the way. Box and mask bra
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,28 +16,22 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torchvision.models import detection, get_model, get_model_weights, list_models
+from torch import Tensor
 from torchvision.models.detection import FasterRCNN
-from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import maskrcnn_inference, paste_masks_in_image
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image
+from torchvision.ops import clip_boxes_to_image
 
-from detectors import labels as names_of
-from detectors.checkpoint import download, load_into, load_state_dict
 from detectors.fold import fold
 from detectors.pictures import read_rgb, to_device
-from detectors.regions import cover, proposals_of, pyramid
+from detectors.regions import cover, proposals_of, pyramid, windowed
+from detectors.shortcuts import channels_last, probe, sharing
 from detectors.targets import boxes_of, by_part, check, overlap
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, WeightsError
+from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, locked, summary
 
-ALIASES = {"m-rcnn": "maskrcnn_resnet50_fpn", "f-rcnn": "fasterrcnn_resnet50_fpn"}
-HEAD = "roi_heads.box_predictor.cls_score.weight"  # (classes with background, features)
-MIN_SIDE = 32  # px, the coarsest stride
 INSIDE = 0.5  # a pixel whose mask probability is higher belongs to the instance
 
 
@@ -52,6 +47,8 @@ def read_resized(source: Any, transform: GeneralizedRCNNTransform) -> Image:
 class RCNNAdapter:
     """A Faster or Mask R-CNN of torchvision in eval mode, owned by the adapter.
 
+    module is the network with shortcuts (folded norms, channels_last, a pyramid made around the boxes only); plain the
+    same adapter on the network as it was given, which detects; None for that one itself.
     labels (classes) begins with the background. A picture is resized so that its short side has the network's
     min_size (800 px), its long side at most max_size (1333 px).
     """
@@ -77,10 +74,15 @@ class RCNNAdapter:
         self.preset = preset
         self.name, self.labels = name, list(labels)
         self.device = torch.device(device or "cpu")
-        self.module = module.eval().requires_grad_(False).to(self.device)
+        self.module: Any = module.eval().requires_grad_(False).to(self.device)
+        self.plain: RCNNAdapter | None = None
+        self._format = torch.contiguous_format
         self._set_scales()
-        self._fold()
-        self.module.to(memory_format=torch.channels_last)
+        self._take_shortcuts()
+
+    def __repr__(self) -> str:
+        t = self.module.transform
+        return summary(self, f"short side {min(t.min_size)} px, long side up to {t.max_size} px")
 
     @property
     def reader(self) -> Callable[[Any], Image]:
@@ -91,13 +93,17 @@ class RCNNAdapter:
         """Resized as the network's own transform does it. Raises ImageError."""
         return to_device(self.reader(source), self.device)
 
-    @torch.no_grad()
     def detect(self, image: Image, threshold: float = DETECTION_THRESHOLD) -> list[Target]:
         """The network's detections with score >= threshold, best first, with masks from a Mask R-CNN.
 
         The network itself drops scores below its box_score_thresh (0.05) and keeps at most 100 boxes: a lower
         threshold cannot yield more. index is the proposal that became the box.
         """
+        return (self.plain or self)._detect(image, threshold)
+
+    @locked
+    @torch.no_grad()
+    def _detect(self, image: Image, threshold: float) -> list[Target]:
         heads, sizes = self.module.roi_heads, [image.geometry.network]
         batch, features = self._features(image.pixels[None])
         proposals, _ = self.module.rpn(ImageList(batch, sizes), features)
@@ -108,6 +114,7 @@ class RCNNAdapter:
         made = clip_boxes_to_image(heads.box_coder.decode(deltas, proposals), sizes[0])
         places = proposals_of(made, logits.softmax(-1), boxes, scores, labels)
         masks = self._masks(features, boxes, labels, sizes[0])
+        own = self._pinned(features, boxes, labels, sizes)
         return [
             Target(
                 label=int(labels[i]),
@@ -116,9 +123,21 @@ class RCNNAdapter:
                 box=boxes[i],
                 mask=masks[i],
                 index=places[i],
+                own=own[i],
             )
             for i in range(len(boxes))
         ]
+
+    def _pinned(
+        self, features: dict[str, Tensor], boxes: Tensor, labels: Tensor, sizes: list[tuple[int, int]]
+    ) -> list[dict[str, float]]:
+        """What `scorer` gives for each of the boxes (N,4) of these features."""
+        if len(boxes) == 0:
+            return []
+        heads, each = self.module.roi_heads, torch.arange(len(boxes), device=boxes.device)
+        logits = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, [boxes], sizes)))[0]
+        values = zip(logits.softmax(-1)[each, labels].tolist(), logits[each, labels].tolist(), strict=True)
+        return [{"prob": p, "logit": z} for p, z in values]
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
         """prob: softmax probability of the target's class at the target's box; logit: its class logit.
@@ -130,13 +149,14 @@ class RCNNAdapter:
         if any(t.box is None for t in targets):
             raise ConfigError(f"{self.name} scores boxes: every target needs one")
         heads = self.module.roi_heads
-        boxes = boxes_of(targets, torch.zeros(1, device=self.device))
+        boxes = boxes_of(targets, torch.zeros(1, dtype=torch.float32, device=self.device))
         label = torch.tensor([t.label for t in targets], device=self.device)
         parts = [t.part for t in targets]
         covered = cover(targets, boxes) if "mask" in parts else None
         pools = [heads.box_roi_pool] + [heads.mask_roi_pool] * ("mask" in parts)
         needed = [{self._level(box, pool) for pool in pools} for box in boxes]
         corners = boxes.cpu()
+        prune = self.plain is not None and windowed(self.module.backbone, {level for own in needed for level in own})
 
         def forward(pictures: Tensor, rows: Tensor, whole: bool = False) -> Tensor:
             sizes = [(pictures.shape[-2], pictures.shape[-1])] * len(pictures)
@@ -144,7 +164,7 @@ class RCNNAdapter:
             around: dict[str, list[Tensor]] = {level: [] for k in own for level in needed[k]}
             for level, near in ({} if whole else around).items():
                 near += [corners[k] for k in own if level in needed[k]]
-            _, features = self._features(pictures, around)
+            _, features = self._features(pictures, around if prune else None)
             pinned, values = list(boxes[rows, None].to(pictures)), {}
             each = torch.arange(len(rows), device=rows.device)
             if set(parts) != {"mask"}:
@@ -172,6 +192,7 @@ class RCNNAdapter:
         assert target.box is not None
         return self._makers[self._level(target.box.to(self.device), self.module.roi_heads.box_roi_pool)]
 
+    @locked
     @torch.no_grad()
     def detections(self, pictures: Tensor) -> list[Detections]:
         """Per proposal in pictures (N,3,H,W): its box for its best class, all class probabilities, objectness 1.
@@ -180,9 +201,13 @@ class RCNNAdapter:
         """
         return [(b, logits.softmax(-1), torch.ones_like(b[:, 0])) for b, logits in self._proposed(pictures)]
 
-    @torch.no_grad()
     def candidates(self, image: Image) -> Candidates:
         """Every proposal with its box for its best class, before thresholds and NMS."""
+        return (self.plain or self)._candidates(image)
+
+    @locked
+    @torch.no_grad()
+    def _candidates(self, image: Image) -> Candidates:
         ((boxes, logits),) = self._proposed(image.pixels[None])
         return Candidates(boxes[None], logits[None], activation="softmax", none=0)
 
@@ -211,9 +236,9 @@ class RCNNAdapter:
         transform = self.module.transform
         right, below = (-side % transform.size_divisible for side in (pictures.shape[-1], pictures.shape[-2]))
         batch = F.pad(transform.normalize(pictures), (0, right, 0, below))
-        batch = batch.contiguous(memory_format=torch.channels_last)
+        batch = batch.contiguous(memory_format=self._format)
         backbone = self.module.backbone
-        if boxes is not None and isinstance(backbone, BackboneWithFPN):
+        if boxes is not None:
             return batch, pyramid(backbone, batch, boxes)
         features = backbone(batch)
         return batch, {"0": features} if isinstance(features, Tensor) else features
@@ -245,11 +270,11 @@ class RCNNAdapter:
         ]
         side = 4 * self.module.transform.size_divisible
         try:
-            _, features = self._features(torch.zeros(1, 3, side, side, device=self.device))
+            _, features = self._features(torch.zeros(1, 3, side, side, dtype=torch.float32, device=self.device))
         finally:
             for handle in handles:
                 handle.remove()
-        box = torch.tensor([[0.0, 0.0, side, side]], device=self.device)
+        box = torch.tensor([[0, 0, side, side]], dtype=torch.float32, device=self.device)
         heads = self.module.roi_heads
         for pool in (heads.box_roi_pool, heads.mask_roi_pool):
             if pool is not None:
@@ -261,81 +286,29 @@ class RCNNAdapter:
         }
 
     @torch.no_grad()
-    def _fold(self) -> None:
-        """Fold the batch norms of the backbone and of the heads on random probes."""
-        heads, noise = self.module.roi_heads, torch.Generator().manual_seed(0)
+    def _take_shortcuts(self) -> None:
+        """Fold the batch norms of the backbone and of the heads, and take channels_last memory, each where random
+        probes show that it changes nothing: on a copy; the network itself becomes that of `plain`.
+        """
+        quick = sharing(self.module)
+        if quick is None:
+            return
+        self.plain, self.module = copy.copy(self), quick
+        heads = self.module.roi_heads
         side = 4 * self.module.transform.size_divisible
-        picture = torch.rand(1, 3, side, side, generator=noise).to(self.device)
+        picture = probe(side, self.device)
         fold(self.module.backbone, lambda: self._features(picture)[1])
         _, features = self._features(picture)
-        box = torch.tensor([[0.2, 0.1, 0.9, 0.8]], device=self.device) * side
+        box = torch.tensor([[0.2, 0.1, 0.9, 0.8]], dtype=torch.float32, device=self.device) * side
         for pool, head in ((heads.box_roi_pool, heads.box_head), (heads.mask_roi_pool, heads.mask_head)):
             if pool is not None:
                 pooled = pool(features, [box], [(side, side)])
                 fold(head, partial(head, pooled))
 
+        def run(memory: torch.memory_format) -> Any:
+            self._format = memory
+            _, features = self._features(picture)
+            heads.box_predictor(heads.box_head(heads.box_roi_pool(features, [box], [(side, side)])))
+            return features
 
-def load_rcnn(
-    name: str,
-    weights: str | Path | None = None,
-    device: str | torch.device | None = None,
-    *,
-    names: str | Path | None = None,
-    dataset: str | None = None,
-    input_size: int | None = None,
-    pretrained: bool = False,
-) -> RCNNAdapter:
-    """m-rcnn, f-rcnn, or any fasterrcnn_* / maskrcnn_* of torchvision.
-
-    weights: a state dict's file; pretrained: torchvision's COCO_V1. input_size (px) is the short side; the
-    limit of the long side keeps its proportion. names or dataset name the classes without background.
-    Raises ConfigError and WeightsError.
-    """
-    full = ALIASES.get(name, name)
-    known = list_models(module=detection, include=["fasterrcnn_*", "maskrcnn_*"])
-    if full not in known:
-        raise ConfigError(f"--model {name!r} is not one of {', '.join([*ALIASES, *known])}")
-    if weights is not None and pretrained:
-        raise ConfigError("--model_file and --pretrained: give one of the two")
-    if weights is None and not pretrained:
-        raise WeightsError(f"--model {name} needs --model_file PATH or --pretrained; random weights explain nothing")
-    if input_size is not None and input_size < MIN_SIDE:
-        raise ConfigError(f"--input_size {input_size}: the short side of the picture, at least {MIN_SIDE} px")
-    asked = names_of.choose(names, dataset)
-    enum: Any = get_model_weights(full).DEFAULT  # type: ignore[attr-defined]
-    state = download(enum, name) if weights is None else load_state_dict(weights)
-    trained: list[str] = enum.meta["categories"]
-    count = len(state[HEAD]) if HEAD in state and state[HEAD].ndim else len(trained)
-    module = build(full, count)
-    load_into(module, state, weights or enum.url)
-    if input_size is not None:
-        transform = module.transform
-        transform.max_size = round(input_size * transform.max_size / transform.min_size[-1])
-        transform.min_size = (input_size,)
-    if names is None and dataset in (None, "coco") and count == len(trained):
-        labels = trained  # COCO's own numbering, which has gaps
-    else:
-        labels = with_background(asked, count, str(names or dataset or name))
-    return RCNNAdapter(module, labels, name=name, device=device)
-
-
-def build(name: str, classes: int) -> Any:
-    """The network as torchvision builds it around trained weights, but with random ones and no download.
-
-    With weights torchvision freezes the batch norms of the first versions (not _v2) and sets the eps of those
-    of ResNet-50 to 0; without, it does neither. classes counts the background.
-    """
-    module = get_model(name, weights=None, weights_backbone=None, num_classes=classes)
-    if name.endswith("_v2"):
-        return module
-    for place, layer in list(module.backbone.named_modules()):
-        if isinstance(layer, nn.BatchNorm2d):
-            eps = 0.0 if "resnet50" in name else layer.eps
-            parent, _, leaf = place.rpartition(".")
-            setattr(module.backbone.get_submodule(parent), leaf, FrozenBatchNorm2d(layer.num_features, eps))
-    return module
-
-
-def with_background(asked: list[str] | None, count: int, what: str) -> list[str]:
-    """Names for `count` classes, the background first; a list that begins with it is taken as it is."""
-    return names_of.of_columns(asked, count, 0, what)
+        self._format = channels_last(self.module, run)

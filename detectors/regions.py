@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
-from torchvision.ops import roi_align
+from torchvision.ops import FrozenBatchNorm2d, roi_align
+from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork
+from torchvision.ops.misc import Conv2dNormActivation
 
+from detectors.shortcuts import untouched
 from igos.types import Target
 
 MASK_CELLS = 28  # a side, of the mask branch
@@ -18,6 +23,37 @@ MASK_CELLS = 28  # a side, of the mask branch
 
 Window = tuple[slice, slice]
 HALO = 1  # cells, the reach of a pyramid level's 3 x 3 convolution
+
+
+def windowed(backbone: Any, levels: Collection[str]) -> bool:
+    """Whether `pyramid` makes these levels of the backbone as it would itself: it and the parts that are not called
+    are exactly torchvision's, without hooks, each level's convolution is 3 x 3, and what follows one works by the cell.
+    """
+    if type(backbone) is not BackboneWithFPN or type(backbone.fpn) is not FeaturePyramidNetwork:
+        return False
+    body, fpn = backbone.body, backbone.fpn
+    blocks = [(b, 0) for b in fpn.inner_blocks] + [(b, HALO) for b in fpn.layer_blocks]
+    return (
+        type(body) is IntermediateLayerGetter
+        and set(levels) <= {str(name) for name in body.return_layers.values()}
+        and all(map(untouched, (backbone, fpn, fpn.inner_blocks, fpn.layer_blocks)))
+        and all(_reaches(block, reach) for block, reach in blocks)
+    )
+
+
+def _reaches(block: Any, reach: int) -> bool:
+    """Whether a convolution and the norm behind it, of exact types without hooks, read just `reach` cells around."""
+    if type(block) is not Conv2dNormActivation or not 1 <= len(block) <= 2 or not all(map(untouched, block.modules())):
+        return False
+    conv, side = block[0], (2 * reach + 1, 2 * reach + 1)
+    plain = type(conv) is nn.Conv2d and (conv.kernel_size, conv.padding) == (side, (reach, reach))
+    if not plain or (conv.stride, conv.dilation, conv.padding_mode) != ((1, 1), (1, 1), "zeros"):
+        return False
+    return all(
+        type(m) in (nn.Identity, FrozenBatchNorm2d)
+        or (type(m) is nn.BatchNorm2d and m.running_mean is not None and not m.training)
+        for m in list(block)[1:]
+    )
 
 
 def pyramid(backbone: BackboneWithFPN, x: Tensor, boxes: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
@@ -86,7 +122,7 @@ def cover(targets: Sequence[Target], boxes: Tensor) -> Tensor:
     """How much of each of MASK_CELLS^2 cells of its box a target's instance covers (K,n,n) in [0,1]."""
     made = []
     for target, box in zip(targets, boxes, strict=True):
-        seen = torch.ones(1, 1, 1, 1) if target.mask is None else target.mask[None, None]
+        seen = boxes.new_ones(1, 1, 1, 1) if target.mask is None else target.mask[None, None]
         size = MASK_CELLS if target.mask is not None else 1
         cells = roi_align(seen.to(boxes), [box[None]], size, sampling_ratio=2, aligned=True)[0, 0]
         made.append(cells.expand(MASK_CELLS, MASK_CELLS))

@@ -42,7 +42,7 @@ def like(shape: Sequence[int], picture: Sequence[int]) -> bool:
 
 def boxes_of(targets: Sequence[Target], like: Tensor) -> Tensor:
     """Boxes (K,4) of targets; nan where there is none."""
-    none = torch.full((4,), float("nan"))
+    none = torch.full((4,), float("nan"), dtype=torch.float32)
     return torch.stack([none if t.box is None else t.box.to(none) for t in targets]).to(like)
 
 

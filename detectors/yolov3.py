@@ -6,6 +6,7 @@ no threshold, no NMS, no matching.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,11 +22,12 @@ from detectors import labels as names_of
 from detectors.checkpoint import check_finite, load_into, load_state_dict
 from detectors.darknet import BATCH_NORM_EPS, Darknet, parse_cfg
 from detectors.pictures import read_rgb, to_device
+from detectors.shortcuts import alike, channels_last, probe, sharing, untouched
 from detectors.targets import boxes_of, by_part, check, overlap
 from igos.base import resources
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, WeightsError
+from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, WeightsError, locked, summary
 
 FITS = ("stretch", "letterbox")
 NMS_IOU = 0.45
@@ -51,7 +53,11 @@ def read_yolo(source: Any, size: tuple[int, int], fit: str) -> Image:
 
 
 class YOLOAdapter:
-    """A folded Darknet network in eval mode, owned by the adapter; pictures go in as RGB in [0,1]."""
+    """A Darknet network in eval mode, owned by the adapter; pictures go in as RGB in [0,1].
+
+    module is the network with shortcuts (folded norms, channels_last, only the heads that hold a target's row); plain
+    the same adapter on the network as it was given, which detects; None for that one itself.
+    """
 
     default_target = "all"
     threshold = DETECTION_THRESHOLD
@@ -73,8 +79,27 @@ class YOLOAdapter:
         self.preset = preset
         self.name, self.labels, self.size, self.fit = name, list(labels), size, fit
         self.device = torch.device(device or "cpu")
-        module = network.eval().fold().requires_grad_(False)
-        self.module = module.to(self.device).to(memory_format=torch.channels_last)
+        self.module: Any = network.eval().requires_grad_(False).to(self.device)
+        self.plain: YOLOAdapter | None = None
+        self._format = torch.contiguous_format
+        self._take_shortcuts()
+
+    @torch.no_grad()
+    def _take_shortcuts(self) -> None:
+        """Fold the norms and take channels_last memory, each where a random probe shows that it changes nothing: on a
+        copy; the network itself becomes that of `plain`.
+        """
+        quick: Any = sharing(self.module)
+        if quick is None:
+            return
+        self.plain, self.module = copy.copy(self), quick
+        x = probe(2 * quick.stride, self.device)
+        if not alike(quick(x), quick.fold()(x)):
+            quick = self.module = sharing(self.plain.module)
+        self._format = channels_last(quick, lambda memory: quick(x.contiguous(memory_format=memory)))
+
+    def __repr__(self) -> str:
+        return summary(self, f"{self.size[1]} x {self.size[0]} px, {self.fit}")
 
     @property
     def reader(self) -> Callable[[Any], Image]:
@@ -85,16 +110,21 @@ class YOLOAdapter:
         """Stretch or letterbox to the network's size. Raises ImageError."""
         return to_device(self.reader(source), self.device)
 
-    @torch.no_grad()
     def detect(self, image: Image, threshold: float = DETECTION_THRESHOLD) -> list[Target]:
         """Every (row, class) with objectness x class >= threshold, after NMS per class at IoU 0.45."""
-        x = image.pixels[None].contiguous(memory_format=torch.channels_last)
+        return (self.plain or self)._detect(image, threshold)
+
+    @locked
+    @torch.no_grad()
+    def _detect(self, image: Image, threshold: float) -> list[Target]:
+        x = image.pixels[None].contiguous(memory_format=self._format)
         rows = self.module(x)
         boxes = clip_boxes_to_image(self.module.decode(rows, self.size)[0], self.size)
         scores = rows[0, :, 4:5].sigmoid() * rows[0, :, 5:].sigmoid()
         sound = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         row, label = torch.nonzero((scores >= threshold) & sound[:, None], as_tuple=True)
         keep = batched_nms(boxes[row], scores[row, label], label, NMS_IOU)
+        logits = log_odds(rows[0, row, 4], rows[0, row, 5 + label])
         return [
             Target(
                 label=int(label[i]),
@@ -102,14 +132,19 @@ class YOLOAdapter:
                 score=float(scores[row[i], label[i]]),
                 box=boxes[row[i]],
                 index=int(row[i]),
+                own={"prob": float(scores[row[i], label[i]]), "logit": float(logits[i])},
             )
             for i in keep
         ]
 
-    @torch.no_grad()
     def candidates(self, image: Image) -> Candidates:
         """Every row of the picture, before the threshold and NMS."""
-        rows = self.module(image.pixels[None].contiguous(memory_format=torch.channels_last))
+        return (self.plain or self)._candidates(image)
+
+    @locked
+    @torch.no_grad()
+    def _candidates(self, image: Image) -> Candidates:
+        rows = self.module(image.pixels[None].contiguous(memory_format=self._format))
         return Candidates(self.module.decode(rows, self.size), rows[..., 5:], rows[..., 4])
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
@@ -128,20 +163,22 @@ class YOLOAdapter:
         heads = [self._head(t) for t in targets]
         begins = [sum(counts[:h]) for h in range(len(counts))]
         label = torch.tensor([t.label for t in targets], device=self.device)
-        boxes = boxes_of(targets, torch.zeros(1, device=self.device))
+        boxes = boxes_of(targets, torch.zeros(1, dtype=torch.float32, device=self.device))
         parts = [t.part for t in targets]
+        prune = self.plain is not None and type(self.module) is Darknet and untouched(self.module)
 
         def forward(pictures: Tensor, rows: Tensor) -> Tensor:
             own = [heads[k] for k in rows.tolist()]
-            used = sorted(set(own))
+            used = sorted(set(own)) if prune else list(range(len(counts)))
             left_out = [begins[h] - sum(counts[u] for u in used if u < h) for h in own]
             run = [self.module.heads[h] for h in used]
-            out = self.module(pictures.contiguous(memory_format=torch.channels_last), run)
+            x = pictures.contiguous(memory_format=self._format)
+            out = self.module(x, run) if prune else self.module(x)
             place = every[rows] - torch.tensor(left_out, device=out.device)
             row = out[torch.arange(len(out), device=out.device), place]
             a, b = row[:, 4], row.gather(1, 5 + label[rows, None])[:, 0]
             if score == "logit":
-                return -torch.stack([-a, -b, -a - b]).logsumexp(dim=0)  # 1/p = (1 + exp(-a)) (1 + exp(-b))
+                return log_odds(a, b)
             p = a.sigmoid() * b.sigmoid()
             if parts.count("class") == len(parts):
                 return p
@@ -161,13 +198,19 @@ class YOLOAdapter:
         ends = np.cumsum(self.module.counts(self.size))
         return int(np.searchsorted(ends, target.index or 0, side="right"))
 
+    @locked
     @torch.no_grad()
     def detections(self, pictures: Tensor) -> list[Detections]:
         """Every row of pictures (N,3,H,W): its box clipped to the picture, class probabilities, objectness."""
-        rows = self.module(pictures.contiguous(memory_format=torch.channels_last))
+        rows = self.module(pictures.contiguous(memory_format=self._format))
         boxes = clip_boxes_to_image(self.module.decode(rows, self.size), self.size)
         p = rows[..., 4:].sigmoid()
         return list(zip(boxes, p[..., 1:], p[..., 0], strict=True))
+
+
+def log_odds(a: Tensor, b: Tensor) -> Tensor:
+    """log p/(1-p) of p = sigmoid(a) sigmoid(b), of objectness and class before their sigmoid."""
+    return -torch.stack([-a, -b, -a - b]).logsumexp(dim=0)  # 1/p = (1 + exp(-a)) (1 + exp(-b))
 
 
 def picture_size(network: Darknet, input_size: int | None) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,11 @@ import torch
 
 from igos.base.files import npz_bytes, write_bytes
 from igos.base.geometry import Geometry
+from igos.base.hashing import digest
 from igos.base.names import ARRAYS_FILE
+from igos.base.seals import SEAL, sealed
 from igos.results.folder import RunFolder
+from igos.results.manifest import Manifest
 from igos.results.rows import Row
 from igos.types import Explanation, Image, Score, Target
 
@@ -67,8 +72,25 @@ def made_run(folder: Path, explanations: list[Explanation], run: dict[str, Any] 
     for n, e in enumerate(explanations):
         write_bytes(made.path / f"picture/{n}" / ARRAYS_FILE, npz_bytes(e.as_arrays()))
         made.add(Row.of(e, f"picture/{n}").as_dict())
+    named = {Path(str(e.image.path)).stem: str(e.image.path) for e in explanations}
+    manifest = Manifest(made.path, lambda: [(path, name) for name, path in named.items()])
+    for name, path in named.items():
+        if Path(path).is_file():
+            manifest.add(name, {"sha256": digest(path), "targets": []})
     made.finish()
+    made.close()
     return folder
+
+
+def rewrite(folder: Path, change: Callable[[str], str]) -> None:
+    """The rows' text changed by someone who seals the lines again."""
+    path = folder / "results.jsonl"
+    rows = [json.loads(line) for line in change(path.read_text()).splitlines()]
+    path.write_text("".join(json.dumps(sealed(_bare(row))) + "\n" for row in rows))
+
+
+def _bare(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in row.items() if k != SEAL}
 
 
 def toy_run(folder: Path, count: int = 6, **fields: Any) -> Path:

@@ -7,10 +7,25 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 
-def digest(path: str | Path) -> str:
-    """The SHA-256 of a file's bytes."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+from igos.base.reading import opened
+
+
+def digest(path: str | Path, most: int = 2**62) -> str:
+    """The SHA-256 of a file's bytes. Raises OSError, also for a device, a pipe or more than `most` bytes."""
+    made = hashlib.sha256()
+    with opened(path, most) as file:
+        while part := file.read(2**20):
+            made.update(part)
+    return made.hexdigest()
+
+
+def digest_of(array: np.ndarray) -> str:
+    """The SHA-256 of an array's dtype, shape and bytes."""
+    made = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    made.update(np.ascontiguousarray(array).tobytes())
+    return made.hexdigest()
 
 
 def identity(*decides: Any) -> str:

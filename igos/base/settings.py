@@ -9,7 +9,8 @@ from dataclasses import field, fields
 from typing import Any, get_args, get_type_hints
 
 from igos.base.errors import ConfigError
-from igos.base.untrusted import is_file_name, load_yaml
+from igos.base.reading import is_file_name
+from igos.base.untrusted import load_yaml
 
 
 def setting(default: Any, **bounds: Any) -> Any:

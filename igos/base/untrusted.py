@@ -5,20 +5,25 @@ Nothing here runs what a file says; whatever is wrong with one is a ValueError, 
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import yaml
 
+from igos.base.reading import opened
+
 SHARED = 10_000  # values that the aliases of a YAML file may stand for
 LONGEST_INT = 300  # characters
 MOST_BYTES = 2**30  # of an archive's arrays, unpacked
+MOST_HEADER = 10_000  # of an array's header, as numpy bounds it, but only after it has read all of it
 
 
 def load_yaml(text: str) -> Any:
@@ -49,7 +54,7 @@ def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
     return known[id(node)]
 
 
-def load_json(text: str) -> Any:
+def load_json(text: str | bytes) -> Any:
     """What the JSON text holds. Raises ValueError, for one that is nested without end too."""
     try:
         return json.loads(text)
@@ -57,12 +62,16 @@ def load_json(text: str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def load_npz(path: str | Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, np.ndarray]:
-    """The wanted arrays of an .npz file, none of objects. Raises ValueError, for one that unpacks to more than
-    MOST_BYTES too, and OSError.
+def load_npz(
+    path: str | Path, wanted: Callable[[str], bool] = lambda name: True, crc32: int | None = None
+) -> dict[str, np.ndarray]:
+    """The wanted arrays of an .npz file, none of objects. crc32: that of all its bytes, where it is known. Raises
+    ValueError, for one that unpacks to more than MOST_BYTES too, and OSError.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened(path) as file, zipfile.ZipFile(file) as archive:
+            if crc32 is not None and crc32_of(file) != crc32:
+                raise ValueError("its content does not fit its checksum")
             infos = {i.filename.removesuffix(".npy"): i for i in archive.infolist() if i.filename.endswith(".npy")}
             chosen = {name: info for name, info in infos.items() if wanted(name)}
             size = sum(info.file_size for info in chosen.values())
@@ -75,28 +84,41 @@ def load_npz(path: str | Path, wanted: Callable[[str], bool] = lambda name: True
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
 
 
+def crc32_of(file: IO[bytes]) -> int:
+    """The CRC-32 of all bytes of an open file."""
+    file.seek(0)
+    made = 0
+    while chunk := file.read(1 << 20):
+        made = zlib.crc32(chunk, made)
+    return made
+
+
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    """One member, whose header must tell of as many bytes as follow it: numpy allocates by the header alone."""
+    """One member, whose header must tell of as many bytes as follow it: numpy allocates by the header alone. Nothing
+    but the header is unpacked before it does.
+    """
     with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-        if read is None:
+        start = file.read(len(np.lib.format.MAGIC_PREFIX) + 2)
+        version = np.lib.format.read_magic(io.BytesIO(start))
+        known = {
+            (1, 0): ("<H", np.lib.format.read_array_header_1_0),
+            (2, 0): ("<I", np.lib.format.read_array_header_2_0),
+        }
+        if version not in known:
             raise ValueError(f"{info.filename}: a header of version {version}")
-        shape, by_column, dtype = read(file)
+        form, read = known[version]
+        size = file.read(struct.calcsize(form))
+        (length,) = struct.unpack(form, size)
+        if length > MOST_HEADER:
+            raise ValueError(f"{info.filename}: a header of {length} bytes")
+        shape, by_column, dtype = read(io.BytesIO(size + file.read(length)))
         if dtype.hasobject:
             raise ValueError(f"{info.filename}: Python objects in place of numbers (allow_pickle is never set)")
-        data = file.read()
-    if math.prod(shape) * dtype.itemsize != len(data):
-        raise ValueError(f"{info.filename}: {len(data)} bytes are not {shape} of {dtype}")
+        told, follow = math.prod(shape) * dtype.itemsize, info.file_size - len(start) - len(size) - length
+        data = file.read(follow + 1) if told == follow else b""
+    if told != follow or len(data) != told:
+        raise ValueError(f"{info.filename}: {follow} bytes are not {shape} of {dtype}")
     return np.ndarray(shape, dtype, bytearray(data), order="F" if by_column else "C")
-
-
-def is_file_name(text: str) -> bool:
-    """Whether a system takes the text for the name of a file: it can be encoded and holds no NUL."""
-    try:
-        return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
 
 
 MOST_PIXELS = 2**27  # of a picture; larger ones are not read either

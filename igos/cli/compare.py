@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from igos.base.errors import ConfigError
+from igos.base.terminal import say
+from igos.cli.damage import add_strict
 from igos.cli.flags import Parser
 
 
@@ -18,6 +20,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("folders", metavar="DIR", nargs="+", help="folders of runs")
     parser.add_argument("--out", metavar="FILE.html", required=True, help="the page to write")
+    add_strict(parser)
     return parser
 
 
@@ -28,9 +31,10 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
         raise ConfigError(f"compare {' '.join(given.folders)}: two or more different folders are needed")
     if out.suffix != ".html" or out.is_dir():
         raise ConfigError(f"--out {out}: the name of a file is needed that ends in .html")
-    from igos.cli.report import read_picture
+    from igos.cli.report import album
     from igos.results import page_content
 
-    page_content.write(out, folders, read_picture, f"Compared: {', '.join(f.resolve().name for f in folders)}")
-    print(out)
+    made = album(folders, given.strict)
+    page_content.write(out, made, f"Compared: {', '.join(f.resolve().name for f in folders)}")
+    say(out)
     return 0

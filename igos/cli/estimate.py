@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from igos.base.errors import ConfigError
 from igos.base.names import PER
+from igos.base.terminal import say
 from igos.cli.flags import Parser
 from igos.cli.learning import add_learning_flags, pictures_to_learn, warn_unreadable
 
@@ -44,6 +45,6 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     few = f"; fewer than {LEAST} pictures: expect a rough spread" if made.n < LEAST else ""
     shape = " x ".join(map(str, made.mean.shape))
     active = float(made.active.float().mean())
-    print(f"{made.model}, layer {made.layer}: {shape} per {made.per}, {active:.0%} active, {made.n} pictures{few}")
-    print(out)
+    say(f"{made.model}, layer {made.layer}: {shape} per {made.per}, {active:.0%} active, {made.n} pictures{few}")
+    say(out)
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,9 +10,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from igos.base.errors import ConfigError
 from igos.base.names import RETRIED
+from igos.base.terminal import say
+from igos.cli.damage import add_strict, rows_of, tell
 from igos.cli.flags import Parser, add_flags, add_progress
 
 if TYPE_CHECKING:
+    from igos.run.evaluate import Saved
     from igos.run.plan import Plan
 
 NOT_HERE = ("method", "diverse_k", "init_posi", "init_val", "mix_images", "layout")
@@ -51,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_flags(parser, NOT_HERE)
     add_progress(parser)
+    add_strict(parser)
     parser.add_argument("--resume", metavar="DIR", help="go on with the evaluation in this folder")
     parser.add_argument("--retry", choices=tuple(RETRIED), help="judge again what ended in an error or was not read")
     return parser
@@ -58,15 +61,12 @@ def parser() -> argparse.ArgumentParser:
 
 def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     """Explain and judge, or judge saved maps; print methods x metrics and the folder."""
-    flags = {k: v for k, v in vars(given).items() if k not in ("debug", "pbar")}
+    flags = {k: v for k, v in vars(given).items() if k not in ("debug", "pbar", "strict")}
     methods, saved, patches, resumed = (flags.pop(key) for key in ("methods", "results", "n_patches", "resume"))
     retry = RETRIED.get(flags.pop("retry"), ())
-    from igos.run.resume import finished_by_another
+    from igos.cli.session import Stopped, nothing_due, work_in
 
-    folder_before = resumed or flags.get("output")
-    if (finished := finished_by_another(folder_before, retry)) is not None:
-        print(f"{finished} rows were finished before, by another version of igos; nothing is due")
-        print(folder_before)
+    if nothing_due(resumed or flags.get("output"), retry, "rows"):
         return 0
     if resumed is not None:
         if methods or saved or "output" in flags or "config" in flags:
@@ -77,21 +77,35 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     if patches is not None:
         flags |= _patches(flags, patches)
     from igos.cli.report import write_page
-    from igos.cli.session import Stopped, work_in
     from igos.results import tables
     from igos.results.folder import RunFolder
     from igos.run.cells import Cell, cells_by_method
-    from igos.run.evaluate import SavedWorker, saved_items, settings
+    from igos.run.decides import ways_of
+    from igos.run.evaluate import Saved, SavedWorker, saved_items, settings
     from igos.run.models import pick_device, weights_of
     from igos.run.workers.worker import Worker
 
-    plans = _of_saved(saved, flags) if saved else _of_methods(methods, flags)
+    judged = None
+    if saved:
+        for key in (key for key in flags if key not in OF_SAVED):
+            allowed = ", ".join(f"--{k}" for k in OF_SAVED)
+            raise ConfigError(f"--{key}: --results has the run's own; with it go {allowed}")
+        damage: list[str] = []
+        rows = rows_of(Path(saved), damage, whole=given.strict)
+        tell(damage, given.strict)
+        judged = Saved.of(saved, rows)
+    elif given.strict:
+        raise ConfigError("--strict goes with --results DIR, the folder that is read")
+    plans = _of_saved(judged, flags) if judged else _of_methods(methods, flags)
     config, metrics = plans[0].run, plans[0].metrics
     pick_device(config.device)
     values = {**settings(plans, saved), "weights": weights_of(config)}
-    folder = RunFolder(config.output or f"Output/{time.strftime('%Y-%m-%d_%H-%M-%S')}-evaluate", values, retry=retry)
+    cells = [Cell(plan) for plan in plans] if judged else cells_by_method(plans)
+    named = config.output or f"Output/{time.strftime('%Y-%m-%d_%H-%M-%S')}-evaluate"
+    ways = None if judged else ways_of(cells, values["weights"])
+    folder = RunFolder(named, values, retry=retry, ways=ways, new=not config.output)
     kept = len(folder.rows)
-    make, options = (SavedWorker, {"saved": saved}) if saved else (Worker, {"draw": False})
+    make, options = (SavedWorker, {"saved": judged}) if judged else (Worker, {"draw": False})
 
     def summary() -> list[Any]:
         return tables.write(folder, metrics, config.manual_seed)
@@ -99,12 +113,12 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     try:
         work_in(
             folder,
-            [Cell(plan) for plan in plans] if saved else cells_by_method(plans),
+            cells,
             values,
             ["evaluate", *words],
             given.pbar or None,
             again="the same command goes on",
-            items=saved_items(saved, folder) if saved else None,
+            items=saved_items(judged, folder) if judged else None,
             finish=summary,
             make=make,
             options=options,
@@ -112,10 +126,10 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     except Stopped as stop:
         return stop.code
     if kept:
-        print(f"{kept} rows were finished before")
-    print(tables.text(summary(), metrics))
+        say(f"{kept} rows were finished before")
+    say(tables.text(summary(), metrics))
     write_page(folder.path)
-    print(folder.path)
+    say(folder.path)
     return 0
 
 
@@ -154,31 +168,23 @@ def _of_methods(methods: Sequence[str], flags: Mapping[str, Any]) -> list[Plan]:
         look_first(plans[0], [path for path, _ in config.pictures()])
     for plan in plans:
         for warning in plan.method.warnings():
-            print(f"igos: warning: {warning}", file=sys.stderr)
+            say(f"igos: warning: {warning}", error=True)
     return plans
 
 
-def _of_saved(saved: str, flags: Mapping[str, Any]) -> list[Plan]:
+def _of_saved(saved: Saved, flags: Mapping[str, Any]) -> list[Plan]:
     """A Plan for each method of the rows, with the settings in run.yaml."""
     from igos.cli.session import look_first
-    from igos.run.evaluate import rows_by_picture
     from igos.run.models import pick_model
     from igos.run.plan import resolve
 
-    for key in flags:
-        if key not in OF_SAVED:
-            raise ConfigError(
-                f"--{key}: --results has the run's own; with it go {', '.join(f'--{k}' for k in OF_SAVED)}"
-            )
-    pictures = rows_by_picture(saved)
-    rows = [row for rows in pictures.values() for row in rows]
     plans = []
-    for method, opt in dict.fromkeys((r["method"], r["opt"]) for r in rows):
-        given = {**flags, "config": str(Path(saved) / "run.yaml"), "method": method}
+    for method, opt in saved.methods:
+        given = {**flags, "config": str(Path(saved.folder) / "run.yaml"), "method": method}
         given, preset = pick_model(given if opt is None else {**given, "opt": opt})
         given.pop("data", None)
         plans.append(resolve(given, preset))
-    look_first(plans[0], list(pictures))
+    look_first(plans[0], list(saved.pictures))
     return plans
 
 
@@ -187,7 +193,7 @@ def _resumed(folder: str, flags: dict[str, Any]) -> tuple[list[str], str | None,
     from igos.results.read import read_run
     from igos.run.cells import labels_of_run
 
-    values = read_run(folder)
+    values = read_run(folder, [])  # what is damaged is told when the folder is opened
     if not labels_of_run(values):
         raise ConfigError(f"--resume {folder}: not the folder of `igos evaluate`")
     saved = values.get("results")

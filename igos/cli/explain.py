@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import igos
 from igos.base.errors import ConfigError
 from igos.base.names import RETRIED
+from igos.base.terminal import say
 from igos.cli.flags import Parser, add_flags, add_progress
 
 if TYPE_CHECKING:
@@ -40,24 +40,21 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     if given.list:
         from igos.cli.listing import listing
 
-        print(listing())
+        say(listing())
         return 0
     from igos.cli.report import write_page
-    from igos.cli.session import Stopped, look_first, work_in
+    from igos.cli.session import Stopped, look_first, nothing_due, work_in
     from igos.results.folder import RunFolder
     from igos.results.manifest import FILE as MANIFEST
     from igos.results.tables import table
     from igos.run.cells import cells_of
+    from igos.run.decides import ways_of
     from igos.run.models import pick_device, pick_model, weights_of
     from igos.run.plan import resolve
-    from igos.run.resume import finished_by_another
     from igos.run.settings import WHERE
 
     retry = RETRIED.get(flags.pop("retry"), ())
-    folder_before = flags.get("resume") or flags.get("output")
-    if (finished := finished_by_another(folder_before, retry)) is not None:
-        print(f"{finished} explanations were finished before, by another version of igos; nothing is due")
-        print(folder_before)
+    if nothing_due(flags.get("resume") or flags.get("output"), retry, "explanations"):
         return 0
     flags, preset = pick_model(_resumed(flags))
     plan = resolve(flags, preset)
@@ -67,15 +64,17 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     if not config.output or not (Path(config.output) / MANIFEST).is_file():
         look_first(plan, [path for path, _ in config.pictures()])
     for warning in plan.method.warnings():
-        print(f"igos: warning: {warning}", file=sys.stderr)
+        say(f"igos: warning: {warning}", error=True)
     pick_device(config.device)
     values = {k: v for k, v in plan.as_preset().items() if k not in WHERE} | {"weights": weights_of(config)}
-    folder = RunFolder(config.output or _output_name(plan), values, config.layout, retry)
+    cells = cells_of(plan)
+    named, ways = config.output or _output_name(plan), ways_of(cells, values["weights"])
+    folder = RunFolder(named, values, config.layout, retry, ways=ways, new=not config.output)
     kept = folder.tally.explanations
     try:
         shares = work_in(
             folder,
-            cells_of(plan),
+            cells,
             values,
             words,
             given.pbar or None,
@@ -85,12 +84,12 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     except Stopped as stop:
         return stop.code
     if kept:
-        print(f"{kept} explanations were finished before")
-    print(table(folder))
-    print(shares)
+        say(f"{kept} explanations were finished before")
+    say(table(folder))
+    say(shares)
     if folder.shards is None:
         write_page(folder.path)
-    print(folder.path)
+    say(folder.path)
     return 0
 
 
@@ -120,5 +119,5 @@ def _resumed(flags: dict[str, Any]) -> dict[str, Any]:
         return flags
     if "output" in flags or "config" in flags:
         raise ConfigError("--resume DIR goes on with the settings and in the folder of that run; leave the others out")
-    read_run(folder)
+    read_run(folder, [])  # what is damaged is told when the folder is opened
     return {**flags, "config": str(Path(folder) / "run.yaml"), "output": folder}

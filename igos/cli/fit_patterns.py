@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from igos.base.terminal import say
 from igos.cli.flags import Parser
 from igos.cli.learning import add_learning_flags, pictures_to_learn, warn_unreadable
 
@@ -17,6 +18,10 @@ def parser() -> argparse.ArgumentParser:
     parser = Parser(
         "igos fit-patterns", "Fit the patterns of a model's layers on pictures, in one pass, for the pattern_* methods."
     )
+    parser.add_argument(
+        "--negative", choices=("zero", "keep"), default="zero",
+        help="units whose output falls as their signal rises: without a pattern, or with the one of the authors' code",
+    )  # fmt: skip
     parser.add_argument("--half", action="store_true", help="write float16, half the size")
     add_learning_flags(parser)
     return parser
@@ -28,16 +33,16 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     from igos.methods.backward import pattern_files
     from igos.methods.backward.pattern_fit import fit
 
-    patterns = fit(images.adapter, images)
+    patterns = fit(images.adapter, images, given.negative)
     warn_unreadable(images)
     pattern_files.write(out, images.adapter, patterns, images.read, given.half)
-    print(table(patterns))
-    print(f"{out} ({out.stat().st_size / 1e6:.1f} MB, {images.read} pictures)")
+    say(table(patterns))
+    say(f"{out} ({out.stat().st_size / 1e6:.1f} MB, {images.read} pictures)")
     return 0
 
 
 def table(patterns: dict[str, Pattern]) -> str:
-    """A line per layer: its estimator, samples, units and how many of them are dead, by sign; and the sum."""
+    """A line per layer: its estimator, samples, units and how many have no pattern or a negative sign; and the sum."""
     line = "{:44} {:9} {:>12} {:>6} {:>7} {:>5} {:>9}"
     lines = [line.format("layer", "estimator", "samples", "units", "unused", "flat", "negative")]
     for name, p in patterns.items():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from igos.base.errors import ConfigError
 from igos.base.settings import coerce
+from igos.base.terminal import say
 from igos.cli.flags import add_flags, add_progress
 from igos.run.settings import MODEL_OPTIONS, RUN_TYPES, Run
 
@@ -54,4 +54,4 @@ def pictures_to_learn(given: argparse.Namespace, command: str) -> tuple[Images, 
 
 def warn_unreadable(images: Images) -> None:
     for error in images.unreadable[:5]:
-        print(f"igos: unreadable: {error}", file=sys.stderr)
+        say(f"igos: unreadable: {error}", error=True)

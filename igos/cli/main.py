@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from igos.base.errors import IgosError
+from igos.base.terminal import say, trace
 
 COMMANDS = {  # the first word -> its module; `explain` where none is named
     "explain": "igos.cli.explain",
@@ -34,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    if argv is None:
+        sys.excepthook = trace
     command = import_module(COMMANDS[words.pop(0) if words and words[0] in COMMANDS else "explain"])
     try:
         flags = command.parser().parse_args(words)
@@ -43,23 +46,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     except IgosError as error:
         if "--debug" in words:
             raise
-        print(f"igos: {' '.join(str(error).split())}", file=sys.stderr)
+        say(f"igos: {' '.join(str(error).split())}", error=True)
         return 2
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (MemoryError, RuntimeError) as error:
-        from igos.types.scorer import out_of_memory
-
-        if "--debug" in words or not out_of_memory(error):
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if "--debug" in words or not _starved(error):
             raise
-        print("igos: out of memory; take smaller pictures, --input_size or --batch", file=sys.stderr)
+        small = "take smaller pictures, --input_size or --batch"
+        way = "allow more (ulimit -v), libraries were not loaded" if isinstance(error, ImportError) else small
+        say(f"igos: out of memory; {way}", error=True)
         return 2
     except OSError as error:
         if "--debug" in words:
             raise
-        print(f"igos: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        say(f"igos: {error.filename or 'a file'}: {error.strerror or error}", error=True)
         return 2
     except KeyboardInterrupt:
-        print("igos: interrupted", file=sys.stderr)
+        say("igos: interrupted", error=True)
         return 130
+
+
+def _starved(error: BaseException) -> bool:
+    """Whether memory was missing, for tensors, threads or libraries; torch itself may not be there."""
+    loaders = ("failed to map segment", "Cannot allocate memory", "cannot allocate memory", "can't start new thread")
+    if isinstance(error, ImportError) or "torch" not in sys.modules:
+        return isinstance(error, MemoryError) or any(text in str(error) for text in loaders)
+    from igos.types.scorer import out_of_memory
+
+    return out_of_memory(error) or any(text in str(error) for text in loaders)

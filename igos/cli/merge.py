@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from igos.base.terminal import say
+from igos.cli.damage import add_strict, tell
 from igos.cli.flags import Parser
 
 
@@ -17,6 +19,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("folders", metavar="DIR", nargs="+", help="folders of all parts")
     parser.add_argument("--out", metavar="DIR", required=True, help="the folder to make")
+    add_strict(parser)
     return parser
 
 
@@ -26,10 +29,13 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     from igos.results.read import read_run
     from igos.run.merge import merge
 
-    out = Path(given.out)
-    count = merge([Path(f) for f in given.folders], out)
+    out, damage = Path(given.out), list[str]()
+    try:
+        count = merge([Path(f) for f in given.folders], out, damage, strict=given.strict)
+    finally:
+        tell(damage)
     if read_run(out).get("layout") != "shards":
         write_page(out)
-    print(f"{count} explanations of {len(given.folders)} parts")
-    print(out)
+    say(f"{count} explanations of {len(given.folders)} parts")
+    say(out)
     return 0

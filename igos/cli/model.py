@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from igos.base.errors import ConfigError
 from igos.base.settings import coerce
+from igos.base.terminal import say
 from igos.cli.flags import Parser, add_flags
 from igos.run.settings import MODEL_OPTIONS, RUN_TYPES, Run
 
@@ -52,20 +52,20 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     kind, _ = found.find(name)
     config = Run(**{"data": [], **flags, "model": name})
     adapter, _ = load_models(config)
-    print("\n".join(facts(adapter, kind, adapter.preset)))
+    say("\n".join(facts(adapter, kind, adapter.preset)))
     for path, stem in config.pictures() if config.data else []:
         image = adapter.read(path)
         seen = adapter.detect(image, adapter.threshold if config.threshold is None else config.threshold)
-        print("\n".join(["", path, *views(adapter, image, seen, found.parity(adapter, image, seen))]))
-        print(f"  drawn: {_draw(image, seen, Path(given.drawn), stem)}")
+        say("\n".join(["", path, *views(adapter, image, seen, found.parity(adapter, image, seen))]))
+        say(f"  drawn: {_draw(image, seen, Path(given.drawn), stem)}")
     if out is not None:
         text = found.draft(adapter, flags.get("model_file"), out)
         from igos.base.files import write_bytes
 
         write_bytes(out, text.encode())
-        print(out)
+        say(out)
         if "# guessed" in text:
-            print(f"igos: {out}: look at what is marked `# guessed`", file=sys.stderr)
+            say(f"igos: {out}: look at what is marked `# guessed`", error=True)
     return 0
 
 

@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from igos.base.inside import inside
+from igos.base.terminal import say
+from igos.cli.damage import add_strict, tell, ways
 from igos.cli.flags import Parser
 
 if TYPE_CHECKING:
     import numpy as np
 
-PAGE = "report.html"
+    from igos.results.page_content import Album
+
+PAGE, PAGES = "report.html", "report-photos"  # the page, and the folder of a big run's photos
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,21 +27,34 @@ def parser() -> argparse.ArgumentParser:
         "Photos are read where the run found them.",
     )
     parser.add_argument("folder", metavar="DIR", help="the folder of a run of explain or evaluate")
+    add_strict(parser)
     return parser
 
 
 def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     """Write DIR/report.html from what the run left there; print its path."""
-    print(write_page(Path(given.folder)))
+    say(write_page(Path(given.folder), given.strict))
     return 0
 
 
-def write_page(folder: Path) -> Path:
-    """report.html of a run's folder."""
+def write_page(folder: Path, strict: bool = False) -> Path:
+    """report.html of a run's folder; what is damaged in it is told, or, strict, refused."""
     from igos.results import page_content
 
-    page_content.write(folder / PAGE, [folder], read_picture, folder.resolve().name)
+    made = album([folder], strict)
+    inside(folder, PAGES)
+    page_content.write(inside(folder, PAGE), made, folder.resolve().name, within=folder)
     return folder / PAGE
+
+
+def album(folders: Sequence[Path], strict: bool) -> Album:
+    """What a page of these runs shows; what is damaged in them is told, or, strict, refused."""
+    from igos.results import page_content
+
+    doubts: list[str] = []
+    made = page_content.album(folders, read_picture, [ways(folder, doubts) for folder in folders])
+    tell([*made.damage, *doubts], strict)
+    return made
 
 
 def read_picture(path: str) -> np.ndarray:

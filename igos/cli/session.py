@@ -5,17 +5,21 @@ from __future__ import annotations
 import platform
 import shlex
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 
 import igos
+from igos.base.seals import is_sealed
+from igos.base.terminal import say
+from igos.cli.damage import tell
 from igos.data.annotations import category_ids, warnings_of
+from igos.results.expected import told, unchecked
 from igos.results.folder import RunFolder
 from igos.results.manifest import Item
 from igos.run.cells import Cell
@@ -23,6 +27,8 @@ from igos.run.drive import Shares, check, drive
 from igos.run.engine import apart, engine_of
 from igos.run.models import load_models
 from igos.run.plan import Plan
+from igos.run.redraw import redraw
+from igos.run.resume import finished_by_another
 from igos.run.workers.engines import Local
 from igos.run.workers.worker import Worker
 from igos.types import Adapter, ConfigError
@@ -38,7 +44,7 @@ def look_first(plan: Plan, pictures: Sequence[str]) -> None:
     if pictures and not known and plan.selector.kind in ("gt", "ann"):
         raise ConfigError(warnings.pop())
     for warning in warnings:
-        print(f"igos: warning: {warning}", file=sys.stderr)
+        say(f"igos: warning: {warning}", error=True)
 
 
 class Stopped(Exception):
@@ -77,6 +83,8 @@ def work_in(
             adapter, judge = load_models(config)
             folder.write_run({**values, "record": {**record(adapter, words, config.annotations), **notes(adapter)}})
             check(cells[0].plan, adapter)
+            if folder.undrawn:
+                tell(redraw(folder, cells[0].plan, adapter))
             if apart(config):
                 del adapter, judge  # the workers have their own
                 engine: Any = engine_of(cells, make, **more)
@@ -92,7 +100,7 @@ def work_in(
                 message += f"; {folder.tally.rows} finished rows in {folder.path}; {again}"
             else:
                 folder.discard()
-            print(f"igos: {message}", file=sys.stderr)
+            say(f"igos: {message}", error=True)
             raise Stopped(143 if isinstance(stop, Terminated) else 130) from None
         except BaseException:
             close(folder)
@@ -105,26 +113,45 @@ def work_in(
 def warn(folder: RunFolder) -> None:
     """What did not go well, at most five lines of each kind, and of warnings how many more there are."""
     for row in [r for r in folder.rows if r["error"]][:5]:
-        print(f"igos: {row['status']}: {row['error']}", file=sys.stderr)
+        say(f"igos: {row['status']}: {row['error']}", error=True)
     warnings = list(folder.tally.warnings)
     for warning in warnings[:5]:
-        print(f"igos: warning: {warning}", file=sys.stderr)
+        say(f"igos: warning: {warning}", error=True)
     if len(warnings) > 5:
         more = f"{len(warnings) - 5} more, in the column `warning` of the results"
-        print(f"igos: warning: {more}", file=sys.stderr)
+        say(f"igos: warning: {more}", error=True)
 
 
 def warn_opened(folder: RunFolder) -> None:
     """What a person should know of a folder before the work begins."""
     if not folder.alone:
         text = f"no locks are known where {folder.path} lies; let no other run work in it"
-        print(f"igos: warning: {text}", file=sys.stderr)
+        say(f"igos: warning: {text}", error=True)
+    notes = list(folder.notes)
+    if folder.foreign:
+        of = "what other settings or another object made is made again"
+        notes.append(f"{folder.path}: {of}: {told(folder.foreign, 'explanation')}")
+    if folder.undrawn:
+        which = told([row["folder"] for row in folder.undrawn], "explanation")
+        notes.append(f"missing or damaged, and drawn again: pictures of {which}")
+    tell(notes)
     if folder.damaged:
         first = ", ".join(folder.damaged[:3]) + ", ..." * (len(folder.damaged) > 3)
         shards = sum("/" not in name for name in folder.damaged)
         counts = {"explanation": len(folder.damaged) - shards, "shard": shards}
         few = " and ".join(f"{n} {what}{'s' * (n > 1)}" for what, n in counts.items() if n)
-        print(f"igos: warning: damaged, and made again: {few} ({first})", file=sys.stderr)
+        say(f"igos: warning: damaged, and made again: {few} ({first})", error=True)
+
+
+def nothing_due(folder: str | None, retry: Collection[str], what: str) -> bool:
+    """Whether another version of igos has finished the run in a folder; says so. Raises ConfigError if it has not."""
+    finished = finished_by_another(folder, retry)
+    if folder is None or finished is None:
+        return False
+    tell([unchecked(Path(folder))] if not is_sealed(Path(folder)) else [])
+    say(f"{finished} {what} were finished before, by another version of igos; nothing is due")
+    say(folder)
+    return True
 
 
 def close(folder: RunFolder) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from igos.base.errors import ConfigError
 from igos.base.files import whole
 from igos.base.settings import coerce
+from igos.base.terminal import say
 from igos.cli.flags import Parser
 from igos.data.folders import visible
 from igos.data.pictures import SUFFIXES
@@ -56,9 +56,9 @@ def run(flags: argparse.Namespace, words: Sequence[str]) -> int:
     for xml, name in known:
         _copy(xml, out / "annotations" / "attribution" / name / xml.name)
     if flags.annotations and len(known) < count * len(classes):
-        print(f"igos: warning: {count * len(classes) - len(known)} pictures have no annotations", file=sys.stderr)
-    print(f"{len(classes)} classes, {count} pictures of each in either set")
-    print(out)
+        say(f"igos: warning: {count * len(classes) - len(known)} pictures have no annotations", error=True)
+    say(f"{len(classes)} classes, {count} pictures of each in either set")
+    say(out)
     return 0
 
 

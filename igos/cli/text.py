@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from igos.base.errors import ConfigError
 from igos.base.files import write_bytes
 from igos.base.settings import coerce
+from igos.base.terminal import printable, say
 from igos.cli.flags import Parser
 from igos.data.sentences import split_words
 
@@ -67,8 +68,8 @@ def run(flags: argparse.Namespace, words: Sequence[str]) -> int:
         words = ", ".join(
             f"{e.words[i]} {b:.1f}" for i, b in zip(top.indices.tolist(), top.values.tolist(), strict=True)
         )
-        print(f"{e.label:10} {e.score:.3f}  {words}")
-    print(folder)
+        say(f"{printable(e.label):10} {e.score:.3f}  {printable(words)}")
+    say(folder)
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from igos.base.files import write_bytes
+from igos.base.reading import MOST_FILE, read_text
 from igos.base.untrusted import load_json
 from igos.data.places import Places
 from igos.data.truth import Known, Truth, box_in, filled, gathered, size_of
@@ -29,7 +30,7 @@ class Annotations:
         self.path = Path(path)
         self.warnings: list[str] = []
         try:
-            data = load_json(self.path.read_text(encoding="utf-8-sig"))
+            data = load_json(read_text(self.path, MOST_FILE, "utf-8-sig"))
             tables = {key: data[key] for key in ("categories", "images", "annotations")}
             if not all(isinstance(table, list) for table in tables.values()):
                 raise TypeError

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from igos.base.errors import ConfigError
 from igos.base.files import FOLDER_NAMES, unique
+from igos.base.reading import read_text
 from igos.data.folders import files_below, matching
 
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
@@ -87,7 +88,7 @@ def part_of(folder: str, part: str) -> Path:
 
 def _lines(path: str) -> set[str]:
     try:
-        return {line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()}
+        return {line.strip() for line in read_text(path).splitlines() if line.strip()}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--subset_file {path}: cannot be read ({error})") from None
 

@@ -86,7 +86,7 @@ class Selector:
         elif kind == "class":
             found = [t for t in seen if same_class(self.name, t.name)]
         elif kind == "box":
-            found = _best_overlap(seen, image.geometry.to_network(torch.tensor(self.box)))
+            found = _best_overlap(seen, image.geometry.to_network(torch.tensor(self.box, dtype=torch.float32)))
         elif kind in ("gt", "ann"):
             found = annotated(seen, image, self.concerned(truths))
         elif classes:

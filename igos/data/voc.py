@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 from xml.parsers import expat
 
+from igos.base.reading import MOST_TEXT, read_bytes, read_text
 from igos.base.untrusted import load_json
 from igos.data.pictures import SUFFIXES
 from igos.data.places import Places, beside
@@ -74,8 +75,8 @@ def _synsets(folder: Path) -> dict[str, str]:
     if file is None:
         return {}
     try:
-        return {synset: name.replace("_", " ") for synset, name in load_json(file.read_text("utf-8")).values()}
-    except (ValueError, AttributeError, TypeError) as error:
+        return {synset: name.replace("_", " ") for synset, name in load_json(read_text(file)).values()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"{file}: not {{index: [synset, name]}} ({error})") from None
 
 
@@ -93,7 +94,7 @@ def _no_entities(name: str, *_: object) -> NoReturn:
 
 def _parsed(path: Path) -> ET.Element:
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, MOST_TEXT)
         check = expat.ParserCreate()
         check.EntityDeclHandler = _no_entities
         check.Parse(data, True)

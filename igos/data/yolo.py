@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from igos.base.untrusted import is_file_name, load_yaml
+from igos.base.reading import is_file_name, read_text
+from igos.base.untrusted import load_yaml
 from igos.data.coco import decode
 from igos.data.folders import files_below
 from igos.data.places import Places, beside
@@ -188,7 +189,7 @@ def _beside_images(path: Path) -> Path:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return read_text(file, encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"--annotations {file}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError:

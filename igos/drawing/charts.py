@@ -85,5 +85,5 @@ def _style(axes: Axes) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with whole(path) as temporary:
+    with whole(path, within=path.parent) as temporary:
         figure.savefig(temporary, format="png")

@@ -109,7 +109,9 @@ def spread(x: Tensor) -> Tensor:
 
 
 def _draw(kind: Callable[..., Tensor], seed: Tensor, like: Tensor) -> Tensor:
-    made = [kind(like.shape[1:], generator=torch.Generator().manual_seed(s)) for s in seed.tolist()]
+    made = [
+        kind(like.shape[1:], generator=torch.Generator().manual_seed(s), dtype=torch.float32) for s in seed.tolist()
+    ]
     return torch.stack(made).to(like)
 
 

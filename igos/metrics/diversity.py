@@ -11,6 +11,8 @@ from igos.base.ops import top_area
 from igos.data.truth import Truth, peak_on
 from igos.types import Explanation
 
+FILE = "diversity.json"  # in the folder of the object
+
 
 def diversity(explanations: Sequence[Explanation], truth: Truth | None = None) -> dict[str, Any]:
     """How different the maps are: pairwise Pearson correlation and overlap (IoU) of the top areas.

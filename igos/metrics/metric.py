@@ -15,7 +15,7 @@ from igos.base.hashing import seed_of
 from igos.base.settings import check_settings
 from igos.data.truth import Truth
 from igos.drawing.shown import MeanCurve
-from igos.types import Explanation, Problem, Score
+from igos.types import Explanation, Problem, Score, Target
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ NEEDS = {
     "attribution": "the method gives no attribution",
     "truth": "the object's truth is not known",
     "evidence": "the evidence for the object is not known",
+    "rivals": "no other object of the class is known in the picture",
     "explain": "nothing to explain again with (Context.explain)",
     "other": "no other network sees the object (Context.other)",
     "randomised": "no randomised network (Context.randomised and layers)",
@@ -143,7 +144,13 @@ def asked_once(metric: Metric, problem: Problem, context: Context | None, ask: C
     """
     if context is None or context.answers is None:
         return ask()
-    key = metric, *(g.initial_seed() for g in problem.generators)
+    key = metric, *map(_told_apart, problem.targets, (g.initial_seed() for g in problem.generators))
     if key not in context.answers:
         context.answers[key] = ask()
     return context.answers[key]
+
+
+def _told_apart(target: Target, seed: int) -> tuple[Any, ...]:
+    """What tells a target from others of its run; objects of a class in one picture share their seed."""
+    box = None if target.box is None else tuple(target.box.tolist())
+    return seed, target.label, target.index, target.part, box

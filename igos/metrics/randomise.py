@@ -15,28 +15,30 @@ import torch
 from torch import nn
 
 from igos.base.hashing import seed_of
-from igos.types import Adapter, ConfigError, Problem
+from igos.types import Adapter, ConfigError, Problem, lock_of
 
 
 def layers(module: nn.Module, run: Callable[[], Any]) -> list[str]:
     """Names of the layers with parameters that run() calls, the last called first; each at its first call."""
     called: list[str] = []
     handles = []
-    for name, layer in module.named_modules():
-        if any(True for _ in layer.parameters(recurse=False)):
-            note = lambda *_, name=name: called.append(name)  # noqa: E731
-            handles.append(layer.register_forward_hook(note))
-    try:
-        run()
-    finally:
-        for handle in handles:
-            handle.remove()
+    with lock_of(module):
+        for name, layer in module.named_modules():
+            if any(True for _ in layer.parameters(recurse=False)):
+                note = lambda *_, name=name: called.append(name)  # noqa: E731
+                handles.append(layer.register_forward_hook(note))
+        try:
+            run()
+        finally:
+            for handle in handles:
+                handle.remove()
     return list(dict.fromkeys(called))[::-1]
 
 
 def randomise(module: nn.Module, names: Sequence[str], seed: int = 0) -> nn.Module:
     """A copy whose layers of these names are drawn anew. Raises ConfigError for a name that it does not hold."""
-    made = copy.deepcopy(module)
+    with lock_of(module):
+        made = copy.deepcopy(module)
     known = dict(made.named_modules())
     for name in names:
         if name not in known:

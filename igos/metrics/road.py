@@ -55,7 +55,7 @@ class ROAD(Metric):
 
         def pictures(part: slice) -> Tensor:
             keep = np.ones((len(job[part]), n), dtype=bool)
-            noise = torch.zeros(len(keep), *x.shape[1:])
+            noise = torch.zeros(len(keep), *x.shape[1:], dtype=torch.float32)
             jobs = zip(row[part].tolist(), least[part].tolist(), level[part].tolist(), strict=True)
             for j, (r, last, p) in enumerate(jobs):
                 order = orders[r][::-1] if last else orders[r]

@@ -8,7 +8,7 @@ fiftyone    the PNGs, and samples.json with what fiftyone.Sample, Detection and 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +16,30 @@ import numpy as np
 import torch
 from pycocotools import mask
 
-from igos.base.files import unique, whole_folder, write_bytes
+from igos.base.files import taken, unique, whole_folder, write_bytes
+from igos.base.inside import Outside, inside
 from igos.base.ops import top_area
 from igos.data.annotations import category_ids
 from igos.data.categories import coco_ids, ids_of
 from igos.drawing.files import grey_png
-from igos.results.read import folder_of, read_arrays, read_rows, read_run
+from igos.results.read import read_arrays, read_run
 from igos.types import ConfigError
 
+Rows = Sequence[Mapping[str, Any]]
 MAP = "saliency_source"
 KEPT = ("score", "method", "opt", "start", "status", "deletion", "insertion")
 
 
-def coco(run: Path, out: Path, annotations: str | None = None) -> tuple[int, str]:
+def coco(run: Path, out: Path, rows: Rows, damage: list[str], annotations: str | None = None) -> tuple[int, str]:
     """One JSON at `out`. Category ids are those of the annotations (a file named here, else the run's), of COCO where
     every class is one of its 80, else the model's class index + 1. Answers how many explanations it holds, and which
     ids. Raises ConfigError where the file named lacks a class.
     """
-    ids, which = _category_ids(run, annotations)
+    ids, which = _category_ids(run, rows, annotations)
     images: dict[str, dict[str, Any]] = {}
     categories: dict[int, str] = {}
     made: list[dict[str, Any]] = []
-    for row, map_ in explanations(run):
+    for row, map_ in explanations(run, rows, damage):
         size = {"width": map_.shape[1], "height": map_.shape[0]}
         image = images.setdefault(row["image"], {"id": len(images) + 1, "file_name": row["image"], **size})
         name, category = ids.get(row["name"], (row["name"], int(row["label_index"]) + 1))
@@ -63,13 +65,16 @@ def coco(run: Path, out: Path, annotations: str | None = None) -> tuple[int, str
     }
     named = [{"id": n, "name": name} for n, name in sorted(categories.items())]
     values = {"info": info, "images": list(images.values()), "categories": named, "annotations": made}
-    write_bytes(out, _json(values))
+    try:
+        write_bytes(out, _json(values), new=True)
+    except FileExistsError:
+        raise taken(out) from None
     return len(made), f"category ids {which}"
 
 
-def _category_ids(run: Path, named: str | None) -> tuple[dict[str, tuple[str, int]], str]:
+def _category_ids(run: Path, rows: Rows, named: str | None) -> tuple[dict[str, tuple[str, int]], str]:
     """Of the run's classes the name and id in a list that holds all of them, and which list that is; {} without one."""
-    names = list(dict.fromkeys(row["name"] for row in read_rows(run) if row["folder"]))
+    names = list(dict.fromkeys(row["name"] for row in rows if row["folder"]))
     if named is not None:
         ids = ids_of(names, category_ids(named))
         if ids is None:
@@ -77,7 +82,7 @@ def _category_ids(run: Path, named: str | None) -> tuple[dict[str, tuple[str, in
             lost = next(name for name in names if ids_of([name], known) is None)
             raise ConfigError(f"--annotations {named}: has no category {lost!r} with an id")
         return ids, f"of {named}"
-    noted = (read_run(run).get("record") or {}).get("categories")
+    noted = read_run(run, [])["record"].get("categories")  # whoever asks for the export tells what is damaged
     own = noted if isinstance(noted, dict) and all(isinstance(n, int) for n in noted.values()) else {}
     for known, which in ((own, "of the run's annotations"), (coco_ids(), "of COCO")):
         if (ids := ids_of(names, {str(k): v for k, v in known.items()})) is not None:
@@ -85,17 +90,17 @@ def _category_ids(run: Path, named: str | None) -> tuple[dict[str, tuple[str, in
     return {}, "are the model's class index + 1"
 
 
-def png(run: Path, out: Path) -> tuple[int, str]:
+def png(run: Path, out: Path, rows: Rows, damage: list[str]) -> tuple[int, str]:
     """A grey PNG for each explanation in the folder `out`, at the explanation's own place. Answers their number."""
     with whole_folder(out) as folder:
-        return sum(1 for _ in _pngs(run, folder)), ""
+        return sum(1 for _ in _pngs(run, folder, rows, damage)), ""
 
 
-def fiftyone(run: Path, out: Path) -> tuple[int, str]:
+def fiftyone(run: Path, out: Path, rows: Rows, damage: list[str]) -> tuple[int, str]:
     """maps/ and samples.json in the folder `out`; maps relative to `out`. Answers their number."""
     samples: dict[str, dict[str, Any]] = {}
     with whole_folder(out) as folder:
-        for row, map_, name in _pngs(run, folder / "maps"):
+        for row, map_, name in _pngs(run, folder / "maps", rows, damage):
             path = str(Path(row["image"]).resolve())
             sample = samples.setdefault(path, {"filepath": path, "detections": [], "heatmaps": {}})
             box, (height, width) = row["box"], map_.shape
@@ -111,19 +116,29 @@ def fiftyone(run: Path, out: Path) -> tuple[int, str]:
 EXPORTS: dict[str, Callable[..., tuple[int, str]]] = {"coco": coco, "png": png, "fiftyone": fiftyone}
 
 
-def explanations(run: Path) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
-    """Each explanation's row and its map on source pixels (H0,W0). Raises ConfigError where the run holds none."""
-    rows = [row for row in read_rows(run) if row["folder"]]
-    if not rows:
-        raise ConfigError(f"{run}: holds no explanation")
-    for row in rows:
-        yield row, read_arrays(run, row, MAP.__eq__, [MAP])[MAP]
+def explanations(run: Path, rows: Rows, damage: list[str]) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
+    """Each explanation's row and its map on source pixels (H0,W0); damage takes why one is left out. Raises ConfigError
+    where there is none.
+    """
+    made, before = 0, len(damage)
+    for row in (row for row in rows if row["folder"]):
+        try:
+            map_ = read_arrays(run, row, MAP.__eq__, [MAP])[MAP]
+        except Outside:
+            raise
+        except ConfigError as error:
+            damage.append(str(error))
+        else:
+            made += 1
+            yield row, map_
+    if not made:
+        raise ConfigError(damage[before] if len(damage) > before else f"{run}: holds no explanation")
 
 
-def _pngs(run: Path, out: Path) -> Iterator[tuple[Mapping[str, Any], np.ndarray, str]]:
-    for row, map_ in explanations(run):
-        name = f"{folder_of(run, row).relative_to(run.resolve())}.png"
-        write_bytes(out / name, grey_png(torch.from_numpy(map_)))
+def _pngs(run: Path, out: Path, rows: Rows, damage: list[str]) -> Iterator[tuple[Mapping[str, Any], np.ndarray, str]]:
+    for row, map_ in explanations(run, rows, damage):
+        name = f"{row['folder']}.png"
+        write_bytes(inside(out, name), grey_png(torch.from_numpy(map_)))
         yield row, map_, name
 
 

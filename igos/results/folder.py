@@ -9,8 +9,10 @@
 
 `igos evaluate` adds metrics.csv, metrics.json and the mean curves; its folder can be opened again to go on with it.
 
-Files are written under a temporary name and renamed; rows are appended whole, and a torn last line is cut off. A row
-counts when its file is there and has its checksum. One process at a time works in a folder.
+Files are written under a temporary name and renamed; rows are appended whole, and a torn last line is cut off. Lines
+and files have seals (igos.base.seals). A row counts when its line fits its seal, its id is that of the settings and of
+the target, and its file is there and has its checksum. One process at a time works in a folder, and in that folder
+alone: where it is moved away, nothing more is written.
 """
 
 from __future__ import annotations
@@ -21,19 +23,26 @@ import json
 import shutil
 import zlib
 from bisect import bisect_left
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from igos.base.files import RUN_FILES, Lock, append, write_bytes, writing
+from igos.base.files import RUN_FILES, Lock, append, halves, line_of, numbered, write_bytes, writing
+from igos.base.inside import explanation, inside
 from igos.base.names import ARRAYS_FILE
+from igos.base.seals import sealed, sealed_text
+from igos.base.terminal import plain
 from igos.base.untrusted import load_yaml
 from igos.results import arrays as stored
-from igos.results.read import BEFORE, different, intact, json_rows, read_run
-from igos.results.rows import COLUMNS, Tally, full_row
+from igos.results.expected import Expected
+from igos.results.look_over import look_over
+from igos.results.manifest import Manifest, Way
+from igos.results.read import BEFORE, different, intact, json_rows, read_run, undrawn
+from igos.results.rows import COLUMNS, FILES, Tally, full_row, place_of
 from igos.results.shards import MOST, SIZE, Shards, check_extra
 from igos.types import ConfigError
 
@@ -41,12 +50,17 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class RunFolder:
-    """One run's folder, open for writing. Raises ConfigError if it cannot be written, holds another run, or another
-    process works in it.
+    """One run's folder, open for writing. Raises ConfigError if it cannot be written, holds another run, leads out of
+    itself (igos.base.inside), or another process works in it.
 
     resume: settings as for write_run; a folder that holds a run of just these is gone on with: rows whose files are
-    whole are kept, the others are to be made again, and so are those with a status of `retry`. layout: folders or
-    shards. begun: whether there is something to go on with; damaged: what was there and is not whole.
+    whole are kept, the others are to be made again, and so are those with a status of `retry`. ways: how each folder
+    within a target's is explained; a row of the manifest's targets with another id is not kept. layout: folders or
+    shards. new: in place of a folder that is there, one with a number behind its name.
+
+    begun: whether there is something to go on with; damaged: explanations and shards that were there and are not whole;
+    foreign: explanations that other settings or another object made; notes: what else was damaged, in sentences;
+    undrawn: rows whose pictures are not all there.
     """
 
     def __init__(
@@ -55,22 +69,34 @@ class RunFolder:
         resume: Mapping[str, Any] | None = None,
         layout: str = "folders",
         retry: Sequence[str] = (),
+        *,
+        ways: Mapping[str, Way] | None = None,
+        new: bool = False,
     ) -> None:
         self.path = Path(path)
         self.rows: list[dict[str, Any]] = []
         self.tally = Tally()
         self.damaged: list[str] = []
-        self.shards = Shards(self.path / "shards") if layout == "shards" else None
+        self.foreign: list[str] = []
+        self.notes: list[str] = []
+        self.undrawn: list[dict[str, Any]] = []
+        self._ways = ways
         self._created: list[Path] = []
         self._loose: dict[str, int] = {}  # explanations that are in no shard yet, and the bytes of their arrays
         self._packing = False
-        if self.shards is not None:
+        if layout == "shards":
             check_extra()
         try:
             self._created = [p for p in (self.path, *self.path.parents) if not p.exists()]
+            if new:
+                self.path = numbered(self.path)
+                self._created = list(dict.fromkeys((self.path, *self._created)))
+            self.shards = Shards(self.path / "shards") if layout == "shards" else None
             self._refuse_others(resume)
+            look_over(self.path)
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = Lock(self.path / ".lock")
+            self._place = _place(self.path)
+            self._lock = Lock(inside(self.path, ".lock"))
             self._refuse_others(resume)
             self.again = self.begun = (self.path / "run.yaml").is_file()
             if self.again:
@@ -95,8 +121,18 @@ class RunFolder:
         """Whether no other process can work in the folder; False where nobody can know."""
         return self._lock.works
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """What cannot be written is a ConfigError of one line; so is a folder that is not in its place any more."""
+        if _place(self.path) != self._place:
+            raise ConfigError(
+                f"--output {self.path}: the folder was moved or removed while the run worked; nothing more is written"
+            )
+        with writing(self.path):
+            yield
+
     def _reopen(self, values: Mapping[str, Any], retry: Sequence[str]) -> None:
-        there, now = read_run(self.path), load_yaml(_yaml(values))
+        there, now = read_run(self.path, self.notes), load_yaml(_yaml(values))
         there |= {key: BEFORE[key] for key in BEFORE.keys() & now.keys() - there.keys()}
         differences = different({**there, "record": None}, {**now, "record": None}, "there", "now")
         if differences:
@@ -105,27 +141,37 @@ class RunFolder:
             )
         for name in ("results.csv", "results.parquet"):
             (self.path / name).unlink(missing_ok=True)
-        for file in (*self.path.glob(".*.tmp"), *self.path.glob("shards/.*.tmp")):
+        for file in (*halves(self.path), *halves(self.path / "shards")):
             file.unlink(missing_ok=True)
+        manifest = Manifest.as_found(self.path)
+        self.notes += [f"{manifest.path}, line {n}: damaged" for n in manifest.damaged]
+        known = Expected(manifest, self._ways)
+
+        def own(row: Mapping[str, Any]) -> bool:
+            misfit = known.misfit(row)
+            self.foreign += [str(place_of(row))] if misfit and place_of(row) not in self.foreign else []
+            return not misfit
+
         if self.shards is not None:
-            self.damaged += self.shards.mend()
+            self.damaged += self.shards.mend(own)
             for row in self.shards.rows():
                 self.tally.add(row)
         kept, packed = set[str](), self.shards.held if self.shards else frozenset[str]()
         (self.path / "results.jsonl").touch()  # a run that was killed as it began has none
-        for row in json_rows(self.path, strict=False):
-            name = row["folder"] or row["item"]
-            if name in packed:  # it was taken into a shard, and then the run was killed
-                self.remove(name)
-            elif row["status"] not in retry and name not in kept and self._valid(row):
+        for row in json_rows(self.path, self.notes, whole=False):
+            settled = place_of(row) or ""
+            if settled in packed:  # it was taken into a shard, and then the run was killed
+                self.remove(settled)
+            elif row["status"] not in retry and settled not in kept and own(row) and self._valid(row):
                 self._know(row)
-                kept.update([name] if name else [])
+                kept.update([settled] if settled else [])
         self._write_rows()
 
-    def _valid(self, row: Mapping[str, Any]) -> bool:
-        """Whether the files of the row are whole; what is not is remembered as damaged."""
+    def _valid(self, row: dict[str, Any]) -> bool:
+        """Whether the files of the row are whole; what is not is remembered as damaged or undrawn."""
         whole = not row["folder"] or intact(self.path, row)
         self.damaged += [] if whole else [row["folder"]]
+        self.undrawn += [row] if whole and undrawn(self.path, row) else []
         return whole
 
     @property
@@ -138,28 +184,41 @@ class RunFolder:
         return list(islice(chain(self.shards.rows() if self.shards else (), self.rows), count))
 
     def write_run(self, values: Mapping[str, Any]) -> None:
-        with writing(self.path):
-            write_bytes(self.path / "run.yaml", _yaml(values).encode(), durable=True)
+        self._write("run.yaml", sealed_text(_yaml(values)), durable=True)
 
-    def write_json(self, name: str, values: Any) -> None:
-        write_bytes(self.path / name, (json.dumps(values, indent=1) + "\n").encode())
+    def write_json(self, name: str, values: Mapping[str, Any]) -> None:
+        self._write(name, (json.dumps(sealed(values), indent=1) + "\n").encode())
+
+    def _write(self, name: str, data: bytes, durable: bool = False) -> None:
+        with self.writing():
+            write_bytes(inside(self.path, name), data, durable, within=self.path)
 
     def keep(self, row: Mapping[str, Any], data: bytes, files: Mapping[str, bytes] | None = None) -> None:
         """An explanation: the bytes of explanation.npz, other files by their path in the run's folder, and last the
         row, which says that they are whole.
         """
-        with writing(self.path):
-            if (self.path / row["folder"]).exists():  # of a run that was killed, or damaged
-                shutil.rmtree(self.path / row["folder"], ignore_errors=True)
-            for half in [h for p in {(self.path / n).parent for n in files or ()} for h in p.glob(".*.tmp")]:
+        with self.writing():
+            place = explanation(self.path, row["folder"])
+            if place.exists():  # of a run that was killed, or damaged
+                shutil.rmtree(place, ignore_errors=True)
+            for half in [h for p in {inside(self.path, n).parent for n in files or ()} for h in halves(p)]:
                 half.unlink()
-            for name, content in (files or {}).items():
-                write_bytes(self.path / name, content)
-            write_bytes(self.path / row["folder"] / ARRAYS_FILE, data)
-        self.add({**row, "crc32": zlib.crc32(data)})
+        for name, content in {**(files or {}), f"{row['folder']}/{ARRAYS_FILE}": data}.items():
+            self._write(name, content)
+        self.add({**row, "crc32": zlib.crc32(data), **_sizes(files or {})})
         if self.shards is not None:
-            with writing(self.path):
+            with self.writing():
                 self._pack()
+
+    def draw(self, drawn: Iterable[tuple[str, Mapping[str, bytes]]]) -> None:
+        """The pictures of explanations that are there, anew: (folder, the pictures by their path in the run's)."""
+        sizes = {}
+        for folder, files in drawn:
+            for name, content in files.items():
+                self._write(name, content)
+            sizes[folder] = _sizes(files)
+        self.rows = [{**row, **sizes.get(row["folder"], {})} for row in self.rows]
+        self._write_rows()
 
     def _pack(self, rest: bool = False) -> None:
         """Take finished explanations into shards, where they fill one; rest: all of them."""
@@ -173,7 +232,7 @@ class RunFolder:
             count = 1 + bisect_left(sizes, MOST)
             names = set(list(self._loose)[: min(count, SIZE)])
             taken = [r for r in self.rows if r["folder"] in names]
-            files = [self.path / r["folder"] / ARRAYS_FILE for r in taken]
+            files = [inside(self.path, f"{r['folder']}/{ARRAYS_FILE}") for r in taken]
             self.shards.write(taken, [stored.unpacked(file, stored.kept) for file in files])
             for name in names:  # while their rows are there: whoever goes on removes what is left of them
                 self.remove(name)
@@ -188,8 +247,8 @@ class RunFolder:
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one row to results.jsonl; NaN and inf become null."""
         full = full_row(row)
-        with writing(self.path):
-            append(self.path / "results.jsonl", full)
+        with self.writing():
+            append(inside(self.path, "results.jsonl"), full)
             self._know(full)
         self.begun = True
 
@@ -197,15 +256,14 @@ class RunFolder:
         self.rows.append(row)
         self.tally.add(row)
         if self.shards is not None and row["folder"]:
-            self._loose[row["folder"]] = stored.size_of(self.path / row["folder"] / ARRAYS_FILE)
+            self._loose[row["folder"]] = stored.size_of(inside(self.path, f"{row['folder']}/{ARRAYS_FILE}"))
 
     def _write_rows(self) -> None:
-        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.rows)
-        write_bytes(self.path / "results.jsonl", lines.encode())
+        self._write("results.jsonl", b"".join(map(line_of, self.rows)))
 
     def remove(self, name: str) -> None:
         """Take away an explanation's folder, and the folders that it leaves empty."""
-        shutil.rmtree(self.path / name, ignore_errors=True)
+        shutil.rmtree(explanation(self.path, name), ignore_errors=True)
         for parent in list((self.path / name).parents)[: len(Path(name).parts) - 1]:
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
@@ -217,18 +275,18 @@ class RunFolder:
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
-        with writing(self.path):
-            write_bytes(self.path / name, text.getvalue().encode(errors="backslashreplace"))
+        self._write(name, text.getvalue().encode(errors="backslashreplace"))
 
     def finish(self) -> None:
         """Write results.csv from the rows so far, boxes as four numbers between spaces; of shards results.parquet."""
         if self.shards is not None:
-            with writing(self.path):
+            with self.writing():
                 self._pack(rest=True)
-                self.shards.finish(self.path / "results.parquet", self.rows)
+                self.shards.finish(inside(self.path, "results.parquet"), self.rows)
             return
         boxes = (" ".join(f"{v + 0.0:g}" for v in row.get("box") or ()) for row in self.rows)  # no -0
         rows = [{**row, "box": box} for row, box in zip(self.rows, boxes, strict=True)]
+        rows = [{k: v for k, v in row.items() if k != FILES} for row in rows]
         self.write_csv("results.csv", rows, COLUMNS)
 
     def close(self) -> None:
@@ -246,9 +304,24 @@ class RunFolder:
                 return
 
 
+def _place(path: Path) -> tuple[int, int] | None:
+    """Which folder lies there; None without any."""
+    try:
+        there = path.stat()
+    except OSError:
+        return None
+    return there.st_dev, there.st_ino
+
+
+def _sizes(files: Mapping[str, bytes]) -> dict[str, Any]:
+    return {FILES: {name: len(content) for name, content in files.items()}} if files else {}
+
+
 def _cell(value: Any) -> Any:
     """A table's cell; a text that a spreadsheet would take for a formula begins with an apostrophe."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    return plain(f"'{value}" if value.startswith(FORMULA) else value)
 
 
 def _yaml(values: Mapping[str, Any]) -> str:

@@ -24,9 +24,9 @@ QUALITY = 80
 INLINE = 16_000_000  # bytes of photos that still lie within the page
 
 
-def write(path: Path, data: Mapping[str, Any], photos: Sequence[bytes | None]) -> None:
+def write(path: Path, data: Mapping[str, Any], photos: Sequence[bytes | None], within: Path | None = None) -> None:
     """The page at `path`, whole or not at all; photos, one for each of data["pictures"], beyond INLINE bytes beside it
-    in <name>-photos/.
+    in <name>-photos/. within: as base/files.py takes it.
     """
     beside = sum(len(p) for p in photos if p) > INLINE
     folder = path.with_name(f"{path.stem}-photos")
@@ -34,10 +34,10 @@ def write(path: Path, data: Mapping[str, Any], photos: Sequence[bytes | None]) -
     for n, (picture, photo) in enumerate(zip(data["pictures"], photos, strict=True)):
         name = f"{n:06}.webp"
         if photo and beside:
-            write_bytes(folder / name, photo)
+            write_bytes(folder / name, photo, within=within)
         source = None if photo is None else f"{folder.name}/{name}" if beside else inline(photo)
         pictures.append({**picture, "source": source})
-    write_bytes(path, render({**data, "pictures": pictures}).encode("utf-8", errors="replace"))
+    write_bytes(path, render({**data, "pictures": pictures}).encode("utf-8", errors="replace"), within=within)
 
 
 def render(data: Mapping[str, Any]) -> str:

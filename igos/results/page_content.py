@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +17,20 @@ import yaml
 from igos.base.baselines import SUBSTRATES
 from igos.base.boxes import best_match
 from igos.base.geometry import Geometry
+from igos.base.hashing import digest
+from igos.base.inside import Outside, inside
 from igos.base.names import EMPTY
 from igos.base.ops import rank, to_grid
+from igos.base.reading import MOST_FILE
 from igos.drawing import figures
-from igos.metrics import METRICS, build_metrics
+from igos.metrics import METRICS, build_metrics, diversity
 from igos.metrics.curves import Curve
 from igos.results import page
 from igos.results.arrays import geometry_of
-from igos.results.read import each_row, folder_of, read_arrays, read_run
+from igos.results.expected import compared
+from igos.results.manifest import FILE as MANIFEST
+from igos.results.manifest import Manifest, Way
+from igos.results.read import folder_of, read_arrays, read_facts, read_run
 from igos.types import ConfigError, ImageError
 
 Reader = Callable[[str], np.ndarray]  # a picture's path -> (H,W,3) uint8 RGB, upright. Raises ImageError
@@ -37,24 +42,34 @@ FACTS = ("opt", "form", "part", "start", "warning", "error", "folder")
 NOT_FIGURES = {"label_index", "seed", "start"}
 
 
-def write(path: Path, folders: Sequence[Path], read: Reader, title: str) -> None:
-    """The page of these runs at `path`. Raises ConfigError for a folder that is no run's, or leads out of itself."""
+def album(folders: Sequence[Path], read: Reader, ways: Sequence[Mapping[str, Way] | None] = ()) -> Album:
+    """What the page of these runs shows. ways: of each run, as results/expected.py takes them. Raises ConfigError for a
+    folder that is no run's, or leads out of itself.
+    """
     made = Album(read)
-    for folder in folders:
-        made.add(folder)
+    for n, folder in enumerate(folders):
+        made.add(folder, ways[n] if ways else None)
+    return made
+
+
+def write(path: Path, made: Album, title: str, within: Path | None = None) -> None:
+    """The page at `path`; within: as base/files.py takes it."""
     if made.left_out:
         title += f" (the first {len(made.items)} of {len(made.items) + made.left_out} rows)"
-    page.write(path, made.data(title), made.photos)
+    page.write(path, made.data(title), made.photos, within)
 
 
 class Album:
-    """The rows of runs, each picture once; photos are the pictures' files, None where one cannot be shown."""
+    """The rows of runs, each picture once; photos are the pictures' files, None where one cannot be shown. damage: what
+    is damaged or missing in the folders, a sentence each.
+    """
 
     def __init__(self, read: Reader) -> None:
         self.read = read
         self.photos: list[bytes | None] = []
         self.pictures: list[dict[str, Any]] = []
         self._picture: dict[str, int] = {}
+        self._hashes: dict[str, set[str]] = {}  # of the pictures that the runs' manifests hold, by path
         self._pixels: tuple[int, np.ndarray | None] = -1, None  # of the last picture, which the next row mostly shares
         self.views: list[dict[str, Any]] = []
         self._view: dict[tuple[Any, ...], int] = {}
@@ -66,30 +81,40 @@ class Album:
         self._better: dict[str, str] = {}
         self._plotted = {name for name, metric in METRICS.items() if metric.plot}
         self.left_out = 0
+        self.damage: list[str] = []
 
-    def add(self, folder: Path) -> None:
+    def add(self, folder: Path, ways: Mapping[str, Way] | None = None) -> None:
         """The first MOST explanations of a run, and what it says of pictures without any."""
-        found = each_row(folder)
-        rows, run = list(islice(found, MOST)), read_run(folder)
+        found = compared(folder, self.damage, ways)
+        rows, run = list(islice(found, MOST)), read_run(folder, self.damage)
         self.left_out += sum(1 for _ in found)
         metrics, _ = build_metrics([m for m in run.get("metrics") or () if m != "none"], run.get("set") or ())
         self._better |= {m.name: m.better for m in metrics}
         self._plotted |= {m.name for m in metrics if m.plot}
-        record = run.pop("record", {})
-        record_facts = {"model": run.get("model"), "command": record.get("command"), "time": record.get("time")}
+        record = run.pop("record")
+        facts = {"model": run.get("model"), "command": record.get("command"), "time": record.get("time")}
+        record_facts = {k: None if v is None else str(v) for k, v in facts.items()}
         settings = yaml.safe_dump({**run, "record": record}, sort_keys=False, allow_unicode=True)
         number = len(self.runs)
         self.runs.append({"name": folder.resolve().name, "settings": settings, **record_facts})
-        play = playable(metrics)
+        for path, sha256 in pictures_of(folder, run).items():
+            self._hashes.setdefault(path, set()).add(sha256)
+        play, told = playable(metrics), dict[str, dict[str, str]]()
         for row in rows:
             item = self._item(row, number)
             if row.get("folder"):
-                where = folder_of(folder, row)
-                item["facts"] |= together(where.parent) if row.get("start") is not None else {}
+                folder_of(folder, row)
+                above = row["folder"].rpartition("/")[0]
+                if row.get("start") is not None and above not in told:
+                    told[above] = together(read_facts(folder, f"{above}/{diversity.FILE}", self.damage))
+                item["facts"] |= told.get(above, {})
                 try:
                     item |= self._drawn(folder, row, play)
+                except Outside:
+                    raise
                 except (ConfigError, ImageError) as error:
                     item["facts"]["error"] = str(error)
+                    self.damage += [str(error)]
             self.items.append(item)
         self._rows += rows
 
@@ -151,17 +176,17 @@ class Album:
     def _drawn(self, folder: Path, row: Mapping[str, Any], play: Sequence[Curve]) -> dict[str, Any]:
         """What the page draws: the map, the step at which each cell changes, box and curves."""
         needed = ("saliency", "geometry")
-        arrays = read_arrays(folder, row, lambda n: n in needed or n.endswith("_curve"), needed)
+        arrays = read_arrays(folder, row, lambda n: n in (*needed, "detail") or n.endswith("_curve"), needed)
         map_, geometry = arrays["saliency"], geometry_of(arrays["geometry"])
         number = self._picture[row["image"]]
         height, width = geometry.source
         self.pictures[number].setdefault("size", [width, height])
         of_metrics = ((name.removesuffix("_curve"), a) for name, a in arrays.items() if name.endswith("_curve"))
         curves = {name: thinned(a) for name, a in of_metrics if name in self._plotted}
-        saliency, fits = torch.from_numpy(map_), max(map_.shape) <= FINEST
-        heat = figures.shown(saliency)
-        if not fits:
-            heat = to_grid(heat, (min(map_.shape[0], FINEST), min(map_.shape[1], FINEST)))
+        saliency, fits = torch.from_numpy(map_), max(map_.shape) <= min([FINEST, *(m.resolution for m in play)])
+        heat = figures.shown(torch.from_numpy(arrays.get("detail", map_).astype(np.float32)))
+        if max(heat.shape) > FINEST:
+            heat = to_grid(heat, (min(heat.shape[0], FINEST), min(heat.shape[1], FINEST)))
         played = [m for m in play if fits and len(arrays.get(f"{m.name}_curve", [()])[0]) == m.steps + 1]
         layers = [(heat * 255).round().to(torch.uint8).numpy()]
         layers += [steps(saliency, played[0])] if played else []
@@ -169,6 +194,7 @@ class Album:
         return {
             "view": self._seen(row["image"], geometry, played[0].substrate if played else "blur"),
             "grid": list(heat.shape),
+            "cells_grid": list(map_.shape),
             "cells": packed(layers),
             "full": round(figures.full(heat), 3),
             "box": None if box is None else [_short(v / n) for v, n in zip(box, (width, height) * 2, strict=True)],
@@ -187,10 +213,13 @@ class Album:
         return self._view[key]
 
     def _photo(self, path: str, size: tuple[int, int]) -> np.ndarray | None:
-        """The picture's pixels, encoded when it is first met; None, with the reason, where it cannot be shown."""
+        """The picture's pixels, encoded when it is first met; None, with the reason, where it cannot be shown: a page
+        may be handed on, so it holds no picture but the run's own.
+        """
         number = self._picture[path]
         if self._pixels[0] != number:
             try:
+                self._check(path)
                 pixels: np.ndarray | None = self.read(path)
             except ImageError as error:
                 pixels, self.pictures[number]["lost"] = None, str(error)
@@ -201,14 +230,33 @@ class Album:
             self._pixels = number, pixels
         return self._pixels[1]
 
+    def _check(self, path: str) -> None:
+        """Raises ImageError for a picture whose hash no run's manifest holds."""
+        known = self._hashes.get(path)
+        if not known:
+            raise ImageError(f"{path}: not shown; no manifest of the run holds the hash of this picture")
+        try:
+            found = digest(path, MOST_FILE)
+        except (OSError, ValueError) as error:
+            raise ImageError(f"{path}: {(getattr(error, 'strerror', None) or str(error)).lower()}") from None
+        if found not in known:
+            raise ImageError(f"{path}: has changed since the run")
 
-def together(folder: Path) -> dict[str, str]:
+
+def pictures_of(folder: Path, run: Mapping[str, Any]) -> dict[str, str]:
+    """The SHA-256 of pictures by path, of the run's manifest or of that of the run whose maps it judged."""
+    for place in filter(None, (folder, run.get("results"))):
+        if inside(Path(str(place)), MANIFEST).is_file():
+            return Manifest.as_found(Path(str(place))).hashes()
+    return {}
+
+
+def together(facts: Mapping[str, Any]) -> dict[str, str]:
     """What diversity.json tells of all starts of an object."""
-    file = folder / "diversity.json"
-    facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    alike, emblems = facts.get("mean_correlation"), facts.get("evidence")
+    alike, emblems = _number(facts.get("mean_correlation")), _number(facts.get("evidence"))
+    covered = _number(facts.get("evidence_covered"))
     made = {} if alike is None else {"correlation between starts": f"{alike:.2f}"}
-    return made | ({"emblems on which a start peaks": f"{facts['evidence_covered']} of {emblems}"} if emblems else {})
+    return made | ({"emblems on which a start peaks": f"{covered:g} of {emblems:g}"} if emblems and covered else {})
 
 
 def playable(metrics: Sequence[Any]) -> list[Curve]:

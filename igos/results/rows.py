@@ -6,16 +6,17 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import torch
 
+from igos.base.inside import check_name
 from igos.metrics import METRICS
 from igos.results.arrays import FIXED
 from igos.types import Explanation, Image, Score, Target
 
+FILES = "files"
 OF_METHODS = {"completeness_error": "lower", "score_kept": "higher"}  # figures of methods; which way is better
 
 
@@ -54,7 +55,8 @@ class Row:
 
     box: (4,) xyxy in source pixels; folder: of the explanation, within the run's; item: of what has none, the folder it
     would have, or the picture's name; id: a hash of all that decides the result; crc32: of explanation.npz. figures:
-    further columns, of metrics that are not computed by default, and details.
+    further columns, of metrics that are not computed by default, and details. A row in a folder has FILES too: the
+    sizes in bytes of the explanation's pictures, by their path in the run's folder.
     """
 
     image: str | None = _column("a text")
@@ -85,6 +87,7 @@ class Row:
     seconds: float | None = _column("a finite number", restored=True)
     network_images: int | None = _column("a whole number", restored=True)
     backward_images: int | None = _column("a whole number", restored=True)
+    shortcut: str | None = _column("a text", restored=True)
     seed: int | None = _column("a whole number", restored=True)
     folder: str | None = _column("a text")
     item: str | None = _column("a text")
@@ -130,7 +133,8 @@ def full_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checked(row: Any, whole: bool = True) -> dict[str, Any]:
-    """A row as it was read, with all COLUMNS. Raises ValueError for one that no run writes.
+    """A row as it was read, with all COLUMNS. Raises ValueError for one that no run writes, Outside for one that names
+    folders elsewhere.
 
     whole: an explanation's row must say what it explains.
     """
@@ -145,10 +149,20 @@ def checked(row: Any, whole: bool = True) -> dict[str, Any]:
             raise ValueError(f"{f.name} is {_shown(value)}, not {kind}")
         if whole and every["folder"] and value is None and f.metadata["needed"]:
             raise ValueError(f"{f.name} is not known")
-    folder = PurePath(every["folder"] or "")
-    if folder.is_absolute() or ".." in folder.parts:
-        raise ValueError(f"folder {_shown(every['folder'])} lies outside the run's folder")
+    files = every.get(FILES, {})
+    if not isinstance(files, dict) or not all(map(_whole, files.values())):
+        raise ValueError(f"{FILES} is {_shown(files)}, not sizes by name")
+    for path in (every["folder"], every["item"], *files):
+        if path:
+            check_name(path)
     return every
+
+
+def place_of(row: Mapping[str, Any]) -> str | None:
+    """What a row settles: the folder of its explanation; of what has none, the folder that it would have, or the
+    picture's name.
+    """
+    return row["folder"] or row["item"]
 
 
 def _shown(value: Any) -> str:
@@ -171,12 +185,14 @@ def restored(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray], target: T
     ]
     rest = {k: a for k, a in arrays.items() if k not in FIXED and not k.endswith("_curve")}
     attribution, masks = (torch.from_numpy(arrays[k]) if k in arrays else None for k in ("attribution", "masks"))
+    detail = torch.from_numpy(arrays["detail"].astype(np.float32)) if "detail" in arrays else None
     return Explanation(
         saliency=torch.from_numpy(arrays["saliency"]),
         target=target,
         image=image,
         attribution=attribution,
         masks=masks,
+        detail=detail,
         trace={k.removeprefix("trace_"): a for k, a in rest.items() if k.startswith("trace_")},
         arrays={k: a for k, a in rest.items() if not k.startswith("trace_")},
         scores=tuple(scores),

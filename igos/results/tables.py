@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from igos.base.terminal import printable
 from igos.drawing import charts
 from igos.metrics import METRICS
 from igos.metrics.statistics import interval, summarise
@@ -134,7 +135,7 @@ def text(figures: Sequence[Figure], metrics: Sequence[Any]) -> str:
     """Methods x metrics with intervals, in blocks that fit a terminal."""
     by = {(f.method, f.metric): f for f in figures}
     methods = list(dict.fromkeys(f.method for f in figures))
-    columns: list[list[str]] = [["method", "", *methods]]
+    columns: list[list[str]] = [["method", "", *map(printable, methods)]]
     for key, title in (("network_images", "images"), ("seconds", "s")):
         columns.append([title, "", *(_number(by[m, key].mean, 0 if title == "images" else 2) for m in methods)])
     first = len(columns)
@@ -195,13 +196,13 @@ def table(folder: RunFolder) -> str:
     widths = {key: max(len(key), 5) for key in columns}
     lines = [f"{'image':28} {'what':20} {' '.join(columns)} {'images':>6} {'s':>6}  status"]
     for r in rows:
-        image = Path(r["image"]).name
+        image, name, status = (printable(v) for v in (Path(r["image"]).name, r["name"] or "-", r["status"]))
         start = "" if r["start"] is None else f" #{r['start']}"
         numbers = [_figure(r.get(key), width) for key, width in widths.items()]
         pushed, seconds = _figure(r["network_images"], 6, 0), _figure(r["seconds"], 6, 1)
-        what = f"{(r['name'] or '-')[: 20 - len(start)]}{start}"
+        what = f"{name[: 20 - len(start)]}{start}"
         shown = image if len(image) <= 28 else f"...{image[-25:]}"
-        lines.append(f"{shown:28} {what:20} {' '.join(numbers)} {pushed} {seconds}  {r['status']}")
+        lines.append(f"{shown:28} {what:20} {' '.join(numbers)} {pushed} {seconds}  {status}")
     if tally.rows > len(rows):
         file = "results.csv" if folder.shards is None else "results.parquet"
         lines.append(f"... and {tally.rows - len(rows)} more in {file}")

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from igos.metrics import METRICS
 from igos.results.folder import RunFolder
 from igos.results.manifest import Item, Manifest
-from igos.results.rows import Row
+from igos.results.rows import Row, place_of
 from igos.results.tables import label
 from igos.run.cells import Cell, cells_of
 from igos.run.plan import Plan
@@ -116,7 +116,7 @@ def drive(
 
 def settled(folder: RunFolder) -> set[str]:
     """The folders of the explanations, and the names of the pictures, that need no more work."""
-    return folder.held | {r["item"] for r in folder.rows if not r["folder"] and r["item"]}
+    return folder.held | {name for row in folder.rows if (name := place_of(row))}
 
 
 def failure_row(event: Failed, line: Mapping[str, Any] | None, cells: Sequence[Cell]) -> Row:

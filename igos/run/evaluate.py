@@ -6,23 +6,21 @@ picture is read and its targets are found once; finished cells are kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from igos.base.boxes import best_match
-from igos.base.hashing import identity
 from igos.data.annotations import known_of
 from igos.data.truth import source_box
 from igos.methods.ingredients import OfImage
 from igos.metrics import METRICS
-from igos.results import manifest
 from igos.results.folder import RunFolder
-from igos.results.manifest import Item
-from igos.results.read import read_arrays, read_rows
+from igos.results.manifest import Item, Manifest, Way, key_of, target_record
+from igos.results.read import read_arrays
 from igos.results.rows import restored
 from igos.results.tables import label
 from igos.run.cells import Cell, cells_by_method
@@ -34,7 +32,7 @@ from igos.run.settings import WHERE
 from igos.run.workers.engines import Local
 from igos.run.workers.events import Event, Failed, Seen
 from igos.run.workers.worker import Worker
-from igos.types import Adapter, ConfigError, Explanation, Image, Target
+from igos.types import Adapter, ConfigError, Explanation, Image, ImageError, Target
 
 SAME_BOX = 0.9  # the IoU above which a detection is the one of a row
 
@@ -86,16 +84,22 @@ class SavedWorker(Worker):
         judge: Adapter | None = None,
         weights: str = "",
         *,
-        saved: str,
+        saved: Saved,
     ) -> None:
         super().__init__(cells, adapter, judge, weights, draw=False)
-        self.saved = saved
-        self.rows = rows_by_picture(saved)
-        self._row: dict[str, Mapping[str, Any]] = {}  # of the pictures at hand, by folder
+        self.saved, self.hashes = saved, Manifest.as_found(Path(saved.folder)).hashes()
+        self._arrays: dict[str, Mapping[str, np.ndarray]] = {}  # of the pictures at hand, by folder
+        self._row: dict[str, Mapping[str, Any]] = {}
+
+    def work(self, items: Sequence[Item], ahead: Sequence[str] = (), single: bool = False) -> Iterator[Event]:
+        self._row, self._arrays = {}, {}
+        yield from super().work(items, ahead, single)
 
     def _picture(self, item: Item) -> tuple[list[Event], list[tuple[Cell, Job]]]:
         image, sha256, blurred, waited = self._read(item)
-        rows = self.rows[item.path]
+        if sha256 != self.hashes.get(item.path, sha256):
+            raise ImageError(f"{item.path}: has changed since its maps were made")
+        rows = self.saved.pictures[item.path]
         targets = _again(rows, self.adapter, image)
         events: list[Event] = [Seen(item.name, None, waited=waited)]
         once = list({id(t): t for t in targets if isinstance(t, Target)}.values())
@@ -109,10 +113,15 @@ class SavedWorker(Worker):
             if isinstance(target, ConfigError):
                 events.append(Failed(folder, item.path, str(target), "skipped", target))
                 continue
+            try:
+                self._arrays[folder] = read_arrays(self.saved.folder, row, needed=["saliency"])
+            except ConfigError as error:
+                events.append(Failed(folder, item.path, str(error), error=error))
+                continue
             self._row[folder] = row
             cell = cells[label(row)]
-            decides = manifest.decides(manifest.target_record(target, folder))
-            key = identity(sha256, decides, row["start"], self.decides[cell.plan.label])
+            way = Way(row["start"], self.decides[cell.plan.label])
+            key = key_of(sha256, target_record(target, folder), way)
             seen_too = view[id(target)]
             job = Job(target, image, row["start"], None, truths, seen_too, blurred, folder, key, warnings)
             jobs.append((cell, job))
@@ -121,28 +130,40 @@ class SavedWorker(Worker):
     def _explain(
         self, plan: Plan, jobs: Sequence[Job], answers: dict[Any, np.ndarray] | None, **more: Any
     ) -> tuple[list[Explanation], float]:
-        saved = [_restored(self.saved, self._row[j.folder], j.target, j.image) for j in jobs]
+        saved = [_restored(self._row[j.folder], self._arrays[j.folder], j) for j in jobs]
         return super()._explain(plan, jobs, answers, saved=saved)
 
     def _ingredients(self, plans: Sequence[Plan]) -> dict[str, Mapping[str, OfImage]]:
         return super()._ingredients([p for p in plans if any("explain" in m.needs for m in p.metrics)])
 
 
-def rows_by_picture(saved: str | Path) -> dict[str, list[dict[str, Any]]]:
-    """The rows of a run's explanations, by the path of their picture. Raises ConfigError without any."""
-    by_picture: dict[str, list[dict[str, Any]]] = {}
-    for row in read_rows(saved):
-        if row["folder"]:
+@dataclass(frozen=True)
+class Saved:
+    """A run whose maps are judged: its folder, and the rows of its explanations by the path of their picture."""
+
+    folder: str
+    pictures: Mapping[str, Sequence[Mapping[str, Any]]]
+
+    @classmethod
+    def of(cls, folder: str, rows: Sequence[Mapping[str, Any]]) -> Saved:
+        """Of all the run's rows. Raises ConfigError without any explanation."""
+        by_picture: dict[str, list[Mapping[str, Any]]] = {}
+        for row in (row for row in rows if row["folder"]):
             by_picture.setdefault(row["image"], []).append(row)
-    if not by_picture:
-        raise ConfigError(f"--results {saved}: holds no explanation")
-    return by_picture
+        if not by_picture:
+            raise ConfigError(f"--results {folder}: holds no explanation")
+        return cls(folder, by_picture)
+
+    @property
+    def methods(self) -> list[tuple[str, str | None]]:
+        """The names of the methods, each with its optimiser, in the order of the rows."""
+        return list(dict.fromkeys((r["method"], r["opt"]) for rows in self.pictures.values() for r in rows))
 
 
-def saved_items(saved: str | Path, folder: RunFolder) -> list[Item]:
+def saved_items(saved: Saved, folder: RunFolder) -> list[Item]:
     """The pictures of a run whose maps the folder does not hold judged."""
     done, items = settled(folder), []
-    for path, rows in rows_by_picture(saved).items():
+    for path, rows in saved.pictures.items():
         name = rows[0]["folder"].partition("/")[0]
         if name not in done and not done.issuperset(r["folder"] for r in rows):
             items.append(Item(path, name, held=frozenset(done)))
@@ -174,7 +195,7 @@ def _same(row: Mapping[str, Any], seen: Sequence[Target], image: Image) -> int |
     return None if best is None else alike[best]
 
 
-def _restored(saved: str | Path, row: Mapping[str, Any], target: Target, image: Image) -> Explanation:
+def _restored(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray], job: Job) -> Explanation:
     """The saved explanation with the method's own figures; those of metrics are found anew."""
-    e = restored(row, read_arrays(saved, row, needed=["saliency"]), target, image)
+    e = restored(row, arrays, job.target, job.image)
     return replace(e, scores=tuple(s for s in e.scores if s.name not in METRICS))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ import torch
 from torch import Tensor
 
 from igos.base.names import DEFAULT_METRICS
-from igos.base.ops import Blend, flat
+from igos.base.ops import flat
 from igos.data.annotations import known_of
 from igos.data.truth import Known, Truth, match
 from igos.methods import build_method, default_score
 from igos.methods.ingredients import OfImage, load_ingredients
 from igos.metrics.metric import Context
 from igos.metrics.randomise import cascade
+from igos.run.faithful import LEFT, Found, hold
 from igos.run.given import (
     check_references,
     check_settings,
@@ -37,10 +39,12 @@ from igos.run.given import (
 from igos.run.judge import judge_of, views
 from igos.run.presets import pick_preset
 from igos.run.problem import NOTHING, make_problem
+from igos.run.progress import Tell, Watched
 from igos.run.settings import memory_size
-from igos.types import Adapter, ConfigError, Explanation, Image, Problem, Scorer, Statistics, Target
+from igos.types import Adapter, ConfigError, Explanation, Image, Problem, Scorer, Statistics, Target, plain_of
 
 
+@torch.inference_mode(False)
 def explain(
     adapter: Adapter,
     image: Image,
@@ -60,9 +64,11 @@ def explain(
     judge: Adapter | None = None,
     patterns: Mapping[str, Tensor] | str | Path | None = None,
     stats: Statistics | str | Path | None = None,
+    progress: Tell | None = None,
     **settings: Any,
 ) -> list[Explanation]:
-    """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS).
+    """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS). `igos.explain`
+    (door.py) takes more and calls this.
 
     method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables, or
     "none"; config names a preset, by default the model's, for the method's settings; context holds what is known of the
@@ -86,6 +92,7 @@ def explain(
         raise ConfigError("a method that is an object has its settings already; give opt and the like to it")
     else:
         call = method
+    call = call if progress is None else Watched(call, progress)
     asked = image.path if context is None else None
     known = known_of(asked, size=image.geometry.source) if asked else Known([], [])
     seen = views(judge, image, targets, batch) if judge is not None else [None] * len(targets)
@@ -132,6 +139,7 @@ class Job:
     warnings: tuple[str, ...] = ()
 
 
+@torch.inference_mode(False)
 def explain_jobs(
     adapter: Adapter,
     jobs: Sequence[Job],
@@ -154,36 +162,95 @@ def explain_jobs(
     score: what the user asked for, else the method's own. context: what metrics may ask, by default what the jobs
     tell; answers: Context.answers.
     """
+    jobs = [_lasting(j) for j in jobs]
     explained = score or default_score(method, [j.target.part for j in jobs])
+    if context is None:
+        truths = [match(j.target, j.image, j.truths) for j in jobs]
+        context = Context(truths, other=[j.view for j in jobs], answers=answers)
+    make = partial(
+        _problem, score=explained, seed=seed, batch=batch, max_memory=max_memory, precision=precision,
+        ingredients=ingredients,
+    )  # fmt: skip
+    first = problem = make(adapter, jobs)
+    known = [e.shortcut for e in saved] if saved is not None else [None]
+    ends = None if all(known) or (saved is not None and plain_of(adapter) is None) else problem.score_ends()
+    if ends is None:
+        found = Found(known, [0] * len(jobs), [()] * len(jobs))
+    else:
+        found = hold(adapter, problem, explained, ends[:, 0].tolist())
+    made: dict[int, Explanation] = {}
+    seconds = problem.score.seconds
+    for way, rows in _ways(adapter, found):
+        if len(rows) < len(jobs) or way is not adapter:
+            problem = make(way, [jobs[i] for i in rows])
+        own = None if ends is None or way is not adapter else ends[rows]
+        asked = completed(_of_rows(context, rows, way is adapter), metrics, way, problem, explained)
+        judge = judge_of(way, problem, score, method)
+        if saved is None:
+            new = explain_problem(problem, method, metrics, asked, judge, own)
+            new = [_with(e, found, i) for i, e in zip(rows, new, strict=True)]
+        else:
+            new = judged(problem, [saved[i] for i in rows], method, metrics, asked, judge)
+        new = [_warned(e, jobs[i].warnings) for i, e in zip(rows, new, strict=True)]
+        made.update(zip(rows, new, strict=True))
+        seconds += problem.score.seconds * (problem is not first) + (judge.seconds if judge else 0)
+    return [made[i] for i in range(len(jobs))], seconds
+
+
+def _lasting(job: Job) -> Job:
+    """The job without tensors of torch.inference_mode, which no gradient can pass."""
+    t, i = job.target, job.image
+    tensors = [v for v in (t.box, t.mask, i.pixels) if v is not None]
+    if not any(v.is_inference() for v in tensors):
+        return job
+    box, mask = (None if v is None else v.clone() for v in (t.box, t.mask))
+    return replace(job, target=replace(t, box=box, mask=mask), image=replace(i, pixels=i.pixels.clone()))
+
+
+def _problem(adapter: Adapter, jobs: Sequence[Job], **settings: Any) -> Problem:
     masks = [j.start_mask for j in jobs if j.start_mask is not None]
-    problem = make_problem(
+    return make_problem(
         adapter,
         [j.image for j in jobs],
         [j.target for j in jobs],
         blurred=_blurred(jobs),
-        score=explained,
-        seed=seed,
-        batch=batch,
-        max_memory=max_memory,
-        precision=precision,
         starts=[j.start for j in jobs],
         start_masks=torch.stack(masks) if masks else None,
-        ingredients=ingredients,
+        **settings,
     )
-    if context is None:
-        truths = [match(j.target, j.image, j.truths) for j in jobs]
-        context = Context(truths, other=[j.view for j in jobs], answers=answers)
-    context = completed(context, metrics, adapter, problem, explained)
-    judge = judge_of(adapter, problem, score, method)
-    if saved is None:
-        explanations = explain_problem(problem, method, metrics, context, judge)
-    else:
-        explanations = judged(problem, saved, method, metrics, context, judge)
-    explanations = [
-        replace(e, warnings=tuple(dict.fromkeys((*e.warnings, *j.warnings))))
-        for e, j in zip(explanations, jobs, strict=True)
-    ]
-    return explanations, problem.score.seconds + (judge.seconds if judge else 0)
+
+
+def _ways(adapter: Adapter, found: Found) -> list[tuple[Adapter, list[int]]]:
+    """Which adapter explains which of the rows: the one given, or the same without its shortcuts."""
+    left, plain = found.rows(LEFT), plain_of(adapter)
+    if not left or plain is None:
+        return [(adapter, list(range(len(found.shortcut))))]
+    rest = [i for i in range(len(found.shortcut)) if i not in left]
+    return [(way, rows) for way, rows in ((adapter, rest), (plain, left)) if rows]
+
+
+def _of_rows(context: Context, rows: Sequence[int], answers: bool) -> Context:
+    """What the context says of these of its rows; answers: whether those of the network are of the same one."""
+    return replace(
+        context,
+        truth=[context.truth[i] for i in rows] if context.truth else (),
+        other=[context.other[i] for i in rows] if context.other else (),
+        answers=context.answers if answers else None,
+    )
+
+
+def _warned(e: Explanation, warnings: Sequence[str]) -> Explanation:
+    """With warnings about its picture or object, each once."""
+    return replace(e, warnings=tuple(dict.fromkeys((*e.warnings, *warnings))))
+
+
+def _with(e: Explanation, found: Found, row: int) -> Explanation:
+    return replace(
+        e,
+        shortcut=found.shortcut[row],
+        network_images=e.network_images + found.images[row],
+        warnings=(*e.warnings, *found.warnings[row]),
+    )
 
 
 def _blurred(jobs: Sequence[Job]) -> Tensor | None:
@@ -202,18 +269,20 @@ def explain_problem(
     metrics: Sequence[Any] = (),
     context: Context | None = None,
     judge: Scorer | None = None,
+    ends: Tensor | None = None,
 ) -> list[Explanation]:
     """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends.
 
-    judge is the score that the metrics ask, where it is not the one that is explained.
+    judge is the score that the metrics ask, where it is not the one that is explained; ends: the `score_ends`,
+    where they are known.
     """
     scorer = problem.score
+    ends = problem.score_ends() if ends is None else ends
     before = scorer.forward_images.copy(), scorer.backward_images.copy()
     begin = time.perf_counter()
-    explanations = explanations_of(method, method(problem), len(problem.targets))
+    explanations = explanations_of(method, method(replace(problem, ends=ends)), len(problem.targets))
     seconds = (time.perf_counter() - begin) / len(explanations)
     forward, backward = scorer.forward_images - before[0], scorer.backward_images - before[1]
-    ends = _ends(problem)
     complete = [
         replace(
             e,
@@ -248,7 +317,8 @@ def judged(
     asked = problem if judge is None else replace(problem, score=judge)
 
     def again(p: Problem) -> list[Explanation]:
-        return method(replace(p, score=scorer) if p.score is asked.score else p)
+        own = getattr(method, "unwatched", method)
+        return own(replace(p, score=scorer) if p.score is asked.score else p)
 
     context = context or Context()
     context = context if context.explain else replace(context, explain=again)
@@ -261,16 +331,6 @@ def _status(e: Explanation, ends: Tensor) -> str:
     if not (ends.isfinite().all() and e.saliency.isfinite().all()):
         return "not-finite"
     return "no-effect" if e.status == "ok" and flat(e.saliency) else e.status
-
-
-def _ends(problem: Problem) -> Tensor:
-    """Scores (K,2) of the picture and of its baseline."""
-    job = torch.arange(2 * len(problem.x), device=problem.x.device)
-    row, shown = job // 2, (1 - job % 2).to(problem.x)
-    blend, scores = Blend(problem.x0, problem.x), problem.x.new_zeros(len(job))
-    for part, s, _ in problem.score.stream(row, lambda p: blend(row[p], shown[p, None, None])):
-        scores[part] = s.to(scores)
-    return scores.view(-1, 2).double().cpu()
 
 
 def completed(context: Context, metrics: Sequence[Any], adapter: Adapter, problem: Problem, score: str) -> Context:

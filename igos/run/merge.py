@@ -8,42 +8,53 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from igos.base.files import whole_folder
+from igos.base.files import refuse_taken, whole_folder
+from igos.base.inside import inside, tree
 from igos.metrics import build_metrics
 from igos.results import tables
+from igos.results.expected import compared
 from igos.results.folder import RunFolder
+from igos.results.look_over import MASKS, look_over
 from igos.results.manifest import FILE as MANIFEST
 from igos.results.manifest import Manifest, listed
 from igos.results.read import different, each_row, intact, read_run
+from igos.results.rows import place_of
+from igos.results.shards import Shards
 from igos.run.cells import folders_of_run, labels_of_run
+from igos.run.decides import ways_of_run
 from igos.run.settings import WHERE
 from igos.types import ConfigError
 
 APART = (*WHERE, "record", "shard")  # of run.yaml, what may differ
 
 
-def merge(folders: Sequence[Path], out: Path) -> int:
-    """Join the folders to `out`, which is new; answers how many explanations it holds.
+def merge(folders: Sequence[Path], out: Path, damage: list[str] | None = None, *, strict: bool = False) -> int:
+    """Join the folders to `out`, which is new; answers how many explanations it holds. damage takes what is damaged and
+    does not keep the parts from being joined.
 
     Raises ConfigError for settings that differ, for shards, pictures or explanations that are missing, damaged or
-    doubled, with their names; `out` is then not there.
+    doubled, with their names, and, strict, for any damage; `out` is then not there.
     """
-    if out.exists():
-        raise ConfigError(f"--out {out}: exists; choose a new folder")
-    runs = [read_run(folder) for folder in folders]
+    refuse_taken(out)
+    damage = [] if damage is None else damage
+    for folder in folders:
+        look_over(folder)
+    runs = [read_run(folder, damage) for folder in folders]
     _same_settings(folders, runs)
     _every_shard(folders, runs)
     manifests = [_manifest(folder) for folder in folders]
     _same_pictures(folders, manifests)
     seen: dict[str, Path] = {}
     for folder, run, manifest in zip(folders, runs, manifests, strict=True):
-        _complete(folder, run, manifest, seen)
+        _complete(folder, run, manifest, seen, damage)
     _every_picture(folders, manifests)
+    if strict and damage:
+        raise ConfigError(f"--strict: {len(damage)} {'faults' if len(damage) > 1 else 'fault'}, named above")
     with whole_folder(out) as made:
         joined = RunFolder(made, layout=runs[0].get("layout", "folders"))
         joined.write_run({**{k: v for k, v in runs[0].items() if k != "shard"}, "record": runs[0].get("record", {})})
-        for folder in folders:
-            _take(folder, joined)
+        for folder, manifest in zip(folders, manifests, strict=True):
+            _take(folder, manifest, joined)
         pictures = [(path, name) for m in manifests for name, path in m.due.items()]
         whole = Manifest(made, lambda: pictures)
         whole.lines = {name: line for m in manifests for name, line in m.lines.items()}
@@ -107,11 +118,15 @@ def _every_picture(folders: Sequence[Path], manifests: Sequence[Manifest]) -> No
         raise ConfigError(f"{', '.join(map(str, folders))}: hold {due['pictures']} pictures of the run's {of}")
 
 
-def _complete(folder: Path, run: Mapping[str, Any], manifest: Manifest, seen: dict[str, Path]) -> None:
+def _complete(
+    folder: Path, run: Mapping[str, Any], manifest: Manifest, seen: dict[str, Path], damage: list[str]
+) -> None:
     """What a shard's manifest holds due has one row each, and is whole; seen: what shards before it hold."""
     settled, hurt = set[str](), list[str]()
-    for row in each_row(folder):
-        name = row["folder"] or row["item"]
+    for row in compared(folder, damage, ways_of_run(folder, run, damage), due=False):
+        name = place_of(row)
+        if name is None:
+            continue
         if name in settled or name in seen:
             raise ConfigError(f"{name} is doubled, in {seen.get(name, folder)} and in {folder}")
         settled.add(name)
@@ -133,12 +148,14 @@ def _complete(folder: Path, run: Mapping[str, Any], manifest: Manifest, seen: di
         )
 
 
-def _take(folder: Path, joined: RunFolder) -> None:
-    """A shard's files, by hard links where that is possible, and its rows."""
-    for place in sorted(folder.iterdir()):
-        if place.is_dir() and place.name != "shards" and not place.name.startswith("."):
-            shutil.copytree(place, joined.path / place.name, copy_function=_link, dirs_exist_ok=True)
-    for file in sorted((folder / "shards").glob("*.safetensors")):
+def _take(folder: Path, manifest: Manifest, joined: RunFolder) -> None:
+    """A shard's files, by hard links where that is possible, and its rows; of the folder only what the run made."""
+    for name in (*sorted(manifest.due), *MASKS):
+        for file in tree(folder, name):
+            made = inside(joined.path, file.relative_to(folder))
+            made.parent.mkdir(parents=True, exist_ok=True)
+            _link(str(file), str(made))
+    for file in Shards(folder / "shards").files():
         assert joined.shards is not None
         joined.shards.take(file, _link)
     for row in each_row(folder):

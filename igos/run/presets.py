@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from igos.base import resources
+from igos.base.reading import read_text
 from igos.base.settings import lookup, near_names, normalise, settings_of
 from igos.base.untrusted import load_yaml
 from igos.methods import ALIASES, METHODS
@@ -29,7 +30,7 @@ def read_preset(name: str) -> dict[str, Any]:
             raise ConfigError(f"--config {name}: no such file")
         path = known[lookup(Path(stem).name, known, "preset")]
     try:
-        values = load_yaml(path.read_text(encoding="utf-8"))
+        values = load_yaml(read_text(path))
     except (ValueError, OSError) as error:
         raise ConfigError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):

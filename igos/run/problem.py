@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -40,8 +39,10 @@ def make_problem(
     A network call takes `batch` pictures, by default what suits the model, fewer where those would keep more than
     max_memory bytes; where that is None a device with memory of its own is filled to half of what is free.
     ingredients: what the method needs beside (igos/methods/ingredients.py). blurred (K,3,H,W) is the baseline, if it
-    is made already. Raises ConfigError for a target that cannot be scored, such as a box without area or outside of
-    the picture.
+    is made already. Seeds follow from the seed given and the picture's bytes, the label, the part and the start: not
+    from the method, its settings, index or box, so that methods and budgets share their draws; and not from pixels,
+    whose last bits depend on the number of threads. Raises ConfigError for a target that cannot be scored, such as a
+    box without area or outside of the picture.
     """
     k = len(targets)
     images = [image] * k if isinstance(image, Image) else list(image)
@@ -49,12 +50,10 @@ def make_problem(
     for target, each in zip(targets, images, strict=True):
         check_boxes([target], each)
     x = images[0].pixels.expand(k, -1, -1, -1) if same else torch.stack([i.pixels for i in images])
-    each_once = {id(i): i for i in images}
-    hashes = {n: hashlib.sha256(i.pixels.cpu().numpy().tobytes()).hexdigest() for n, i in each_once.items()}
-    generators = []
-    for target, each, start in zip(targets, images, starts or [None] * k, strict=True):
-        key = f"{seed}|{hashes[id(each)]}|{target.label}|{target.index}|{target.part}|{start}"
-        generators.append(torch.Generator().manual_seed(seed_of(key)))
+    generators = [
+        torch.Generator().manual_seed(seed_of(f"{seed}|{each.sha256}|{target.label}|{target.part}|{start}"))
+        for target, each, start in zip(targets, images, starts or [None] * k, strict=True)
+    ]
     scorer = adapter.scorer(targets, score, batch)
     scorer.precision = DTYPES[precision]
     free = free_memory(x.device) if batch is None else None
@@ -74,7 +73,7 @@ def make_problem(
         detect=adapter.detections,
         ingredients={name: of(images[0]) for name, of in ingredients.items()},
         probability=adapter.scorer(targets, "prob", batch) if score != "prob" else None,
-        picture_seeds=[seed_of(f"{seed}|{hashes[id(i)]}") for i in images],
+        picture_seeds=[seed_of(f"{seed}|{i.sha256}") for i in images],
     )
 
 

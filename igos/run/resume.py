@@ -9,6 +9,7 @@ from igos.base.names import VERSION
 from igos.results.manifest import FILE as MANIFEST
 from igos.results.manifest import Manifest
 from igos.results.read import each_row, read_run, written_by
+from igos.results.rows import place_of
 from igos.run.cells import folders_of_run
 from igos.types import ConfigError
 
@@ -22,17 +23,22 @@ def finished_by_another(folder: str | Path | None, retry: Collection[str] = ()) 
     if folder is None or not (Path(folder) / "run.yaml").is_file():
         return None
     folder = Path(folder)
-    values = read_run(folder)
+    values = read_run(folder, [])  # whoever goes on says what is damaged
     version = written_by(values)
-    if version is None or minor(version) == minor(VERSION):
+    if not another(version):
         return None
     rows = [row for row in each_row(folder) if row["status"] not in retry]
-    settled = {row["folder"] or row["item"] for row in rows}
+    settled = {name for row in rows if (name := place_of(row))}
     due = not (folder / MANIFEST).is_file()  # of 0.1.0's `igos evaluate`, which did not write what is due
-    due = due or any(True for _ in Manifest(folder).items(settled - {None}, folders_of_run(values)))
+    due = due or any(True for _ in Manifest(folder).items(settled, folders_of_run(values)))
     if due:
         raise ConfigError(f"{folder}: made by igos {version}; go on with that version or a new --output")
     return sum(1 for row in rows if row["folder"])
+
+
+def another(version: str | None) -> bool:
+    """Whether that is another minor version than this one, which need not make the same ids."""
+    return version is not None and minor(version) != minor(VERSION)
 
 
 def minor(version: str) -> str:

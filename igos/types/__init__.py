@@ -10,14 +10,15 @@ from igos.base.names import CLASS_THRESHOLD, DETECTION_THRESHOLD, PARTS, PRECISI
 from igos.types.candidates import Candidates, logits_of, one_hot
 from igos.types.explanation import STATUSES, Explanation, Score
 from igos.types.image import Image
-from igos.types.model import Adapter, Detections, Target
+from igos.types.locks import lock_of, locked
+from igos.types.model import Adapter, Detections, Target, passing, plain_of, summary
 from igos.types.problem import Problem, Statistics
-from igos.types.scorer import DTYPES, Scorer, out_of_memory
+from igos.types.scorer import DTYPES, Scorer, out_of_memory, pulled
 from igos.types.split import Split, find
 
 __all__ = [
-    "CLASS_THRESHOLD", "DETECTION_THRESHOLD", "DTYPES", "PARTS", "PRECISIONS", "SCORES", "STATUSES",
-    "Adapter", "Candidates", "ConfigError", "Detections", "Explanation", "Geometry", "IgosError", "Image", "ImageError",
-    "NetworkError", "Problem", "Score", "Scorer", "Split", "Statistics", "Target", "WeightsError", "find",
-    "logits_of", "one_hot", "out_of_memory",
+    "CLASS_THRESHOLD", "DETECTION_THRESHOLD", "DTYPES", "PARTS", "PRECISIONS", "SCORES", "STATUSES", "Adapter",
+    "Candidates", "ConfigError", "Detections", "Explanation", "Geometry", "IgosError", "Image", "ImageError",
+    "NetworkError", "Problem", "Score", "Scorer", "Split", "Statistics", "Target", "WeightsError", "find", "lock_of",
+    "locked", "logits_of", "one_hot", "out_of_memory", "passing", "plain_of", "pulled", "summary",
 ]  # fmt: skip

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -22,15 +23,20 @@ if TYPE_CHECKING:
 Detections = tuple[Tensor, Tensor, Tensor]  # boxes (n,4) xyxy, class probabilities (n,C), objectness (n,)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Target:
     """What is explained: one detection, or one class of a picture.
 
     label is the class index, name its word, score the model's own score in [0,1]; box (4,) xyxy in network
     pixels or None (classifier); mask (H,W) bool or None; index the row, query or proposal or None; part, one of
     PARTS, what of it is scored: its class, its box (IoU of the box that the model regresses with this one), the
-    product of the two, or its mask (mean mask probability over this instance). pins: what the network chose in the
-    untouched picture (the places (k,) of its queries, choice by choice), to be chosen again in every other.
+    product of the two, or its mask (mean mask probability over this instance). own: by score {prob, logit} what the
+    model itself gives for its class in the untouched picture, which what is explained must equal; None: not known.
+    pins: what the network chose in the untouched picture (the places (k,) of its queries, choice by choice), to be
+    chosen again in every other.
+
+    >>> igos.Target(label=3, name="dog", score=0.9)
+    <Target 'dog' 0.90, class 3>
     """
 
     label: int
@@ -40,6 +46,7 @@ class Target:
     mask: Tensor | None = None
     index: int | None = None
     part: str = "class"
+    own: Mapping[str, float] | None = None
     pins: tuple[Tensor, ...] = ()
 
     def __post_init__(self) -> None:
@@ -48,10 +55,25 @@ class Target:
         if self.part not in PARTS:
             raise ConfigError(f"part {self.part!r} is not one of {', '.join(PARTS)}")
 
+    def __repr__(self) -> str:
+        part = "" if self.part == "class" else f", its {self.part}"
+        box = (
+            "" if self.box is None else f", box ({', '.join(f'{v:.0f}' for v in self.box.tolist())}) in network pixels"
+        )
+        return f"<Target {self.name!r} {self.score:.2f}, class {self.label}{part}{box}>"
+
 
 @runtime_checkable
 class Adapter(Protocol):
-    """One model behind one interface; below it nobody asks which model it is."""
+    """One model behind one interface; below it nobody asks which model it is.
+
+    An adapter that takes shortcuts (detectors/shortcuts.py) also has `plain`, the same adapter without any, or None;
+    it detects with that one. See plain_of and passing.
+
+    >>> model = igos.load("emblem-m-rcnn")
+    >>> [target.name for target in model.detect(model.read("samples/scene-04.png"))]
+    ['bars', 'ring', 'star', 'star']
+    """
 
     @property
     def name(self) -> str: ...
@@ -120,3 +142,24 @@ class Adapter(Protocol):
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
         """The fixed targets' parts as a differentiable function; score in {prob, logit}, logit of a class only."""
         ...
+
+
+def summary(adapter: Adapter, size: str) -> str:
+    """An adapter in one line, for its repr; size: of the pictures that its network takes."""
+    labels = [label for label in adapter.labels if label != "__background__"]
+    names = ", ".join(labels[:3]) + (", ..." if len(labels) > 3 else "")
+    return f"<{adapter.name}: {len(labels)} classes ({names}), {size}, on {adapter.device}>"
+
+
+def plain_of(adapter: Adapter) -> Adapter | None:
+    """The adapter without its shortcuts; None where it takes none."""
+    return getattr(adapter, "plain", None)
+
+
+def passing(adapter: Adapter) -> Adapter:
+    """The adapter as who watches the layers of `module` wants it: its detect goes through that network, too."""
+    if plain_of(adapter) is None:
+        return adapter
+    made: Any = copy.copy(adapter)
+    made.plain = None
+    return made

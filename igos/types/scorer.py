@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from igos.base.errors import ConfigError
 from igos.base.names import PRECISIONS
+from igos.types.locks import lock_of
 from igos.types.split import ROUND, Layer, Split, layers
 
 log = logging.getLogger("igos")
@@ -29,6 +30,11 @@ class Scorer:
     pictures that every target pushed, and takes the time spent inside the network. module is the network that
     forward runs, where there is one to cut (`split`); layers(pictures (K,3,H,W)) names, per target, the layer whose map
     suits it; whole is the same score with all of every map, where forward leaves out what the score does not read.
+
+    >>> model = igos.load("emblem-vgg")
+    >>> image = model.read("samples/scene-04.png")
+    >>> model.scorer(model.detect(image)[:1])(image.pixels[None, None]).shape  # (targets, pictures)
+    torch.Size([1, 1])
     """
 
     def __init__(
@@ -188,11 +194,14 @@ class Scorer:
         with torch.enable_grad():
             x = x.detach().requires_grad_(True)
             scores = self._cast(x, rows)
-            (g,) = torch.autograd.grad(scores.sum(), x)
+            g = pulled(scores.sum(), x)
         return scores.detach(), g
 
     def _cast(self, x: Tensor, rows: Tensor, forward: Callable[[Tensor, Tensor], Tensor] | None = None) -> Tensor:
-        with torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32):
+        with (
+            lock_of(self.module),
+            torch.autocast(x.device.type, self.precision, enabled=self.precision != torch.float32),
+        ):
             return (forward or self.forward)(x, rows)
 
     def _halve(self, tried: int) -> None:
@@ -208,6 +217,17 @@ class Scorer:
             torch.accelerator.synchronize()
         self._clock += time.perf_counter() - start
         return out
+
+
+def pulled(score: Tensor, x: Tensor) -> Tensor:
+    """d score / d x of a score (). Raises ConfigError where the network cuts the gradient off."""
+    (g,) = torch.autograd.grad(score, x, allow_unused=True) if score.requires_grad else (None,)
+    if g is None:
+        raise ConfigError(
+            "the network passes no gradient back to its picture (it runs under no_grad or inference_mode, or is "
+            "quantised); give the float network without them, or take --method rise"
+        )
+    return g
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -7,6 +7,7 @@ This holds where the layer cuts the network: where every way from the picture to
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from igos.base.errors import ConfigError
 from igos.base.settings import near_names
+from igos.types.locks import lock_of, locked
 
 Forward = Callable[[Tensor, Tensor], Tensor]
 ROUND = 1e-6  # the share of the gradient that may go round a layer that cuts: rounding
@@ -56,6 +58,7 @@ class Split:
         self.layer = module.get_submodule(self.name)
         self._below: dict[torch.Size, tuple[int, torch.Size, list[tuple[nn.Module, torch.Size]]]] = {}
 
+    @locked
     def lower(self, pictures: Tensor, rows: Tensor) -> Tensor:
         """Pictures (N,3,H,W) -> the layer's output (N,c,h,w). Raises ConfigError where that is no map.
 
@@ -87,6 +90,7 @@ class Split:
         self._below[out.shape[1:]] = (len(pictures), pictures.shape[1:], done)
         return out
 
+    @locked
     def upper(self, features: Tensor, rows: Tensor) -> Tensor:
         """Features (N,c,h,w) as `lower` gave them -> scores (N,), differentiable; what lies below is not run."""
         if features.shape[1:] not in self._below:
@@ -112,6 +116,7 @@ class Split:
         with _replaced({self.layer, *(module for module, _ in done)}, stand_in):
             return self.forward(features.new_zeros(1, *picture).expand(len(features), -1, -1, -1), rows)
 
+    @locked
     def share_round(self, pictures: Tensor, rows: Tensor) -> float:
         """The share in [0,1] of d score / d pictures that does not pass the layer; 0 where it cuts."""
         whole = _pull(self.forward, pictures, rows)
@@ -132,7 +137,7 @@ def layers(forward: Forward, module: nn.Module, pictures: Tensor, rows: Tensor) 
         if isinstance(out, Tensor) and out.ndim == 4 and layer in names:
             made.append((names[layer], tuple(out.shape), out.grad_fn))
 
-    with torch.enable_grad(), _hooks(module, None, after):
+    with lock_of(module), torch.enable_grad(), _hooks(module, None, after):
         x = pictures.detach().requires_grad_(True)
         end = forward(x, rows).sum().grad_fn
     edges, stack = {}, [end]
@@ -170,8 +175,9 @@ def _pull(forward: Forward, pictures: Tensor, rows: Tensor) -> Tensor:
 
 @contextmanager
 def _hooks(module: nn.Module, before: Any, after: Any) -> Iterator[None]:
-    """before(module, inputs) and after(module, inputs, output) around every layer, while this lasts."""
+    """before(module, inputs) and after(module, inputs, output) around every layer, while this lasts, in this thread."""
     handles = []
+    before, after = _here(before), _here(after)
     try:
         for layer in module.modules():
             handles += [layer.register_forward_pre_hook(before)] if before else []
@@ -184,14 +190,20 @@ def _hooks(module: nn.Module, before: Any, after: Any) -> Iterator[None]:
 
 @contextmanager
 def _replaced(modules: set[nn.Module], stand_in: Callable[[nn.Module, Any], Any]) -> Iterator[None]:
-    """stand_in(module, forward) in place of every module's forward, while this lasts."""
+    """stand_in(module, forward) in place of every module's forward, while this lasts, in this thread."""
     own = {m: m.__dict__.get("forward") for m in modules}
     try:
         for m in modules:
-            m.__dict__["forward"] = stand_in(m, m.forward)
+            m.__dict__["forward"] = _here(stand_in(m, m.forward), m.forward)
         yield
     finally:
         for m, forward in own.items():
             m.__dict__.pop("forward", None)
             if forward is not None:
                 m.__dict__["forward"] = forward
+
+
+def _here(work: Callable[..., Any] | None, elsewhere: Callable[..., Any] = lambda *_: None) -> Any:
+    """work in this thread, and elsewhere in others, which may pass pictures through the network by themselves."""
+    own = threading.get_ident()
+    return work and (lambda *args, **more: (work if threading.get_ident() == own else elsewhere)(*args, **more))

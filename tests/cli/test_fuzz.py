@@ -1,4 +1,4 @@
-"""Five hundred damaged inputs of every kind: an IgosError, or it is read; `benchmarks/fuzz.py` tries many more."""
+"""Two thousand damaged inputs of every kind: an IgosError, or it is read; `benchmarks/fuzz.py` tries many more."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from igos.types import ConfigError, IgosError
 from tests.fuzzing import TARGETS, Hang, Target, cases, outcome
 
-CASES = 500
+CASES = 2000
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -39,7 +39,7 @@ from igos.run.presets import read_preset
 from igos.types import ConfigError, IgosError, ImageError, WeightsError
 from tests.faults import SKETCHES
 from tests.fuzzing import CFG, LAUGHS, XML
-from tests.pages import toy_run
+from tests.pages import rewrite, toy_run
 from tests.results.test_page import Opener
 from tests.results.test_page import browser as browser
 from tests.results.test_page import opened as opened
@@ -313,8 +313,7 @@ def test_a_run_from_a_stranger_names_no_folder_outside(
     tmp_path: Path, folder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = toy_run(tmp_path / "x" / "run", 1)
-    row = json.loads((run / "results.jsonl").read_text())
-    (run / "results.jsonl").write_text(json.dumps({**row, "folder": folder}) + "\n")
+    rewrite(run, lambda text: text.replace('"folder": "picture/0"', f'"folder": "{folder}"'))
     out = str(tmp_path / "o")
     for words in (["report", str(run)], ["export", str(run), "--format", "fiftyone", "--out", out]):
         assert "outside the run's folder" in refused(words, capsys)
@@ -409,8 +408,7 @@ def test_a_run_s_settings_of_other_kinds_are_damage(tmp_path: Path, old: str, ne
 
 def test_a_page_takes_whole_numbers_of_any_size_and_a_run_without_metrics(tmp_path: Path) -> None:
     run = toy_run(tmp_path / "run", 2)
-    rows = (run / "results.jsonl").read_text()
-    (run / "results.jsonl").write_text(rows.replace('"deletion_normalised": null', f'"deletion_normalised": {10**30}'))
+    rewrite(run, lambda text: text.replace('"deletion_normalised": null', f'"deletion_normalised": {10**30}'))
     (run / "run.yaml").write_text("model: toy\nmetrics:\n")
     write_page(run)
 

@@ -21,7 +21,7 @@ from torchvision.transforms import functional as TF
 
 from detectors.classifier import ClassifierAdapter, load_classifier
 from detectors.labels import imagenet
-from igos.types import Adapter, ConfigError, Image, Target, WeightsError
+from igos.types import Adapter, ConfigError, Image, Target, WeightsError, passing
 from tests.conftest import shared_data
 
 State = dict[str, Tensor]
@@ -278,9 +278,11 @@ def test_the_gradient_is_right_and_the_network_stays_as_it_was() -> None:
 
 def test_the_network_sees_channels_last() -> None:
     adapter = small()
-    adapter.scorer([Target(1, "c1", 0.1)])(torch.rand(1, 2, 3, 20, 20))
-    adapter.detect(adapter.read(picture(30, 30)), 0.0)
     assert isinstance(adapter.module, Mean)
+    adapter.module.inputs.clear()
+    adapter.scorer([Target(1, "c1", 0.1)])(torch.rand(1, 2, 3, 20, 20))
+    passing(adapter).detect(adapter.read(picture(30, 30)), 0.0)
+    assert len(adapter.module.inputs) == 2
     assert all(x.is_contiguous(memory_format=torch.channels_last) for x in adapter.module.inputs)
 
 

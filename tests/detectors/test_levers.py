@@ -16,7 +16,8 @@ from torchvision.ops import FrozenBatchNorm2d
 from detectors.classifier import ClassifierAdapter
 from detectors.emblem import SlimVGG
 from detectors.fold import fold
-from detectors.rcnn import RCNNAdapter, build
+from detectors.rcnn import RCNNAdapter
+from detectors.rcnn_files import build
 from detectors.regions import pyramid
 from detectors.yolov3 import YOLOAdapter
 from igos.types import Target

@@ -20,8 +20,9 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import expand_boxes
 from torchvision.ops import FrozenBatchNorm2d
 
-from detectors.rcnn import RCNNAdapter, build, load_rcnn
-from igos.types import Adapter, ConfigError, Image, Target, WeightsError
+from detectors.rcnn import RCNNAdapter
+from detectors.rcnn_files import build, load_rcnn
+from igos.types import Adapter, ConfigError, Image, Target, WeightsError, passing
 
 R50, MASK = "fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn"
 V2, MOBILE = "fasterrcnn_resnet50_fpn_v2", "fasterrcnn_mobilenet_v3_large_320_fpn"
@@ -66,24 +67,24 @@ def reference(name: str) -> Any:
     """torchvision's own network, its weights loaded by torchvision."""
     with published(name, random_state(name)) as weights:
         net: Any = get_model(name, weights=weights, min_size=SIDE, max_size=longest(name))
-    return quick(net.eval().to(memory_format=torch.channels_last))
+    return quick(net.eval())
 
 
 @cache
 def adapter_of(name: str) -> RCNNAdapter:
     with published(name, random_state(name)):
         adapter = load_rcnn(name, pretrained=True, input_size=SIDE)
+    assert adapter.plain is not None
     quick(adapter.module)
+    quick(adapter.plain.module)
     return adapter
 
 
-@cache
 def unfolded(name: str) -> RCNNAdapter:
     """The adapter around torchvision's network as it is, every norm in its place."""
-    with published(name, random_state(name)), mock.patch("detectors.rcnn.fold"):
-        adapter = load_rcnn(name, pretrained=True, input_size=SIDE)
-    quick(adapter.module)
-    return adapter
+    plain = adapter_of(name).plain
+    assert plain is not None
+    return plain
 
 
 def quick(net: Any) -> Any:
@@ -250,6 +251,7 @@ def test_masks_are_the_networks_own() -> None:
 def test_the_index_is_the_proposal_that_made_the_detection(name: str) -> None:
     """At its proposal each detection has the score that the network reported."""
     adapter, image, targets = seen(name)
+    adapter = unfolded(name)
     batch, features = adapter._features(image.pixels[None])
     (proposals,), _ = adapter.module.rpn(ImageList(batch, [image.geometry.network]), features)
     assert all(t.index is not None for t in targets)
@@ -333,7 +335,7 @@ def test_the_network_sees_channels_last() -> None:
         lambda _, args: formats.append(args[0].is_contiguous(memory_format=torch.channels_last))
     ):
         adapter.scorer(targets[:1])(image.pixels[None, None])
-        adapter.detect(image, 0.0)
+        passing(adapter).detect(image, 0.0)
     assert formats == [True, True]
 
 

@@ -128,6 +128,10 @@ def test_dead_units_are_zero_and_counted_by_their_sign() -> None:
     x = torch.tensor([[-1.0, 0], [-1.1, 0], [-1.2, 0], [-9.0, 0]], dtype=torch.float64)
     made = summed(layer, Matrix(), x, "positive").pattern()
     assert (made.unused, made.flat, made.negative) == (2, 1, 1) and not made.values.any()
+    kept = summed(layer, Matrix(), x, "positive").pattern("keep")  # as the authors' estimator, which divides by w . c
+    assert (kept.unused, kept.flat, kept.negative) == (2, 1, 1)
+    gain = (kept.values * layer.weight).sum(1)
+    assert gain.ne(0).sum() == 1 and torch.allclose(gain[gain != 0], torch.ones(1, dtype=torch.float64))
 
 
 class Uses(nn.Module):

@@ -141,5 +141,9 @@ def test_a_damaged_run_leaves_nothing_behind(
 ) -> None:
     (run / "picture/3/explanation.npz").write_bytes(b"PK")
     before = sorted(tmp_path.rglob("*"))
-    assert cli.main(["export", str(run), "--format", form, "--out", str(tmp_path / "maps.json")]) == 2
+    words = ["export", str(run), "--format", form, "--out", str(tmp_path / "maps.json")]
+    assert cli.main([*words, "--strict"]) == 2
     assert "damaged" in capsys.readouterr().err and sorted(tmp_path.rglob("*")) == before
+    assert cli.main(words) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("3 maps") and err.count("npz: damaged") == 1

@@ -27,7 +27,7 @@ from igos.cli.report import read_picture, write_page
 from igos.drawing import figures
 from igos.results import page, page_content
 from igos.types import Target
-from tests.pages import explanation, letterbox, made_run, photo, toy_run
+from tests.pages import explanation, letterbox, made_run, photo, rewrite, toy_run
 
 HOSTILE = (
     "</script><script>window.taken=1</script>",
@@ -77,9 +77,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six explanations of cats, dogs and emus in two pictures, one of them stalled, one row without a map."""
     folder = tmp_path_factory.mktemp("page")
     toy_run(folder / "run", 6)
-    text = (folder / "run" / "results.jsonl").read_text()
     gone = '{"image": "gone.jpg", "status": "unreadable", "error": "gone.jpg: no such file", "folder": null}\n'
-    (folder / "run" / "results.jsonl").write_text(text.replace('"status": "ok"', '"status": "stalled"', 1) + gone)
+    rewrite(folder / "run", lambda text: text.replace('"status": "ok"', '"status": "stalled"', 1) + gone)
     write_page(folder / "run")
     return folder / "run"
 

@@ -22,6 +22,7 @@ from igos.base.files import npz_bytes, write_bytes
 from igos.base.geometry import Geometry
 from igos.base.names import ARRAYS_FILE
 from igos.base.ops import upscale
+from igos.base.seals import sealed
 from igos.cli.report import read_picture
 from igos.metrics.curves import Deletion, Insertion
 from igos.metrics.protocols import DeletionIGOS
@@ -30,7 +31,7 @@ from igos.results.page_content import Album, frame, packed, playable, steps
 from igos.results.read import read_rows
 from igos.types import ConfigError
 from tests.conftest import toy_problem
-from tests.pages import RUN, explanation, letterbox, made_run, photo, toy_run
+from tests.pages import RUN, explanation, letterbox, made_run, photo, rewrite, toy_run
 
 
 def gathered(*folders: Path) -> dict[str, Any]:
@@ -42,7 +43,8 @@ def gathered(*folders: Path) -> dict[str, Any]:
 
 def test_starts_tell_how_much_of_the_evidence_they_find_together(tmp_path: Path) -> None:
     run = toy_run(tmp_path / "run", 2, start=1)
-    (run / "picture" / "diversity.json").write_text('{"mean_correlation": 0.625, "evidence": 2, "evidence_covered": 1}')
+    facts = {"mean_correlation": 0.625, "evidence": 2, "evidence_covered": 1}
+    (run / "picture" / "diversity.json").write_text(json.dumps(sealed(facts)))
     item, other = gathered(run)["items"]
     told = {"correlation between starts": "0.62", "emblems on which a start peaks": "1 of 2"}
     assert item["facts"].items() >= told.items() and other["facts"].items() >= told.items()
@@ -182,8 +184,7 @@ def test_a_row_cannot_lead_out_of_its_run(tmp_path: Path, place: str) -> None:
     folder = toy_run(tmp_path / "run", 1)
     made = explanation(tmp_path / "x.png", np.zeros((120, 160, 3), np.uint8))
     write_bytes(tmp_path / "outside" / ARRAYS_FILE, npz_bytes(made.as_arrays()))
-    row = json.loads((folder / "results.jsonl").read_text())
-    (folder / "results.jsonl").write_text(json.dumps({**row, "folder": place}) + "\n")
+    rewrite(folder, lambda text: text.replace('"folder": "picture/0"', f'"folder": "{place}"'))
     with pytest.raises(ConfigError, match="outside the run's folder"):
         gathered(folder)
 
@@ -191,8 +192,8 @@ def test_a_row_cannot_lead_out_of_its_run(tmp_path: Path, place: str) -> None:
 def test_rows_without_a_map_and_flat_or_unknown_values_are_plain_data(tmp_path: Path) -> None:
     flat = explanation(tmp_path / "x.png", photo(tmp_path / "x.png"), saliency=torch.full((5, 5), float("nan")))
     folder = made_run(tmp_path / "run", [flat], {**RUN, "metrics": ["none"]})
-    with open(folder / "results.jsonl", "a") as file:
-        file.write('{"image": "gone.jpg", "status": "unreadable", "error": "gone.jpg: no such file", "folder": null}\n')
+    gone = '{"image": "gone.jpg", "status": "unreadable", "error": "gone.jpg: no such file", "folder": null}\n'
+    rewrite(folder, lambda text: text + gone)
     data = gathered(folder)
     json.dumps(data, allow_nan=False)
     assert not unpacked(data["items"][0]).any() and data["items"][0]["play"] == []

@@ -74,7 +74,9 @@ def test_one_flipped_byte_costs_one_explanation_of_a_shard(tmp_path: Path) -> No
     assert local(data, out, layout="shards").damaged == []
 
 
-def test_reading_says_which_shard_is_damaged_and_leaves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_says_which_shard_is_damaged_and_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     data, out = pictures(tmp_path / "data", 1), tmp_path / "out"
     local(data, out, layout="shards")
     (file,) = (out / "shards").glob("*.safetensors")
@@ -90,9 +92,10 @@ def test_reading_says_which_shard_is_damaged_and_leaves_it(tmp_path: Path, monke
         RunFolder(out, {"model": "faulty", "shard": None, "layout": "shards"}, "shards")
     assert file.read_bytes() == whole, "what cannot be read just now is not damaged"
     file.write_bytes(whole[:-10])
-    for read in (read_rows, lambda p: cli.main(["report", str(p), "--debug"])):
-        with pytest.raises(Damaged, match=rf"000001.safetensors: damaged .*; igos --resume {out} makes"):
-            read(out)
+    with pytest.raises(Damaged, match=rf"000001.safetensors: damaged .*; igos --resume {out} makes"):
+        read_rows(out)
+    assert cli.main(["report", str(out)]) == 0 and cli.main(["report", str(out), "--strict"]) == 2
+    assert capsys.readouterr().err.count(f"igos: warning: {file}: damaged") == 2
     assert [p.name for p in (out / "shards").iterdir()] == ["000001.safetensors"]
 
 

@@ -15,6 +15,7 @@ import pytest
 import igos
 from igos import cli
 from igos.base import resources
+from igos.base.seals import unsealed
 from igos.cli.evaluate import _patches
 from igos.methods import METHODS
 from igos.metrics.degradation import area_over
@@ -25,6 +26,7 @@ from igos.run.plan import resolve_each
 from igos.run.workers import prefetch
 from igos.types import ConfigError
 from tests.conftest import darknet_options, shared_data
+from tests.pages import rewrite
 
 SINGLES = resources.folder("samples") / "singles"
 METRICS = ["--metrics", "deletion,energy_pointing,degradation_pgig"]
@@ -154,7 +156,7 @@ def test_the_same_command_goes_on_where_it_stopped(copy: Path, monkeypatch: pyte
     )
     rows = evaluated(copy)
     assert [len(c) for c in calls] == [0, 1] and len(rows) == 4
-    assert [json.loads(line) for line in lines[:3]] == rows[:3]
+    assert [unsealed(json.loads(line)) for line in lines[:3]] == rows[:3]
     assert figures(copy) == pytest.approx(before)
 
 
@@ -194,7 +196,7 @@ def test_saved_maps_are_judged_without_explaining_again(
         assert again["deletion"] == pytest.approx(row["deletion"], abs=1e-6)
         assert again["sparseness"] > 0 and "energy_pointing" not in again
         assert {k: again[k] for k in KEPT} == {k: row[k] for k in KEPT}
-        maps = [read_arrays(f, row)["saliency"] for f in (run, tmp_path / "o")]
+        maps = [read_arrays(f, r)["saliency"] for f, r in ((run, row), (tmp_path / "o", again))]
         assert np.array_equal(*maps)
     assert read_run(tmp_path / "o")["methods"]["iGOS++"]["LS"]["iterations"] == 1
 
@@ -217,14 +219,12 @@ def test_saved_maps_of_pictures_that_are_gone_are_told(
 ) -> None:
     lines = [json.loads(line) for line in (copy / "results.jsonl").read_text().splitlines()]
     gone = [{**r, "image": str(tmp_path / "gone.png")} if "06" in r["image"] else r for r in lines]
-    (copy / "results.jsonl").write_text("".join(json.dumps(r) + "\n" for r in gone))
+    rewrite(copy, lambda text: "".join(json.dumps(r) + "\n" for r in gone))
     words = ["evaluate", "--results", str(copy), "--metrics", "sparseness"]
     assert cli.main([*words, "--output", str(tmp_path / "o")]) == 0
     statuses = [r["status"] for r in read_rows(tmp_path / "o")]
     assert statuses.count("unreadable") == 1 and statuses.count("ok") == 2
-    (copy / "results.jsonl").write_text(
-        "".join(json.dumps({**r, "image": str(tmp_path / "gone.png")}) + "\n" for r in lines)
-    )
+    rewrite(copy, lambda text: "".join(json.dumps({**r, "image": str(tmp_path / "gone.png")}) + "\n" for r in lines))
     assert cli.main([*words, "--output", str(tmp_path / "p")]) == 2
     assert "gone.png" in capsys.readouterr().err and not (tmp_path / "p").exists()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -172,6 +174,58 @@ def test_a_model_that_cannot_be_loaded_stops_the_run(machines: Machines, tmp_pat
     (picture,) = pictures(tmp_path / "data", 1).iterdir()
     with pytest.raises(ConfigError, match="there is no model"):
         list(engine.work([[Item(str(picture), "p000")]]))
+
+
+SOCKETS = """
+import json, os, sys
+from pathlib import Path
+from igos.run.workers import ray_cluster
+import ray
+
+def family(pid):
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            pass
+    own = {pid}
+    while more := {p for p, above in parents.items() if above in own} - own:
+        own |= more
+    return own
+
+def listening(pids):
+    inodes = set()
+    for pid in pids:
+        for fd in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                inodes.add(os.readlink(fd))
+            except OSError:
+                pass
+    lines = [l.split() for f in ("tcp", "tcp6") for l in Path(f"/proc/net/{f}").read_text().splitlines()[1:]]
+    return [l[1].partition(":")[0] for l in lines if l[3] == "0A" and f"socket:[{l[9]}]" in inodes]
+
+assert ray_cluster.connect()
+mode, token = os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"]
+ray.get(ray.remote(lambda: 1).remote())
+found = listening(family(os.getpid()))
+ray.shutdown()
+ray_cluster.ray_own.forget()
+print(json.dumps([found, mode, len(token), "RAY_AUTH_MODE" in os.environ]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="the sockets of processes are looked up in /proc")
+def test_the_own_cluster_listens_on_loopback_behind_a_token(tmp_path: Path) -> None:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
+    command = [sys.executable, "-c", SOCKETS]
+    environment = {**kept, "RAY_ADDRESS": "local", "HOME": str(tmp_path)}
+    told = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert told.returncode == 0, told.stderr
+    found, mode, length, left = json.loads(told.stdout.splitlines()[-1])
+    assert len(found) >= 4 and {address[-8:] for address in found} <= {"0100007F", "01000000"}, found
+    assert (mode, length, left) == ("token", 64, False) and not told.stderr
+    assert not (tmp_path / ".ray").exists(), "no token is left in the home folder"
 
 
 def broken(place: str, number: int) -> Any:

@@ -9,7 +9,8 @@ E_m is the mean over the samples with m = 1. linear: every sample, a = Cov(x, y)
 the output feeds an activation alone. E[y] is always over all samples. The bias b changes neither, but for the mask m.
 
 One pass: sums in float64. Those of m x and m x y over a convolution's patches are its weight's gradient under m and
-m y, so that no patch is ever cut out. A unit without samples, or with w . c <= LEAST |w| |c|, is dead and has a = 0.
+m y, so that no patch is ever cut out. A unit without samples, or with |w . c| <= LEAST |w| |c|, is dead and has a = 0;
+so is one with w . c < 0, unless `negative` is "keep": the authors' estimator divides by any w . c but 0.
 """
 
 from __future__ import annotations
@@ -25,18 +26,19 @@ from torch.overrides import TorchFunctionMode
 
 from igos.methods.backward.rules import OTHERS, RELUS
 from igos.methods.backward.substitute import Call, Convolution, Matrix, Substitute, call_of, substitutable, tensors
-from igos.types import Adapter, ConfigError, Image
+from igos.types import Adapter, ConfigError, Image, passing
 
 LEAST = 1e-6  # of |w| |c|
 ESTIMATORS = ("linear", "positive")
+NEGATIVE = ("zero", "keep")  # what becomes of units with w . c < 0; the first is the default (benchmarks/patterns.py)
 ACTIVATIONS = RELUS | OTHERS
 PASSED_ON = {F.dropout, F.dropout2d}  # in eval mode they are not there
 
 
 @dataclass(frozen=True, eq=False)
 class Pattern:
-    """values: the weight's shape, float64; by which of ESTIMATORS, from how many samples; dead units by their sign:
-    unused (no sample with m = 1), flat (w . c about 0), negative (w . c below).
+    """values: the weight's shape, float64; by which of ESTIMATORS, from how many samples; units by their sign:
+    unused (no sample with m = 1) and flat (w . c about 0), which are dead, and negative (w . c below), dead or kept.
     """
 
     values: Tensor
@@ -66,16 +68,16 @@ class Sums:
         self.x += kind.to_weight(x, self.weight.shape, m)
         self.xy += kind.to_weight(x, self.weight.shape, m * y)
 
-    def pattern(self) -> Pattern:
+    def pattern(self, negative: str = NEGATIVE[0]) -> Pattern:
+        """The layer's; negative: one of NEGATIVE."""
         w, n = self.weight.double().flatten(1), self.m.clamp(min=1)[:, None]
         c = self.xy.flatten(1) / n - self.x.flatten(1) / n * (self.y / max(self.samples, 1))[:, None]
         gain, least = (w * c).sum(1), LEAST * w.norm(dim=1) * c.norm(dim=1)
         used = self.m > 0
-        live = used & (gain > least)
+        live = used & ((gain.abs() if negative == "keep" else gain) > least)
         a = torch.where(live[:, None], c / torch.where(live, gain, torch.ones_like(gain))[:, None], 0.0)
-        counts = (~used, used & ~live & (gain >= -least), used & (gain < -least))
-        unused, flat, negative = (int(v.sum()) for v in counts)
-        return Pattern(a.view_as(self.weight), self.estimator, self.samples, unused, flat, negative)
+        counts = (~used, used & (gain.abs() <= least), used & (gain < -least))
+        return Pattern(a.view_as(self.weight), self.estimator, self.samples, *(int(v.sum()) for v in counts))
 
 
 class Estimator(TorchFunctionMode):
@@ -129,19 +131,22 @@ class Estimator(TorchFunctionMode):
 
 
 @torch.no_grad()
-def fit(adapter: Adapter, images: Iterable[Image]) -> dict[str, Pattern]:
-    """The pattern of every Conv2d and Linear that seeing the images reaches, by the layer's name.
+def fit(adapter: Adapter, images: Iterable[Image], negative: str = NEGATIVE[0]) -> dict[str, Pattern]:
+    """The pattern of every Conv2d and Linear that seeing the images reaches, by the layer's name. negative: one of
+    NEGATIVE, what becomes of units with w . c < 0.
 
     Raises ConfigError for a network without such layers, for no images, and where the score passes another layer
     with parameters.
     """
+    if negative not in NEGATIVE:
+        raise ConfigError(f"negative {negative!r} is not one of {', '.join(NEGATIVE)}")
     weights: dict[str, Tensor] = {n: m.weight for n, m in substitutable(adapter.module).items()}
     if not weights:
         raise ConfigError(f"{adapter.name} has no Conv2d and no Linear layer that could have patterns")
-    estimator, checked = Estimator(weights), False
+    estimator, checked, whole = Estimator(weights), False, passing(adapter)
     for image in images:
         with estimator:
-            targets = adapter.detect(image)
+            targets = whole.detect(image)
         estimator.end_pass()
         if not checked and (targets := targets or adapter.detect(image, 0.0)):
             with Substitute(adapter.module, weights):
@@ -149,4 +154,4 @@ def fit(adapter: Adapter, images: Iterable[Image]) -> dict[str, Pattern]:
             checked = True
     if not estimator.sums:
         raise ConfigError(f"no pictures: the patterns of {adapter.name} need some")
-    return {name: estimator.sums[name].pattern() for name in weights if name in estimator.sums}
+    return {name: estimator.sums[name].pattern(negative) for name in weights if name in estimator.sums}

@@ -53,6 +53,7 @@ class RISE(MapMethod):
             weighted = scores.to(total)[:, None, None] * made.pop(part.start)
             total.index_add_(0, row[part].to(total.device), weighted)
             range_.add(row[part], scores)
+            problem.tell(part.stop, len(row))
         return self.explain(problem, total / (n * self.p), moved=range_.moved())
 
     def _masks(self, problem: Problem, each: list[int]) -> Tensor:
@@ -62,7 +63,7 @@ class RISE(MapMethod):
     def _mask(self, height: int, width: int, seed: int) -> Tensor:
         """One smooth mask (H,W) in [0,1]: cells of ceil(H/s) x ceil(W/s) px, shifted by less than a cell."""
         g = torch.Generator().manual_seed(seed)
-        cells = (torch.rand(self.grid + 1, self.grid + 1, generator=g) < self.p).float()
+        cells = (torch.rand(self.grid + 1, self.grid + 1, generator=g, dtype=torch.float32) < self.p).float()
         ch, cw = -(-height // self.grid), -(-width // self.grid)
         y, x = (int(torch.randint(n, (), generator=g)) for n in (ch, cw))
         return upscale(cells, ((self.grid + 1) * ch, (self.grid + 1) * cw))[y : y + height, x : x + width]

@@ -13,7 +13,7 @@ from torch import Tensor
 from igos.base import resources
 from igos.data.images import Images
 from igos.methods.bottleneck.statistics import Running, fingerprint, read_statistics, same_weights
-from igos.types import Adapter, ConfigError, Image, Split, Statistics, find
+from igos.types import Adapter, ConfigError, Image, Split, Statistics, find, passing
 
 TRIED = 20  # pictures in which a target is looked for, to see whether the layer cuts the network
 
@@ -30,6 +30,11 @@ def estimate(
     goes round is refused. per {neuron, channel}: by default channel for a model whose pictures keep their
     aspect. Pictures that cannot be read are left out. Raises ConfigError for an unknown layer, one without a map or
     that does not cut the network, and for features whose size changes where every neuron is to have its own statistics.
+
+    >>> model = igos.load("emblem-vgg")
+    >>> statistics = igos.estimate(model, model.feature_layer, ["samples/scene-04.png", "samples/scene-07.png"])
+    >>> statistics.n
+    2
     """
     images = pictures if isinstance(pictures, Images) else Images(adapter, pictures)
     per = per or ("channel" if _keeps_aspect(adapter) else "neuron")
@@ -116,7 +121,8 @@ def _cuts(adapter: Adapter, layer: str, image: Image) -> bool:
 @torch.no_grad()
 def _features(adapter: Adapter, layer: str, image: Image) -> tuple[str, Tensor]:
     """The layer's full name and its features (1,c,h,w) of one picture; the pass ends there."""
-    split = Split(lambda *_: adapter.detect(image), adapter.module, layer)  # type: ignore[arg-type, return-value]
+    whole = passing(adapter)
+    split = Split(lambda *_: whole.detect(image), adapter.module, layer)  # type: ignore[arg-type, return-value]
     return split.name, split.lower(image.pixels[None], torch.zeros(1, dtype=torch.long))
 
 

@@ -33,7 +33,7 @@ from igos.methods.bottleneck.bottleneck import (
 )
 from igos.methods.layer.layer import over_picture
 from igos.methods.map_method import MapMethod, noise, seeds
-from igos.types import ConfigError, Explanation, Problem, Statistics
+from igos.types import ConfigError, Explanation, Problem, Statistics, pulled
 
 MIN_STD = 0.01  # features that hardly vary count as varying so much
 
@@ -118,9 +118,10 @@ class IBA(MapMethod):
                 eps = mu + sigma * noise(seed[part] + step * self.copies + c, r)
                 z = ((r[part] * open[part] + (1 - open[part]) * eps) * active).detach().requires_grad_(True)
                 lost = log_loss(upper(z, part))
-                (g,) = torch.autograd.grad(lost.sum(), z)
+                g = pulled(lost.sum(), z)
                 loss.index_add_(0, part, lost.detach().to(loss) / self.copies)
                 slope.index_add_(0, part, g * active * (r[part] - eps) / self.copies)
+            problem.tell(step + 1, self.opt_steps)
             return loss, slope
 
         course = learn(

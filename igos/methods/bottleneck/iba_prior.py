@@ -135,4 +135,5 @@ def _same(features: Tensor) -> Tensor:
 
 
 def _uniform(seed: Tensor, like: Tensor) -> Tensor:
-    return torch.rand(like.shape, generator=torch.Generator().manual_seed(int(seed))).to(like)
+    generator = torch.Generator().manual_seed(int(seed))
+    return torch.rand(like.shape, generator=generator, dtype=torch.float32).to(like)

@@ -170,6 +170,7 @@ class InputIBA(MapMethod):
                 loss.index_add_(0, row[part], log_loss(y).to(loss) / self.copies)
                 by_pixel = -g / y.clamp(min=TINY).view(-1, 1, 1, 1) * (x[row[part]] - made.pop(part.start))
                 slope.index_add_(0, row[part], by_pixel.to(slope) / self.copies)
+            problem.tell(step + 1, self.opt_steps)
             return loss, slope
 
         return learn(
@@ -192,7 +193,7 @@ def pixels_of(problem: Problem) -> tuple[Tensor, Tensor]:
 def shares(problem: Problem) -> Tensor:
     """The part (K,) of the picture that each target's box covers; 1 where it has none."""
     height, width = problem.size
-    whole = torch.tensor([0.0, 0.0, width, height])
+    whole = torch.tensor([0, 0, width, height], dtype=torch.float32)
     boxes = torch.stack([whole if t.box is None else t.box.to(whole) for t in problem.targets])
     sides = torch.minimum(boxes[:, 2:], whole[2:]) - boxes[:, :2].clamp(min=0)
     return (sides.clamp(min=1).prod(dim=1) / (height * width)).to(problem.x)

@@ -53,7 +53,7 @@ class Interior(MapMethod):
         a, w = (v.to(x) for v in quadrature("trapezoid", n))
         size = min(problem.size[0], LARGEST_FRAME), min(problem.size[1], LARGEST_FRAME)
         maps, mean = x.new_zeros(k, *problem.size), x.new_zeros(x.shape)
-        f, norm, frames = x.new_zeros(k, n), x.new_zeros(k, n), torch.zeros(k, n, *size)
+        f, norm, frames = x.new_zeros(k, n), x.new_zeros(k, n), torch.zeros(k, n, *size, dtype=torch.float32)
 
         def pictures(row: Tensor, step: Tensor) -> Tensor:
             return torch.lerp(x0[row], x[row], a[step, None, None, None])

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from igos.methods.map_method import MapMethod
-from igos.types import Explanation, Problem
+from igos.types import Explanation, Problem, pulled
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class LayerMethod(MapMethod):
                     a = lower(x[:1], part[:1]).expand(len(part), -1, -1, -1) if shared else lower(x[part], part)
                 with torch.enable_grad():
                     a = a.detach().requires_grad_(True)
-                    (g,) = torch.autograd.grad(upper(a, part).sum(), a)
+                    g = pulled(upper(a, part).sum(), a)
                 maps[part] = over_picture(self.combine(a.detach(), g), problem.size).to(maps)
         return self.explain(problem, maps)
 

@@ -13,6 +13,7 @@ import torch
 
 from igos.base.baselines import baseline
 from igos.base.hashing import digest
+from igos.base.reading import MOST_FILE
 from igos.run.workers.spawn import alone
 from igos.types import Adapter, Image, ImageError
 
@@ -97,9 +98,11 @@ class Reader:
 
 def _read(read: Callable[[str], Image], path: str) -> Read:
     try:
-        before, sha256 = os.stat(path), digest(path)
-        image = read(path)
+        before, sha256 = os.stat(path), digest(path, MOST_FILE)
+        image = replace(read(path), sha256=sha256)
         after = os.stat(path)
+    except ValueError as error:  # no name of a file
+        raise ImageError(f"{path}: {error}") from None
     except OSError as error:
         raise ImageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
@@ -115,4 +118,4 @@ def _apart(read: Callable[[str], Image], path: str) -> tuple[Any, ...]:
 
 def _joined(plain: tuple[Any, ...]) -> Read:
     pixels, geometry, source, path, sha256, blurred = plain
-    return Read(Image(torch.from_numpy(pixels), geometry, source, path), sha256, torch.from_numpy(blurred))
+    return Read(Image(torch.from_numpy(pixels), geometry, source, path, sha256), sha256, torch.from_numpy(blurred))

@@ -33,6 +33,8 @@ try:
     from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 except ImportError:
     raise ConfigError('--engine ray needs Ray: pip install "igos[ray]"') from None
+from igos.run.workers import ray_own  # noqa: E402
+
 TICK = 5.0  # seconds after which the cluster is looked at where nobody speaks
 ALONE = 120.0  # seconds for which a run waits for a machine where none is left
 REACHED = 10.0  # seconds in which the cluster of RAY_ADDRESS must answer
@@ -182,10 +184,13 @@ class Cluster(Pool):
     def _leave(self) -> None:
         if self._own:
             ray.shutdown()
+            ray_own.forget()
 
 
 def connect() -> bool:
-    """Join the cluster, if this process has not; whether it had not. Raises ConfigError where it does not answer."""
+    """Join the cluster, if this process has not; whether it had not: that of RAY_ADDRESS, else the one that runs on
+    this machine, else an own one. Raises ConfigError where it does not answer.
+    """
     if ray.is_initialized():
         return False
     address = os.environ.get("RAY_ADDRESS", "")
@@ -201,7 +206,9 @@ def connect() -> bool:
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if address == "local" or not _joined(address, quiet):
+            ray_own.start(include_dashboard=False, **quiet)
     except (RuntimeError, ConnectionError, ValueError) as error:
         named = f"RAY_ADDRESS={address}: " if address else ""
         raise ConfigError(f"{named}no Ray cluster answers ({' '.join(str(error).split())[:200]})") from None
@@ -210,6 +217,17 @@ def connect() -> bool:
             signal.signal(signal.SIGTERM, before)  # Ray puts its own there
     with suppress(AttributeError):
         ray._private.worker._worker_logs_enabled = False  # what its machines print when they end
+    return True
+
+
+def _joined(address: str, options: dict[str, Any]) -> bool:
+    """Whether there is a cluster, which is then joined. Raises what ray.init raises where one is named."""
+    try:
+        ray.init(address=address or "auto", **options)
+    except ConnectionError:
+        if address:
+            raise
+        return False
     return True
 
 

@@ -8,25 +8,24 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from igos.base.files import npz_bytes, unique
-from igos.base.hashing import digest, identity
+from igos.base.seals import sealed
 from igos.data.annotations import known_of
-from igos.data.pictures import find_pictures
 from igos.data.truth import Truth, match
 from igos.drawing.files import FIGURES, mask_files, starts_png
-from igos.methods.ingredients import INGREDIENTS, OfImage, by_picture
+from igos.methods.ingredients import OfImage, by_picture
 from igos.methods.mask.starts import start_mask
 from igos.metrics import diversity
 from igos.results import manifest
-from igos.results.manifest import Item
+from igos.results.manifest import Item, Way, key_of
 from igos.results.rows import Row
 from igos.run.cells import Cell
+from igos.run.decides import decided
 from igos.run.explain import Job, explain_jobs
 from igos.run.judge import views
 from igos.run.plan import Plan
@@ -61,7 +60,7 @@ class Worker:
         self.draw = draw and self.source
         self.reader = Reader(adapter, self.config.readers or 0)
         self.ingredients = self._ingredients(self.plans)
-        self.decides = {plan.label: identity(weights, decisive(plan)) for plan in self.plans}
+        self.decides = decided(self.plans, weights)
 
     def work(self, items: Sequence[Item], ahead: Sequence[str] = (), single: bool = False) -> Iterator[Event]:
         """What comes of these pictures, which share their batches where they are several. ahead: the paths of the
@@ -97,12 +96,13 @@ class Worker:
             records = [manifest.target_record(t, folder) for t, folder in zip(targets, folders, strict=True)]
             line = {"sha256": sha256, "targets": records, **({} if targets else {"seen": seen})}
         else:
-            targets = [manifest.target_of(record, self.adapter.device) for record in line["targets"]]
+            device, size = self.adapter.device, image.geometry.network
+            targets = [manifest.target_of(record, device, size) for record in line["targets"]]
         seen_too = views(self.judge, image, targets, self.config.batch) if self.judge else [None] * len(targets)
         jobs = []
         for target, view, record in zip(targets, seen_too, line["targets"], strict=True):
             for cell in self.cells:
-                key = identity(sha256, manifest.decides(record), cell.start, self.decides[cell.plan.label])
+                key = key_of(sha256, record, Way(cell.start, self.decides[cell.plan.label]))
                 mask = None if cell.start is None else _start_mask(cell.plan, target, image, cell.start)
                 folder = cell.within(record["folder"])
                 own = Job(target, image, cell.start, mask, truths, view, blurred, folder, key, warnings)
@@ -192,22 +192,7 @@ class Worker:
     def _drawn(
         self, explained: Sequence[tuple[Job, Explanation]], explanations: Sequence[Explanation]
     ) -> list[dict[str, bytes]]:
-        """The pictures of each explanation, drawn on all cores at once, by their path in the run's folder."""
-        with ThreadPoolExecutor() as pool:
-            waiting = [{name: pool.submit(draw, e) for name, draw in FIGURES.items()} for _, e in explained]
-            drawn = [{name: each.result() for name, each in figures.items()} for figures in waiting]
-        files = [
-            {f"{job.folder}/{name}": data for name, data in figures.items() if data is not None}
-            | mask_files(e, job.folder)
-            for (job, e), figures in zip(explained, drawn, strict=True)
-        ]
-        job = explained[-1][0]
-        if job.start is not None:
-            above = job.folder.rpartition("/")[0]
-            facts = diversity.diversity(explanations, match(job.target, job.image, job.truths))
-            files[-1][f"{above}/starts.png"] = starts_png(explanations)
-            files[-1][f"{above}/diversity.json"] = (json.dumps(facts, indent=1) + "\n").encode()
-        return files
+        return drawn(explained, explanations)
 
     def _failed(self, path: str, item: str, error: Exception, job: Job | None = None) -> Failed:
         status = "unreadable" if isinstance(error, ImageError) else "error"
@@ -216,6 +201,26 @@ class Worker:
             cause.__cause__ = error
         refused = job is not None and isinstance(error, ConfigError)
         return Failed(item, path, " ".join(str(cause).split()), status, cause, job.key if job else None, refused)
+
+
+def drawn(explained: Sequence[tuple[Job, Explanation]], explanations: Sequence[Explanation]) -> list[dict[str, bytes]]:
+    """The pictures of each explanation, drawn on all cores at once, by their path in the run's folder; with the last
+    one those that show all starts, which are the `explanations`.
+    """
+    with ThreadPoolExecutor() as pool:
+        waiting = [{name: pool.submit(draw, e) for name, draw in FIGURES.items()} for _, e in explained]
+        made = [{name: each.result() for name, each in figures.items()} for figures in waiting]
+    files = [
+        {f"{job.folder}/{name}": data for name, data in figures.items() if data is not None} | mask_files(e, job.folder)
+        for (job, e), figures in zip(explained, made, strict=True)
+    ]
+    job = explained[-1][0]
+    if job.start is not None:
+        above = job.folder.rpartition("/")[0]
+        facts = diversity.diversity(explanations, match(job.target, job.image, job.truths))
+        files[-1][f"{above}/starts.png"] = starts_png(explanations)
+        files[-1][f"{above}/{diversity.FILE}"] = (json.dumps(sealed(facts), indent=1) + "\n").encode()
+    return files
 
 
 def target_folders(name: str, targets: Sequence[Target]) -> list[str]:
@@ -236,27 +241,6 @@ def _named(plan: Plan, error: Exception) -> Exception:
     named = type(error)(f"{plan.method.name}: {error}")
     named.__cause__ = error
     return named
-
-
-DECISIVE = (
-    "model", "input_size", "fit", "dataset", "score", "manual_seed", "precision", "diverse_k", "init_val", "metrics",
-    "set", "judge",
-)  # fmt: skip
-
-
-def decisive(plan: Plan) -> dict[str, Any]:
-    """Of the settings those that decide a result, and not where and in which batches it is made; of files the bytes."""
-    run = {k: getattr(plan.run, k) for k in DECISIVE}
-    run |= {"activation": plan.run.activation} if plan.run.activation else {}
-    files = {one.flag: _content(getattr(plan.run, one.flag)) for one in INGREDIENTS.values()}
-    return {**run, **files, "method": plan.method.name, "settings": asdict(plan.method), "explained": plan.score}
-
-
-def _content(path: str | None) -> list[str]:
-    """The hashes of a file, or of the pictures in a folder."""
-    if path is None or Path(path).is_file():
-        return [] if path is None else [digest(path)]
-    return [digest(picture) for picture, _ in find_pictures([path])]
 
 
 def _alike(jobs: Sequence[Job], key: Callable[[Job], Any]) -> list[list[Job]]:

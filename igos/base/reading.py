@@ -1,0 +1,61 @@
+"""Files that anyone may have made, read within bounds: no device or pipe, which would never end, and no more bytes than
+a memory holds.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+MOST_FILE = 2**31  # bytes of a picture or a file of annotations
+MOST_TEXT = 2**24  # bytes of a file of settings or names, and of one line of rows
+
+
+def opened(path: str | Path, most: int = MOST_FILE) -> BinaryIO:
+    """A file to read. Raises OSError, also for what is no plain file (a pipe would never end) or has more bytes."""
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    facts = os.fstat(number)
+    if stat.S_ISREG(facts.st_mode) and facts.st_size <= most:
+        return os.fdopen(number, "rb")
+    os.close(number)
+    if stat.S_ISDIR(facts.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    plain = stat.S_ISREG(facts.st_mode)
+    why = f"{facts.st_size} bytes; {most} are the most that is read" if plain else "a device or a pipe, not a file"
+    raise OSError(errno.EFBIG if plain else errno.EINVAL, why, str(path))
+
+
+def read_bytes(path: str | Path, most: int = MOST_FILE) -> bytes:
+    """All of a file. Raises OSError as `opened`."""
+    with opened(path, most) as file:
+        data = file.read(most + 1)  # the system's own files state no size
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"more than {most} bytes", str(path))
+    return data
+
+
+def read_text(path: str | Path, most: int = MOST_TEXT, encoding: str = "utf-8") -> str:
+    """All of a text, its lines ended by "\\n". Raises OSError as `opened`, and UnicodeDecodeError."""
+    return io.TextIOWrapper(io.BytesIO(read_bytes(path, most)), encoding=encoding).read()
+
+
+def each_line(path: str | Path, most: int = MOST_TEXT) -> Iterator[bytes]:
+    """The lines of a file without their ends. Raises OSError as `opened`, ValueError for a line of more bytes."""
+    with opened(path, 2**62) as file:
+        while line := file.readline(most + 1):
+            if len(line) > most:
+                raise ValueError(f"a line of more than {most} bytes")
+            yield line
+
+
+def is_file_name(text: str) -> bool:
+    """Whether a system takes the text for the name of a file: it can be encoded and holds no NUL."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False

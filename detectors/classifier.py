@@ -27,10 +27,10 @@ from detectors.checkpoint import download, load_into, load_state_dict
 from detectors.fold import fold
 from detectors.pictures import read_rgb, to_device
 from detectors.shortcuts import channels_last, frozen, probe, sharing
-from detectors.targets import check
+from detectors.targets import check, like
 from igos.base.geometry import Geometry
 from igos.base.names import CLASS_THRESHOLD
-from igos.types import Candidates, ConfigError, Image, Scorer, Target, WeightsError, locked
+from igos.types import Candidates, ConfigError, Image, Scorer, Target, WeightsError, locked, summary
 from igos.types.head import recognise
 
 log = logging.getLogger("igos")
@@ -121,6 +121,9 @@ class ClassifierAdapter:
         if folded or memory == torch.channels_last:
             self.plain, self.module, self._format = copy.copy(self), quick, memory
 
+    def __repr__(self) -> str:
+        return summary(self, f"{self.crop} x {self.crop} px")
+
     @property
     def reader(self) -> Callable[[Any], Image]:
         """What reads a picture without the network, so that another process can."""
@@ -187,7 +190,7 @@ class ClassifierAdapter:
         picture = torch.full((1, 3, self.crop, self.crop), 0.5, dtype=torch.float32, device=self.device)
         every = scorer.layers(picture, torch.zeros(1, dtype=torch.long, device=self.device))
         classes = 1 if self.head.single else len(self.labels)
-        found = [x.name for x in every if x.cuts and min(x.shape[2:]) > 1 and x.shape[1] != classes]
+        found = [x.name for x in every if x.cuts and like(x.shape, picture.shape) and x.shape[1] != classes]
         if not found:
             raise ConfigError(f"{self.name} has no layer with a map of features; give one with --set layer=NAME")
         return found[-1]

@@ -39,6 +39,7 @@ from igos.run.given import (
 from igos.run.judge import judge_of, views
 from igos.run.presets import pick_preset
 from igos.run.problem import NOTHING, make_problem
+from igos.run.progress import Tell, Watched
 from igos.run.settings import memory_size
 from igos.types import Adapter, ConfigError, Explanation, Image, Problem, Scorer, Statistics, Target, plain_of
 
@@ -63,9 +64,11 @@ def explain(
     judge: Adapter | None = None,
     patterns: Mapping[str, Tensor] | str | Path | None = None,
     stats: Statistics | str | Path | None = None,
+    progress: Tell | None = None,
     **settings: Any,
 ) -> list[Explanation]:
-    """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS).
+    """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS). `igos.explain`
+    (door.py) takes more and calls this.
 
     method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables, or
     "none"; config names a preset, by default the model's, for the method's settings; context holds what is known of the
@@ -89,6 +92,7 @@ def explain(
         raise ConfigError("a method that is an object has its settings already; give opt and the like to it")
     else:
         call = method
+    call = call if progress is None else Watched(call, progress)
     asked = image.path if context is None else None
     known = known_of(asked, size=image.geometry.source) if asked else Known([], [])
     seen = views(judge, image, targets, batch) if judge is not None else [None] * len(targets)
@@ -295,7 +299,8 @@ def judged(
     asked = problem if judge is None else replace(problem, score=judge)
 
     def again(p: Problem) -> list[Explanation]:
-        return method(replace(p, score=scorer) if p.score is asked.score else p)
+        own = getattr(method, "unwatched", method)
+        return own(replace(p, score=scorer) if p.score is asked.score else p)
 
     context = context or Context()
     context = context if context.explain else replace(context, explain=again)

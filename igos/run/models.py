@@ -10,22 +10,28 @@ from typing import Any
 import torch
 
 from igos.base import resources
+from igos.base.errors import in_python
 from igos.base.hashing import digest, identity
 from igos.run.presets import read_preset
 from igos.run.settings import MODEL_OPTIONS, Run
 from igos.types import Adapter, ConfigError
 
 
+@in_python()
 @torch.inference_mode(False)
 def load(name: str, weights: str | Path | None = None, device: Any = None, **options: Any) -> Adapter:
     """A model by its name in detectors.ADAPTERS, or by its model file (.yaml). device: as torch takes it, default cpu.
 
     options: cfg, names, dataset, input_size, fit, layout, activation, pretrained, as the family takes them. Raises
     ConfigError, WeightsError.
+
+    >>> igos.load("emblem-vgg")
+    <emblem-vgg: 7 classes (cross, ring, bars, ...), 96 x 96 px, on cpu>
     """
     return adapters().load(str(name), weights, device, **options)
 
 
+@in_python()
 @torch.inference_mode(False)
 def adapt(
     model: Any, labels: Sequence[str] | Mapping[Any, Any] | None = None, device: Any = None, **options: Any
@@ -37,6 +43,10 @@ def adapt(
     device: by default the model's own; options: those of the adapter (name; crop, resize, mean, std, activation;
     input_size, fit). activation {softmax, sigmoid, none}: what makes probabilities of a classifier's answers, by
     default as they show it. Raises ConfigError and WeightsError.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    >>> igos.adapt(net, ["cat", "dog"], crop=32, name="net")
+    <net: 2 classes (cat, dog), 32 x 32 px, on cpu>
     """
 
     return adapters().adapt(model, labels, device, **options)
@@ -62,7 +72,9 @@ def pick_model(flags: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     made = {**flags, "model": str(model) if found.is_model_file(str(model)) else kind}
     if family.samples and "data" not in flags and not preset_value(flags, "data"):
         made["data"] = [str(resources.folder("samples") / family.samples)]
-    return made, family.preset
+    return made, found.preset_of(
+        str(model or found.DEFAULT), flags.get("model_file") or preset_value(flags, "model_file")
+    )
 
 
 def preset_value(flags: Mapping[str, Any], key: str) -> Any:
@@ -124,4 +136,11 @@ def weights_of(config: Run) -> str:
 def _digests(model: str | None, named: Sequence[str | None]) -> list[str | None]:
     """Of the files named, in their places; without weights among them, those that the model comes with."""
     own = [] if named[0] else adapters().files_of_model(str(model))
-    return [digest(f) if f and Path(f).is_file() else None for f in (*named, *own)]
+    return [_digest(Path(f)) if f else None for f in (*named, *own)]
+
+
+def _digest(path: Path) -> Any:
+    """Of a file, or of each file of a folder by its name; None of what is not there."""
+    if path.is_dir():
+        return {f.name: digest(f) for f in sorted(path.iterdir()) if f.is_file()}
+    return digest(path) if path.is_file() else None

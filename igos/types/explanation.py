@@ -21,12 +21,15 @@ STATUSES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Score:
     """One figure about one explanation; better is 'higher' or 'lower'; curve (2,n) is x over y, or None.
 
     detail: further figures by name, and `<name>_reason` where the value is NaN; plot: as what the curve is drawn over
     the map's cells, "deletion" or "insertion", or None.
+
+    >>> igos.Score("deletion", 0.031, "lower")
+    <Score deletion 0.031, lower is better>
     """
 
     name: str
@@ -36,8 +39,12 @@ class Score:
     detail: dict[str, Any] = field(default_factory=dict)
     plot: str | None = None
 
+    def __repr__(self) -> str:
+        why = next((f": {v}" for k, v in self.detail.items() if k.endswith("_reason")), "")
+        return f"<Score {self.name} {self.value:.4g}, {self.better} is better{why}>"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """Why: saliency (h,w) float32 on the mask grid, **higher = more important**.
 
@@ -46,6 +53,10 @@ class Explanation:
     masks (n,h,w) in [0,1], 1 = keep, where the method learns masks; arrays holds further maps; trace the course, one
     array of T values per name; network_images / backward_images count the pictures pushed for this map; warnings
     are for the user, a line each. shortcut: whether the model's shortcuts were {taken, left}; None: it has none.
+
+    >>> e = igos.explain("emblem-vgg", "samples/scene-04.png", method="grad_cam", metrics="none")[0]
+    >>> e.on_source().shape
+    (320, 320)
     """
 
     saliency: Tensor
@@ -118,6 +129,28 @@ class Explanation:
         if self.detail is not None:
             arrays["detail"] = self.detail.cpu().numpy().astype(np.float16)
         return arrays
+
+    def __repr__(self) -> str:
+        """One line: what, in which picture, how, status, figures."""
+        method = " ".join(word for word in (self.method, self.opt) if word)
+        figures = "".join(f", {s.name} {s.value:.3g}" for s in self.scores if s.curve is not None)
+        where = f" in {Path(self.image.path).name}" if self.image.path else ""
+        return f"<Explanation of {self.target.name!r} {self.target.score:.2f}{where}: {method}, {self.status}{figures}>"
+
+    def show(self) -> None:
+        """In a notebook, else in the system's viewer of pictures. Raises ConfigError where there is none."""
+        from igos.drawing.files import show
+
+        show(self)
+
+    def figure(self, kind: str = "overlay") -> Any:
+        """A PIL picture: overlay, heatmap, curves or another of igos.drawing.files.FIGURES.
+
+        Raises ConfigError for another kind, and where the explanation does not hold what it shows.
+        """
+        from igos.drawing.files import picture
+
+        return picture(self, kind)
 
     def overlay(self) -> np.ndarray:
         """The picture with heat, box, label and the contour of the top area, (H,W,3) uint8."""

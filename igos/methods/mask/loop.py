@@ -154,6 +154,7 @@ class MaskMethod:
             c.steps.append(step)
             rows = torch.nonzero(walk.active)[:, 0]
             c.masks[rows], c.length[rows] = step.masks[rows], i
+            problem.tell(i, most if i > self.iterations else self.iterations, c.masks.prod(dim=1))
             if i in asked:
                 c.sure[rows] = self._holds(problem, walk, start, c, rows)
                 rows = rows[c.sure[rows]]

@@ -78,7 +78,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "wrapped": Wrapper,
 }
 METHODS: dict[str, dict[str, Any]] = {"vanilla_grad": {}, "grad_cam": {"layer": "conv"}, "rise": {"n_masks": 4}}
-BLIND = "passes no gradient back .* take --method rise"
+BLIND = "passes no gradient back .* take method rise"
 REFUSED: dict[tuple[str, str], str] = {
     **{(n, m): BLIND for n in ("no_grad", "inference_mode") for m in ("vanilla_grad", "grad_cam")},
     ("quantised", "vanilla_grad"): BLIND,

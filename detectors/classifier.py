@@ -27,7 +27,7 @@ from detectors.checkpoint import download, load_into, load_state_dict
 from detectors.fold import fold
 from detectors.pictures import read_rgb, to_device
 from detectors.shortcuts import channels_last, probe, sharing
-from detectors.targets import check
+from detectors.targets import check, like
 from igos.base.geometry import Geometry
 from igos.base.names import CLASS_THRESHOLD
 from igos.types import Candidates, ConfigError, Image, Scorer, Target, WeightsError, locked, summary
@@ -190,7 +190,7 @@ class ClassifierAdapter:
         picture = torch.full((1, 3, self.crop, self.crop), 0.5, dtype=torch.float32, device=self.device)
         every = scorer.layers(picture, torch.zeros(1, dtype=torch.long, device=self.device))
         classes = 1 if self.head.single else len(self.labels)
-        found = [x.name for x in every if x.cuts and min(x.shape[2:]) > 1 and x.shape[1] != classes]
+        found = [x.name for x in every if x.cuts and like(x.shape, picture.shape) and x.shape[1] != classes]
         if not found:
             raise ConfigError(f"{self.name} has no layer with a map of features; give one with --set layer=NAME")
         return found[-1]

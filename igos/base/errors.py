@@ -12,6 +12,11 @@ FLAG = re.compile(r"`[^`]*`|--([A-Za-z][\w-]*)( (?:PATH|DIR|NAME|FILE)\b)?( ?)")
 IN_PYTHON = {"model_file": "weights", "manual_seed": "seed", "output": "folder", "pretrained": "pretrained=True"}
 
 
+def one_line(error: Exception, limit: int = 160) -> str:
+    """The kind and the words of an error of somebody else's code, for a line of our own."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:limit]
+
+
 class IgosError(Exception):
     """What igos raises for a mistake, in one line: what was wrong, where, and what is allowed. Control characters of a
     name in it are escapes.

@@ -8,8 +8,14 @@ from contextlib import contextmanager
 
 from igos.base.terminal import printable
 
-FLAG = re.compile(r"`[^`]*`|--([A-Za-z][\w-]*)( (?:PATH|DIR|NAME|FILE)\b)?( ?)")
-IN_PYTHON = {"model_file": "weights", "manual_seed": "seed", "output": "folder", "pretrained": "pretrained=True"}
+FLAG = re.compile(r"`[^`]*`|--([A-Za-z][\w-]*)( (?:PATH|DIR|NAME|FILE|FOLDER)\b)?( ?)")
+IN_PYTHON = {
+    "model_file": "weights",
+    "manual_seed": "seed",
+    "output": "folder",
+    "pretrained": "pretrained=True",
+    "model_layout": "layout",
+}
 
 
 def one_line(error: Exception, limit: int = 160) -> str:

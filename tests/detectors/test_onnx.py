@@ -297,7 +297,7 @@ def test_finished_detections_are_a_black_box(tmp_path: Path) -> None:
     assert seen.name == "b" and seen.box is not None and seen.box.tolist() == [8, 8, 40, 40]
     (e,) = igos.explain(adapter, image, [seen], "rise", metrics=(), n_masks=8)
     assert e.status != "not-finite"
-    with pytest.raises(ConfigError, match="take --method rise or drise"):
+    with pytest.raises(ConfigError, match="take method rise or drise"):
         igos.explain(adapter, image, [seen], "iGOS+", metrics=())
 
 
@@ -314,7 +314,7 @@ def test_an_operator_without_gradient_is_named_and_the_rest_still_works(tmp_path
     target = Target(3, "c3", 0.5, torch.tensor([1.0, 1, 30, 30]), index=2)
     (e,) = igos.explain(adapter, image, [target], "rise", metrics=(), n_masks=8)
     assert bool(e.saliency.isfinite().all())
-    with pytest.raises(ConfigError, match=r"det has no gradients \(the operator Det .*\): take --method rise or drise"):
+    with pytest.raises(ConfigError, match=r"det has no gradients \(the operator Det .*\): take method rise or drise"):
         igos.explain(adapter, image, [target], "iGOS+", metrics=())
     with pytest.raises(ConfigError, match="black box: it has no layers"):
         igos.explain(adapter, image, [target], "odam", metrics=())

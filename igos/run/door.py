@@ -65,9 +65,9 @@ def explain(
     """Explain what a model sees in one picture.
 
     model: a network of PyTorch, a function that detects (both as igos.adapt takes them), an adapter of igos.load or
-    igos.adapt, the name of a model, or a file: .onnx, Ultralytics' .pt, .weights with its .cfg beside it, a model file (.yaml), or
-    weights whose name begins with the model's, as torchvision's do.
-    labels: its class names, and device: where it runs, of a model that is no adapter yet.
+    igos.adapt, the name of a model, or a file: .onnx, Ultralytics' .pt, .weights with its .cfg beside it, a model file
+    (.yaml), or weights whose name begins with the model's, as torchvision's do. labels: its class names, and device:
+    where it runs, of a model that is no adapter yet.
 
     image: a path, an address (https://...), a PIL picture, an array (H,W,3) RGB, uint8 or in [0,1], a tensor (3,H,W) of
     the same, or what adapter.read gave.

@@ -342,7 +342,7 @@ def test_what_is_no_detector_is_refused_in_one_line(tmp_path: Path) -> None:
     wide = open_size.save(tmp_path / "open.onnx", [open_size.conv("picture", 7, 8, 8)])
     fine = v8(tmp_path / "fine.onnx")
     cases: list[tuple[Any, dict[str, Any], type[IgosError], str]] = [
-        (None, {}, ConfigError, "needs --model_file FILE.onnx"),
+        (None, {}, ConfigError, "needs weights=FILE.onnx"),
         (tmp_path / "none.onnx", {}, WeightsError, "no such file"),
         (broken, {}, WeightsError, "not an ONNX file that can be read|onnxruntime cannot run it|takes 0 inputs"),
         (one, {}, ConfigError, r"not \(N,3,H,W\) with 3 channels"),

@@ -346,7 +346,7 @@ def test_what_is_no_detector_is_refused_in_one_line(tmp_path: Path) -> None:
         (tmp_path / "none.onnx", {}, WeightsError, "no such file"),
         (broken, {}, WeightsError, "not an ONNX file that can be read|onnxruntime cannot run it|takes 0 inputs"),
         (one, {}, ConfigError, r"not \(N,3,H,W\) with 3 channels"),
-        (wide, {}, ConfigError, "leaves the size of its pictures open; give --input_size"),
+        (wide, {}, ConfigError, "leaves the size of its pictures open; give input_size"),
         (fine, {"input_size": 96}, ConfigError, "its pictures are 64 x 64 px, not 96 x 96"),
         (fine, {"names": ["a"]}, ConfigError, r"outputs \(1, 6, 84\) are of no known layout"),
         (fine, {"fit": "crop"}, ConfigError, "fit 'crop' is not one of"),

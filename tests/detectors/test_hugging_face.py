@@ -328,7 +328,7 @@ def test_folders_that_are_none(tmp_path: Path) -> None:
     refused("a file; give its folder", path=net / "config.json")
     (tmp_path / "empty").mkdir()
     refused("holds no config.json", path=tmp_path / "empty")
-    with pytest.raises(ConfigError, match="needs --model_file FOLDER"):
+    with pytest.raises(ConfigError, match="needs weights=FOLDER"):
         igos.load("hf")
     for change, words, kind in (
         ({"num_queries": 13}, "do not fit its config.json: 1 of another shape", WeightsError),

@@ -301,7 +301,7 @@ def test_other_tasks_are_refused_by_name() -> None:
     exported = YOLO("yolov8n.yaml")
     del exported.model
     exported.model = "best.onnx"
-    with pytest.raises(ConfigError, match="'best.onnx'. is an exported file; give the .pt, or --model onnx"):
+    with pytest.raises(ConfigError, match="'best.onnx'. is an exported file; give the .pt, or model onnx"):
         igos.adapt(exported)
 
 

@@ -9,7 +9,13 @@ from contextlib import contextmanager
 from igos.base.terminal import printable
 
 FLAG = re.compile(r"(\(see )?--([A-Za-z][\w-]*)( (?:PATH|DIR|NAME|FILE)\b)?")
-IN_PYTHON = {"model_file": "weights", "manual_seed": "seed", "output": "folder", "pretrained": "pretrained=True"}
+IN_PYTHON = {
+    "model_file": "weights",
+    "manual_seed": "seed",
+    "output": "folder",
+    "pretrained": "pretrained=True",
+    "trust": "trust=True",
+}
 
 
 def one_line(error: Exception, limit: int = 160) -> str:

@@ -266,7 +266,7 @@ def test_files_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert "\n" not in str(told.value)
 
     refused(tmp_path / "yolov8n.pt", "no such file")  # nothing is looked for online
-    refused(None, "needs --model_file FILE.pt", ConfigError)
+    refused(None, "model ultralytics needs weights=FILE.pt", ConfigError)
     refused(shared_data("detectors", "yolov8n_fused_fp16.pth"), "not a .pt file of Ultralytics")
     refused(saved({"model": drawn("yolov8n").state_dict()}), "not a network of Ultralytics")
     refused(saved({"model": torch.nn.Linear(2, 2)}), "holds a Linear, not a network of Ultralytics")
@@ -277,7 +277,7 @@ def test_files_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
     refused(tmp_path / "cut.pt", "damaged, or no checkpoint")
     bad = saved({"model": copy.deepcopy(drawn("yolov8n")), "x": Evil()})
-    refused(bad, "holds code beside the layers of Ultralytics; --trust runs it")
+    refused(bad, "holds code beside the layers of Ultralytics; trust=True runs it")
     assert not (tmp_path / "ran").exists()
     assert isinstance(igos.load("ultralytics", bad, trust=True), DenseAdapter) and (tmp_path / "ran").exists()
     broken = copy.deepcopy(drawn("yolov8n"))
@@ -301,7 +301,7 @@ def test_other_tasks_are_refused_by_name() -> None:
     exported = YOLO("yolov8n.yaml")
     del exported.model
     exported.model = "best.onnx"
-    with pytest.raises(ConfigError, match="'best.onnx'. is an exported file; give the .pt, or --model onnx"):
+    with pytest.raises(ConfigError, match="'best.onnx'. is an exported file; give the .pt, or model onnx"):
         igos.adapt(exported)
 
 

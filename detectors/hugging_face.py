@@ -85,8 +85,8 @@ class HFClassifier(ClassifierAdapter):
     def reader(self) -> Callable[[Any], Image]:
         return self.processor
 
-    def _scores(self, pictures: Tensor, score: str) -> Tensor:
-        return self.head(self.module, self.processor.numbers.of(pictures).contiguous(), score)
+    def _normalised(self, pictures: Tensor) -> Tensor:
+        return self.processor.numbers.of(pictures).contiguous(memory_format=self._format)
 
 
 def transformers() -> Any:
@@ -185,7 +185,7 @@ def load_hugging_face(
     Nothing is looked for online without pretrained, and no code of a folder is run. Raises ConfigError, WeightsError.
     """
     if weights is None:
-        raise ConfigError(f"--model {name} needs --model_file FOLDER, or a hub's name with --pretrained")
+        raise ConfigError(f"--model {name} needs --model_file PATH, a folder, or a hub's name with --pretrained")
     if not pretrained:
         _check_folder(Path(weights), weights)
     t = transformers()

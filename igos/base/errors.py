@@ -15,6 +15,7 @@ IN_PYTHON = {
     "output": "folder",
     "pretrained": "pretrained=True",
     "model_layout": "layout",
+    "trust": "trust=True",
 }
 
 

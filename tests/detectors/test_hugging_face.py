@@ -324,11 +324,11 @@ def test_folders_that_are_none(tmp_path: Path) -> None:
             igos.load("hf", path)
         assert "\n" not in str(told.value)
 
-    refused("no such folder; a hub's name needs --pretrained", path=tmp_path / "facebook" / "detr")
+    refused("no such folder; a hub's name needs pretrained=True", path=tmp_path / "facebook" / "detr")
     refused("a file; give its folder", path=net / "config.json")
     (tmp_path / "empty").mkdir()
     refused("holds no config.json", path=tmp_path / "empty")
-    with pytest.raises(ConfigError, match="needs weights=FOLDER"):
+    with pytest.raises(ConfigError, match="needs weights="):
         igos.load("hf")
     for change, words, kind in (
         ({"num_queries": 13}, "do not fit its config.json: 1 of another shape", WeightsError),

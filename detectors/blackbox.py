@@ -20,7 +20,7 @@ from detectors.pictures import read_rgb, to_device
 from detectors.targets import boxes_of, check, overlap
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, one_hot
+from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, one_hot, summary
 
 
 def read_whole(source: Any, size: tuple[int, int] | None) -> Image:
@@ -62,6 +62,9 @@ class BlackBoxAdapter:
         self.notes = list(notes)
         self.device = torch.device(device or "cpu")
         self.module = nn.Module()
+
+    def __repr__(self) -> str:
+        return summary(self, "pictures as they are" if self.size is None else f"{self.size[1]} x {self.size[0]} px")
 
     def read(self, source: str | Path | np.ndarray | Any) -> Image:
         """Raises ImageError."""

@@ -30,7 +30,7 @@ from detectors.shortcuts import channels_last, probe, sharing
 from detectors.targets import check
 from igos.base.geometry import Geometry
 from igos.base.names import CLASS_THRESHOLD
-from igos.types import Candidates, ConfigError, Image, Scorer, Target, WeightsError, locked
+from igos.types import Candidates, ConfigError, Image, Scorer, Target, WeightsError, locked, summary
 from igos.types.head import recognise
 
 log = logging.getLogger("igos")
@@ -120,6 +120,9 @@ class ClassifierAdapter:
         memory = channels_last(quick, lambda memory: quick(x.contiguous(memory_format=memory)))
         if folded or memory == torch.channels_last:
             self.plain, self.module, self._format = copy.copy(self), quick, memory
+
+    def __repr__(self) -> str:
+        return summary(self, f"{self.crop} x {self.crop} px")
 
     @property
     def reader(self) -> Callable[[Any], Image]:

@@ -24,7 +24,7 @@ from detectors.shortcuts import channels_last, sharing
 from detectors.suppress import Suppress
 from detectors.targets import boxes_of, by_part, check, overlap
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, locked
+from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, locked, summary
 
 Raw = Callable[[nn.Module, Tensor], Candidates]
 Own = Callable[[nn.Module, Tensor], tuple[Candidates, Tensor, Tensor, Tensor]]
@@ -85,6 +85,10 @@ class DenseAdapter:
                 return [t for t in (made.boxes, made.logits, made.objectness) if t is not None]
 
             self._format = channels_last(quick, run)
+
+    def __repr__(self) -> str:
+        height, width = self.reader(BLANK).geometry.network
+        return summary(self, f"{width} x {height} px for a square picture")
 
     def read(self, source: str | Path | np.ndarray | Any) -> Image:
         """At the network's size. Raises ImageError."""

@@ -30,7 +30,7 @@ from detectors.shortcuts import channels_last, probe, sharing
 from detectors.targets import boxes_of, by_part, check, overlap
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, locked
+from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, locked, summary
 
 INSIDE = 0.5  # a pixel whose mask probability is higher belongs to the instance
 
@@ -79,6 +79,10 @@ class RCNNAdapter:
         self._format = torch.contiguous_format
         self._set_scales()
         self._take_shortcuts()
+
+    def __repr__(self) -> str:
+        t = self.module.transform
+        return summary(self, f"short side {min(t.min_size)} px, long side up to {t.max_size} px")
 
     @property
     def reader(self) -> Callable[[Any], Image]:

@@ -27,7 +27,7 @@ from detectors.targets import boxes_of, by_part, check, overlap
 from igos.base import resources
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, WeightsError, locked
+from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, WeightsError, locked, summary
 
 FITS = ("stretch", "letterbox")
 NMS_IOU = 0.45
@@ -97,6 +97,9 @@ class YOLOAdapter:
         if not alike(quick(x), quick.fold()(x)):
             quick = self.module = sharing(self.plain.module)
         self._format = channels_last(quick, lambda memory: quick(x.contiguous(memory_format=memory)))
+
+    def __repr__(self) -> str:
+        return summary(self, f"{self.size[1]} x {self.size[0]} px, {self.fit}")
 
     @property
     def reader(self) -> Callable[[Any], Image]:

@@ -1,10 +1,18 @@
 """igos: why a detector saw what it saw, by mask optimisation.
 
-import igos
-adapter = igos.load("emblem-m-rcnn")
-image = adapter.read("photo.jpg")
-for n, e in enumerate(igos.explain(adapter, image, adapter.detect(image))):
-    e.save(f"out/{n}-{e.target.name}")
+>>> import igos
+>>> es = igos.explain("emblem-m-rcnn", "samples/scene-04.png", "star", metrics="none")
+>>> es[0].target.name, es[0].status
+('star', 'ok')
+
+es shows itself in a notebook; es.save("out") and es.report("out.html") write it.
+
+All that has a name stands in a dict:
+
+>>> {"iGOS++", "integrated_gradients", "rise"} <= igos.METHODS.keys() and "deletion" in igos.METRICS
+True
+>>> sorted(igos.OPTIMIZERS), "blur" in igos.BASELINES
+(['LS', 'NAG', 'PG'], True)
 """
 
 from __future__ import annotations
@@ -22,13 +30,14 @@ if TYPE_CHECKING:
     from igos.methods.bottleneck.estimation import estimate
     from igos.methods.mask.optim import OPTIMIZERS
     from igos.metrics import METRICS
-    from igos.run.explain import explain
+    from igos.results.explanations import Explanations
+    from igos.run.door import explain
     from igos.run.models import adapt, load
     from igos.types import Adapter, Explanation, Image, Problem, Score, Scorer, Target
 
 __all__ = [
-    "BASELINES", "METHODS", "METRICS", "OPTIMIZERS", "Adapter", "ConfigError", "Explanation", "Geometry",
-    "IgosError", "Image", "ImageError", "NetworkError", "Problem", "Score", "Scorer", "Target",
+    "BASELINES", "METHODS", "METRICS", "OPTIMIZERS", "Adapter", "ConfigError", "Explanation", "Explanations",
+    "Geometry", "IgosError", "Image", "ImageError", "NetworkError", "Problem", "Score", "Scorer", "Target",
     "WeightsError", "__version__", "adapt", "estimate", "explain", "load",
 ]  # fmt: skip
 _HOMES = {  # a name -> the module that it is handed on from, at its first use
@@ -39,7 +48,8 @@ _HOMES = {  # a name -> the module that it is handed on from, at its first use
     "Geometry": "igos.base.geometry",
     "adapt": "igos.run.models",
     "estimate": "igos.methods.bottleneck.estimation",
-    "explain": "igos.run.explain",
+    "Explanations": "igos.results.explanations",
+    "explain": "igos.run.door",
     "load": "igos.run.models",
     **dict.fromkeys(["Adapter", "Explanation", "Image", "Problem", "Score", "Scorer", "Target"], "igos.types"),
     **dict.fromkeys(["ConfigError", "IgosError", "ImageError", "NetworkError", "WeightsError"], "igos.base.errors"),

@@ -15,6 +15,10 @@ class Geometry:
 
     `source` and `network` are (height, width); `scale` and `offset` are (y, x). A positive offset is
     padding (letterbox), a negative one a crop.
+
+    >>> half = igos.Geometry(source=(200, 100), network=(100, 50), scale=(0.5, 0.5))
+    >>> half.to_network(torch.tensor([10.0, 20.0, 30.0, 40.0]))
+    tensor([ 5., 10., 15., 20.])
     """
 
     source: tuple[int, int]

@@ -62,6 +62,17 @@ def upscale_adjoint(gradient: Tensor, size: tuple[int, int]) -> Tensor:
     return _separable(_upscale_matrix(size[0], height).mT, gradient, _upscale_matrix(size[1], width).mT)
 
 
+def downscale(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """(..., H, W) -> (..., h, w): the least squares inverse of `upscale`, which gives an upsampled map back.
+
+    Raises ValueError for a finer grid, which more than one map answers.
+    """
+    if size[0] > x.shape[-2] or size[1] > x.shape[-1]:
+        raise ValueError(f"no {size} grid follows from a map of {tuple(x.shape[-2:])}")
+    rows, columns = (torch.linalg.pinv(_upscale_matrix(n, m)) for n, m in zip(size, x.shape[-2:], strict=True))
+    return _separable(rows, x, columns)
+
+
 def channel_dot(a: Tensor, b: Tensor) -> Tensor:
     """sum over channels of a * b: (n,C,H,W) -> (n,H,W); as a product of matrices, which likes channels_last best."""
     return (a * b).movedim(1, -1) @ a.new_ones(a.shape[1])

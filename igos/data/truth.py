@@ -7,7 +7,7 @@ written as COCO's; `evidence` is an extra key of a COCO annotation, a list of RL
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +36,7 @@ class Truth:
     """One object: box (4,) xyxy in source pixels, mask (H0,W0) bool, evidence, one mask (H0,W0) bool per emblem.
 
     id: its number in the file (VOC and YOLO: its place in the picture's list, from 1); difficult: as VOC marks it.
+    rivals (H0,W0) bool: the picture's other objects of its class, None where there are none or `match` did not look.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Truth:
     evidence: tuple[np.ndarray, ...] = ()
     id: str = ""
     difficult: bool = False
+    rivals: np.ndarray | None = None
 
 
 def spellings(name: str) -> set[str]:
@@ -80,22 +82,26 @@ def match(target: Target, image: Image, truths: Sequence[Truth]) -> Truth | None
         box = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
         return Truth(target.name, box, np.any([t.mask for t in alike], axis=0), sum((t.evidence for t in alike), ()))
     best = best_match(source_box(target, image), [t.box for t in alike], LEAST_IOU)
-    return None if best is None else alike[best]
+    if best is None:
+        return None
+    rivals = np.any([t.mask for t in alike if t is not alike[best]], axis=0) & ~alike[best].mask
+    return replace(alike[best], rivals=rivals if rivals.any() else None)
 
 
 def peak_on(e: Explanation, region: np.ndarray, tolerance: float = 0.5) -> float:
     """Of the map's maxima, the share that lies within `tolerance` cells of region (H0,W0) bool; NaN if flat."""
-    if not e.saliency.max() > e.saliency.min():
+    if not e.heat.max() > e.heat.min():
         return float("nan")
-    nodes = torch.nonzero(e.saliency == e.saliency.max()).double().numpy()
+    nodes = torch.nonzero(e.heat == e.heat.max()).double().numpy()
     g, hits = e.geometry, []
+    counts = list(zip(e.heat.shape, e.saliency.shape, strict=True))
     for node in nodes:
         spans = []
-        for n, count, net, scale, offset, source in zip(
-            node, e.saliency.shape, g.network, g.scale, g.offset, g.source, strict=True
+        for n, (fine, count), net, scale, offset, source in zip(
+            node, counts, g.network, g.scale, g.offset, g.source, strict=True
         ):
-            cell = (net - 1) / max(count - 1, 1)
-            low, high = (((n + t) * cell + 0.5 - offset) / scale for t in (-tolerance, tolerance))
+            apart, cell = (net - 1) / max(fine - 1, 1), (net - 1) / max(count - 1, 1)
+            low, high = ((n * apart + t * cell + 0.5 - offset) / scale for t in (-tolerance, tolerance))
             spans.append(slice(int(np.clip(low, 0, source)), int(np.clip(np.ceil(high), 0, source))))
         hits.append(bool(region[spans[0], spans[1]].any()))
     return float(np.mean(hits))

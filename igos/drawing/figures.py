@@ -57,12 +57,14 @@ def heatmap(e: Shown) -> np.ndarray:
 def overlay(e: Shown, label: bool = True) -> np.ndarray:
     """The photo with heat, the contour of the top area, box and label; long side 720 to 1600 (H,W,3).
 
-    Where the map shows nothing (EMPTY), the photo is grey, without heat, and stamped.
+    Where the map shows nothing (EMPTY), the photo is grey, without heat, and stamped. Beside the score stands a status
+    that is neither that nor ok.
     """
     view = _view(e, _whole(e), _size(e, *LONG_SIDE))
     drawn = _draw(view)
     drawn = stamped(drawn, e.status) if e.status in EMPTY else drawn
-    return tag(drawn, name_of(e.target), f"{e.target.score:.2f}", view.box) if label else drawn
+    marked = "" if e.status in (*EMPTY, "ok") else f" {e.status}"
+    return tag(drawn, name_of(e.target), f"{e.target.score:.2f}{marked}", view.box) if label else drawn
 
 
 def canvas(e: Shown, shortest: int = LONG_SIDE[0], longest: int = LONG_SIDE[1]) -> tuple[np.ndarray, Geometry]:
@@ -151,7 +153,7 @@ def _view(e: Shown, window: Window, size: tuple[int, int]) -> _View:
     return _View(
         photo=_photo(e, window, size),
         heat=_heat(e, geometry),
-        full=full(shown(e.saliency)),
+        full=full(shown(e.heat)),
         level=None if e.status in EMPTY else _level(e),
         box=_box(e, geometry),
         empty=e.status in EMPTY,
@@ -203,7 +205,7 @@ def _box(e: Shown, geometry: Geometry) -> np.ndarray | None:
 
 def _heat(e: Shown, geometry: Geometry) -> np.ndarray:
     """The map for display (H,W) in [0,1]."""
-    return geometry.map_to_source(shown(e.saliency)).clamp(0, 1).numpy()
+    return geometry.map_to_source(shown(e.heat)).clamp(0, 1).numpy()
 
 
 def shown(saliency: torch.Tensor) -> torch.Tensor:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import base64
 import html as text
 import io
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image as Picture
+from PIL import ImageShow
 
+from igos.base.errors import ConfigError
 from igos.base.files import write_bytes
 from igos.drawing import figures, path_figures
 from igos.drawing.shown import Shown
 from igos.drawing.signed import signed
 
+LONGEST = 1280  # px: a larger picture is reduced for a notebook
 _MATPLOTLIB = threading.Lock()  # its font cache is not made for several threads
 
 
@@ -101,19 +106,76 @@ def write_figures(folder: str | Path, e: Shown) -> None:
 
 
 def html(e: Shown) -> str:
-    """The overlay and its figures as one piece of HTML that needs no other file."""
+    """The overlay and its figures as one piece of HTML that needs no other file; a large picture is reduced."""
+    pixels = figures.overlay(e)
+    if max(pixels.shape) <= LONGEST:
+        kind, picture = "png", png(pixels)
+    else:
+        kind, picture = "webp", webp(pixels, LONGEST)
+    return _captioned(e, kind, picture, "max-width:720px")
+
+
+def thumbnail_html(e: Shown, number: int, longest: int, most: int) -> str:
+    """A small overlay of at most `most` bytes with its figures below; number: its place in the list."""
+    pixels, picture = figures.overlay(e), b""
+    for share in (1, 0.75, 0.5, 0.25):
+        picture = webp(pixels, round(longest * share))
+        if len(picture) <= most:
+            break
+    return _captioned(e, "webp", picture, f"width:{longest}px;font-size:13px", f"{number}: ")
+
+
+def _captioned(e: Shown, kind: str, picture: bytes, style: str, before: str = "") -> str:
     rows = {"score": f"{e.target.score:.2f}", "method": e.method if e.opt is None else f"{e.method}, {e.opt}"}
     if e.status != "ok":
         rows["status"] = e.status
     rows |= {s.name: f"{s.value:.3f} ({s.better} is better)" for s in figures.curve_scores(e)}
     label = text.escape(e.target.name)
-    picture = base64.b64encode(overlay(e)).decode("ascii")
     facts = " &middot; ".join(f"{text.escape(k)} {text.escape(v)}" for k, v in rows.items())
+    data = base64.b64encode(picture).decode("ascii")
     return (
-        '<figure style="margin:0;max-width:720px;font-family:sans-serif">'
-        f'<img style="width:100%" alt="{label}" src="data:image/png;base64,{picture}">'
-        f'<figcaption style="overflow-wrap:anywhere"><b>{label}</b> {facts}</figcaption></figure>'
+        f'<figure style="margin:0;{style};font-family:sans-serif">'
+        f'<img style="width:100%" alt="{label}" src="data:image/{kind};base64,{data}">'
+        f'<figcaption style="overflow-wrap:anywhere">{before}<b>{label}</b> {facts}</figcaption></figure>'
     )
+
+
+def picture(e: Shown, kind: str = "overlay") -> Picture.Image:
+    """One of FIGURES, by its name with or without suffix. Raises ConfigError where there is none."""
+    named = {name.partition(".")[0]: draw for name, draw in FIGURES.items()}
+    draw = named.get(kind.partition(".")[0]) if isinstance(kind, str) else None
+    if draw is None:
+        raise ConfigError(f"figure {kind!r} is not one of {', '.join(named)}")
+    data = draw(e)
+    if data is None:
+        needed = "measure deletion or insertion" if kind.startswith("curves") else f"{e.method} leaves no such map"
+        raise ConfigError(f"figure {kind!r}: {e.target.name!r} has none; {needed}")
+    return Picture.open(io.BytesIO(data))
+
+
+def stacked(pictures: Sequence[Picture.Image]) -> Picture.Image:
+    """Pictures one under the other, on white."""
+    sheet = Picture.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), "white")
+    top = 0
+    for each in pictures:
+        sheet.paste(each.convert("RGB"), (0, top))
+        top += each.height
+    return sheet
+
+
+def in_notebook(shown: Any) -> bool:
+    """Shows it there where the code runs in one."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is None or not hasattr(shell, "kernel"):
+        return False
+    sys.modules["IPython"].display.display(shown)
+    return True
+
+
+def show(e: Shown) -> None:
+    """In a notebook, or in the system's viewer of pictures. Raises ConfigError where there is none."""
+    if not in_notebook(e) and not ImageShow.show(picture(e), title=e.target.name):
+        raise ConfigError("show: no viewer of pictures here; save(FOLDER) writes them")
 
 
 def grey_png(saliency: torch.Tensor) -> bytes:
@@ -125,4 +187,12 @@ def png(pixels: np.ndarray) -> bytes:
     """(H,W,3) or (H,W) uint8 as a PNG: a fifth of the time of PIL's default, a little larger."""
     out = io.BytesIO()
     Picture.fromarray(pixels).save(out, format="PNG", compress_level=1)
+    return out.getvalue()
+
+
+def webp(pixels: np.ndarray, longest: int) -> bytes:
+    """(H,W,3) uint8 as a WebP file, reduced to that longest side."""
+    out, made = io.BytesIO(), Picture.fromarray(pixels)
+    made.thumbnail((longest, longest))
+    made.save(out, format="WEBP", quality=80, method=2)
     return out.getvalue()

@@ -60,10 +60,10 @@ class Photo(Protocol):
 
 
 class Shown(Protocol):
-    """An explanation as it is drawn: saliency (h,w), attribution (C,H,W) or None, further arrays by name."""
+    """An explanation as it is drawn: heat (h,w), attribution (C,H,W) or None, further arrays by name."""
 
     @property
-    def saliency(self) -> Tensor: ...
+    def heat(self) -> Tensor: ...
     @property
     def attribution(self) -> Tensor | None: ...
     @property

@@ -18,6 +18,7 @@ from igos.metrics.max_sensitivity import MaxSensitivity
 from igos.metrics.metric import Metric
 from igos.metrics.pointing import Pointing, PointingMask
 from igos.metrics.protocols import DeletionIBA, DeletionIGOS, DeletionRISE, InsertionIBA, InsertionIGOS, InsertionRISE
+from igos.metrics.ranking import EvidenceAP, Leak, MaskAP, PrecisionAtArea
 from igos.metrics.road import ROAD
 from igos.metrics.sanity import Sanity
 from igos.metrics.sensitivity_n import SensitivityN
@@ -49,6 +50,10 @@ METRICS: dict[str, type[Metric]] = {
     "ehr_energy": EHREnergy,
     "evidence_share": EvidenceShare,
     "evidence_pointing": EvidencePointing,
+    "evidence_ap": EvidenceAP,
+    "mask_ap": MaskAP,
+    "precision_at_area": PrecisionAtArea,
+    "leak": Leak,
     "sanity": Sanity,
     "max_sensitivity": MaxSensitivity,
     "sparseness": Sparseness,

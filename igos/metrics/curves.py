@@ -7,7 +7,9 @@ a constant score c gives exactly c. `<name>_normalised` is the area between the 
 
     (area - low) / (high - low)       low: the score with everything hidden, high: with nothing hidden
 
-and `tie_fraction` the share of cells whose rank a tie left to chance.
+A map finer than `resolution` cells a side is brought to that grid by least squares (the map there whose upsampling is
+nearest to it), so that methods are ranked on one grid. `tie_fraction` is the share of cells whose rank a tie left to
+chance.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import torch
 from torch import Tensor
 
 from igos.base.baselines import SUBSTRATES, baseline
-from igos.base.ops import Blend, rank, upscale
+from igos.base.ops import LARGEST_GRID, Blend, downscale, rank, upscale
 from igos.base.settings import setting
 from igos.metrics.metric import Metric, score, scores
 from igos.metrics.regions import pixels
@@ -36,7 +38,8 @@ UNITS = ("cells", "pixels")
 class Curve(Metric):
     """substrate: one of SUBSTRATES; budget "image" = everything, "object" = 3 x the object's area (its mask, else
     its box), at most everything; units: what is ranked and changed, the map's cells or the network's pixels; steps:
-    equal shares of the budget, unless step > 0 says how many units a step takes.
+    equal shares of the budget, unless step > 0 says how many units a step takes; resolution: most
+    cells a side.
     """
 
     substrate: str = setting("blur", choices=SUBSTRATES)
@@ -44,6 +47,7 @@ class Curve(Metric):
     budget: str = setting("image", choices=BUDGETS)
     units: str = setting("cells", choices=UNITS)
     step: int = setting(0, least=0)
+    resolution: int = setting(28, least=1, most=LARGEST_GRID)
 
     insert: ClassVar[bool]
     label: ClassVar[str]
@@ -67,7 +71,8 @@ class Curve(Metric):
     def __call__(self, problem: Problem, explanations: Sequence[Explanation], context: Any = None) -> list[Score]:
         """One Score per explanation, curve (2, points): fraction of the budget over score."""
         x, made = problem.x, baseline(self.substrate, problem.x)
-        maps = [e.saliency if self.units == "cells" else pixels(e, problem.size) for e in explanations]
+        cells = self.units == "cells"
+        maps = [on_cells(e.saliency, self.resolution) if cells else pixels(e, problem.size) for e in explanations]
         orders, ties = zip(*(rank(m) for m in maps), strict=True)
         counts = [self.counts(_budget(self.budget, e, m.numel())) for e, m in zip(explanations, maps, strict=True)]
         points = torch.tensor([len(c) for c in counts])
@@ -116,6 +121,12 @@ class Insertion(Curve):
     insert = True
     better = "higher"
     label = plot = "insertion"
+
+
+def on_cells(saliency: Tensor, size: int) -> Tensor:
+    """The map (h,w) as it is ranked: on at most size x size cells."""
+    h, w = saliency.shape
+    return saliency if max(h, w) <= size else downscale(saliency.double().cpu(), (min(h, size), min(w, size)))
 
 
 def _first(shape: torch.Size, order: np.ndarray, count: int) -> Tensor:

@@ -42,6 +42,7 @@ NEEDS = {
     "attribution": "the method gives no attribution",
     "truth": "the object's truth is not known",
     "evidence": "the evidence for the object is not known",
+    "rivals": "no other object of the class is known in the picture",
     "explain": "nothing to explain again with (Context.explain)",
     "other": "no other network sees the object (Context.other)",
     "randomised": "no randomised network (Context.randomised and layers)",

@@ -42,15 +42,17 @@ class Pointing(PerExplanation):
         box = e.target.box
         if box is None and truth is not None:
             box = e.geometry.to_network(torch.from_numpy(truth.box))
-        if box is None or e.saliency.min() == e.saliency.max():
+        if box is None or e.heat.min() == e.heat.max():
             return score(self, NAN, NEEDS["box"] if box is None else CONSTANT)
         return score(self, self._hit(e, box.double().cpu(), problem.size))
 
     def _hit(self, e: Explanation, box: Tensor, size: tuple[int, int]) -> float:
-        nodes = torch.nonzero(e.saliency == e.saliency.max()).double()
-        steps = [(n - 1) / max(c - 1, 1) for n, c in zip(size, e.saliency.shape, strict=True)]
-        cell = torch.tensor(steps, dtype=torch.float32)
-        y, x = (nodes * cell).unbind(1)
+        nodes = torch.nonzero(e.heat == e.heat.max()).double()
+        apart, cell = (
+            torch.tensor([(n - 1) / max(c - 1, 1) for n, c in zip(size, m.shape, strict=True)], dtype=torch.float32)
+            for m in (e.heat, e.saliency)
+        )
+        y, x = (nodes * apart).unbind(1)
         x1, y1, x2, y2 = box
         dy, dx = self.tolerance * cell
         hit = (x >= x1 - dx) & (x <= x2 + dx) & (y >= y1 - dy) & (y <= y2 + dy)
@@ -71,7 +73,7 @@ class PointingMask(PerExplanation):
 
     def measure(self, problem: Problem, e: Explanation, truth: Truth | None) -> Score:
         """In [0,1], on source pixels; NaN without truth, or for a map that points nowhere (constant)."""
-        if truth is None or e.saliency.min() == e.saliency.max():
+        if truth is None or e.heat.min() == e.heat.max():
             return score(self, NAN, NEEDS["truth"] if truth is None else CONSTANT)
         return score(self, self._hit(e.on_source(), truth.mask))
 

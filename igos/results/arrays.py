@@ -1,8 +1,9 @@
 """An explanation's numbers as one file, explanation.npz, and back.
 
-saliency (h,w), geometry (4,2) (the picture's source, network, scale, offset), and where known attribution (C,H,W),
-masks (n,h,w), box (4,) xyxy in source pixels, <metric>_curve (2,n), trace_<name> (T,), further arrays; where asked
-saliency_source (H0,W0), which follows from map and geometry.
+saliency (h,w), geometry (4,2) (the picture's source, network, scale, offset), and where known detail (H,W) float16,
+attribution (C,H,W), masks (n,h,w), box (4,) xyxy in source pixels, <metric>_curve (2,n), trace_<name> (T,), further
+arrays; where asked saliency_source (H0,W0), which follows from the geometry and the detail, or where there is none the
+saliency.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from igos.base.geometry import Geometry
 from igos.base.untrusted import MOST_PIXELS, load_npz
 from igos.types import ConfigError
 
-FIXED = {"saliency", "saliency_source", "geometry", "attribution", "masks", "box"}  # beside <metric>_curve
+FIXED = {"saliency", "detail", "saliency_source", "geometry", "attribution", "masks", "box"}  # beside <metric>_curve
 Wanted = Callable[[str], bool]
 
 
@@ -50,14 +51,15 @@ def size_of(path: Path) -> int:
 
 def needed(name: str, wanted: Wanted) -> bool:
     """Whether an array is to be read: wanted, or what a wanted saliency_source follows from."""
-    return wanted(name) or (name in ("saliency", "geometry") and wanted("saliency_source"))
+    return wanted(name) or (name in ("saliency", "detail", "geometry") and wanted("saliency_source"))
 
 
 def with_source(arrays: dict[str, np.ndarray], wanted: Wanted) -> dict[str, np.ndarray]:
     """The wanted arrays; a saliency_source that was not stored is made. Raises ValueError for what no run writes."""
     check_arrays(arrays)
     if wanted("saliency_source") and "saliency_source" not in arrays and {"saliency", "geometry"} <= arrays.keys():
-        map_ = geometry_of(arrays["geometry"]).map_to_source(torch.from_numpy(arrays["saliency"]))
+        heat = arrays.get("detail", arrays["saliency"]).astype(np.float32)
+        map_ = geometry_of(arrays["geometry"]).map_to_source(torch.from_numpy(heat))
         arrays["saliency_source"] = map_.numpy()
     return {name: a for name, a in arrays.items() if wanted(name)}
 
@@ -69,7 +71,9 @@ def geometry_of(array: np.ndarray) -> Geometry:
     return Geometry(*sizes, (scale[0], scale[1]), (offset[0], offset[1]))
 
 
-DIMENSIONS = {"saliency": 2, "saliency_source": 2, "geometry": 2, "box": 1, "masks": 3, "attribution": 3, "curve": 2}
+DIMENSIONS = {
+    "saliency": 2, "detail": 2, "saliency_source": 2, "geometry": 2, "box": 1, "masks": 3, "attribution": 3, "curve": 2,
+}  # fmt: skip
 
 
 def check_arrays(arrays: Mapping[str, np.ndarray]) -> None:

@@ -176,17 +176,17 @@ class Album:
     def _drawn(self, folder: Path, row: Mapping[str, Any], play: Sequence[Curve]) -> dict[str, Any]:
         """What the page draws: the map, the step at which each cell changes, box and curves."""
         needed = ("saliency", "geometry")
-        arrays = read_arrays(folder, row, lambda n: n in needed or n.endswith("_curve"), needed)
+        arrays = read_arrays(folder, row, lambda n: n in (*needed, "detail") or n.endswith("_curve"), needed)
         map_, geometry = arrays["saliency"], geometry_of(arrays["geometry"])
         number = self._picture[row["image"]]
         height, width = geometry.source
         self.pictures[number].setdefault("size", [width, height])
         of_metrics = ((name.removesuffix("_curve"), a) for name, a in arrays.items() if name.endswith("_curve"))
         curves = {name: thinned(a) for name, a in of_metrics if name in self._plotted}
-        saliency, fits = torch.from_numpy(map_), max(map_.shape) <= FINEST
-        heat = figures.shown(saliency)
-        if not fits:
-            heat = to_grid(heat, (min(map_.shape[0], FINEST), min(map_.shape[1], FINEST)))
+        saliency, fits = torch.from_numpy(map_), max(map_.shape) <= min([FINEST, *(m.resolution for m in play)])
+        heat = figures.shown(torch.from_numpy(arrays.get("detail", map_).astype(np.float32)))
+        if max(heat.shape) > FINEST:
+            heat = to_grid(heat, (min(heat.shape[0], FINEST), min(heat.shape[1], FINEST)))
         played = [m for m in play if fits and len(arrays.get(f"{m.name}_curve", [()])[0]) == m.steps + 1]
         layers = [(heat * 255).round().to(torch.uint8).numpy()]
         layers += [steps(saliency, played[0])] if played else []
@@ -194,6 +194,7 @@ class Album:
         return {
             "view": self._seen(row["image"], geometry, played[0].substrate if played else "blur"),
             "grid": list(heat.shape),
+            "cells_grid": list(map_.shape),
             "cells": packed(layers),
             "full": round(figures.full(heat), 3),
             "box": None if box is None else [_short(v / n) for v, n in zip(box, (width, height) * 2, strict=True)],

@@ -185,12 +185,14 @@ def restored(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray], target: T
     ]
     rest = {k: a for k, a in arrays.items() if k not in FIXED and not k.endswith("_curve")}
     attribution, masks = (torch.from_numpy(arrays[k]) if k in arrays else None for k in ("attribution", "masks"))
+    detail = torch.from_numpy(arrays["detail"].astype(np.float32)) if "detail" in arrays else None
     return Explanation(
         saliency=torch.from_numpy(arrays["saliency"]),
         target=target,
         image=image,
         attribution=attribution,
         masks=masks,
+        detail=detail,
         trace={k.removeprefix("trace_"): a for k, a in rest.items() if k.startswith("trace_")},
         arrays={k: a for k, a in rest.items() if not k.startswith("trace_")},
         scores=tuple(scores),

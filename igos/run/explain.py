@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from igos.base.names import DEFAULT_METRICS
-from igos.base.ops import Blend, flat
+from igos.base.ops import flat
 from igos.data.annotations import known_of
 from igos.data.truth import Known, Truth, match
 from igos.methods import build_method, default_score
@@ -39,6 +39,7 @@ from igos.run.given import (
 from igos.run.judge import judge_of, views
 from igos.run.presets import pick_preset
 from igos.run.problem import NOTHING, make_problem
+from igos.run.progress import Tell, Watched
 from igos.run.settings import memory_size
 from igos.types import Adapter, ConfigError, Explanation, Image, Problem, Scorer, Statistics, Target, plain_of
 
@@ -63,9 +64,11 @@ def explain(
     judge: Adapter | None = None,
     patterns: Mapping[str, Tensor] | str | Path | None = None,
     stats: Statistics | str | Path | None = None,
+    progress: Tell | None = None,
     **settings: Any,
 ) -> list[Explanation]:
-    """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS).
+    """Explain targets of one image, all in one batch; settings are the method's own (igos.METHODS). `igos.explain`
+    (door.py) takes more and calls this.
 
     method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables, or
     "none"; config names a preset, by default the model's, for the method's settings; context holds what is known of the
@@ -89,6 +92,7 @@ def explain(
         raise ConfigError("a method that is an object has its settings already; give opt and the like to it")
     else:
         call = method
+    call = call if progress is None else Watched(call, progress)
     asked = image.path if context is None else None
     known = known_of(asked, size=image.geometry.source) if asked else Known([], [])
     seen = views(judge, image, targets, batch) if judge is not None else [None] * len(targets)
@@ -169,7 +173,7 @@ def explain_jobs(
     )  # fmt: skip
     first = problem = make(adapter, jobs)
     known = [e.shortcut for e in saved] if saved is not None else [None]
-    ends = None if all(known) or (saved is not None and plain_of(adapter) is None) else ends_of(problem)
+    ends = None if all(known) or (saved is not None and plain_of(adapter) is None) else problem.score_ends()
     if ends is None:
         found = Found(known, [0] * len(jobs), [()] * len(jobs))
     else:
@@ -269,14 +273,14 @@ def explain_problem(
 ) -> list[Explanation]:
     """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends.
 
-    judge is the score that the metrics ask, where it is not the one that is explained; ends: `ends_of` the problem,
+    judge is the score that the metrics ask, where it is not the one that is explained; ends: the `score_ends`,
     where they are known.
     """
     scorer = problem.score
-    ends = ends_of(problem) if ends is None else ends
+    ends = problem.score_ends() if ends is None else ends
     before = scorer.forward_images.copy(), scorer.backward_images.copy()
     begin = time.perf_counter()
-    explanations = explanations_of(method, method(problem), len(problem.targets))
+    explanations = explanations_of(method, method(replace(problem, ends=ends)), len(problem.targets))
     seconds = (time.perf_counter() - begin) / len(explanations)
     forward, backward = scorer.forward_images - before[0], scorer.backward_images - before[1]
     complete = [
@@ -313,7 +317,8 @@ def judged(
     asked = problem if judge is None else replace(problem, score=judge)
 
     def again(p: Problem) -> list[Explanation]:
-        return method(replace(p, score=scorer) if p.score is asked.score else p)
+        own = getattr(method, "unwatched", method)
+        return own(replace(p, score=scorer) if p.score is asked.score else p)
 
     context = context or Context()
     context = context if context.explain else replace(context, explain=again)
@@ -326,16 +331,6 @@ def _status(e: Explanation, ends: Tensor) -> str:
     if not (ends.isfinite().all() and e.saliency.isfinite().all()):
         return "not-finite"
     return "no-effect" if e.status == "ok" and flat(e.saliency) else e.status
-
-
-def ends_of(problem: Problem) -> Tensor:
-    """Scores (K,2) of the picture and of its baseline."""
-    job = torch.arange(2 * len(problem.x), device=problem.x.device)
-    row, shown = job // 2, (1 - job % 2).to(problem.x)
-    blend, scores = Blend(problem.x0, problem.x), problem.x.new_zeros(len(job))
-    for part, s, _ in problem.score.stream(row, lambda p: blend(row[p], shown[p, None, None])):
-        scores[part] = s.to(scores)
-    return scores.view(-1, 2).double().cpu()
 
 
 def completed(context: Context, metrics: Sequence[Any], adapter: Adapter, problem: Problem, score: str) -> Context:

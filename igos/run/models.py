@@ -10,22 +10,28 @@ from typing import Any
 import torch
 
 from igos.base import resources
+from igos.base.errors import in_python
 from igos.base.hashing import digest, identity
 from igos.run.presets import read_preset
 from igos.run.settings import MODEL_OPTIONS, Run
 from igos.types import Adapter, ConfigError
 
 
+@in_python()
 @torch.inference_mode(False)
 def load(name: str, weights: str | Path | None = None, device: Any = None, **options: Any) -> Adapter:
     """A model by its name in detectors.ADAPTERS, or by its model file (.yaml). device: as torch takes it, default cpu.
 
     options: cfg, names, dataset, input_size, fit, layout, activation, pretrained, as the family takes them. Raises
     ConfigError, WeightsError.
+
+    >>> igos.load("emblem-vgg")
+    <emblem-vgg: 7 classes (cross, ring, bars, ...), 96 x 96 px, on cpu>
     """
     return adapters().load(str(name), weights, device, **options)
 
 
+@in_python()
 @torch.inference_mode(False)
 def adapt(
     model: Any, labels: Sequence[str] | Mapping[Any, Any] | None = None, device: Any = None, **options: Any
@@ -37,6 +43,10 @@ def adapt(
     device: by default the model's own; options: those of the adapter (name; crop, resize, mean, std, activation;
     input_size, fit). activation {softmax, sigmoid, none}: what makes probabilities of a classifier's answers, by
     default as they show it. Raises ConfigError and WeightsError.
+
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    >>> igos.adapt(net, ["cat", "dog"], crop=32, name="net")
+    <net: 2 classes (cat, dog), 32 x 32 px, on cpu>
     """
 
     return adapters().adapt(model, labels, device, **options)

@@ -78,6 +78,7 @@ def _resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
     given = {k: values[k] for k in METHOD_FLAGS if values.get(k) is not None and (k in flags or k in own)}
     given.update((k, v) for k, v in (key_value(s) for s in values["set"]) if k in own)
     method = build_method(name, given, preset, _name)
+    values["set"] += _grid(values.get("size"), metric_names, values["set"])
     metrics, used = build_metrics([m for m in metric_names if m != "none"], values["set"])
     _check_judge(flags, values, metrics)
     for item in asked:
@@ -153,6 +154,17 @@ def _check_needs(flags: Mapping[str, Any], plans: Sequence[Plan]) -> None:
     for name, one in INGREDIENTS.items():
         if flags.get(one.flag) and not any(name in ingredients_of(p.method) for p in plans):
             raise ConfigError(f"--{one.flag}: none of {', '.join(p.method.name for p in plans)} {one.use}")
+
+
+def _grid(size: int | None, metrics: Sequence[str], items: Sequence[str]) -> list[str]:
+    """--set items by which curves rank on the run's own grid, where it is another than theirs."""
+    own = {m: getattr(METRICS[m](), "resolution", None) for m in metrics if m != "none"}
+    told = {key_value(item)[0] for item in items}
+    return [
+        f"{m}.resolution={size}"
+        for m, usual in own.items()
+        if size and usual and usual != size and not {"resolution", f"{m}.resolution"} & told
+    ]
 
 
 def _usual_metrics(values: Mapping[str, Any]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from igos.types.candidates import Candidates, logits_of, one_hot
 from igos.types.explanation import STATUSES, Explanation, Score
 from igos.types.image import Image
 from igos.types.locks import lock_of, locked
-from igos.types.model import Adapter, Detections, Target, passing, plain_of
+from igos.types.model import Adapter, Detections, Target, passing, plain_of, summary
 from igos.types.problem import Problem, Statistics
 from igos.types.scorer import DTYPES, Scorer, out_of_memory, pulled
 from igos.types.split import Split, find
@@ -20,5 +20,5 @@ __all__ = [
     "CLASS_THRESHOLD", "DETECTION_THRESHOLD", "DTYPES", "PARTS", "PRECISIONS", "SCORES", "STATUSES", "Adapter",
     "Candidates", "ConfigError", "Detections", "Explanation", "Geometry", "IgosError", "Image", "ImageError",
     "NetworkError", "Problem", "Score", "Scorer", "Split", "Statistics", "Target", "WeightsError", "find", "lock_of",
-    "locked", "logits_of", "one_hot", "out_of_memory", "passing", "plain_of", "pulled",
+    "locked", "logits_of", "one_hot", "out_of_memory", "passing", "plain_of", "pulled", "summary",
 ]  # fmt: skip

@@ -16,15 +16,20 @@ from igos.base.names import ARRAYS_FILE
 from igos.types.image import Image
 from igos.types.model import Target
 
-STATUSES = ("ok", "stalled", "saturated", "no-effect", "not-finite", "skipped", "unreadable", "error")
+STATUSES = (
+    "ok", "unsure", "stalled", "saturated", "no-effect", "not-finite", "skipped", "unreadable", "error",
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Score:
     """One figure about one explanation; better is 'higher' or 'lower'; curve (2,n) is x over y, or None.
 
     detail: further figures by name, and `<name>_reason` where the value is NaN; plot: as what the curve is drawn over
     the map's cells, "deletion" or "insertion", or None.
+
+    >>> igos.Score("deletion", 0.031, "lower")
+    <Score deletion 0.031, lower is better>
     """
 
     name: str
@@ -34,15 +39,24 @@ class Score:
     detail: dict[str, Any] = field(default_factory=dict)
     plot: str | None = None
 
+    def __repr__(self) -> str:
+        why = next((f": {v}" for k, v in self.detail.items() if k.endswith("_reason")), "")
+        return f"<Score {self.name} {self.value:.4g}, {self.better} is better{why}>"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """Why: saliency (h,w) float32 on the mask grid, **higher = more important**.
 
-    attribution (C,H,W) float32 is raw and signed where the method has one; masks (n,h,w) in [0,1], 1 = keep,
-    where the method learns masks; arrays holds further named maps; trace the course of the optimisation, one
+    detail (H,W) float32 in [0,1] is where on the network's pixels a mask method looked, or None: it is drawn, and what
+    is measured on pixels, in the map's place. attribution (C,H,W) float32 is raw and signed where the method has one;
+    masks (n,h,w) in [0,1], 1 = keep, where the method learns masks; arrays holds further maps; trace the course, one
     array of T values per name; network_images / backward_images count the pictures pushed for this map; warnings
     are for the user, a line each. shortcut: whether the model's shortcuts were {taken, left}; None: it has none.
+
+    >>> e = igos.explain("emblem-vgg", "samples/scene-04.png", method="grad_cam", metrics="none")[0]
+    >>> e.on_source().shape
+    (320, 320)
     """
 
     saliency: Tensor
@@ -53,6 +67,7 @@ class Explanation:
     status: str = "ok"
     attribution: Tensor | None = None
     masks: Tensor | None = None
+    detail: Tensor | None = None
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     trace: dict[str, np.ndarray] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -73,6 +88,8 @@ class Explanation:
             raise ConfigError(f"saliency must be a tensor (h,w), got {type(self.saliency).__name__}")
         if self.saliency.ndim != 2:
             raise ConfigError(f"saliency must be (h,w), got {tuple(self.saliency.shape)}")
+        if self.detail is not None and self.detail.shape != self.image.pixels.shape[1:]:
+            raise ConfigError(f"detail must be {tuple(self.image.pixels.shape[1:])}, got {tuple(self.detail.shape)}")
         if self.status not in STATUSES:
             raise ConfigError(f"status {self.status!r} is not one of {', '.join(STATUSES)}")
 
@@ -80,9 +97,14 @@ class Explanation:
     def geometry(self) -> Geometry:
         return self.image.geometry
 
+    @property
+    def heat(self) -> Tensor:
+        """The finest map there is: detail (H,W), else saliency (h,w)."""
+        return self.saliency if self.detail is None else self.detail
+
     def on_source(self) -> np.ndarray:
-        """The saliency on source pixels, (H0,W0) float32."""
-        return self.geometry.map_to_source(self.saliency.float().cpu()).numpy()
+        """The heat on source pixels, (H0,W0) float32."""
+        return self.geometry.map_to_source(self.heat.float().cpu()).numpy()
 
     def box_on_source(self) -> np.ndarray | None:
         """The target's box in source pixels, (4,) xyxy float32, or None."""
@@ -104,7 +126,31 @@ class Explanation:
         for name, value in (("attribution", self.attribution), ("masks", self.masks), ("box", self.box_on_source())):
             if value is not None:
                 arrays[name] = np.asarray(value, dtype=np.float32)
+        if self.detail is not None:
+            arrays["detail"] = self.detail.cpu().numpy().astype(np.float16)
         return arrays
+
+    def __repr__(self) -> str:
+        """One line: what, in which picture, how, status, figures."""
+        method = " ".join(word for word in (self.method, self.opt) if word)
+        figures = "".join(f", {s.name} {s.value:.3g}" for s in self.scores if s.curve is not None)
+        where = f" in {Path(self.image.path).name}" if self.image.path else ""
+        return f"<Explanation of {self.target.name!r} {self.target.score:.2f}{where}: {method}, {self.status}{figures}>"
+
+    def show(self) -> None:
+        """In a notebook, else in the system's viewer of pictures. Raises ConfigError where there is none."""
+        from igos.drawing.files import show
+
+        show(self)
+
+    def figure(self, kind: str = "overlay") -> Any:
+        """A PIL picture: overlay, heatmap, curves or another of igos.drawing.files.FIGURES.
+
+        Raises ConfigError for another kind, and where the explanation does not hold what it shows.
+        """
+        from igos.drawing.files import picture
+
+        return picture(self, kind)
 
     def overlay(self) -> np.ndarray:
         """The picture with heat, box, label and the contour of the top area, (H,W,3) uint8."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Detections = tuple[Tensor, Tensor, Tensor]  # boxes (n,4) xyxy, class probabilities (n,C), objectness (n,)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Target:
     """What is explained: one detection, or one class of a picture.
 
@@ -34,6 +34,9 @@ class Target:
     model itself gives for its class in the untouched picture, which what is explained must equal; None: not known.
     pins: what the network chose in the untouched picture (the places (k,) of its queries, choice by choice), to be
     chosen again in every other.
+
+    >>> igos.Target(label=3, name="dog", score=0.9)
+    <Target 'dog' 0.90, class 3>
     """
 
     label: int
@@ -52,6 +55,13 @@ class Target:
         if self.part not in PARTS:
             raise ConfigError(f"part {self.part!r} is not one of {', '.join(PARTS)}")
 
+    def __repr__(self) -> str:
+        part = "" if self.part == "class" else f", its {self.part}"
+        box = (
+            "" if self.box is None else f", box ({', '.join(f'{v:.0f}' for v in self.box.tolist())}) in network pixels"
+        )
+        return f"<Target {self.name!r} {self.score:.2f}, class {self.label}{part}{box}>"
+
 
 @runtime_checkable
 class Adapter(Protocol):
@@ -59,6 +69,10 @@ class Adapter(Protocol):
 
     An adapter that takes shortcuts (detectors/shortcuts.py) also has `plain`, the same adapter without any, or None;
     it detects with that one. See plain_of and passing.
+
+    >>> model = igos.load("emblem-m-rcnn")
+    >>> [target.name for target in model.detect(model.read("samples/scene-04.png"))]
+    ['bars', 'ring', 'star', 'star']
     """
 
     @property
@@ -128,6 +142,13 @@ class Adapter(Protocol):
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
         """The fixed targets' parts as a differentiable function; score in {prob, logit}, logit of a class only."""
         ...
+
+
+def summary(adapter: Adapter, size: str) -> str:
+    """An adapter in one line, for its repr; size: of the pictures that its network takes."""
+    labels = [label for label in adapter.labels if label != "__background__"]
+    names = ", ".join(labels[:3]) + (", ..." if len(labels) > 3 else "")
+    return f"<{adapter.name}: {len(labels)} classes ({names}), {size}, on {adapter.device}>"
 
 
 def plain_of(adapter: Adapter) -> Adapter | None:

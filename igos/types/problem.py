@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from igos.base.errors import ConfigError
+from igos.base.ops import Blend
 from igos.types.image import Image
 from igos.types.model import Detections, Target
 from igos.types.scorer import Scorer
@@ -35,7 +36,7 @@ class Statistics:
     weights: Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Problem:
     """K explanations asked for at once: x, x0 (K,3,H,W) in [0,1], the picture and its baseline.
 
@@ -45,6 +46,13 @@ class Problem:
     ingredients: what the method needs beside, by the names of igos/methods/ingredients.py (references (R,3,H,W) in
     [0,1]; patterns of the network's layers by name, each of its weight's shape; statistics of a layer). probability:
     the same targets', where score is another. picture_seeds (K): of what those of one picture share.
+    ends (K,2): the scores of x and x0, where they are known. progress: see `tell`.
+
+    >>> def own(problem: igos.Problem) -> list[igos.Explanation]:  # a method of one's own
+    ...     maps = problem.x.mean(dim=1)
+    ...     return [igos.Explanation(m, t, i, "own") for m, t, i in zip(maps, problem.targets, problem.images)]
+    >>> igos.explain("emblem-vgg", "samples/scene-04.png", method=own, metrics="none")[0].method
+    'own'
     """
 
     x: Tensor
@@ -59,6 +67,8 @@ class Problem:
     ingredients: Mapping[str, Any] = field(default_factory=dict)
     probability: Scorer | None = None
     picture_seeds: Sequence[int] = ()
+    ends: Tensor | None = None
+    progress: Callable[[int, int, Tensor | None], Any] | None = None
 
     def __post_init__(self) -> None:
         if self.x.ndim != 4 or self.x.shape[1] != 3 or self.x.shape != self.x0.shape:
@@ -74,3 +84,23 @@ class Problem:
     def size(self) -> tuple[int, int]:
         """(H, W) of the network's picture."""
         return self.x.shape[-2], self.x.shape[-1]
+
+    def tell(self, step: int, total: int, mask: Tensor | None = None) -> None:
+        """A method's word on how far it is: after step (from 1) of total, its masks (K,h,w), 1 = keep, where it has."""
+        if self.progress is not None:
+            self.progress(step, total, mask)
+
+    def __repr__(self) -> str:
+        names = ", ".join(t.name for t in self.targets[:3]) + (", ..." if len(self.targets) > 3 else "")
+        return f"<Problem of {len(self.targets)} targets ({names}), {self.size[1]} x {self.size[0]} px>"
+
+    def score_ends(self) -> Tensor:
+        """Scores (K,2) float64 of the pictures and of their baselines: those known, or two network images each."""
+        if self.ends is not None:
+            return self.ends
+        job = torch.arange(2 * len(self.x), device=self.x.device)
+        row, shown = job // 2, (1 - job % 2).to(self.x)
+        blend, scores = Blend(self.x0, self.x), self.x.new_zeros(len(job))
+        for part, s, _ in self.score.stream(row, lambda p: blend(row[p], shown[p, None, None])):
+            scores[part] = s.to(scores)
+        return scores.view(-1, 2).double().cpu()

@@ -30,6 +30,11 @@ class Scorer:
     pictures that every target pushed, and takes the time spent inside the network. module is the network that
     forward runs, where there is one to cut (`split`); layers(pictures (K,3,H,W)) names, per target, the layer whose map
     suits it; whole is the same score with all of every map, where forward leaves out what the score does not read.
+
+    >>> model = igos.load("emblem-vgg")
+    >>> image = model.read("samples/scene-04.png")
+    >>> model.scorer(model.detect(image)[:1])(image.pixels[None, None]).shape  # (targets, pictures)
+    torch.Size([1, 1])
     """
 
     def __init__(

@@ -113,7 +113,8 @@ def test_a_detection_matches_the_best_object_of_its_class() -> None:
     target = Target(0, "cat", 0.9, torch.tensor([4.0, 4, 14, 14]))
     near, far = _truth("cat", [5, 4, 14, 14]), _truth("cat", [12, 4, 24, 14])
     dog = _truth("dog", [4, 4, 14, 14])
-    assert match(target, image, [far, near, dog]) is near
+    found = match(target, image, [far, near, dog])
+    assert found is not None and found.mask is near.mask
     assert match(target, image, [far, dog]) is None and match(target, image, []) is None
 
 

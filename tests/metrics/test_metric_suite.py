@@ -105,6 +105,7 @@ def test_what_is_pushed_is_what_the_table_says_and_generators_rest(name: str) ->
 
     other = toy_problem(net_score(1, 5), 1, size=(16, 16))
     truth = Truth("toy", np.array([4, 4, 9, 9.0]), np.eye(16, dtype=bool), (np.eye(16, dtype=bool),))
+    truth = replace(truth, rivals=~truth.mask)
     context = Context([truth] * 2, explain, [other, other], ["b", "a"], lambda depth: problem)
     metric = METRICS[name](stages=2) if name == "sanity" else METRICS[name]()
     scores = metric(problem, made, context)

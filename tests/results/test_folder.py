@@ -26,7 +26,9 @@ from tests.conftest import net_score, toy_problem
 
 def explanation() -> Explanation:
     problem = toy_problem(net_score())
-    return explain_problem(problem, IGOSPlusPlus(size=6, iterations=3, ig_iter=2), (Deletion(), Insertion()))[0]
+    return explain_problem(
+        problem, IGOSPlusPlus(size=6, iterations=3, ig_iter=2, sure=False), (Deletion(), Insertion())
+    )[0]
 
 
 def test_an_explanation_is_saved_as_arrays_and_pictures(tmp_path: Path) -> None:  # defect 16

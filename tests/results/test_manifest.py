@@ -89,7 +89,8 @@ def test_parts_are_the_same_everywhere_and_merge_to_the_whole(tmp_path: Path, ca
         assert cli.main(["merge", *map(str, folders), "--out", str(whole)]) == 0
         local(data, tmp_path / f"{layout}-one", layout=layout)
         same_maps(whole, tmp_path / f"{layout}-one")
-        assert Counter(r["status"] for r in each_row(whole)) == {"ok": 20, "error": 2, "skipped": 1}
+        statuses = Counter(r["status"] for r in each_row(whole))  # one of these maps is the same everywhere
+        assert statuses == {"ok": 19, "no-effect": 1, "error": 2, "skipped": 1}
         with pytest.raises(ConfigError, match="shard 2/3 is missing"):
             merge([folders[0], folders[2]], tmp_path / "x")
         with pytest.raises(ConfigError, match="is doubled"):

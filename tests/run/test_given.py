@@ -15,6 +15,7 @@ import igos
 from detectors.emblem import SlimResNet
 from igos.base.geometry import Geometry
 from igos.methods import METHODS, default_score
+from igos.run import explain as one_way
 from igos.run.presets import read_preset
 from igos.types import Adapter, Explanation, IgosError, Image, Problem, Score, Target
 from tests.conftest import toy_problem
@@ -104,9 +105,7 @@ def test_memory_is_told_as_in_the_command(adapter: Adapter, image: Image, target
         ({"score": "odds"}, "score 'odds' is not one of prob, logit"),
         ({"references": torch.rand(3, 32, 32)}, "references must be a tensor (R,3,H,W) in [0,1], got a Tensor"),
         ({"references": 255 * torch.ones(2, 3, 32, 32)}, "references must lie in [0,1], got 255 to 255"),
-        ({"image": np.zeros((32, 32, 3), np.uint8)}, "image must be what adapter.read gives, got ndarray"),
-        ({"targets": Target(0, "cat", 0.5)}, "targets must be a list, as adapter.detect gives it, got Target"),
-        ({"targets": [{"label": 0}]}, "targets[0] must be a Target, as adapter.detect gives it, got dict"),
+        ({"targets": [{"label": 0}]}, "targets[0]: a detector's answer has boxes (n,4), got a dict of label"),
         ({"targets": [Target(7, "fox", 0.5)]}, "targets[0] 'fox' is class 7 of another model: net has 3 classes"),
         ({"targets": [Target(1, "fox", 0.5)]}, "targets[0] 'fox' is class 1 of another model: that of net is 'dog'"),
         (
@@ -135,6 +134,16 @@ def test_what_cannot_be_is_refused_in_pythons_words(
         igos.explain(adapter, **given)
     assert told in str(caught.value) and "\n" not in str(caught.value)
     assert "--" not in str(caught.value).replace("--list", "")
+
+
+def test_the_one_way_takes_what_the_adapter_gives(adapter: Adapter, image: Image, targets: list[Target]) -> None:
+    for asked, told in (
+        ((np.zeros((32, 32, 3), np.uint8), targets), "image must be what adapter.read gives, got ndarray"),
+        ((image, targets[0]), "targets must be a list, as adapter.detect gives it, got Target"),
+        ((image, [{"label": 0}]), "targets\\[0\\] must be a Target, as adapter.detect gives it, got dict"),
+    ):
+        with pytest.raises(IgosError, match=told):
+            one_way.explain(adapter, *asked)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ class DRISE(RISE):
             for part, w, _ in seen.stream(torch.full((n,), rows[0], device=x.device), pictures):
                 range_.add(torch.tensor(rows).repeat(len(w)), w.flatten())
                 total[rows] += torch.einsum("nk,nhw->khw", w.to(x), made.pop(part.start))
+                problem.tell(rows[0] * n + part.stop, n * (1 if len(rows) == len(x) else len(x)))
             problem.score.forward_images[rows] += 1
             problem.score.forward_images[rows[1:]] += n
         return self.explain(problem, total / (n * self.p), moved=range_.moved())

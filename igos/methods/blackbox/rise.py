@@ -53,6 +53,7 @@ class RISE(MapMethod):
             weighted = scores.to(total)[:, None, None] * made.pop(part.start)
             total.index_add_(0, row[part].to(total.device), weighted)
             range_.add(row[part], scores)
+            problem.tell(part.stop, len(row))
         return self.explain(problem, total / (n * self.p), moved=range_.moved())
 
     def _masks(self, problem: Problem, each: list[int]) -> Tensor:

@@ -30,6 +30,11 @@ def estimate(
     goes round is refused. per {neuron, channel}: by default channel for a model whose pictures keep their
     aspect. Pictures that cannot be read are left out. Raises ConfigError for an unknown layer, one without a map or
     that does not cut the network, and for features whose size changes where every neuron is to have its own statistics.
+
+    >>> model = igos.load("emblem-vgg")
+    >>> statistics = igos.estimate(model, model.feature_layer, ["samples/scene-04.png", "samples/scene-07.png"])
+    >>> statistics.n
+    2
     """
     images = pictures if isinstance(pictures, Images) else Images(adapter, pictures)
     per = per or ("channel" if _keeps_aspect(adapter) else "neuron")

@@ -121,6 +121,7 @@ class IBA(MapMethod):
                 g = pulled(lost.sum(), z)
                 loss.index_add_(0, part, lost.detach().to(loss) / self.copies)
                 slope.index_add_(0, part, g * active * (r[part] - eps) / self.copies)
+            problem.tell(step + 1, self.opt_steps)
             return loss, slope
 
         course = learn(

@@ -170,6 +170,7 @@ class InputIBA(MapMethod):
                 loss.index_add_(0, row[part], log_loss(y).to(loss) / self.copies)
                 by_pixel = -g / y.clamp(min=TINY).view(-1, 1, 1, 1) * (x[row[part]] - made.pop(part.start))
                 slope.index_add_(0, row[part], by_pixel.to(slope) / self.copies)
+            problem.tell(step + 1, self.opt_steps)
             return loss, slope
 
         return learn(

@@ -74,6 +74,8 @@ def sweep(
     row, step = job // n, job % n
     for part, s, g in problem.score.stream(row, lambda p: make(row[p], step[p]), gradient):
         yield row[part], step[part], s.to(problem.x), s if g is None else g
+        if n > 1:  # a method that comes here for each of its steps tells them itself
+            problem.tell(part.stop, len(job))
 
 
 def each(pictures: Tensor) -> Make:

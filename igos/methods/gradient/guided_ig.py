@@ -75,6 +75,7 @@ class GuidedIG(AttributionMethod):
             last, ahead = look(moved)
             values += (moved - a) * d * (g if self.rule == "left" else (g + ahead) / 2)
             a, g = moved, ahead
+            problem.tell(s + 1, n)
         return Attribution(values.view(x.shape), last - first)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -24,13 +24,17 @@ from torch import Tensor
 
 from igos.base.ops import LARGEST_GRID, bilateral_tv, break_ties, pool, smooth, tv
 from igos.base.settings import check_settings, setting
-from igos.methods.mask.optim import OPTIMIZERS
+from igos.methods.mask.detail import Walk
+from igos.methods.mask.optim import OPTIMIZERS, Step
 from igos.methods.mask.path import Draw, Term, path_scores
+from igos.methods.mask.sure import QUESTION, holds
 from igos.types import Explanation, Problem
 
 FORMS = ("default", "published")
 SMOOTHNESS = ("TV", "BTV")
 REFERENCE_CELLS = 28 * 28
+TRUSTED = 200.0  # network images after which S * (Q + c) trusts the mask as much as the evidence
+UNSURE = "{}: unsure after {} steps: its cells hidden leave the score, or shown alone they do not bring it back"
 OVER_SMOOTH = 100  # alpha * L2: ten times the default's; the papers' numbers are of 200 (detectors) and more
 FLAT, FULL = 1e-3, 0.02  # a map that rises less than FLAT shows nothing; a mean mask below FULL hides all
 
@@ -43,8 +47,11 @@ class MaskMethod:
     iterations: mask steps T; ig_iter: path points S per step; alpha: step; L1, L2: weights of sparsity and
     smoothness, in the form's units; reg {TV, BTV}: by default the paper's in the published form, TV in the other;
     noise: standard deviation in [0,1] pixels, added to every blended picture; decay: alpha falls linearly to 0
-    over the iterations. Cost: len(terms) * S * T network images forward and backward; LS adds len(terms) * S
-    forwards per trial.
+    over the iterations; detail: keep what the network looks at on pixels (detail.py), which also ranks the cells; by
+    default in the default form; sure: ask whether the map does what it claims (sure.py), by default where there is a
+    detail, after `early` steps (by default all T), after T, and at the end: a map that does ends there, others go on,
+    by steps `longer` times as long, to at most twice the cost. Cost: len(terms) * S * T network images forward and
+    backward; LS adds len(terms) * S forwards per trial.
     """
 
     opt: str = setting("NAG", choices=OPTIMIZERS, objects=True)
@@ -58,6 +65,10 @@ class MaskMethod:
     reg: str | None = setting(None, choices=SMOOTHNESS)
     noise: float = setting(0.0, least=0)
     decay: bool = False
+    detail: bool | None = None
+    sure: bool | None = None
+    early: int | None = setting(None, least=1)
+    longer: float = setting(1.0, least=1)
 
     name: ClassVar[str]
     terms: ClassVar[tuple[Term, ...]]
@@ -73,6 +84,10 @@ class MaskMethod:
         check_settings(self)
         if self.reg is None:
             object.__setattr__(self, "reg", self.paper_reg if self.form == "published" else "TV")
+        if self.detail is None:
+            object.__setattr__(self, "detail", self.form == "default")
+        if self.sure is None:
+            object.__setattr__(self, "sure", self.detail)
 
     @property
     def cost(self) -> str:
@@ -93,41 +108,94 @@ class MaskMethod:
 
     def __call__(self, problem: Problem) -> list[Explanation]:
         """K explanations; saliency (size, size) in [0,1], masks (n, size, size), 1 = keep."""
-        k = len(problem.x)
-        masks = self._start(problem)
-        first = masks.prod(dim=1)
-        optimizer = OPTIMIZERS[self.opt] if isinstance(self.opt, str) else self.opt
-        pull = torch.zeros_like(masks)
-        steps = list(optimizer(self._objectives(problem, pull), masks))
-        masks = steps[-1].masks
-        accepted = torch.stack([s.accepted for s in steps]).any(dim=0)
-        finite = torch.stack([s.finite for s in steps]).all(dim=0)
-        product = masks.prod(dim=1)
-        saliency = 1 - product
-        if self.form == "default":
-            one_step = pull.new_tensor(math.prod(self.effective().values()))
-            saliency = break_ties(saliency, smooth(pull.sum(dim=1), one_step))
-        moved = (product - first).abs().flatten(1).amax(dim=1)
+        start = self._start(problem)
+        if self.sure and problem.ends is None:
+            problem = replace(problem, ends=problem.score_ends())
+        walk = Walk(start, problem.size, pixels=bool(self.detail))
+        course = self._course(problem, walk, start)
+        masks, made = course.masks, []
+        saliency = self._maps(masks, walk, torch.arange(len(masks), device=masks.device), course.length)
+        detail, product = walk.detail(), masks.prod(dim=1)
+        moved = (product - start.prod(dim=1)).abs().flatten(1).amax(dim=1)
         keep = product.flatten(1).mean(dim=1)
-        return [
-            Explanation(
-                saliency=saliency[i].float().cpu(),
-                target=problem.targets[i],
-                image=problem.images[i],
-                method=self.name,
-                status=_status(bool(finite[i]), bool(accepted[i]), float(moved[i]), float(keep[i])),
-                masks=masks[i].float().cpu(),
-                trace={
-                    "objective": np.array([float(s.value[i]) for s in steps]),
-                    "mask_min": np.array([float(s.masks[i].min()) for s in steps]),
-                    "mask_max": np.array([float(s.masks[i].max()) for s in steps]),
-                },
-                settings={**asdict(self), **self.effective()},
-                opt=self.opt if isinstance(self.opt, str) else getattr(self.opt, "__name__", "custom"),
-                form=self.form,
+        for i, length in enumerate(course.length.tolist()):
+            steps = course.steps[:length]
+            accepted, finite = any(bool(s.accepted[i]) for s in steps), all(bool(s.finite[i]) for s in steps)
+            status = _status(finite, accepted, float(moved[i]), float(keep[i]), bool(course.sure[i]))
+            made.append(
+                Explanation(
+                    saliency=saliency[i].float().cpu(),
+                    target=problem.targets[i],
+                    image=problem.images[i],
+                    method=self.name,
+                    status=status,
+                    masks=masks[i].float().cpu(),
+                    detail=None if detail is None else detail[i].half().float().cpu(),  # as files keep it
+                    trace={
+                        "objective": np.array([float(s.value[i]) for s in steps]),
+                        "mask_min": np.array([float(s.masks[i].min()) for s in steps]),
+                        "mask_max": np.array([float(s.masks[i].max()) for s in steps]),
+                    },
+                    settings={**asdict(self), **self.effective()},
+                    opt=self.opt if isinstance(self.opt, str) else getattr(self.opt, "__name__", "custom"),
+                    form=self.form,
+                    warnings=(UNSURE.format(self.name, length),) if status == "unsure" else (),
+                )
             )
-            for i in range(k)
-        ]
+        return made
+
+    def _course(self, problem: Problem, walk: Walk, start: Tensor) -> Course:
+        """The steps: each explanation ends when its map is sure, or with its budget."""
+        optimizer = OPTIMIZERS[self.opt] if isinstance(self.opt, str) else self.opt
+        asked = self._asked()
+        most = asked[-1] if asked else self.iterations
+        c = Course(start.clone(), walk.active.int(), torch.ones_like(walk.active), [])
+        for i, step in enumerate(optimizer(self._objectives(problem, walk, most), start), 1):
+            c.steps.append(step)
+            rows = torch.nonzero(walk.active)[:, 0]
+            c.masks[rows], c.length[rows] = step.masks[rows], i
+            problem.tell(i, most if i > self.iterations else self.iterations, c.masks.prod(dim=1))
+            if i in asked:
+                c.sure[rows] = self._holds(problem, walk, start, c, rows)
+                rows = rows[c.sure[rows]]
+                walk.stop(c.masks[rows], rows)
+                if not bool(walk.active.any()):
+                    break
+        rows = torch.nonzero(walk.active)[:, 0]
+        if asked and len(rows) and len(c.steps) not in asked:  # the optimiser had no further step to take
+            c.sure[rows] = self._holds(problem, walk, start, c, rows)
+        walk.stop(c.masks[rows], rows)
+        return c
+
+    def _holds(self, problem: Problem, walk: Walk, start: Tensor, c: Course, rows: Tensor) -> Tensor:
+        """Whether the masks of `rows` (R,) have moved, and their maps do what they claim: (R,) bool."""
+        maps = self._maps(c.masks[rows], walk, rows, c.length[rows])
+        moved = (c.masks[rows].prod(dim=1) - start[rows].prod(dim=1)).abs().flatten(1).amax(dim=1) >= FLAT
+        return holds(problem, maps, rows) & moved
+
+    def _asked(self) -> list[int]:
+        """The steps after which it is asked whether the map is sure; all of them cost at most twice the budget."""
+        if not self.sure:
+            return []
+        early = sorted({min(self.early or self.iterations, self.iterations), self.iterations})
+        each = len(self.terms) * self.ig_iter
+        most = (2 * self.iterations * each - QUESTION * (len(early) + 1)) // each
+        return early + [most] * (most > self.iterations)
+
+    def _maps(self, masks: Tensor, walk: Walk, rows: Tensor, length: Tensor) -> Tensor:
+        """The maps (R,h,w) of masks (R,n,h,w) after `length` (R,) steps: S, or S * (Q + c), Q in [0,1], c ~ the cost.
+
+        Few steps leave masks that have barely moved, and what they were pulled by ranks better than they do.
+        """
+        saliency = 1 - masks.prod(dim=1)
+        evidence = walk.evidence(rows, (self.size, self.size))
+        if evidence is not None:
+            c = (length.to(saliency) * len(self.terms) * self.ig_iter / TRUSTED)[:, None, None]
+            saliency = saliency * (evidence + c) / (1 + c)
+        if self.form == "default":
+            one_step = masks.new_tensor(math.prod(self.effective().values()))
+            saliency = break_ties(saliency, smooth(walk.pull[rows].sum(dim=1), one_step))
+        return saliency
 
     def _start(self, problem: Problem) -> Tensor:
         """Masks (K,n,h,w) whose product is the problem's start, or ones."""
@@ -136,23 +204,26 @@ class MaskMethod:
             return ones
         return ones * problem.start.to(ones)[:, None] ** (1 / self.mask_count)
 
-    def _objectives(self, problem: Problem, pull: Tensor) -> Iterator[MaskObjective]:
+    def _objectives(self, problem: Problem, walk: Walk, most: int) -> Iterator[MaskObjective]:
         published = self.form == "published"
         guide = pool(problem.x, (self.size, self.size)) if self.reg == "BTV" else None
-        effective = self.effective()
-        for i in range(self.iterations):
-            draw = Draw.sample(problem, self.ig_iter, jitter=not published, noise=self.noise)
+        effective, asked = self.effective(), self._asked()
+        for i in range(most):
+            active = walk.active.tolist()
+            draw = Draw.sample(problem, self.ig_iter, jitter=not published, noise=self.noise, active=active)
             yield MaskObjective(
                 problem=problem,
                 terms=self.terms,
                 draw=draw,
                 guide=guide,
-                alpha=effective["alpha_eff"] * (1 - i / self.iterations if self.decay else 1),
+                alpha=effective["alpha_eff"]
+                * (1 - i % self.iterations / self.iterations if self.decay else 1)
+                * (self.longer if asked and i >= asked[0] else 1),
                 l1=self.L1,
                 l2=effective["L2_eff"],
                 implicit=not published,
                 fresh=not published or self.noise > 0,
-                pull=pull,
+                walk=walk,
             )
 
 
@@ -160,7 +231,7 @@ class MaskMethod:
 class MaskObjective:
     """F with one draw of path points and noise: value, gradient and line search read the same numbers.
 
-    pull (K,n,h,w) sums up the gradients of the data terms over the iterations.
+    The walk is told of every gradient. Explanations that it has stopped cost nothing: 0 and no gradient.
     """
 
     problem: Problem
@@ -172,21 +243,34 @@ class MaskObjective:
     l2: float
     implicit: bool
     fresh: bool
-    pull: Tensor
+    walk: Walk
 
     def value(self, masks: Tensor, rows: Tensor) -> Tensor:
+        on = self.walk.active[rows]
+        if not bool(on.all()):
+            value = masks.new_zeros(len(rows))
+            value[on] = self.value(masks[on], rows[on]) if bool(on.any()) else value[on]
+            return value
         data, _ = path_scores(self.problem, self.terms, masks, self.draw, rows, gradient=False)
         return data + self.regulariser(masks, rows)
 
     def gradient(self, masks: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        data, g = path_scores(self.problem, self.terms, masks, self.draw, rows, gradient=True)
-        assert g is not None
-        self.pull[rows] += g
+        on = self.walk.active[rows]
+        if not bool(on.all()):
+            value, g = masks.new_zeros(len(rows)), torch.zeros_like(masks)
+            if bool(on.any()):
+                value[on], g[on] = self.gradient(masks[on], rows[on])
+            return value, g
+        self.walk.reached(masks, rows)
+        pixels = self.walk.line is not None
+        data, slopes = path_scores(self.problem, self.terms, masks, self.draw, rows, gradient=True, pixels=pixels)
+        assert slopes is not None
+        self.walk.add(masks, rows, slopes)
         with torch.enable_grad():
             m = masks.detach().requires_grad_(True)
             reg = self.regulariser(m, rows)
             (g_reg,) = torch.autograd.grad(reg.sum(), m)
-        return data + reg.detach(), g + g_reg
+        return data + reg.detach(), slopes.masks + g_reg
 
     def regulariser(self, masks: Tensor, rows: Tensor) -> Tensor:
         """l1 * mean(1 - prod M) + l2 * smoothness (R,); of each mask (default) or of the product (published)."""
@@ -205,11 +289,23 @@ class MaskObjective:
         return (masks - alpha * g).clamp(0, 1)
 
 
-def _status(finite: bool, accepted: bool, moved: float, keep: float) -> str:
+@dataclass(frozen=True, eq=False)
+class Course:
+    """What the steps led to: masks (K,n,h,w), after `length` (K,) steps; sure (K,): nobody asked, or the map holds."""
+
+    masks: Tensor
+    length: Tensor
+    sure: Tensor
+    steps: list[Step]
+
+
+def _status(finite: bool, accepted: bool, moved: float, keep: float, sure: bool) -> str:
     if not finite:
         return "not-finite"
     if not accepted:
         return "stalled"
     if moved < FLAT:
         return "no-effect"
-    return "saturated" if keep < FULL else "ok"
+    if keep < FULL:
+        return "saturated"
+    return "ok" if sure else "unsure"

@@ -6,7 +6,7 @@
     dP/dU(M)     = (1/S) sum_k t_k * sum_channels g_k*(I - B),    g_k = df/d(blended picture)
 
 The gradient needs no graph through the blend: the network is asked only for g_k, and one backward through
-the linear U ends it.
+the linear U ends it. What is left on pixels on the way is kept where a map of them is wanted (detail.py).
 """
 
 from __future__ import annotations
@@ -40,24 +40,51 @@ class Draw:
     noise_seed: Tensor | None = None
 
     @classmethod
-    def sample(cls, problem: Problem, steps: int, jitter: bool, noise: float) -> Draw:
-        """t_k = k/S for k = 1..S, or, jittered, (k + u_k)/S for k = 0..S-1, u from each own generator."""
+    def sample(
+        cls, problem: Problem, steps: int, jitter: bool, noise: float, active: Sequence[bool] | None = None
+    ) -> Draw:
+        """t_k = k/S for k = 1..S, or, jittered, (k + u_k)/S for k = 0..S-1, u from each own generator.
+
+        Nothing is drawn for explanations that are not active (K).
+        """
         k = torch.arange(steps, dtype=torch.float64)
+        drawn = list(zip(problem.generators, active or [True] * len(problem.generators), strict=True))
         if jitter:
-            u = [torch.rand(steps, generator=g, dtype=torch.float64) for g in problem.generators]
+            none = torch.zeros(steps, dtype=torch.float64)
+            u = [torch.rand(steps, generator=g, dtype=torch.float64) if on else none for g, on in drawn]
             t = (k + torch.stack(u)) / steps
         else:
             t = ((k + 1) / steps).expand(len(problem.x), steps)
-        seeds = [torch.randint(2**62, (), generator=g) for g in problem.generators] if noise else None
+        zero = torch.zeros((), dtype=torch.long)
+        seeds = [torch.randint(2**62, (), generator=g) if on else zero for g, on in drawn] if noise else None
         return cls(t.to(problem.x), noise, torch.stack(seeds) if seeds else None)
 
 
-def path_scores(
-    problem: Problem, terms: Sequence[Term], masks: Tensor, draw: Draw, rows: Tensor, gradient: bool
-) -> tuple[Tensor, Tensor | None]:
-    """sum of the weighted terms for the explanations `rows` (R,), and its gradient.
+@dataclass(frozen=True, eq=False)
+class Slopes:
+    """The gradients of R values P: masks (R,n,h,w), dP/dM.
 
-    masks (R,n,h,w) in [0,1] -> values (R,), d values / d masks (R,n,h,w) or None.
+    On pixels, where asked for: products, for each product V of upsampled masks that a term hides by, named by the
+    masks' numbers, dP/dV (R,H,W); steepness (R,H,W), the sum of |df/d(blended picture)| over channels, points, terms.
+    """
+
+    masks: Tensor
+    products: dict[tuple[int, ...], Tensor]
+    steepness: Tensor | None = None
+
+
+def path_scores(
+    problem: Problem,
+    terms: Sequence[Term],
+    masks: Tensor,
+    draw: Draw,
+    rows: Tensor,
+    gradient: bool,
+    pixels: bool = False,
+) -> tuple[Tensor, Slopes | None]:
+    """sum of the weighted terms for the explanations `rows` (R,), and its slopes, on pixels too where asked.
+
+    masks (R,n,h,w) in [0,1] -> values (R,), Slopes or None.
     """
     size = problem.size
     u = upscale(masks, size)
@@ -78,11 +105,14 @@ def path_scores(
 
     values = masks.new_zeros(r_count)
     d_keep = torch.zeros_like(keep)
+    steepness = masks.new_zeros(r_count, *size) if pixels else None
     for part, scores, g in problem.score.stream(rows[r], pictures, gradient):
         values.index_add_(0, r[part], weight[part] * scores.to(values))
         if g is not None:
             pull = channel_dot(g, blend.difference(rows[r[part]])) * (weight * slope)[part, None, None]
             d_keep.view(-1, *size).index_add_(0, r[part] * t_count + term[part], pull)
+            if steepness is not None:
+                steepness.index_add_(0, r[part], g.abs().sum(dim=1).to(steepness))
     if not gradient:
         return values, None
     d_u = torch.zeros_like(u)
@@ -90,7 +120,16 @@ def path_scores(
         for n in term_.masks:
             others = [m for m in term_.masks if m != n]
             d_u[:, n] += d_keep[:, i] * _product(u, others) if others else d_keep[:, i]
-    return values, upscale_adjoint(d_u, (masks.shape[-2], masks.shape[-1]))
+    products: dict[tuple[int, ...], Tensor] = {}
+    for i, term_ in enumerate(terms if pixels else ()):
+        known = products.get(term_.masks)
+        products[term_.masks] = d_keep[:, i] if known is None else known + d_keep[:, i]
+    return values, Slopes(upscale_adjoint(d_u, (masks.shape[-2], masks.shape[-1])), products, steepness)
+
+
+def shown(masks: Tensor, product: Sequence[int], size: tuple[int, int]) -> Tensor:
+    """V, the product of the upsampled masks named by their numbers: (R,n,h,w) -> (R,H,W)."""
+    return _product(upscale(masks[:, list(product)], size), range(len(product)))
 
 
 def _product(u: Tensor, masks: Sequence[int]) -> Tensor:

@@ -15,7 +15,7 @@ const Paint = (() => {
     return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   }
 
-  /** The map and the steps (or null) of an item, each a Uint8Array on its grid. */
+  /** The map and the steps (or null) of an item, each a Uint8Array on its grid, `grid` and `cells_grid`. */
   function cells(item) {
     if (!maps.has(item)) maps.set(item, unpack(item));
     return maps.get(item);
@@ -226,7 +226,7 @@ const Paint = (() => {
     if (photo) context.drawImage(photo, 0, 0, width, height);
     const empty = !play && style !== "photo" && Object.hasOwn(DATA.empty, item.status);
     if (play) {
-      const changed = field(map.steps.map((s) => (s <= play.step ? 1 : 0)), item.grid, view.frame, width, height);
+      const changed = field(map.steps.map((s) => (s <= play.step ? 1 : 0)), item.cells_grid, view.frame, width, height);
       const alpha = play.name === "insertion" ? (i) => 1 - changed[i] : (i) => changed[i];
       context.drawImage(masked(under, width, height, alpha), 0, 0);
     } else if (empty) {

@@ -1,0 +1,118 @@
+"""Maps that are asked whether they are sure: who ends early, who goes on, who says that it is not; and the ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from igos.base.ops import upscale
+from igos.methods.mask.i_gos import IGOS
+from igos.methods.mask.igos_plus import IGOSPlus
+from igos.methods.mask.igos_pp import IGOSPlusPlus
+from igos.methods.mask.loop import MaskMethod
+from igos.methods.mask.optim import OPTIMIZERS
+from igos.methods.mask.sure import HIDE, SHOW, _counts, holds
+from igos.run.explain import explain_problem
+from tests.conftest import patch_score, toy_problem
+
+MASK_METHODS = (IGOS, IGOSPlus, IGOSPlusPlus)
+TOY = dict(size=8, iterations=6, ig_iter=2, alpha=60.0, L1=0.05, L2=0.05)
+PATCH = slice(6, 12), slice(16, 24)
+
+
+def deaf(pictures: Tensor, rows: Tensor) -> Tensor:
+    """A score of the picture's light as a whole: no few cells carry it."""
+    return pictures.mean(dim=(1, 2, 3))
+
+
+def one_of(*forwards: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """Explanation k's score is forwards[k]."""
+    return lambda p, r: torch.stack([f(p, r) for f in forwards]).gather(0, r[None])[0]
+
+
+def test_a_map_of_the_patch_holds_and_one_of_another_place_does_not() -> None:
+    problem = toy_problem(patch_score(*PATCH), 2)
+    right, wrong = torch.zeros(2, 8, 8, dtype=torch.float64)
+    right[1:5, 3:7], right[2:4, 4:6] = 1, 2
+    wrong[5:, :3] = 1
+    before = problem.score.forward_images.copy()
+    problem = type(problem)(**{**vars(problem), "ends": problem.score_ends()})
+    asked = problem.score.forward_images.copy()
+    told = holds(problem, torch.stack([right, wrong]), torch.arange(2))
+    assert told.tolist() == [True, False]
+    assert (asked - before).tolist() == [2, 2] and (problem.score.forward_images - asked).tolist() == [2, 2]
+
+
+def test_what_is_hidden_and_shown_follows_the_box_of_a_large_object() -> None:
+    problem = toy_problem(deaf)  # the box is 12 x 12 of 24 x 32 pixels
+    area = 12 * 12 / (24 * 32)
+    assert _counts(problem, 0, 784) == (round(max(HIDE, area / 4) * 784), round(max(SHOW, area / 2) * 784))
+    object.__setattr__(problem.targets[0], "box", torch.tensor([0.0, 0.0, 32.0, 24.0]))
+    assert _counts(problem, 0, 784) == (196, 392)
+    object.__setattr__(problem.targets[0], "box", None)
+    assert _counts(problem, 0, 784) == (round(HIDE * 784), round(SHOW * 784))
+
+
+def test_ends_that_are_alike_tell_nothing() -> None:
+    problem = toy_problem(lambda p, r: p.mean(dim=(1, 2, 3)) * 0 + 0.5)
+    assert holds(problem, torch.rand(1, 8, 8), torch.arange(1)).tolist() == [True]
+    (e,) = IGOS(**TOY)(problem)  # type: ignore[arg-type]
+    assert e.status == "no-effect" or e.status == "ok"
+
+
+@pytest.mark.parametrize("opt", OPTIMIZERS)
+@pytest.mark.parametrize("cls", MASK_METHODS)
+def test_easy_ones_end_early_and_hard_ones_go_on_and_say_that_they_are_unsure(cls: type[MaskMethod], opt: str) -> None:
+    method = cls(**{**TOY, "alpha": 10.0}, opt=opt, early=2)  # type: ignore[arg-type]
+    easy, hard = explain_problem(toy_problem(one_of(patch_score(*PATCH), deaf), 2), method)
+    each = len(cls.terms) * 2
+    assert easy.status == "ok" and not easy.warnings and len(easy.trace["objective"]) in (2, 6)
+    assert hard.status == "unsure" and "unsure after" in hard.warnings[0]
+    assert easy.backward_images < hard.backward_images <= 2 * method.iterations * each
+    if opt != "LS":
+        assert easy.network_images <= each * 6 + 4
+        assert hard.network_images <= 2 * method.iterations * each, "the questions are part of the budget"
+
+
+@pytest.mark.parametrize("opt", OPTIMIZERS)
+def test_who_is_beside_it_changes_no_explanation(opt: str) -> None:
+    method = IGOSPlusPlus(**TOY, opt=opt, early=1, noise=0.02)  # type: ignore[arg-type]
+    forwards = patch_score(*PATCH), deaf
+    together = method(toy_problem(one_of(*forwards), 2, seeds=[3, 4]))
+    for e, forward, seed in zip(together, forwards, (3, 4), strict=True):
+        (alone,) = method(toy_problem(forward, seeds=[seed]))
+        assert alone.status == e.status and len(alone.trace["objective"]) == len(e.trace["objective"])
+        assert torch.allclose(alone.saliency, e.saliency, atol=1e-5)
+        assert alone.detail is not None and e.detail is not None
+        assert torch.allclose(alone.detail, e.detail, atol=1e-3)
+
+
+def test_what_ended_early_is_what_fewer_iterations_give() -> None:
+    (early,) = IGOSPlus(**TOY, early=2)(toy_problem(patch_score(*PATCH)))  # type: ignore[arg-type]
+    (short,) = IGOSPlus(**{**TOY, "iterations": 2, "sure": False})(toy_problem(patch_score(*PATCH)))  # type: ignore[arg-type]
+    assert len(early.trace["objective"]) == 2
+    assert torch.equal(early.masks, short.masks) and torch.equal(early.saliency, short.saliency)  # type: ignore[arg-type]
+
+
+def test_the_cells_are_ranked_by_mask_and_evidence_together() -> None:
+    settings = {**TOY, "iterations": 2, "sure": False}
+    (plain,) = IGOSPlus(**settings, detail=False)(toy_problem(patch_score(*PATCH)))  # type: ignore[arg-type]
+    (fine,) = IGOSPlus(**settings)(toy_problem(patch_score(*PATCH)))  # type: ignore[arg-type]
+    inside = torch.zeros(24, 32, dtype=torch.bool)
+    inside[PATCH] = True
+    heat = [upscale(e.saliency, (24, 32)) for e in (plain, fine)]
+    shares = [float(h[inside].sum() / h.sum()) for h in heat]
+    assert shares[1] > 1.2 * shares[0]
+    assert fine.saliency.min() >= 0 and fine.saliency.max() <= 1
+    assert np.isfinite(fine.saliency.numpy()).all()
+
+
+def test_without_detail_nobody_asks() -> None:
+    problem = toy_problem(deaf)
+    (e,) = IGOSPlus(**TOY, detail=False)(problem)  # type: ignore[arg-type]
+    assert e.status == "ok" and problem.score.forward_images.tolist() == [6 * 2 * 2]
+    assert IGOSPlus(form="published").sure is False and IGOSPlus(sure=False).detail is True

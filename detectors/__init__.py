@@ -16,10 +16,13 @@ from detectors.adapt import adapt as adapt
 from detectors.caffe import load_caffe
 from detectors.classifier import load_classifier
 from detectors.emblem import files_of, load_emblem
+from detectors.hugging_face import load_hugging_face
+from detectors.hugging_face import preset_of as preset_of_folder
 from detectors.look import parity as parity
 from detectors.model_file import FILES, OWN, check_keys, is_model_file, read_model_file
 from detectors.onestage import NAMES, load_one_stage
 from detectors.rcnn_files import load_rcnn
+from detectors.ultralytics import load_ultralytics
 from detectors.yolov3 import load_yolo
 from igos.base.settings import lookup
 from igos.types import Adapter, ConfigError
@@ -39,6 +42,7 @@ class Family(NamedTuple):
     files: Callable[[str], list[Path]] = lambda name: []
     extra: str | None = None
     flags: tuple[str, ...] = ()  # of the command, where load names a place; else they are seen in load
+    preset_of: Callable[[Any], str] | None = None  # by the model's file, where it decides
 
     @property
     def loader(self) -> Callable[..., Adapter]:
@@ -79,6 +83,8 @@ ADAPTERS: dict[str, Family] = {
     "yolov3spp": _YOLO,
     "darknet": _YOLO,
     "onnx": Family("detectors.onnx_file.load:load_onnx", "detect-dense", extra="onnx", flags=_ONNX_FLAGS),
+    "hf": Family(load_hugging_face, "detect-dense", extra="hf", preset_of=preset_of_folder),
+    "ultralytics": Family(load_ultralytics, "detect-dense", extra="ultralytics"),
     "vgg16-caffe": Family(load_caffe, "classify"),
     **{n: _RCNN for n in list_models(module=torchvision.models.detection) if n.startswith(("faster", "mask"))},
     **{n: _ONE_STAGE for n in list_models(module=torchvision.models.detection, include=list(NAMES))},
@@ -124,6 +130,14 @@ def find(name: str) -> tuple[str, Family]:
     """The entry of ADAPTERS that a name or a model file means. Raises ConfigError."""
     kind = lookup(read_model_file(name)["kind"] if is_model_file(name) else name, ADAPTERS, "model")
     return kind, ADAPTERS[kind]
+
+
+def preset_of(name: str, weights: str | Path | None = None) -> str:
+    """The preset that suits a model by its name or model file, and by its file where that decides."""
+    _, family = find(name)
+    if family.preset_of is None:
+        return family.preset
+    return family.preset_of(weights or (read_model_file(name).get("weights") if is_model_file(name) else None))
 
 
 def files_of_model(name: str) -> list[Path]:

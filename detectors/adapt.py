@@ -18,17 +18,21 @@ from detectors.blackbox import BlackBoxAdapter
 from detectors.checkpoint import check_finite
 from detectors.classifier import IMAGENET_MEAN, IMAGENET_STD, ClassifierAdapter
 from detectors.darknet import Darknet
+from detectors.hugging_face import hugging_face, is_hugging_face
 from detectors.onestage import KINDS as ONE_STAGE
 from detectors.onestage import classes_of, one_stage
 from detectors.rcnn import RCNNAdapter
 from detectors.rcnn_files import replaced, with_background
+from detectors.shortcuts import frozen
+from detectors.ultralytics import channels, is_ultralytics, network_of, ultralytics
 from detectors.yolov3 import FITS, YOLOAdapter, picture_size
+from igos.base.errors import one_line
 from igos.types import Adapter, ConfigError
 
 AS_BLACK_BOX = "give it as a black box: igos.adapt(lambda x: model(list(x)), labels), for rise and drise"
 KINDS = (
-    "a FasterRCNN, MaskRCNN, RetinaNet, FCOS or SSD of torchvision, a Darknet, a classifier, or a callable pictures -> "
-    "detections"
+    "a FasterRCNN, MaskRCNN, RetinaNet, FCOS or SSD of torchvision, a detector or classifier of transformers, a YOLO "
+    "or RTDETR of Ultralytics, a Darknet, a classifier, or a callable pictures -> detections"
 )
 
 
@@ -40,7 +44,7 @@ def adapt(
     model = getattr(model, "_orig_mod", model)  # of torch.compile, whose network has no layers to look into
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         raise ConfigError(f"{type(model).__name__} only spreads another network over devices; unwrap it: model.module")
-    named = names_of.listed(labels)
+    named, model = names_of.listed(labels), network_of(model)
     if not isinstance(model, nn.Module):
         if not callable(model):
             raise ConfigError(f"{type(model).__name__} is no model: give {KINDS}")
@@ -48,12 +52,12 @@ def adapt(
     try:
         own = copy.deepcopy(model)
     except Exception as error:  # whatever the user keeps in the module may refuse to be copied
-        raise ConfigError(f"{name} cannot be copied ({_one_line(error)}); pass a copy that can be") from None
+        raise ConfigError(f"{name} cannot be copied ({one_line(error)}); pass a copy that can be") from None
     check_finite(own, name)
     weights = next((p for p in own.parameters()), torch.zeros(1))
     place = torch.device(device) if device is not None else weights.device
-    own = own.float().to(place).eval().requires_grad_(False)
-    make = next((made for kinds, made in FAMILIES if isinstance(own, kinds)), _classifier)
+    own = frozen(own.float(), place)
+    make = next((made for is_of, made in FAMILIES if is_of(own)), _classifier)
     return _made(make, name, options)(own, named, place, name)
 
 
@@ -119,8 +123,11 @@ def _classifier(
         with torch.no_grad():
             out = model(torch.zeros(2, 3, crop, crop, dtype=torch.float32, device=device))
     except Exception as error:  # the user's code may raise anything
+        first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+        if first is not None and first.in_channels != 3:
+            raise ConfigError(f"{name} takes pictures of {channels(first.in_channels)}; 3 (RGB) are needed") from None
         raise ConfigError(
-            f"{name} cannot take pictures (2,3,{crop},{crop}): {_one_line(error)}; {_wrapped(model)}"
+            f"{name} cannot take pictures (2,3,{crop},{crop}): {one_line(error)}; {_wrapped(model)}"
         ) from None
     fits = isinstance(out, Tensor) and out.ndim in (1, 2) and len(out) == 2 and out.is_floating_point()
     if not fits or not out.numel():
@@ -159,12 +166,34 @@ def _black_box(
     return BlackBoxAdapter(model, labels, name=name, size=size, device=device)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:160]
+def _hugging_face(
+    model: nn.Module,
+    labels: list[str] | None,
+    device: torch.device,
+    name: str,
+    *,
+    processor: Any = None,
+    activation: str | None = None,
+) -> Adapter:
+    return hugging_face(model, labels, device, name, processor=processor, activation=activation)
 
 
-FAMILIES: tuple[tuple[Any, Callable[..., Adapter]], ...] = (
-    (FasterRCNN, _rcnn),
-    (ONE_STAGE, _one_stage),
-    (Darknet, _darknet),
+def _ultralytics(
+    model: nn.Module,
+    labels: list[str] | None,
+    device: torch.device,
+    name: str,
+    *,
+    input_size: int | None = None,
+    end2end: bool = False,
+) -> Adapter:
+    return ultralytics(model, labels, device, name, input_size=input_size, end2end=end2end)
+
+
+FAMILIES: tuple[tuple[Callable[[nn.Module], bool], Callable[..., Adapter]], ...] = (
+    (lambda model: isinstance(model, FasterRCNN), _rcnn),
+    (lambda model: isinstance(model, ONE_STAGE), _one_stage),
+    (lambda model: isinstance(model, Darknet), _darknet),
+    (is_hugging_face, _hugging_face),
+    (is_ultralytics, _ultralytics),
 )

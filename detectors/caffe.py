@@ -33,7 +33,9 @@ def read_squeezed(source: Any, side: int, interpolation: InterpolationMode) -> I
     rgb, path = read_rgb(source)
     h, w = rgb.shape[:2]
     picture = TF.resize(PIL.Image.fromarray(rgb), [side, side], interpolation=interpolation)
-    return Image(TF.to_tensor(picture).float(), Geometry((h, w), (side, side), (side / h, side / w)), rgb, path)
+    return Image(
+        TF.pil_to_tensor(picture).float() / 255, Geometry((h, w), (side, side), (side / h, side / w)), rgb, path
+    )
 
 
 class CaffeAdapter(ClassifierAdapter):

@@ -37,7 +37,7 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what torch has to warn of, the refusal below says
-                _check_stored(path)
+                check_stored(path)
                 found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can make the readers raise nearly anything
         raise WeightsError(f"{path}: {_reason(error)}") from None
@@ -142,7 +142,7 @@ def _is_tensor_dict(found: Any) -> bool:
     )
 
 
-def _check_stored(path: str | Path) -> None:
+def check_stored(path: str | Path) -> None:
     """torch.save packs nothing: an archive that unpacks to more than its own size is no checkpoint but a bomb."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:

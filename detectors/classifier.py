@@ -26,8 +26,8 @@ from detectors import labels as names_of
 from detectors.checkpoint import download, load_into, load_state_dict
 from detectors.fold import fold
 from detectors.pictures import read_rgb, to_device
-from detectors.shortcuts import channels_last, probe, sharing
-from detectors.targets import check
+from detectors.shortcuts import channels_last, frozen, probe, sharing
+from detectors.targets import check, like
 from igos.base.geometry import Geometry
 from igos.base.names import CLASS_THRESHOLD
 from igos.types import Candidates, ConfigError, Image, Scorer, Target, WeightsError, locked, summary
@@ -50,7 +50,7 @@ def read_crop(source: Any, resize: int, crop: int, interpolation: InterpolationM
     picture = TF.resize(PIL.Image.fromarray(rgb), [resize], interpolation=interpolation, antialias=antialias)
     (h0, w0), (w, h) = rgb.shape[:2], picture.size
     top, left = round((h - crop) / 2), round((w - crop) / 2)
-    pixels = TF.to_tensor(TF.crop(picture, top, left, crop, crop)).float()
+    pixels = TF.pil_to_tensor(TF.crop(picture, top, left, crop, crop)).float() / 255
     return Image(pixels, Geometry((h0, w0), (crop, crop), (h / h0, w / w0), (float(-top), float(-left))), rgb, path)
 
 
@@ -94,7 +94,7 @@ class ClassifierAdapter:
         self.name, self.labels, self.crop, self.resize = name, list(labels), crop, resize
         self.interpolation, self.antialias = interpolation, antialias
         self.device = torch.device(device or "cpu")
-        self.module = module.eval().requires_grad_(False).to(self.device)
+        self.module = frozen(module, self.device)
         self.plain: ClassifierAdapter | None = None
         self._format = torch.contiguous_format
         self._mean = torch.tensor(mean, dtype=torch.float32, device=self.device)[:, None, None]
@@ -190,7 +190,7 @@ class ClassifierAdapter:
         picture = torch.full((1, 3, self.crop, self.crop), 0.5, dtype=torch.float32, device=self.device)
         every = scorer.layers(picture, torch.zeros(1, dtype=torch.long, device=self.device))
         classes = 1 if self.head.single else len(self.labels)
-        found = [x.name for x in every if x.cuts and min(x.shape[2:]) > 1 and x.shape[1] != classes]
+        found = [x.name for x in every if x.cuts and like(x.shape, picture.shape) and x.shape[1] != classes]
         if not found:
             raise ConfigError(f"{self.name} has no layer with a map of features; give one with --set layer=NAME")
         return found[-1]

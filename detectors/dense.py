@@ -22,7 +22,7 @@ from detectors.pictures import to_device
 from detectors.pins import choosing, noting
 from detectors.shortcuts import channels_last, sharing
 from detectors.suppress import Suppress
-from detectors.targets import boxes_of, by_part, check, overlap
+from detectors.targets import boxes_of, by_part, check, like, overlap
 from igos.base.names import DETECTION_THRESHOLD
 from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, locked, summary
 
@@ -232,7 +232,7 @@ def _maps(scorer: Scorer, x: Tensor) -> dict[str, Tensor]:
     def note(name: str, out: Any) -> None:
         if name in made:
             often.add(name)
-        if isinstance(out, Tensor) and out.ndim == 4 and out.requires_grad and min(out.shape[2:]) > 1:
+        if isinstance(out, Tensor) and out.ndim == 4 and out.requires_grad and like(out.shape, x.shape):
             made[name] = out
 
     handles = [

@@ -24,7 +24,8 @@ GREY = 114
 @dataclass(frozen=True)
 class Input:
     """size (height, width) px; fit: stretch, letterbox (the picture in the middle) or letterbox-corner (the picture at
-    the top left), the rest filled with pad (0..255); interpolation: linear or area (OpenCV's, on 8 bits) or antialias
+    the top left), the rest filled with pad (0..255); multiple: a letterbox is no larger than the picture needs, in
+    multiples of so many px; interpolation: linear or area (OpenCV's, on 8 bits) or antialias
     (Pillow's).
 
     The network takes (picture * range - mean) / std, the picture in [0,1] with its channels in the order `color`;
@@ -39,6 +40,7 @@ class Input:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     interpolation: str = setting("linear", choices=INTERPOLATIONS)
+    multiple: int | None = setting(None, least=1)
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -58,10 +60,13 @@ class Input:
             top, left = (height - h) // 2, (width - w) // 2
         elif self.fit == "letterbox-corner":
             h, w = max(int(h0 * scale), 1), max(int(w0 * scale), 1)
+        if self.multiple is not None and self.fit != "stretch":
+            height, width = (-(-side // self.multiple) * self.multiple for side in (h, w))
+            top, left = ((height - h) // 2, (width - w) // 2) if self.fit == "letterbox" else (0, 0)
         picture = np.full((height, width, 3), self.pad, dtype=np.uint8)
         picture[top : top + h, left : left + w] = self._resized(rgb, h, w)
         pixels = torch.from_numpy(picture).permute(2, 0, 1).contiguous().float() / 255
-        geometry = Geometry((h0, w0), self.size, (h / h0, w / w0), (float(top), float(left)))
+        geometry = Geometry((h0, w0), (height, width), (h / h0, w / w0), (float(top), float(left)))
         return Image(pixels, geometry, rgb, path)
 
     def prepare(self, pictures: Tensor) -> Tensor:

@@ -139,6 +139,22 @@ def of_classifier(asked: list[str] | None, columns: int, what: str, usual: Seque
     return of_classes(asked, max(columns, 2), what, usual)
 
 
+def of_columns(
+    asked: Sequence[str] | None, columns: int, none: int | None, what: str, usual: Sequence[str] | None = None
+) -> list[str]:
+    """Names for the columns of a detector; column `none` (-1 is the last) stands for no object, and may go without.
+
+    Names not asked for are the usual ones, or the columns' numbers. Raises ConfigError where they do not fit.
+    """
+    at = None if none is None else none % columns
+    named = list(asked if asked is not None else usual or [f"class {i}" for i in range(columns) if i != at])
+    if at is None or len(named) == columns:
+        fit(named, columns, what)
+        return named
+    fit(named, columns - 1, what)
+    return [*named[:at], BACKGROUND, *named[at:]]
+
+
 def choose(names: str | Path | Sequence[str] | None, dataset: str | None) -> list[str] | None:
     """The names that the user asked for: a list, a file's, else a dataset's, else None. Raises ConfigError."""
     if isinstance(names, (list, tuple)):

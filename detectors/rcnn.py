@@ -26,7 +26,7 @@ from torchvision.ops import clip_boxes_to_image
 from detectors.fold import fold
 from detectors.pictures import read_rgb, to_device
 from detectors.regions import cover, proposals_of, pyramid, windowed
-from detectors.shortcuts import channels_last, probe, sharing
+from detectors.shortcuts import channels_last, frozen, probe, sharing
 from detectors.targets import boxes_of, by_part, check, overlap
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
@@ -74,7 +74,7 @@ class RCNNAdapter:
         self.preset = preset
         self.name, self.labels = name, list(labels)
         self.device = torch.device(device or "cpu")
-        self.module: Any = module.eval().requires_grad_(False).to(self.device)
+        self.module: Any = frozen(module, self.device)
         self.plain: RCNNAdapter | None = None
         self._format = torch.contiguous_format
         self._set_scales()

@@ -104,8 +104,4 @@ def build(name: str, classes: int) -> Any:
 
 def with_background(asked: list[str] | None, count: int, what: str) -> list[str]:
     """Names for `count` classes, the background first; a list that begins with it is taken as it is."""
-    named = asked if asked is not None else [f"class {i}" for i in range(1, count)]
-    if len(named) == count:
-        return named
-    names_of.fit(named, count - 1, what)
-    return [names_of.BACKGROUND, *named]
+    return names_of.of_columns(asked, count, 0, what)

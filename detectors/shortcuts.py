@@ -19,6 +19,13 @@ CLOSE = 1e-4  # how much the outputs of a probe may change, relative to the larg
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
+def frozen(module: Any, device: torch.device) -> Any:
+    """The module in eval mode on the device, its parameters without gradients; a ScriptModule, too."""
+    for p in module.parameters():
+        _ = p.requires_grad_(False) if p.is_leaf else p.detach_()
+    return module.eval().to(device)
+
+
 def untouched(module: nn.Module) -> bool:
     """No hook on the module, and no `forward` of its own in place of its class's."""
     return "forward" not in vars(module) and not any(getattr(module, name, None) for name in _HOOKS)

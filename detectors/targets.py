@@ -32,6 +32,14 @@ def check(name: str, parts: Sequence[str], classes: int, targets: Sequence[Targe
             raise ConfigError(f"{what}: part mask needs the target's instance mask, with at least one pixel")
 
 
+def like(shape: Sequence[int], picture: Sequence[int]) -> bool:
+    """Whether (N,c,h,w) is the shape of a map of a picture (N,3,H,W): as long and as wide as it. With the channels last
+    (Swin) it is not.
+    """
+    (h, w), (height, width) = shape[2:], picture[2:]
+    return min(h, w) > 1 and abs(h * width - w * height) <= max(height, width)
+
+
 def boxes_of(targets: Sequence[Target], like: Tensor) -> Tensor:
     """Boxes (K,4) of targets; nan where there is none."""
     none = torch.full((4,), float("nan"), dtype=torch.float32)

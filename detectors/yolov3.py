@@ -22,7 +22,7 @@ from detectors import labels as names_of
 from detectors.checkpoint import check_finite, load_into, load_state_dict
 from detectors.darknet import BATCH_NORM_EPS, Darknet, parse_cfg
 from detectors.pictures import read_rgb, to_device
-from detectors.shortcuts import alike, channels_last, probe, sharing, untouched
+from detectors.shortcuts import alike, channels_last, frozen, probe, sharing, untouched
 from detectors.targets import boxes_of, by_part, check, overlap
 from igos.base import resources
 from igos.base.geometry import Geometry
@@ -79,7 +79,7 @@ class YOLOAdapter:
         self.preset = preset
         self.name, self.labels, self.size, self.fit = name, list(labels), size, fit
         self.device = torch.device(device or "cpu")
-        self.module: Any = network.eval().requires_grad_(False).to(self.device)
+        self.module: Any = frozen(network, self.device)
         self.plain: YOLOAdapter | None = None
         self._format = torch.contiguous_format
         self._take_shortcuts()

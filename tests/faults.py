@@ -32,7 +32,7 @@ from igos.types import Image, ImageError, Scorer, Target
 
 SIDE = 32
 SETTINGS = {"method": "iGOS+", "opt": "NAG", "iterations": 2, "ig_iter": 1, "size": 8, "metrics": ["deletion"]}
-SETTINGS["set"] = ["deletion.steps=4"]
+SETTINGS["set"] = ["deletion.steps=4", "sure=false"]
 SKETCHES = {name: lambda e: b"a picture" for name in worker.FIGURES}
 
 

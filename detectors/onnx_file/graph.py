@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from detectors.onnx_file.ops import register
+from igos.base.errors import one_line
 from igos.types import ConfigError, WeightsError
 
 MOVES = ("Reshape", "Transpose", "Concat", "Split", "Slice", "Squeeze", "Unsqueeze", "Flatten", "Identity")
@@ -44,7 +45,7 @@ def read_graph(path: str | Path, size: tuple[int, int] | None) -> tuple[Any, tup
     try:
         model = onnx.load(str(path))
     except Exception as error:  # a damaged file can make the readers raise nearly anything
-        raise WeightsError(f"{path}: not an ONNX file that can be read ({_one_line(error)})") from None
+        raise WeightsError(f"{path}: not an ONNX file that can be read ({one_line(error)})") from None
     size = _fix_size(model, path, size)
     return _folded(model, path), size
 
@@ -90,7 +91,7 @@ def _folded(model: Any, path: Any) -> Any:
             onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
             return onnx.load(options.optimized_model_filepath)
         except Exception as error:
-            raise ConfigError(f"{path}: onnxruntime cannot run it ({_one_line(error)})") from None
+            raise ConfigError(f"{path}: onnxruntime cannot run it ({one_line(error)})") from None
 
 
 def session_options() -> Any:
@@ -157,7 +158,7 @@ def convert(model: Any) -> Converted:
     except NotImplementedError as error:
         raise Unconvertible(f"the operator {_operator(error)} has no gradient here") from None
     except Exception as error:
-        raise Unconvertible(f"onnx2torch refuses it: {_one_line(error)}") from None
+        raise Unconvertible(f"onnx2torch refuses it: {one_line(error)}") from None
     return Converted(net.eval().requires_grad_(False))
 
 
@@ -276,8 +277,4 @@ def _listed(out: Any) -> list[Tensor]:
 
 def _operator(error: Exception) -> str:
     text = str(error)
-    return text.split("operation_type='")[1].split("'")[0] if "operation_type='" in text else _one_line(error)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:160]
+    return text.split("operation_type='")[1].split("'")[0] if "operation_type='" in text else one_line(error)

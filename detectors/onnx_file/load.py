@@ -31,7 +31,6 @@ from detectors.onnx_file.graph import (
 )
 from detectors.onnx_file.layouts import DETR, FastestDet, Layout, Outputs, Scores, Yolo
 from detectors.onnx_file.recognise import recognise
-from detectors.rcnn_files import with_background
 from detectors.suppress import NMS, Everything, Suppress
 from igos.types import Adapter, Candidates, ConfigError
 
@@ -125,7 +124,9 @@ def load_onnx(
         found = found.settle(out, activation)
         far = 0.0 if module is session else distance(out.made, session(way.prepare(probe[:1])))
     none = getattr(found, "none", None)
-    labels = _labels(asked, none, found.count(out), str(names or dataset or title))
+    columns = found.count(out)
+    coco = names_of.coco() if columns - (none is not None) == 80 else None
+    labels = names_of.of_columns(asked, columns, none, str(names or dataset or title), coco)
     notes += [f"classes: {found.classes.kind}, {found.classes.activation}"]
     if found.classes.kind == "probabilities":
         notes.append("its probabilities are taken to lie in [1e-6, 1 - 1e-6]: the activation cannot be taken off")
@@ -164,20 +165,6 @@ def plain(layout: Layout) -> Layout:
 def distance(made: Sequence[Tensor], own: Sequence[Tensor]) -> float:
     """The largest difference of two sets of outputs, as a share of the largest number of the output (at least 1)."""
     return max(float((a - b).abs().max() / b.abs().max().clamp(min=1)) for a, b in zip(made, own, strict=True))
-
-
-def _labels(asked: Sequence[str] | None, none: int | None, columns: int, what: str) -> list[str]:
-    """Names for the columns, that of no object too. Raises ConfigError where they do not fit."""
-    real = columns - (none is not None)
-    if asked is None:
-        asked = names_of.coco() if real == 80 else [f"class {i}" for i in range(real)]
-    if none is None:
-        names_of.fit(asked, columns, what)
-        return list(asked)
-    if none % columns == 0 or len(asked) == columns:
-        return with_background(list(asked), columns, what)
-    names_of.fit(asked, real, what)
-    return [*asked[: none % columns], names_of.BACKGROUND, *asked[none % columns :]]
 
 
 def _suppress(layout: Layout, nms: float | None) -> Suppress:

@@ -8,8 +8,19 @@ from contextlib import contextmanager
 
 from igos.base.terminal import printable
 
-FLAG = re.compile(r"(\(see )?--([A-Za-z][\w-]*)( (?:PATH|DIR|NAME|FILE)\b)?")
-IN_PYTHON = {"model_file": "weights", "manual_seed": "seed", "output": "folder", "pretrained": "pretrained=True"}
+FLAG = re.compile(r"`[^`]*`|--([A-Za-z][\w-]*)( (?:PATH|DIR|NAME|FILE|FOLDER)\b)?( ?)")
+IN_PYTHON = {
+    "model_file": "weights",
+    "manual_seed": "seed",
+    "output": "folder",
+    "pretrained": "pretrained=True",
+    "model_layout": "layout",
+}
+
+
+def one_line(error: Exception, limit: int = 160) -> str:
+    """The kind and the words of an error of somebody else's code, for a line of our own."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:limit]
 
 
 class IgosError(Exception):
@@ -82,12 +93,15 @@ def in_python() -> Iterator[None]:
 
 
 def as_python(text: str) -> str:
-    """A message with the names of arguments in place of flags."""
-    return FLAG.sub(_argument, text.replace("--set ", ""))
+    """A message with the names of arguments in place of flags; commands between backticks stay."""
+    return FLAG.sub(_argument, text)
 
 
 def _argument(found: re.Match[str]) -> str:
-    before, name, place = found[1] or "", found[2].replace("-", "_"), found[3]
-    if name == "list":
-        return f"{before}python -m igos --list"
-    return f"{before}{IN_PYTHON.get(name, name)}" + (f"={place.strip()}" if place else "")
+    if found[1] is None:
+        return found[0]
+    name, place, after = found[1].replace("-", "_"), found[2], found[3]
+    if name == "set":  # --set size=8
+        return ""
+    told = "`python -m igos --list`" if name == "list" else IN_PYTHON.get(name, name)
+    return told + (f"={place.strip()}" if place else "") + after

@@ -49,10 +49,10 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
         raise ConfigError(
             f"--out {out}: " + ("exists already" if out.exists() else "a name that ends in .yaml is needed")
         )
-    kind, family = found.find(name)
+    kind, _ = found.find(name)
     config = Run(**{"data": [], **flags, "model": name})
     adapter, _ = load_models(config)
-    say("\n".join(facts(adapter, kind, family.preset)))
+    say("\n".join(facts(adapter, kind, adapter.preset)))
     for path, stem in config.pictures() if config.data else []:
         image = adapter.read(path)
         seen = adapter.detect(image, adapter.threshold if config.threshold is None else config.threshold)

@@ -125,7 +125,7 @@ class Range:
     """The least and the largest of the scores of K explanations, seen one chunk after the other."""
 
     def __init__(self, count: int) -> None:
-        self.low, self.high = torch.full((count,), math.inf), torch.full((count,), -math.inf)
+        self.low, self.high = (torch.full((count,), v, dtype=torch.float32) for v in (math.inf, -math.inf))
         self.seen = torch.zeros(count, dtype=torch.long)
 
     def add(self, rows: Tensor, scores: Tensor) -> None:

@@ -19,7 +19,6 @@ from igos.base.files import npz_bytes, unique, write_bytes
 from igos.base.hashing import digest
 from igos.base.names import VERSION
 from igos.data.truth import same_class
-from igos.drawing import files
 from igos.metrics import METRICS
 from igos.types import ConfigError, Explanation, ImageError
 
@@ -79,6 +78,8 @@ class Explanations(list[Explanation]):
         return "\n".join(lines + ([f"... and {more} more"] if more > 0 else []))
 
     def _repr_html_(self) -> str:
+        from igos.drawing import files
+
         if not self:
             return f"<p>{html.escape(repr(self))}</p>"
         shown = "".join(files.thumbnail_html(e, n, THUMBNAIL, BYTES) for n, e in enumerate(self[:MOST_ROWS]))
@@ -88,6 +89,8 @@ class Explanations(list[Explanation]):
 
     def show(self) -> None:
         """In a notebook as thumbnails, elsewhere as a page in the browser."""
+        from igos.drawing import files
+
         if files.in_notebook(self):
             return
         page = Path(tempfile.mkdtemp(prefix="igos-")) / PAGE
@@ -97,6 +100,8 @@ class Explanations(list[Explanation]):
 
     def figure(self, kind: str = "overlay") -> Any:
         """A figure of all, one under the other, as a PIL picture; kind as Explanation.figure takes it."""
+        from igos.drawing import files
+
         if not self:
             raise ConfigError(f"figure: {self!r}")
         return files.stacked([e.figure(kind) for e in self])
@@ -158,6 +163,7 @@ class Explanations(list[Explanation]):
         return made
 
     def _write(self, place: Path, draw: bool) -> None:
+        from igos.drawing import files
         from igos.results.folder import RunFolder
         from igos.results.manifest import Manifest, target_record
 

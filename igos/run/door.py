@@ -65,8 +65,9 @@ def explain(
     """Explain what a model sees in one picture.
 
     model: a network of PyTorch, a function that detects (both as igos.adapt takes them), an adapter of igos.load or
-    igos.adapt, the name of a model, or a file of weights whose name begins with the model's, as torchvision's do.
-    labels: its class names, and device: where it runs, of a model that is no adapter yet.
+    igos.adapt, the name of a model, or a file: .onnx, Ultralytics' .pt, .weights with its .cfg beside it, a model file
+    (.yaml), or weights whose name begins with the model's, as torchvision's do. labels: its class names, and device:
+    where it runs, of a model that is no adapter yet.
 
     image: a path, an address (https://...), a PIL picture, an array (H,W,3) RGB, uint8 or in [0,1], a tensor (3,H,W) of
     the same, or what adapter.read gave.
@@ -141,7 +142,7 @@ def adapter_of(model: Any, labels: Any = None, device: Any = None) -> Adapter:
 
 
 def _named(name: str, device: Any) -> Adapter:
-    """A model by its name, or by a file whose name begins with it; igos.load of what else it takes."""
+    """A model by its name, or by a file whose name begins with it; other files .pt are Ultralytics'."""
     path, known = Path(name), adapters().ADAPTERS
     if path.suffix.lower() not in WEIGHTS:
         return load(name, device=device)
@@ -157,6 +158,8 @@ def _named(name: str, device: Any) -> Adapter:
     if path.suffix == ".onnx" and "onnx" in known:
         return load("onnx", name, device)
     begins = [k for k in known if normalise(path.stem).startswith(normalise(k))]
+    if not begins and path.suffix == ".pt" and "ultralytics" in known:
+        return load("ultralytics", name, device)
     if not begins:
         raise ConfigError(f"model: {name} does not say of which network it is: igos.load(NAME, {path.name!r}) does")
     return load(max(begins, key=len), name, device)

@@ -27,7 +27,7 @@ from igos.methods import build_method, default_score
 from igos.methods.ingredients import OfImage, load_ingredients
 from igos.metrics.metric import Context
 from igos.metrics.randomise import cascade
-from igos.run.faithful import LEFT, Found, hold
+from igos.run.faithful import Found, hold
 from igos.run.given import (
     check_references,
     check_settings,
@@ -180,7 +180,7 @@ def explain_jobs(
         found = hold(adapter, problem, explained, ends[:, 0].tolist())
     made: dict[int, Explanation] = {}
     seconds = problem.score.seconds
-    for way, rows in _ways(adapter, found):
+    for way, rows in found.ways(adapter):
         if len(rows) < len(jobs) or way is not adapter:
             problem = make(way, [jobs[i] for i in rows])
         own = None if ends is None or way is not adapter else ends[rows]
@@ -188,7 +188,7 @@ def explain_jobs(
         judge = judge_of(way, problem, score, method)
         if saved is None:
             new = explain_problem(problem, method, metrics, asked, judge, own)
-            new = [_with(e, found, i) for i, e in zip(rows, new, strict=True)]
+            new = [found.told(e, i) for i, e in zip(rows, new, strict=True)]
         else:
             new = judged(problem, [saved[i] for i in rows], method, metrics, asked, judge)
         new = [_warned(e, jobs[i].warnings) for i, e in zip(rows, new, strict=True)]
@@ -220,15 +220,6 @@ def _problem(adapter: Adapter, jobs: Sequence[Job], **settings: Any) -> Problem:
     )
 
 
-def _ways(adapter: Adapter, found: Found) -> list[tuple[Adapter, list[int]]]:
-    """Which adapter explains which of the rows: the one given, or the same without its shortcuts."""
-    left, plain = found.rows(LEFT), plain_of(adapter)
-    if not left or plain is None:
-        return [(adapter, list(range(len(found.shortcut))))]
-    rest = [i for i in range(len(found.shortcut)) if i not in left]
-    return [(way, rows) for way, rows in ((adapter, rest), (plain, left)) if rows]
-
-
 def _of_rows(context: Context, rows: Sequence[int], answers: bool) -> Context:
     """What the context says of these of its rows; answers: whether those of the network are of the same one."""
     return replace(
@@ -242,15 +233,6 @@ def _of_rows(context: Context, rows: Sequence[int], answers: bool) -> Context:
 def _warned(e: Explanation, warnings: Sequence[str]) -> Explanation:
     """With warnings about its picture or object, each once."""
     return replace(e, warnings=tuple(dict.fromkeys((*e.warnings, *warnings))))
-
-
-def _with(e: Explanation, found: Found, row: int) -> Explanation:
-    return replace(
-        e,
-        shortcut=found.shortcut[row],
-        network_images=e.network_images + found.images[row],
-        warnings=(*e.warnings, *found.warnings[row]),
-    )
 
 
 def _blurred(jobs: Sequence[Job]) -> Tensor | None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from igos.run.models import rounds_coarsely
-from igos.types import Adapter, Problem, Target, plain_of
+from igos.types import Adapter, Explanation, Problem, Target, plain_of
 
 CLOSE, COARSE = 1e-4, 2e-2  # in float32; in bfloat16 and TF32
 TAKEN, LEFT = "taken", "left"
@@ -31,8 +31,21 @@ class Found:
     images: Sequence[int]
     warnings: Sequence[tuple[str, ...]]
 
-    def rows(self, shortcut: str) -> list[int]:
-        return [i for i, s in enumerate(self.shortcut) if s == shortcut]
+    def ways(self, adapter: Adapter) -> list[tuple[Adapter, list[int]]]:
+        """Which adapter explains which of the rows: the one given, or the same without its shortcuts."""
+        plain, every = plain_of(adapter), range(len(self.shortcut))
+        left = [i for i in every if self.shortcut[i] == LEFT and plain is not None]
+        ways = ((adapter, [i for i in every if i not in left]), (plain, left))
+        return [(way, rows) for way, rows in ways if way is not None and rows]
+
+    def told(self, e: Explanation, row: int) -> Explanation:
+        """The explanation of a row, with what was found out."""
+        return replace(
+            e,
+            shortcut=self.shortcut[row],
+            network_images=e.network_images + self.images[row],
+            warnings=(*e.warnings, *self.warnings[row]),
+        )
 
 
 def hold(adapter: Adapter, problem: Problem, score: str, scores: Sequence[float]) -> Found:

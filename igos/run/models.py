@@ -72,7 +72,9 @@ def pick_model(flags: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     made = {**flags, "model": str(model) if found.is_model_file(str(model)) else kind}
     if family.samples and "data" not in flags and not preset_value(flags, "data"):
         made["data"] = [str(resources.folder("samples") / family.samples)]
-    return made, family.preset
+    return made, found.preset_of(
+        str(model or found.DEFAULT), flags.get("model_file") or preset_value(flags, "model_file")
+    )
 
 
 def preset_value(flags: Mapping[str, Any], key: str) -> Any:
@@ -134,4 +136,11 @@ def weights_of(config: Run) -> str:
 def _digests(model: str | None, named: Sequence[str | None]) -> list[str | None]:
     """Of the files named, in their places; without weights among them, those that the model comes with."""
     own = [] if named[0] else adapters().files_of_model(str(model))
-    return [digest(f) if f and Path(f).is_file() else None for f in (*named, *own)]
+    return [_digest(Path(f)) if f else None for f in (*named, *own)]
+
+
+def _digest(path: Path) -> Any:
+    """Of a file, or of each file of a folder by its name; None of what is not there."""
+    if path.is_dir():
+        return {f.name: digest(f) for f in sorted(path.iterdir()) if f.is_file()}
+    return digest(path) if path.is_file() else None

@@ -20,6 +20,7 @@ MODEL_OPTIONS = (
     "model_layout",
     "activation",
     "pretrained",
+    "trust",
 )  # flags that belong to a model
 LAYOUTS = ("folders", "shards")
 WHERE = (  # flags that say where and how a run is done, and decide nothing of its results
@@ -47,7 +48,8 @@ class Run:
     )
     cfg: str | None = _flag("network description of a darknet model, a .cfg file", metavar="PATH")
     names: str | None = _flag("file of class names, one per line", metavar="PATH")
-    pretrained: bool = _flag("let torchvision download its weights", False)
+    pretrained: bool = _flag("let torchvision or transformers download the weights", False)
+    trust: bool = _flag("run the code that the model's file holds, if it holds any (ultralytics)", False)
     fit: str | None = _flag(
         "how pictures of YOLO and onnx are brought to size", choices=("stretch", "letterbox", "letterbox-corner")
     )

@@ -178,6 +178,8 @@ class Scorer:
     def _network(self) -> nn.Module:
         if self.module is None:
             raise ConfigError("this model is a black box: it has no layers")
+        if isinstance(self.module, torch.jit.ScriptModule):
+            raise ConfigError("a TorchScript network has no layers to look into; give the network that it was made of")
         return self.module
 
     def _chunks(self, x: Tensor, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -151,7 +151,7 @@ def test_a_black_box_is_explained_by_black_box_methods() -> None:
         (e,) = igos.explain(adapter, image, [seen], method, n_masks=400, grid=6)
         heat = e.saliency / e.saliency.max()
         assert heat[5:16, 6:13].mean() > heat.mean() + 0.03 and {s.name for s in e.scores} >= {"deletion", "insertion"}
-    with pytest.raises(ConfigError, match="mine is a black box without gradients: take --method rise or drise"):
+    with pytest.raises(ConfigError, match="mine is a black box without gradients: take method rise or drise"):
         igos.explain(adapter, image, [seen], "iGOS++")
     with pytest.raises(ConfigError, match="black box"):
         igos.explain(adapter, image, [seen], "odam", metrics=())

@@ -184,7 +184,7 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
 
     given = arrays()
     good = write(tmp_path / "good.npz", given)
-    assert "needs --model_file PATH" in told(None)
+    assert "needs weights=PATH" in told(None)
     assert "no such file" in told(tmp_path / "none.npz")
     assert "30 arrays (no arr_30) in place of arr_0 .. arr_31" in told(write(tmp_path / "30.npz", given[:30]))
     assert "33 arrays (arr_32) in place of" in told(write(tmp_path / "33.npz", [*given, given[-1]]))
@@ -200,7 +200,7 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "one.npy").rename(tmp_path / "one.npz")
     assert "one.npz: damaged or not arrays" in told(tmp_path / "one.npz")
     assert "at least 32 px" in told(good, input_size=31)
-    assert "--pretrained does not belong to the model vgg16-caffe" in told(good, pretrained=True)
+    assert "pretrained=True does not belong to the model vgg16-caffe" in told(good, pretrained=True)
     assert "voc: 20 class names, but the network has 5 classes" in told(good, dataset="voc")
     with pytest.raises(WeightsError, match="good.npz: arrays without names; vgg16-caffe alone is read from"):
         igos.load("vgg16", good)

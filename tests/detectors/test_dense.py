@@ -184,7 +184,7 @@ def test_queries_stay_where_the_untouched_picture_put_them(tmp_path: Path) -> No
     (e,) = igos.explain(adapter, image, [third], "iGOS+", metrics=(), size=8, iterations=4)
     heat = e.saliency / e.saliency.sum()
     assert float(heat[4:7, 4:7].sum()) > 0.5
-    again = target_of(target_record(third, "0"), torch.device("cpu"))
+    again = target_of(target_record(third, "0"), torch.device("cpu"), image.geometry.network)
     assert torch.equal(again.pins[0], third.pins[0])
     for other in ((), (torch.tensor([1, 2]),), (torch.tensor([1, 2, 3, 99]),)):
         bare = Target(third.label, third.name, third.score, third.box, index=third.index, pins=other)

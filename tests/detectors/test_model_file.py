@@ -96,7 +96,7 @@ def test_weights_are_named_once(tmp_path: Path) -> None:
     path = tiny_file(tmp_path)
     with pytest.raises(ConfigError, match="my.yaml names its weights already"):
         igos.load(str(path), tmp_path / "net.pt")
-    with pytest.raises(ConfigError, match="--model .*nowhere.yaml: no such file"):
+    with pytest.raises(ConfigError, match="model .*nowhere.yaml: no such file"):
         igos.load(str(tmp_path / "nowhere.yaml"))
 
 

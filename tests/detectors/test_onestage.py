@@ -96,13 +96,13 @@ def test_by_name_with_weights_of_another_number_of_classes(tmp_path: Path) -> No
             mine = adapter.module.eval()
         assert all(torch.equal(v, network(name).state_dict()[k]) for k, v in mine.state_dict().items())
     for options, kind, words in (
-        ({}, WeightsError, "needs --model_file PATH or --pretrained"),
+        ({}, WeightsError, "needs weights=PATH or pretrained=True"),
         ({"weights": tmp_path / "own.pth", "pretrained": True}, ConfigError, "give one of the two"),
-        ({"weights": tmp_path / "own.pth", "names": tmp_path / "own.pth"}, ConfigError, "--names"),
+        ({"weights": tmp_path / "own.pth", "names": tmp_path / "own.pth"}, ConfigError, "names"),
     ):
         with pytest.raises(kind, match=words):
             igos.load("fcos_resnet50_fpn", **options)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="--input_size 320: ssd300_vgg16: its pictures have one size"):
+    with pytest.raises(ConfigError, match="input_size 320: ssd300_vgg16: its pictures have one size"):
         igos.load("ssd300_vgg16", tmp_path / "own.pth", input_size=320)
     with pytest.raises(WeightsError, match="does not fit RetinaNet"):
         igos.load("retinanet_resnet50_fpn", tmp_path / "own.pth")

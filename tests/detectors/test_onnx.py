@@ -297,7 +297,7 @@ def test_finished_detections_are_a_black_box(tmp_path: Path) -> None:
     assert seen.name == "b" and seen.box is not None and seen.box.tolist() == [8, 8, 40, 40]
     (e,) = igos.explain(adapter, image, [seen], "rise", metrics=(), n_masks=8)
     assert e.status != "not-finite"
-    with pytest.raises(ConfigError, match="take --method rise or drise"):
+    with pytest.raises(ConfigError, match="take method rise or drise"):
         igos.explain(adapter, image, [seen], "iGOS+", metrics=())
 
 
@@ -314,7 +314,7 @@ def test_an_operator_without_gradient_is_named_and_the_rest_still_works(tmp_path
     target = Target(3, "c3", 0.5, torch.tensor([1.0, 1, 30, 30]), index=2)
     (e,) = igos.explain(adapter, image, [target], "rise", metrics=(), n_masks=8)
     assert bool(e.saliency.isfinite().all())
-    with pytest.raises(ConfigError, match=r"det has no gradients \(the operator Det .*\): take --method rise or drise"):
+    with pytest.raises(ConfigError, match=r"det has no gradients \(the operator Det .*\): take method rise or drise"):
         igos.explain(adapter, image, [target], "iGOS+", metrics=())
     with pytest.raises(ConfigError, match="black box: it has no layers"):
         igos.explain(adapter, image, [target], "odam", metrics=())
@@ -342,11 +342,11 @@ def test_what_is_no_detector_is_refused_in_one_line(tmp_path: Path) -> None:
     wide = open_size.save(tmp_path / "open.onnx", [open_size.conv("picture", 7, 8, 8)])
     fine = v8(tmp_path / "fine.onnx")
     cases: list[tuple[Any, dict[str, Any], type[IgosError], str]] = [
-        (None, {}, ConfigError, "needs --model_file FILE.onnx"),
+        (None, {}, ConfigError, "needs weights=FILE.onnx"),
         (tmp_path / "none.onnx", {}, WeightsError, "no such file"),
         (broken, {}, WeightsError, "not an ONNX file that can be read|onnxruntime cannot run it|takes 0 inputs"),
         (one, {}, ConfigError, r"not \(N,3,H,W\) with 3 channels"),
-        (wide, {}, ConfigError, "leaves the size of its pictures open; give --input_size"),
+        (wide, {}, ConfigError, "leaves the size of its pictures open; give input_size"),
         (fine, {"input_size": 96}, ConfigError, "its pictures are 64 x 64 px, not 96 x 96"),
         (fine, {"names": ["a"]}, ConfigError, r"outputs \(1, 6, 84\) are of no known layout"),
         (fine, {"fit": "crop"}, ConfigError, "fit 'crop' is not one of"),

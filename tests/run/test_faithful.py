@@ -264,8 +264,8 @@ def test_the_plain_network_shares_what_it_can_and_is_the_one_that_was_given() ->
 
 def test_the_own_score_goes_into_the_manifest_and_back() -> None:
     t = Target(1, "a", 0.5, own={"prob": 0.5, "logit": 0.25})
-    assert target_of(target_record(t, "f"), torch.device("cpu")).own == t.own
-    assert target_of(target_record(Target(1, "a", 0.5), "f"), torch.device("cpu")).own is None
+    assert target_of(target_record(t, "f"), torch.device("cpu"), (8, 8)).own == t.own
+    assert target_of(target_record(Target(1, "a", 0.5), "f"), torch.device("cpu"), (8, 8)).own is None
 
 
 def test_the_picture_is_pushed_once_for_the_check_and_the_row() -> None:

@@ -126,6 +126,7 @@ def outcome(target: Target, case: Any) -> str:
         told = "accepted"
     except IgosError as error:
         told = "refused" if str(error).strip() else "escaped: an error without words"
+        told = "escaped: out of memory" if "out of memory" in str(error) else told
     except Hang:
         told = f"escaped: longer than {SECONDS:g} s"
     except Exception as error:

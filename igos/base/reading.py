@@ -32,11 +32,13 @@ def opened(path: str | Path, most: int = MOST_FILE) -> BinaryIO:
 
 def read_bytes(path: str | Path, most: int = MOST_FILE) -> bytes:
     """All of a file. Raises OSError as `opened`."""
+    made = bytearray()
     with opened(path, most) as file:
-        data = file.read(most + 1)  # the system's own files state no size
-    if len(data) > most:
-        raise OSError(errno.EFBIG, f"more than {most} bytes", str(path))
-    return data
+        while part := file.read(1 << 20):  # a file of the system states no size, and room is taken for what is asked
+            made += part
+            if len(made) > most:
+                raise OSError(errno.EFBIG, f"more than {most} bytes", str(path))
+    return bytes(made)
 
 
 def read_text(path: str | Path, most: int = MOST_TEXT, encoding: str = "utf-8") -> str:

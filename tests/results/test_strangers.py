@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ import torch
 
 from igos import cli
 from igos.base.inside import Outside, inside
+from igos.base.reading import each_line, read_bytes, read_text
 from igos.base.untrusted import load_npz
 from igos.cli.report import read_picture
 from igos.results.manifest import Manifest, target_of
@@ -192,6 +194,17 @@ def test_a_path_that_no_system_has_is_damage(calm: Path, run: Path) -> None:
     edited(run / "manifest.jsonl", lambda row: {**row, "due": "a\0b"} if "due" in row else row)
     local(calm / "data", run)
     once(run, 2)
+
+
+def test_reading_takes_no_more_room_than_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc\r\nd")
+    tracemalloc.start()
+    assert read_bytes(tmp_path / "a") == b"abc\r\nd" and read_text(tmp_path / "a") == "abc\nd"
+    assert list(each_line(tmp_path / "a")) == [b"abc\r\n", b"d"]
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
+    with pytest.raises(OSError, match="the most that is read"):
+        read_bytes(tmp_path / "a", 5)
 
 
 def test_a_mask_has_the_picture_s_size(run: Path) -> None:

@@ -60,6 +60,7 @@ MARK = "leaderboard"
 GROUPS = {
     "Does the map show what decides the class?": (
         "evidence_share", "evidence_pointing", "pointing", "pointing_mask", "energy_pointing", "energy_mask",
+        "evidence_ap", "mask_ap", "precision_at_area", "leak",
     ),
     "Is it what the network uses? Curves": (
         "deletion", "insertion", "transfer", "deletion_igos", "insertion_igos", "deletion_rise", "insertion_rise",

@@ -166,7 +166,7 @@ def model_table() -> str:
         families.setdefault(family, []).append(name)
     body = []
     for family, names in families.items():
-        options = [f"`--{flag}`" for flag in family.flags or family.options]
+        options = [f"`--{flag}`" for flag in family.flags or family.options if flag in FLAGS]
         weights = "bundled" if family.samples else "`--model_file`"
         named = ", ".join(f"`{name}`" for name in names)
         body.append((named, weights, ", ".join(options) or "-", f"`{family.preset}`"))

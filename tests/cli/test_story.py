@@ -132,7 +132,7 @@ def test_skipped_and_unreadable_pictures_are_rows_and_the_run_goes_on(tmp_path: 
     PIL.Image.new("RGB", (64, 64), "grey").save(folder / "empty.png")
     (folder / "broken.jpg").write_text("no picture")
     words = [*model_flags(), "--data", str(folder), *QUICK, "--metrics", "none", "--target", "class:dog"]
-    assert cli.main([*words, "--output", str(tmp_path / "o")]) == 0
+    assert cli.main([*words, "--set", "sure=false", "--output", str(tmp_path / "o")]) == 0
     statuses = {Path(r["image"]).name: (r["status"], bool(r["error"])) for r in rows_of(tmp_path / "o")}
     assert statuses == {"dog.png": ("ok", False), "empty.png": ("skipped", True), "broken.jpg": ("unreadable", True)}
 
@@ -300,7 +300,7 @@ def test_the_python_interface_refuses_what_it_would_ignore() -> None:
     for wrong in ({"diverse_k": 2}, {"manual_seed": 7}, {"alpha": -1.0}, {"opt": "SGD"}, {"metrics": ("nothing",)}):
         with pytest.raises(ConfigError):
             igos.explain(adapter, image, targets, **wrong)  # type: ignore[arg-type]
-    method = igos.METHODS["iGOS+"](iterations=2)
+    method = igos.METHODS["iGOS+"](iterations=2, sure=False)
     with pytest.raises(ConfigError):
         igos.explain(adapter, image, targets, method=method, alpha=3)
     (e,) = igos.explain(adapter, image, targets, method=method, metrics=(igos.METRICS["pointing"](),))

@@ -41,7 +41,7 @@ NEED_MORE = (
 QUICK: dict[str, Settings] = {
     "rise": {"n_masks": 6},
     "sg_ig": {"n_steps": 2, "n_samples": 3},
-    **{m: {"iterations": 2, "ig_iter": 1} for m in ("I-GOS", "iGOS+", "iGOS++")},
+    **{m: {"iterations": 2, "ig_iter": 1, "sure": False} for m in ("I-GOS", "iGOS+", "iGOS++")},
     **{m: {"n_samples": 5} for m in ("smooth_grad", "smooth_grad2", "var_grad", "exp_grad", "gradient_shap")},
     **{m: {"n_steps": 6} for m in ("guided_ig", "blur_ig", "idgi", "xrai", "integrate_grad", "interior")},
     **{m: {"n_steps": 6} for m in ("integrated_gradients", "guided_integrated_gradients", "pattern_integrate_grad")},

@@ -69,7 +69,7 @@ def test_killed_twenty_times_nothing_is_lost_or_doubled(
     assert Counter(r["folder"] for r in rows) == Counter(
         {f"p{n:03}/{i}-{side}": 1 for n in range(30) for i, side in enumerate(("left", "right"))}
     ), "every explanation once"
-    assert len({r["id"] for r in rows}) == len(rows) and {r["status"] for r in rows} == {"ok"}
+    assert len({r["id"] for r in rows}) == len(rows) and {r["status"] for r in rows} <= faults.EXPLAINED
     assert not [p for p in out.rglob("*.tmp")], "nothing half-written is left"
     if layout == "folders":
         made = {p.parent.relative_to(out).as_posix() for p in out.rglob("explanation.npz")}
@@ -110,7 +110,7 @@ def test_starts_are_all_made_again_where_one_is_missing_and_compared(tmp_path: P
     local(data, out, diverse_k=2)
     (out / "p000" / "0-left" / "start-2" / "explanation.npz").unlink()
     (out / "p000" / "0-left" / "diversity.json").unlink()
-    (out / "p000" / "0-left" / ".half.tmp").touch()
+    (out / "p000" / "0-left" / f".{0:032x}.tmp").touch()  # what a killed process left
     local(data, out, diverse_k=2)
     assert len(read_rows(out)) == 8
     assert json.loads((out / "p000" / "0-left" / "diversity.json").read_text())["starts"] == [0, 1, 2, 3]
@@ -159,7 +159,7 @@ def test_a_corrupt_picture_in_many_is_a_row_that_retry_redoes(tmp_path: Path) ->
     local(data, out)
     assert len([r for r in read_rows(out) if r["status"] == "unreadable"]) == 1, "without --retry it stays"
     local(data, out, retry=("error", "unreadable"))
-    assert {r["status"] for r in read_rows(out)} == {"ok"} and len(read_rows(out)) == 80
+    assert {r["status"] for r in read_rows(out)} <= faults.EXPLAINED and len(read_rows(out)) == 80
 
 
 # Networks that fail

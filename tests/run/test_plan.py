@@ -31,7 +31,7 @@ def refusal(flags: dict[str, Any], preset: str = PRESET) -> str:
 
 CHANGES: dict[str, Any] = {
     "model": "darknet", "model_file": "w", "cfg": "c", "names": "n", "pretrained": True, "fit": "letterbox",
-    "model_layout": "yolox",
+    "trust": True, "model_layout": "yolox",
     "input_size": 320, "dataset": "voc", "data": ["x"], "shuffle": True, "num_samples": 3, "target": "top1",
     "threshold": 0.7, "part": "box", "score": "logit", "method": "I-GOS", "opt": "LS", "form": "published", "size": 14,
     "iterations": 3, "ig_iter": 4, "alpha": 7.0, "L1": 0.3, "L2": 0.7, "diverse_k": 2, "metrics": ["none"],

@@ -116,7 +116,7 @@ def test_a_corrupt_picture_in_a_thousand_is_a_row(tmp_path: Path) -> None:
         os.link(one, data / f"p{n:03}.png")
     (data / "p617.png").unlink()
     (data / "p617.png").write_bytes(one.read_bytes()[:-30])
-    few: dict[str, Any] = {"target": "top1", "metrics": ["none"], "iterations": 1, "set": []}
+    few: dict[str, Any] = {"target": "top1", "metrics": ["none"], "iterations": 1, "set": ["sure=false"]}
     folder = local(data, tmp_path / "out", layout="shards", **few)
     assert folder.tally.statuses == {"ok": 999, "unreadable": 1} and [r["item"] for r in folder.rows] == ["p617"]
 

@@ -91,7 +91,9 @@ class MaskMethod:
 
     @property
     def cost(self) -> str:
-        return f"{len(self.terms)}*S*T = {len(self.terms) * self.ig_iter * self.iterations}"
+        steps = len(self.terms) * self.ig_iter * self.iterations
+        asked = f" + {QUESTION} that ask whether it is sure; at most {2 * steps}" if self.sure else ""
+        return f"{len(self.terms)}*S*T = {steps}{asked}"
 
     def effective(self) -> dict[str, float]:
         """alpha and L2 as the step uses them on this mask grid."""

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from igos.base.errors import in_python
-from igos.base.names import DEFAULT_METRICS
 from igos.base.settings import normalise
 from igos.data.annotations import known_of
 from igos.data.asked import targets_of
@@ -48,7 +47,7 @@ def explain(
     device: Any = None,
     threshold: float | None = None,
     progress: Progress = False,
-    metrics: Sequence[Any] | str = DEFAULT_METRICS,
+    metrics: Sequence[Any] | str | None = None,
     score: str | None = None,
     seed: int = 0,
     batch: int | None = None,
@@ -80,8 +79,9 @@ def explain(
 
     method is a name of igos.METHODS or a callable Problem -> [Explanation], opt a name of igos.OPTIMIZERS, settings the
     method's own; config names a preset for them, by default the model's. metrics: names of igos.METRICS or callables,
-    or "none". progress: True for a bar, or a callable(step, total, mask); mask (K,h,w) in [0,1], 1 = keep, of the K
-    targets, or None where the method has none. seed decides all that is random.
+    or "none"; by default deletion, insertion and pointing, and those of evidence where that is known. progress: True
+    for a bar, or a callable(step, total, mask); mask (K,h,w) in [0,1], 1 = keep, of the K targets, or None where the
+    method has none. seed decides all that is random.
 
     score {prob, logit} is by default the method's own; batch, max_memory (bytes, or "2G") and precision {float32,
     bfloat16} say how the network is run; context: what is known of the targets, one Truth each, by default of

@@ -17,6 +17,7 @@ from igos.base.terminal import say, trace
 
 COMMANDS = {  # the first word -> its module; `explain` where none is named
     "explain": "igos.cli.explain",
+    "serve": "igos.cli.serve",
     "evaluate": "igos.cli.evaluate",
     "fit-patterns": "igos.cli.fit_patterns",
     "report": "igos.cli.report",

@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags = command.parser().parse_args(words)
         code = command.run(flags, words)
         sys.stdout.flush()
+        if argv is None and getattr(command, "AT_ONCE", False):
+            os._exit(int(code))
         return int(code)
     except IgosError as error:
         if "--debug" in words:

@@ -18,6 +18,7 @@ ASKED = (
     "output", "device", "threads", "batch", "max_memory", "precision", "set", "config",
 )  # fmt: skip
 FILES = ("model_file", "cfg", "names")  # of one model
+AT_ONCE = True  # when it ends, the process does: to take torch apart takes longer than one waits after Ctrl-C
 
 
 def parser() -> argparse.ArgumentParser:

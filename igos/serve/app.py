@@ -33,9 +33,8 @@ FRESH = {"cache-control": "no-store"}
 ALIVE = 0.5  # seconds between two looks whether the page is still there
 
 
-def app(session: Session, process: Process) -> Starlette:
+def app(session: Session, process: Process, jobs: Jobs) -> Starlette:
     """The application; process: listens from the start of the application on."""
-    jobs = Jobs(session, process)
     desk = Desk(session, process, jobs)
 
     @asynccontextmanager

@@ -43,7 +43,7 @@ class Jobs:
         self._waiting: list[Job] = []
         self._running: Job | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._count = 0
+        self._count, self._closed = 0, False
 
     def add(self, picture: int, message: Mapping[str, Any]) -> Job:
         self._count += 1
@@ -68,8 +68,15 @@ class Jobs:
             if running.asked is not None:
                 self.process.cancel(running.asked)
 
+    def close(self) -> None:
+        """The server ends: nobody waits for an answer any more."""
+        self._closed = True
+        for job in [*self._waiting, *([self._running] if self._running else [])]:
+            job.tell("failed", {"error": "the server has ended"})
+        self._waiting.clear()
+
     def _next(self) -> None:
-        if self._running is None and self._waiting:
+        if self._running is None and self._waiting and not self._closed:
             self._running = self._waiting.pop(0)
             task = asyncio.get_running_loop().create_task(self._run(self._running))
             self._tasks.add(task)

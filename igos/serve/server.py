@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
@@ -27,6 +28,7 @@ from igos.results.folder import RunFolder
 from igos.run.settings import Run
 from igos.serve.app import app
 from igos.serve.guard import Guard, is_loopback
+from igos.serve.jobs import Jobs
 from igos.serve.process import Process
 from igos.serve.session import Read, Session
 from igos.types import ConfigError
@@ -80,14 +82,15 @@ def serve(
 def _until_stopped(session: Session, process: Process, listening: socket.socket, place: Place, temporary: bool) -> int:
     port = listening.getsockname()[1]
     token = place.token or secrets.token_urlsafe(24)
-    guard = Guard(app(session, process), token, place.host, port)
+    jobs = Jobs(session, process)
+    guard = Guard(app(session, process, jobs), token, place.host, port)
     host = f"[{place.host}]" if ":" in place.host.strip("[]") else place.host
     address = f"http://{host}:{port}/?token={quote(token, safe='')}"
     config = uvicorn.Config(
         guard, log_level="critical", access_log=False, timeout_graceful_shutdown=GRACE, lifespan="on",
         server_header=False, h11_max_incomplete_event_size=2**16, http="h11", ws="none",
     )  # fmt: skip
-    server, code = Told(config, lambda: _tell(address, place, bool(place.token))), 0
+    server, code = Told(config, lambda: _tell(address, place, bool(place.token)), jobs.close), 0
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # streams that end with the server are no fault
     with suppress(KeyboardInterrupt):
         server.run([listening])
@@ -105,18 +108,20 @@ def _until_stopped(session: Session, process: Process, listening: socket.socket,
 class Told(uvicorn.Server):
     """A server that says when it can be asked, and remembers what stopped it."""
 
-    def __init__(self, config: uvicorn.Config, tell: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, tell: Callable[[], None], close: Callable[[], None]) -> None:
         super().__init__(config)
-        self._tell, self.stopped_by = tell, 0
+        self._tell, self._close, self.stopped_by = tell, close, 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._loop = asyncio.get_running_loop()
         self._tell()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Ctrl-C and SIGTERM end the server; uvicorn would send the signal again after the end."""
         self.stopped_by = self.stopped_by or sig
         self.force_exit, self.should_exit = self.should_exit, True
+        self._loop.call_soon_threadsafe(self._close)  # open streams would keep it
 
 
 def _tell(address: str, place: Place, chosen: bool) -> None:

@@ -13,6 +13,7 @@ from igos.data.pictures import find_pictures
 from igos.results.folder import RunFolder
 from igos.serve.app import app
 from igos.serve.guard import Guard
+from igos.serve.jobs import Jobs
 from igos.serve.network import Cancelled, Network
 from igos.serve.process import LAST, Event
 from igos.serve.session import Session
@@ -75,7 +76,7 @@ def session(network: Network, folder: Path, data: Sequence[str]) -> Session:
 
 
 def guarded(session: Session, process: Any, host: str = "127.0.0.1", port: int = 8000) -> Guard:
-    return Guard(app(session, process), TOKEN, host, port)
+    return Guard(app(session, process, Jobs(session, process)), TOKEN, host, port)
 
 
 def nothing() -> Any:

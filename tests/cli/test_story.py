@@ -258,6 +258,7 @@ def test_debug_shows_the_trace() -> None:
 def test_ctrl_c_leaves_finished_rows_valid_and_exits_130(tmp_path: Path) -> None:
     out = tmp_path / "o"
     words = [*model_flags(), "--data", str(shared_data("photos")), *QUICK, "--metrics", "none", "--output", str(out)]
+    words += ["--size", "14", "--set", "sure=false"]
     process = Command("-m", "igos", *words, cwd=tmp_path)
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline and process.alive():

@@ -133,7 +133,6 @@ class Converted(nn.Module):
         self.net, self.batched = net, True
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = x.contiguous(memory_format=torch.channels_last)
         if self.batched or len(x) == 1:
             return [_with_batch(o) for o in _listed(self.net(x))]
         each = [[_with_batch(o) for o in _listed(self.net(p[None]))] for p in x]

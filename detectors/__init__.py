@@ -83,7 +83,7 @@ ADAPTERS: dict[str, Family] = {
     "yolov3spp": _YOLO,
     "darknet": _YOLO,
     "onnx": Family("detectors.onnx_file.load:load_onnx", "detect-dense", extra="onnx", flags=_ONNX_FLAGS),
-    "hf": Family(load_hugging_face, "detect-dense", extra="hf", preset_of=preset_of_folder),
+    "hf": Family(load_hugging_face, "detect-detr", extra="hf", preset_of=preset_of_folder),
     "ultralytics": Family(load_ultralytics, "detect-dense", extra="ultralytics"),
     "vgg16-caffe": Family(load_caffe, "classify"),
     **{n: _RCNN for n in list_models(module=torchvision.models.detection) if n.startswith(("faster", "mask"))},

@@ -37,7 +37,7 @@ SAME_BOX = 0.9  # the IoU above which boxes of one class are one object
 MOST = 5000  # rows of a run that are shown
 FINEST = 96  # cells a side: finer maps are shown by their means, and no step's picture is redrawn from them
 FACTS = ("model", "preset", "opt", "form", "part", "start", "warning", "error", "folder")
-NOT_FIGURES = {"label_index", "seed", "start"}
+NOT_FIGURES = {"label_index", "seed", "start", "crc32", "backward_images"}
 
 
 def album(folders: Sequence[Path], read: Reader, ways: Sequence[Mapping[str, Way] | None] = ()) -> Album:

@@ -81,8 +81,17 @@ def ask(page: Page, preset: str = "default", nth: int = 0) -> None:
     page.get_by_role("button", name="Explain").click()
 
 
+def until(page: Page, true: str, seconds: float = 120) -> None:
+    """Wait until an expression is true; the page's policy forbids a browser's own waiting for one."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(true):
+        if time.monotonic() > end:
+            raise SystemExit(f"{seconds:g} s were not enough for {true}")
+        time.sleep(0.02)
+
+
 def done(page: Page) -> None:
-    page.wait_for_function("document.getElementById('status').textContent === 'done'", timeout=120_000, polling=20)
+    until(page, "['done', 'failed'].includes(document.getElementById('status').textContent)")
 
 
 def network() -> dict[str, float]:
@@ -130,13 +139,13 @@ def measured(page: Page, address: str, photo: bytes) -> dict[str, float]:
     made["first step after the click"] = steps[1] - at["click"]
     made["a further step"] = statistics.median(b - a for a, b in zip(steps[1:], steps[2:], strict=False))
     page.get_by_role("button", name="Paint").click()
-    page.wait_for_function("document.getElementById('painted').textContent", polling=10)
+    until(page, "document.getElementById('painted').textContent")
     page.wait_for_timeout(300)
     place = page.locator("#paint").bounding_box()
     assert place is not None
     page.evaluate(PAINTED)
     page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
-    page.wait_for_function("window.answered", polling=10)
+    until(page, "window.answered")
     made["brush answer"] = page.evaluate("(answered - at.paint) / 1000")
     return made
 
@@ -180,7 +189,7 @@ def main() -> None:
             page.locator("#boxes button").first.wait_for()
             for n in range(given.explanations):
                 ask(page, "quick")
-                page.wait_for_function("document.getElementById('status').textContent !== 'done'", polling=10)
+                until(page, "document.getElementById('status').textContent !== 'done'")
                 done(page)
                 if (n + 1) % max(given.explanations // 10, 1) == 0:
                     print(f"after {n + 1:4} explanations: {memory(process.pid):7.0f} MB", flush=True)

@@ -19,7 +19,7 @@ MOST, WIDTH, SLOW = 2_000_000, 560, 160  # bytes and width of the GIF, milliseco
 
 
 def main() -> None:
-    from benchmarks.live import DATA, MODEL, WEIGHTS, ask, browsing, done, served
+    from benchmarks.live import DATA, MODEL, WEIGHTS, ask, browsing, done, served, until
 
     words = ["--model", "darknet", "--model_file", WEIGHTS, *(w for k, v in MODEL.items() for w in (f"--{k}", v))]
     photos = [str(p) for p in sorted((DATA / "photos").glob("darknet_*.jpg"))]  # in the public domain
@@ -27,12 +27,13 @@ def main() -> None:
         page.goto(address)
         page.get_by_role("button", name="darknet_dog.jpg").click()
         page.get_by_role("img", name="darknet_dog.jpg").wait_for()
+        until(page, "view.dataset.drawn && document.querySelectorAll('#strip img').length > 4")
         page.wait_for_timeout(1500)
         page.screenshot(path=DOCS / "live.jpg", type="jpeg", quality=86)
         page.evaluate("""() => { window.shots = []; const view = document.getElementById('view');
             new MutationObserver(() => shots.push(view.toDataURL('image/png')))
                 .observe(view, {attributes: true, attributeFilter: ['data-step']}); }""")
-        ask(page, "thorough")
+        ask(page)
         done(page)
         page.wait_for_timeout(500)
         last = page.evaluate("document.getElementById('view').toDataURL('image/png')")

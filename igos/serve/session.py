@@ -59,6 +59,7 @@ class Session:
         self._asked = 0
         self._lock = threading.RLock()
         self._files: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._newest: tuple[int, np.ndarray | None] = -1, None  # the picture that was uploaded last
         folder.write_run(values)
         self._manifest = Manifest(folder.path, list)
         self._album = page_content.Album(read)
@@ -67,9 +68,10 @@ class Session:
     def photo(self, index: int, longest: int) -> bytes:
         """A picture as WebP of that longest side. Raises ImageError, IndexError."""
         with self._lock:
-            known = self._files.get((index, longest))
+            known, (newest, pixels) = self._files.get((index, longest)), self._newest
         if known is None:
-            known = page.photo(self.read(self.pictures[index].path), longest)
+            pixels = pixels if newest == index else None
+            known = page.photo(self.read(self.pictures[index].path) if pixels is None else pixels, longest)
             with self._lock:
                 self._files[index, longest] = known
                 while sum(map(len, self._files.values())) > KEPT and len(self._files) > 1:
@@ -86,7 +88,7 @@ class Session:
         path.parent.mkdir(exist_ok=True)
         write_bytes(path, data, within=self.folder.path)
         try:
-            photo = page.photo(self.read(str(path)), PHOTO)
+            pixels = self.read(str(path))
         except BaseException:
             path.unlink(missing_ok=True)
             with suppress(OSError):
@@ -94,9 +96,8 @@ class Session:
             raise
         with self._lock:
             self.pictures.append(Shown(str(path), name, label))
-            index = len(self.pictures) - 1
-            self._files[index, PHOTO] = photo
-        return index
+            self._newest = len(self.pictures) - 1, pixels
+            return self._newest[0]
 
     def message(self, picture: int, what: Mapping[str, Any], model: int, asked: Mapping[str, str]) -> dict[str, Any]:
         """What the network is asked to explain. what: the `index` of a detection and its `label`, or what was expected:

@@ -260,6 +260,16 @@ def test_cancel_and_replace(opened: Opener) -> None:
     assert status(page) == "done" and "quick" in page.locator("#facts").inner_text()
     cards = page.locator("#cards .card").all_inner_texts()
     assert not any("thorough" in c for c in cards[:1]), "what was cancelled is no answer"
+    for role, name in (
+        ("combobox", "Method"),
+        ("combobox", "Preset"),
+        ("combobox", "Question"),
+        ("slider", "Threshold"),
+    ):
+        assert page.get_by_role(role, name=name, exact=True).count() == 1  # type: ignore[arg-type]
+    for name in ("Explain", "Cancel", "a.png", box(page).inner_text()):
+        assert page.get_by_role("button", name=name).count() == 1, f"one button is called {name}"
+    assert page.get_by_role("status").count() == 1
 
 
 def test_two_tabs_and_one_that_is_closed(opened: Opener) -> None:
@@ -303,6 +313,18 @@ def test_a_picture_is_dropped(opened: Opener) -> None:
     assert box(page).count() == 1
 
 
+def test_a_folder_of_five_thousand_is_there_at_once(opened: Opener) -> None:
+    page, asked = opened(), list[str]()
+    names = [f"picture-{n:04}.jpg" for n in range(5000)]
+    page.route("**/start", lambda route: route.fulfill(json={**route.fetch().json(), "pictures": names}))
+    page.route("**/seen?*", lambda route: route.fulfill(json={"detections": [], "frame": [], "size": [4, 3]}))
+    page.on("request", lambda r: asked.append(r.url) if r.url.endswith("/thumb") else None)
+    page.route("**/thumb", lambda route: route.fulfill(status=204))
+    page.reload()
+    until(lambda: page.locator("#strip button").count() == 5000)
+    assert page.evaluate("performance.now()") < 5000 and len(asked) < 60, "their pictures when they are looked at"
+
+
 def test_names_stay_text(opened: Opener) -> None:
     page = opened()
     taken = [{"name": HOSTILE, "score": 0.9, "box": [0.1, 0.1, 0.5, 0.5]}]
@@ -343,6 +365,31 @@ def test_what_is_painted_is_answered(opened: Opener) -> None:
     until(lambda: not fell())
 
 
+def test_a_box_of_ones_own(opened: Opener) -> None:
+    """Where nothing is seen: drawn by mouse, moved by the arrows, a class chosen, explained."""
+    page = opened()
+    page.get_by_role("button", name="Draw a box").click()
+    place = page.locator("#rubber").bounding_box()
+    assert place is not None
+    page.mouse.move(place["x"] + 0.7 * place["width"], place["y"] + 0.02 * place["height"])
+    page.mouse.down()
+    page.mouse.move(place["x"] + 0.95 * place["width"], place["y"] + 0.2 * place["height"], steps=4)
+    page.mouse.up()
+    page.locator("#rubber").focus()
+    page.keyboard.press("ArrowDown")
+    clean(page)
+    page.get_by_label("What should be here?").select_option("ring")
+    page.get_by_role("button", name="Take it").click()
+    assert page.get_by_role("button", name="ring expected").get_attribute("aria-pressed") == "true"
+    page.get_by_label("Preset").select_option("quick")
+    page.get_by_role("button", name="Explain").click()
+    until(lambda: status(page) in ("done", "failed"))
+    assert status(page) == "done", page.get_by_role("alert").inner_text()
+    page.locator("#take summary").click()
+    assert re.search(r"expect:ring@[\d.]+,", page.locator("#command").inner_text())
+    assert "Why it is no detection" in page.locator("#sentence").inner_text()
+
+
 def test_the_network_dies_and_comes_again(opened: Opener, live: Live) -> None:
     page = opened()
     ask(page, "thorough")
@@ -368,4 +415,4 @@ def test_ctrl_c_ends_it_and_leaves_the_folder_whole(opened: Opener, live: Live) 
     code, out, _ = live.command.end()
     assert code == 0 and seconds < 2 and str(live.output) in out
     assert cli.main(["report", str(live.output), "--strict"]) == 0
-    assert (live.output / "results.csv").read_text().count("\n") >= 5
+    assert (live.output / "results.csv").read_text().count("\n") >= 2

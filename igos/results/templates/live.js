@@ -264,6 +264,7 @@
     answers.push(item);
     const main = item.book.columns.map((c, i) => ({ ...c, i })).filter((c) => c.main && c.key !== "score");
     const card = Cards.card(item, main.slice(0, 3), { source: true });
+    card.setAttribute("aria-label", `Answer ${item.index + 1}: ${item.name} by ${Cards.by(item)}`);
     card.addEventListener("click", () => open(item));
     byId("cards").prepend(card);
     byId("answers").hidden = byId("report").hidden = false;
@@ -410,7 +411,7 @@
     }
 
     byId("own").addEventListener("click", () => {
-      const on = rubber.hidden && Stage.seen();
+      const on = rubber.hidden && Boolean(Stage.seen());
       if (on) Brush.stop();
       show(on);
       if (on) {

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import math
+import os
 import sys
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import torch
@@ -22,9 +25,11 @@ from igos.base.inside import Outside, inside
 from igos.base.names import EMPTY
 from igos.base.ops import rank, to_grid
 from igos.base.reading import MOST_FILE
+from igos.base.settings import colormap_of
 from igos.drawing import figures
 from igos.metrics import METRICS, build_metrics, diversity
 from igos.metrics.curves import Curve
+from igos.metrics.statistics import interval
 from igos.results import page
 from igos.results.arrays import geometry_of
 from igos.results.expected import compared
@@ -54,6 +59,8 @@ def album(folders: Sequence[Path], read: Reader, ways: Sequence[Mapping[str, Way
 
 def write(path: Path, made: Album, title: str, within: Path | None = None) -> None:
     """The page at `path`; within: as base/files.py takes it."""
+    for run in made.runs:
+        run["place"] = way(path.parent, Path(run.pop("at"))) if "at" in run else run.get("place")
     if made.left_out:
         title += f" (the first {len(made.items)} of {len(made.items) + made.left_out} rows)"
     page.write(path, made.data(title), made.photos, within)
@@ -91,12 +98,15 @@ class Album:
         metrics, _ = build_metrics([m for m in run.get("metrics") or () if m != "none"], run.get("set") or ())
         self._better |= {m.name: m.better for m in metrics}
         self._plotted |= {m.name for m in metrics if m.plot}
+        if not self.runs:
+            figures.use_colours(colormap_of(run.get("set") or ()))
         record = run.pop("record")
         facts = {"model": run.get("model"), "command": record.get("command"), "time": record.get("time")}
         record_facts = {k: None if v is None else str(v) for k, v in facts.items()}
         settings = yaml.safe_dump({**run, "record": record}, sort_keys=False, allow_unicode=True)
         number = len(self.runs)
-        self.runs.append({"name": folder.resolve().name, "settings": settings, **record_facts})
+        at = {"at": str(folder.resolve()), "place": None}
+        self.runs.append({"name": folder.resolve().name, "settings": settings, **record_facts, **at})
         for path, sha256 in pictures_of(folder, run).items():
             self._hashes.setdefault(path, set()).add(sha256)
         play, told = playable(metrics), dict[str, dict[str, str]]()
@@ -134,10 +144,17 @@ class Album:
             "empty": EMPTY,
             "columns": columns,
             "runs": self.runs,
+            "pairs": pairs(self._sources(), self._better, self._rows),
             "pictures": self.pictures,
             "views": self.views,
             "items": self.items,
         }
+
+    def _sources(self) -> list[tuple[str, int, int]]:
+        """Of each item what made it, its object and its picture."""
+        several = len(self.runs) > 1
+        names = (f"{self.runs[i['run']]['name']}: {i['method']}" if several else i["method"] for i in self.items)
+        return [(name, i["object"], i["picture"]) for name, i in zip(names, self.items, strict=True)]
 
     def _item(self, row: Mapping[str, Any], run: int) -> dict[str, Any]:
         """What a row says by itself."""
@@ -197,6 +214,7 @@ class Album:
             "cells_grid": list(map_.shape),
             "cells": packed(layers),
             "full": round(figures.full(heat), 3),
+            "inside": None if box is None else within(heat.numpy(), geometry, box),
             "box": None if box is None else [_short(v / n) for v, n in zip(box, (width, height) * 2, strict=True)],
             "curves": curves,
             "play": [m.name for m in played],
@@ -231,16 +249,78 @@ class Album:
         return self._pixels[1]
 
     def _check(self, path: str) -> None:
-        """Raises ImageError for a picture whose hash no run's manifest holds."""
-        known = self._hashes.get(path)
-        if not known:
-            raise ImageError(f"{path}: not shown; no manifest of the run holds the hash of this picture")
-        try:
-            found = digest(path, MOST_FILE)
-        except (OSError, ValueError) as error:
-            raise ImageError(f"{path}: {(getattr(error, 'strerror', None) or str(error)).lower()}") from None
-        if found not in known:
-            raise ImageError(f"{path}: has changed since the run")
+        checked_picture(path, self._hashes)
+
+
+def within(heat: np.ndarray, g: Geometry, box: Sequence[float]) -> float | None:
+    """The share of a map's heat (h,w) on nodes that lie in the box (4,) xyxy in source pixels; None without any."""
+    whole = float(heat.sum())
+    if not whole > 0:
+        return None
+    sides = []
+    for n, size, scale, offset, ends in zip(heat.shape, g.network, g.scale, g.offset, ((1, 3), (0, 2)), strict=True):
+        at = (np.linspace(0.5, size - 0.5, n) - offset) / scale
+        sides.append((at >= box[ends[0]]) & (at <= box[ends[1]]))
+    return round(float(heat[np.ix_(*sides)].sum()) / whole, 3)
+
+
+def way(start: Path, folder: Path) -> str | None:
+    """The relative address of a folder from another one, or None where there is none."""
+    try:
+        found = Path(os.path.relpath(folder, start.resolve()))
+    except ValueError:  # another drive
+        return None
+    return "./" + quote(found.as_posix())
+
+
+def pairs(
+    sources: Sequence[tuple[str, int, int]], better: Mapping[str, str], rows: Sequence[Mapping[str, Any]]
+) -> list[dict[str, str]]:
+    """Of each figure, the first method less each other one over the objects that both explain: mean, 95 % interval over
+    pictures, and on how many each is better.
+    """
+    names = list(dict.fromkeys(name for (name, _, _), row in zip(sources, rows, strict=True) if row.get("folder")))
+    made = []
+    for key, side in better.items():
+        values: dict[str, dict[int, list[tuple[float, int]]]] = {name: {} for name in names}
+        for (name, thing, picture), row in zip(sources, rows, strict=True):
+            value = _number(row.get(key))
+            if value is not None and row.get("folder"):
+                values[name].setdefault(thing, []).append((value, picture))
+        for other in names[1:]:
+            first, second = values[names[0]], values[other]
+            common = [thing for thing in first if thing in second]
+            if len(common) < 2:
+                continue
+            apart = [float(np.mean([v for v, _ in first[t]]) - np.mean([v for v, _ in second[t]])) for t in common]
+            low, high = interval(apart, [first[t][0][1] for t in common])
+            way_up = 1 if side == "higher" else -1
+            wins = sum(way_up * d > 0 for d in apart), sum(way_up * d < 0 for d in apart)
+            made.append(
+                {
+                    "key": key,
+                    "better": side,
+                    "a": names[0],
+                    "b": other,
+                    "mean": f"{np.mean(apart):+.3f}",
+                    "interval": "-" if math.isnan(low) else f"{low:+.3f} to {high:+.3f}",
+                    "wins": f"{wins[0]} : {wins[1]} of {len(common)}",
+                }
+            )
+    return made
+
+
+def checked_picture(path: str, hashes: Mapping[str, Collection[str]]) -> None:
+    """Raises ImageError for a picture whose hash no run's manifest holds; hashes: those that they do, by path."""
+    known = hashes.get(path)
+    if not known:
+        raise ImageError(f"{path}: not shown; no manifest of the run holds the hash of this picture")
+    try:
+        found = digest(path, MOST_FILE)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path}: {(getattr(error, 'strerror', None) or str(error)).lower()}") from None
+    if found not in known:
+        raise ImageError(f"{path}: has changed since the run")
 
 
 def pictures_of(folder: Path, run: Mapping[str, Any]) -> dict[str, str]:

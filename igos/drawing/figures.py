@@ -28,7 +28,7 @@ from igos.drawing.layout import INK, LONG_SIDE, LONGEST, SKY, WHITE, captioned, 
 from igos.drawing.letters import name_of
 from igos.drawing.shown import Measured, Shown
 
-CONTOUR = "holds the top 10 % of the box"
+CONTOUR = "the most important 10 % of the"
 STARTS = "each map starts from the cell in the green frame; del: low is good, ins: high"
 COLOURS = "inferno"  # perceptually uniform: black, purple, red, orange, yellow
 HEAT, DETAIL = 0.88, 0.35  # at full heat: how much of the photo is covered, how much of its texture returns
@@ -101,7 +101,8 @@ def boxed_in(picture: np.ndarray, e: Shown, part: Window) -> np.ndarray:
 def explained(e: Shown) -> np.ndarray:
     """`overlay` above a strip that says what it shows: the colours, the contour, the method (H,W,3)."""
     method = " ".join(word for word in (e.method, e.opt) if word)
-    return legend(overlay(e), colour_table(), method, None if e.status in EMPTY else CONTOUR)
+    around = f"{CONTOUR} {'picture' if e.target.box is None else 'box'}"
+    return legend(overlay(e), colour_table(), method, None if e.status in EMPTY else around)
 
 
 def use_colours(name: str | None) -> None:

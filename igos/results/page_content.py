@@ -57,10 +57,11 @@ def album(folders: Sequence[Path], read: Reader, ways: Sequence[Mapping[str, Way
     return made
 
 
-def write(path: Path, made: Album, title: str, within: Path | None = None) -> None:
-    """The page at `path`; within: as base/files.py takes it."""
+def write(path: Path, made: Album, title: str, within: Path | None = None, links: bool = True) -> None:
+    """The page at `path`; within: as base/files.py takes it; links: to the runs' folders, which stay where they are."""
     for run in made.runs:
-        run["place"] = way(path.parent, Path(run.pop("at"))) if "at" in run else run.get("place")
+        at = run.pop("at", None)
+        run["place"] = way(path.parent, Path(at)) if at and links else None
     if made.left_out:
         title += f" (the first {len(made.items)} of {len(made.items) + made.left_out} rows)"
     page.write(path, made.data(title), made.photos, within)
@@ -293,7 +294,7 @@ def pairs(
             if len(common) < 2:
                 continue
             apart = [float(np.mean([v for v, _ in first[t]]) - np.mean([v for v, _ in second[t]])) for t in common]
-            low, high = interval(apart, [first[t][0][1] for t in common])
+            low, high = interval(apart, [str(first[t][0][1]) for t in common])
             way_up = 1 if side == "higher" else -1
             wins = sum(way_up * d > 0 for d in apart), sum(way_up * d < 0 for d in apart)
             made.append(

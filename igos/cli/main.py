@@ -17,6 +17,7 @@ from igos.base.terminal import QUIET, USUAL, VERBOSE, say, talk, trace
 
 COMMANDS = {  # the first word -> its module; `explain` where none is named
     "explain": "igos.cli.explain",
+    "serve": "igos.cli.serve",
     "evaluate": "igos.cli.evaluate",
     "fit-patterns": "igos.cli.fit_patterns",
     "report": "igos.cli.report",
@@ -52,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         del flags.quiet, flags.verbose
         code = command.run(flags, words)
         sys.stdout.flush()
+        if argv is None and getattr(command, "AT_ONCE", False):
+            os._exit(int(code))
         return int(code)
     except IgosError as error:
         if "--debug" in words:

@@ -22,6 +22,7 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 SHARED = ("paint.js", "plots.js", "cards.js", "viewer.js")  # with the live page
 SCRIPTS = (*SHARED, "summary.js", "page.js")
 STYLES = ("base.css", "viewer.css", "page.css")
+LIVE = (*SHARED, "stage.js", "live.js", "base.css", "viewer.css", "live.css")  # files of the live page
 PHOTO, UNDER = 720, 64  # longest side of a photo, and of what removed parts are replaced by
 QUALITY = 80
 INLINE = 16_000_000  # bytes of photos that still lie within the page
@@ -49,6 +50,11 @@ def render(data: Mapping[str, Any]) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = _environment().get_template("page.html")
     return page.render(docs=DOCS, data=data, script=Markup(script), digest=digest, style=Markup(style))
+
+
+def live() -> str:
+    """The live page; its scripts and styles are files, LIVE, and all that it shows it asks for."""
+    return _environment().get_template("live.html").render(files=LIVE)
 
 
 def joined(names: Sequence[str]) -> str:

@@ -126,7 +126,7 @@ const Viewer = (() => {
     byId("map").hidden = !drawn;
     byId("box").parentElement.hidden = !items.some((i) => i.box);
     const facts = { picture: picture(first).path, method: first.method, ...first.facts };
-    byId("told").hidden = items.length > 1;
+    byId("more-told").hidden = items.length > 1;
     byId("details").replaceChildren(...Object.entries(facts).filter(([, v]) => v).flatMap(([k, v]) => [make("dt", {}, k), make("dd", {}, v)]));
     byId("table").replaceChildren(table());
     frames("map-picture");

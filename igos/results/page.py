@@ -17,6 +17,7 @@ from PIL import Image as Picture
 
 from igos.base.files import write_bytes
 
+DOCS = "https://github.com/igos-founders/igos/blob/main/docs/results.md"
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 SHARED = ("paint.js", "plots.js", "cards.js", "viewer.js")  # with the live page
 SCRIPTS = (*SHARED, "summary.js", "page.js")
@@ -48,7 +49,7 @@ def render(data: Mapping[str, Any]) -> str:
     script, style = (joined(names) for names in (SCRIPTS, STYLES))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = _environment().get_template("page.html")
-    return page.render(data=data, script=Markup(script), digest=digest, style=Markup(style))
+    return page.render(docs=DOCS, data=data, script=Markup(script), digest=digest, style=Markup(style))
 
 
 def live() -> str:

@@ -61,7 +61,13 @@ def test_one_command_explains_the_detections_of_a_photo(tmp_path: Path, capsys: 
         assert row["status"] == "ok" and row["network_images"] <= 50
         assert row["deletion"] < 0.15 and row["insertion"] > 0.6, row
         folder = out / row["folder"]
-        assert {p.name for p in folder.iterdir()} == {"explanation.npz", "heatmap.png", "overlay.png", "curves.png"}
+        assert {p.name for p in folder.iterdir()} == {
+            "explanation.npz",
+            "heatmap.png",
+            "overlay.png",
+            "curves.png",
+            "figure.png",
+        }
         arrays = np.load(folder / "explanation.npz")
         assert arrays["saliency_source"].shape == (576, 768)
         x1, y1, x2, y2 = (int(v) for v in row["box"])

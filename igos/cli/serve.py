@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
         help="what to explain, as for explain; several times to compare models (default: emblem-m-rcnn)",
     )  # fmt: skip
     add_flags(parser, only=ASKED)
-    parser.add_argument("--host", metavar="HOST", default="127.0.0.1", help="address to serve at (default: 127.0.0.1, this machine)")
+    parser.add_argument("--host", metavar="HOST", default="127.0.0.1", help="address to serve at (default: 127.0.0.1)")
     parser.add_argument("--port", default="0", metavar="N", help="port (default: a free one)")
     parser.add_argument("--token", metavar="TEXT", help="what the address must hold (default: a random one)")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")

@@ -34,6 +34,12 @@ def parser() -> argparse.ArgumentParser:
         "Match a detector's detections with annotated objects, measure what each score rests on, and explain the most "
         "telling errors by the question that fits: report.html, objects.csv, diagnosis.json. The same command with the "
         "same --output goes on where it stopped.",
+        examples=[
+            (
+                "igos diagnose --model m-rcnn --pretrained --data photos/ --annotations coco.json",
+                "every detection and its errors",
+            )
+        ],
     )
     parser.add_argument("--explain", metavar="N", default="60", help="errors that are explained (default: 60)")
     add_flags(parser, NOT_HERE)

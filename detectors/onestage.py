@@ -145,7 +145,7 @@ def _features(module: Any, pictures: Tensor) -> tuple[list[Tensor], Tensor]:
     transform = module.transform
     right, below = (-side % transform.size_divisible for side in (pictures.shape[-1], pictures.shape[-2]))
     batch = F.pad(transform.normalize(pictures), (0, right, 0, below))
-    features = module.backbone(batch.contiguous(memory_format=torch.channels_last))
+    features = module.backbone(batch)
     return [features] if isinstance(features, Tensor) else list(features.values()), batch
 
 

@@ -22,7 +22,7 @@ FIRST = ("ray", "clock", "story", "site", "notebooks", "wheel", "rcnn", "browser
 GROUPS = {  # files of the tests that share a process, by what they share; any other file is a group of its own
     "ray": ("test_ray",),
     "clock": ("test_datasets", "test_fuzz", "test_machine", "test_recovery"),
-    "browser": ("test_page", "test_security"),
+    "browser": ("test_page", "test_security", "test_live"),
 }
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"

@@ -103,6 +103,19 @@ def test_a_layer_of_the_targets_level_suits_it() -> None:
         assert bool(e.saliency.isfinite().all())
 
 
+def test_memory_is_of_another_format_only_where_a_probe_has_shown_it() -> None:
+    adapter = igos.adapt(network("ssdlite320_mobilenet_v3_large"), LABELS)
+    image = adapter.read(noise(96, 128))
+    assert isinstance(adapter, DenseAdapter) and adapter.plain is not None
+    for way, wanted in ((adapter, adapter._format), (adapter.plain, torch.contiguous_format)):
+        seen = list[torch.Tensor]()
+        backbone: Any = way.module.backbone
+        handle = backbone.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
+        way._candidates(image)
+        handle.remove()
+        assert seen[0].is_contiguous(memory_format=wanted)
+
+
 def test_by_name_with_weights_of_another_number_of_classes(tmp_path: Path) -> None:
     for name in ("ssdlite320_mobilenet_v3_large", "fcos_resnet50_fpn"):
         assert ADAPTERS[name].preset == "detect-dense"

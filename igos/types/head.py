@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from igos.base.errors import ConfigError
 from igos.base.names import ACTIVATIONS
+from igos.types.candidates import odds_of
 
 Run = Callable[[Tensor], Any]  # pictures (N,3,H,W) as the network takes them -> its answers (N,columns) or (N,)
 ENDINGS: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {  # functions of torch by name
@@ -29,7 +30,27 @@ ENDINGS: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {  # functions of t
     "expit": ("sigmoid", torch.sigmoid),
     "special_expit": ("sigmoid", torch.sigmoid),
 }
-LINEAR = ("Addmm", "Mm", "Bmm", "Convolution")  # how the graph of logits mostly ends
+LINEAR = ("Addmm", "Mm", "Bmm", "Convolution")  # how the graph of logits mostly ends, before steps such as these:
+PASSING = (
+    *("View", "UnsafeView", "Reshape", "ReshapeAlias", "Alias", "Squeeze", "Unsqueeze", "Flatten", "Select", "Unbind"),
+    *(
+        "Slice",
+        "Split",
+        "Clone",
+        "ToCopy",
+        "Transpose",
+        "Permute",
+        "T",
+        "Cat",
+        "Stack",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Neg",
+    ),
+    *("Mean", "Sum", "AdaptiveAvgPool2D"),
+)
 CLOSE = 1e-3  # how far a row's sum may be from 1, and a probability outside of [0,1]
 TINY = 1e-30
 
@@ -61,16 +82,21 @@ class Head:
     why: str = ""
 
     def __call__(self, run: Run, pictures: Tensor, score: str) -> Tensor:
-        """Scores (N,classes) of pictures; score in {prob, logit}."""
-        if score == "logit":
+        """Scores (N,classes) of pictures; score one of SCORES, or margin, which is the logit."""
+        if score != "prob":
             z = self._logits(run, pictures)
-            return torch.cat([-z, z], dim=1) if self.single else z
+            z = torch.cat([-z, z], dim=1) if self.single else z
+            return self.odds(z) if score == "logodds" else z
         out = columns(run(pictures))
         if self.activation == "softmax":
             return out.softmax(dim=1)
         if self.activation == "none":
             return torch.cat([1 - out, out], dim=1) if self.single else out
         return torch.cat([-out, out], dim=1).sigmoid() if self.single else out.sigmoid()
+
+    def odds(self, logits: Tensor) -> Tensor:
+        """The log-odds (N,classes) of the probabilities of logits (N,classes)."""
+        return odds_of(logits) if self.exclusive and not self.single else logits
 
     def _logits(self, run: Run, pictures: Tensor) -> Tensor:
         if not self.inside:
@@ -168,6 +194,6 @@ def _check(activation: str, seen: str, within: bool, single: bool, out: Tensor, 
 
 def _linear(node: Any) -> bool:
     """Whether answers whose graph ends in `node` are seen to come from a linear layer: logits wherever they lie."""
-    while node is not None and any(word in node.name() for word in ("View", "Squeeze", "Flatten")):
-        node = node.next_functions[0][0]
+    while node is not None and node.name().split("Backward")[0] in PASSING and node.next_functions:
+        node = next((before for before, _ in node.next_functions if before is not None), None)
     return node is not None and node.name().startswith(LINEAR)

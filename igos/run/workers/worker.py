@@ -30,6 +30,7 @@ from igos.run.explain import Job, explain_jobs
 from igos.run.judge import views
 from igos.run.plan import Plan
 from igos.run.problem import NOTHING, ingredients_for
+from igos.run.progress import Tell, Watched
 from igos.run.settings import memory_size
 from igos.run.workers.events import Began, Done, Event, Failed, Seen
 from igos.run.workers.prefetch import Reader
@@ -58,6 +59,8 @@ class Worker:
         self.config, self.selector = self.plans[0].run, self.plans[0].selector  # which they share
         self.source = self.config.layout == "folders"
         self.draw = draw and self.source
+        self.tell: Tell | None = None
+        self._warm = False
         self.reader = Reader(adapter, self.config.readers or 0)
         self.ingredients = self._ingredients(self.plans)
         self.decides = decided(self.plans, weights)
@@ -91,7 +94,7 @@ class Worker:
         known = known_of(item.path, self.config.annotations, image.geometry.source)
         truths, warnings = self.selector.concerned(known.objects), tuple(known.warnings)
         if line is None:
-            targets, seen, seconds = self._look(image, truths)
+            targets, seen, seconds = self._look(image, truths, known.crowds)
             folders = target_folders(item.name, targets)
             records = [manifest.target_record(t, folder) for t, folder in zip(targets, folders, strict=True)]
             line = {"sha256": sha256, "targets": records, **({} if targets else {"seen": seen})}
@@ -120,10 +123,12 @@ class Worker:
         image, sha256, blurred = self.reader.take(item.path)
         return image, sha256, blurred, time.perf_counter() - begin
 
-    def _look(self, image: Image, truths: Sequence[Truth]) -> tuple[list[Target], str, float]:
+    def _look(self, image: Image, truths: Sequence[Truth], crowds: Sequence[Truth]) -> tuple[list[Target], str, float]:
         """The targets in a picture, what was seen in words, and the seconds that took."""
-        begin = time.perf_counter()
-        targets, seen = self.selector.select(self.adapter, image, self.config.threshold, truths)
+        if self.tell is not None and not self._warm:  # a network's first pass says nothing of how long others take
+            self.adapter.detect(image, 1.0)
+        self._warm, begin = True, time.perf_counter()
+        targets, seen = self.selector.select(self.adapter, image, self.config.threshold, truths, crowds)
         return [replace(t, part=self.config.part) for t in targets], seen, time.perf_counter() - begin
 
     def _groups(self, plan: Plan, jobs: Sequence[Job], single: bool) -> list[list[Job]]:
@@ -172,7 +177,7 @@ class Worker:
         return explain_jobs(
             self.adapter,
             jobs,
-            plan.method,
+            plan.method if self.tell is None else Watched(plan.method, self.tell),
             plan.metrics,
             score=plan.run.score,
             seed=plan.run.manual_seed,

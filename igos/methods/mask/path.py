@@ -35,7 +35,7 @@ class Term:
 class Draw:
     """One sample of the path for every explanation: t (K,S) in [0,1]; noise_seed (K,) or None; its scale.
 
-    spread: the terms do not ask at the same t, see `points`.
+    spread: the terms do not ask at the same t, see `points`; a jittered path of the whole span alone.
     """
 
     t: Tensor
@@ -51,9 +51,11 @@ class Draw:
         jitter: bool,
         noise: float,
         active: Sequence[bool] | None = None,
+        span: tuple[float, float] = (0.0, 1.0),
         spread: bool = False,
     ) -> Draw:
-        """t_k = k/S for k = 1..S, or, jittered, (k + u_k)/S for k = 0..S-1, u from each own generator.
+        """t_k = k/S for k = 1..S, or, jittered, (k + u_k)/S for k = 0..S-1, u from each own generator; brought from
+        [0,1] into the span.
 
         Nothing is drawn for explanations that are not active (K).
         """
@@ -65,9 +67,12 @@ class Draw:
             t = (k + torch.stack(u)) / steps
         else:
             t = ((k + 1) / steps).expand(len(problem.x), steps)
+        t = span[0] + (span[1] - span[0]) * t if span != (0.0, 1.0) else t
         zero = torch.zeros((), dtype=torch.long)
         seeds = [torch.randint(2**62, (), generator=g) if on else zero for g, on in drawn] if noise else None
-        return cls(t.to(problem.x), noise, torch.stack(seeds) if seeds else None, spread and jitter)
+        return cls(
+            t.to(problem.x), noise, torch.stack(seeds) if seeds else None, spread and jitter and span == (0.0, 1.0)
+        )
 
     def points(self, terms: Sequence[Term]) -> Tensor:
         """t (K,J,S) of each of the J terms.

@@ -14,13 +14,12 @@ import numpy as np
 import torch
 import yaml
 
-from igos.base.baselines import SUBSTRATES
 from igos.base.boxes import best_match
 from igos.base.geometry import Geometry
 from igos.base.hashing import digest
 from igos.base.inside import Outside, inside
 from igos.base.names import EMPTY
-from igos.base.ops import rank, to_grid
+from igos.base.ops import to_grid
 from igos.base.reading import MOST_FILE
 from igos.base.settings import colormap_of
 from igos.drawing import figures
@@ -33,6 +32,7 @@ from igos.results.manifest import FILE as MANIFEST
 from igos.results.manifest import Manifest, Way
 from igos.results.packed import frame, number, packed, short, thinned
 from igos.results.pairs import pairs, within
+from igos.results.playing import playable, replaced, steps
 from igos.results.read import folder_of, read_arrays, read_facts, read_run
 from igos.types import ConfigError, ImageError
 
@@ -324,29 +324,6 @@ def together(facts: Mapping[str, Any]) -> dict[str, str]:
     covered = number(facts.get("evidence_covered"))
     made = {} if alike is None else {"correlation between starts": f"{alike:.2f}"}
     return made | ({"emblems on which a start peaks": f"{covered:g} of {emblems:g}"} if emblems and covered else {})
-
-
-def playable(metrics: Sequence[Any]) -> list[Curve]:
-    """The curves whose steps a page can redraw, all in the same steps and to the same substrate."""
-    found = [m for m in metrics if isinstance(m, Curve) and m.replayed]
-    return [m for m in found if (m.steps, m.substrate) == (found[0].steps, found[0].substrate)]
-
-
-def steps(saliency: torch.Tensor, metric: Curve) -> np.ndarray:
-    """(h,w) uint8: at which point of its curve each cell has changed."""
-    order, _ = rank(saliency)
-    made = np.empty(order.size, np.uint8)
-    made[order] = np.searchsorted(metric.counts(order.size), np.arange(order.size), side="right")
-    return made.reshape(saliency.shape)
-
-
-def replaced(pixels: np.ndarray, g: Geometry, substrate: str) -> np.ndarray:
-    """The whole source picture (h,w,3) uint8 as that substrate at the network's scale; a letterbox's bars are left
-    out, so that near them it differs a little from what the network saw.
-    """
-    size = [max(round(n * s), 1) for n, s in zip(g.source, g.scale, strict=True)]
-    x = torch.from_numpy(page.resized(pixels, (size[1], size[0]))).permute(2, 0, 1)[None] / 255
-    return (SUBSTRATES[substrate](x)[0].permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def _means(name: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ def parser() -> argparse.ArgumentParser:
         "Write one page of several runs: for each object their maps side by side, with their figures. Objects are the "
         "same where picture, class and part are, and the boxes overlap by 0.9 or more. Of two diagnoses: "
         "which errors went, and which came.",
+        examples=[("igos compare RUN1 RUN2 --out both.html", "two runs on one page, with statistics of pairs")],
     )
     parser.add_argument("folders", metavar="DIR", nargs="+", help="folders of runs")
     parser.add_argument("--out", metavar="FILE.html", required=True, help="the page to write")

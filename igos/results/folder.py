@@ -46,6 +46,7 @@ from igos.results.rows import COLUMNS, FILES, Tally, full_row, place_of
 from igos.results.shards import MOST, SIZE, Shards, check_extra
 from igos.types import ConfigError
 
+EVIDENCE = "evidence_"  # columns of drawn scenes, left out of results.csv where nothing is known of evidence
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -293,6 +294,9 @@ class RunFolder:
         boxes = (" ".join(f"{v + 0.0:g}" for v in row.get("box") or ()) for row in self.rows)  # no -0
         rows = [{**row, "box": box} for row, box in zip(self.rows, boxes, strict=True)]
         rows = [{k: v for k, v in row.items() if k != FILES} for row in rows]
+        known = {k for row in rows for k, v in row.items() if v is not None or f"{k}_reason" in row}
+        unasked = {k for k in COLUMNS if k.startswith(EVIDENCE)} - known if rows else set()
+        rows = [{k: v for k, v in row.items() if k not in unasked} for row in rows]
         self.write_csv("results.csv", rows, COLUMNS)
 
     def close(self) -> None:

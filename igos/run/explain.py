@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from igos.base.names import ASK_METRICS, DEFAULT_METRICS, EVIDENCE_METRICS
+from igos.base.names import DEFAULT_METRICS, EVIDENCE_METRICS
 from igos.base.ops import flat
 from igos.base.settings import lookup
 from igos.data.annotations import known_of
@@ -77,9 +77,9 @@ def explain(
     (door.py) takes more and calls this.
 
     method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables, or
-    "none", by default those of the question that can be known; config names a preset, by default the model's, for the
-    method's settings; context holds what is known of the targets, one Truth each, by default from instances.json beside
-    the picture; judge is another network, for the metric transfer. ask: the question, why, why-not, versus:NAME or
+    "none", by default those that can be known; config names a preset, by default the model's, for the method's
+    settings; context holds what is known of the targets, one Truth each, by default from instances.json beside the
+    picture; judge is another network, for the metric transfer. ask: the question, why, why-not, versus:NAME or
     versus-row (methods/asked.py); threshold: the least score of a detection, by default the model's. score {prob,
     logit, logodds} is by default the method's own, of objects that were expected logodds; batch, max_memory (bytes, or
     "2G") and precision {float32, bfloat16} say how the network is run (make_problem). What methods need beside
@@ -90,12 +90,11 @@ def explain(
     check_targets(adapter, image, targets)
     check_settings(score, precision, batch)
     check_references(references)
-    kind, memory = kind_of(ask), memory_size(max_memory, "max_memory")
+    kind = kind_of(ask)
+    memory = memory_size(max_memory, "max_memory")
     asked = image.path if context is None else None
     known = known_of(asked, size=image.geometry.source) if asked else Known([], [])
-    if metrics is None and kind in ASK_METRICS:
-        metrics = ASK_METRICS[kind]
-    elif metrics is None:
+    if metrics is None and kind == "why":
         truths = known.objects if context is None else context.truth
         metrics = (*DEFAULT_METRICS, *(EVIDENCE_METRICS if any(t is not None and t.evidence for t in truths) else ()))
     measures = metrics_for(kind, metrics)

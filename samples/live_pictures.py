@@ -1,6 +1,6 @@
 """The pictures of the live page: python samples/live_pictures.py
 
-docs/pictures/live.jpg and live-answer.jpg, two screenshots, and mask.gif, a mask while it forms, of a photo of
+docs/live.jpg and live-answer.jpg, two screenshots, and mask.gif, a mask while it forms, of a photo of
 ../shared/data. Needs playwright and a Chromium on the PATH.
 """
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-DOCS = HERE.parent / "docs" / "pictures"
+DOCS = HERE.parent / "docs"
 MOST, WIDTH, SLOW = 2_000_000, 560, 160  # bytes and width of the GIF, milliseconds of a frame
 
 

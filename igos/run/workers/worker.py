@@ -29,7 +29,8 @@ from igos.results.manifest import Item, Way, key_of
 from igos.results.rows import Row
 from igos.run.cells import Cell
 from igos.run.decides import decided
-from igos.run.explain import Job, explain_jobs
+from igos.run.explain import explain_jobs
+from igos.run.job import Job
 from igos.run.judge import views
 from igos.run.plan import Plan
 from igos.run.problem import NOTHING, ingredients_for

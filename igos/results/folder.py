@@ -2,10 +2,11 @@
 
     run.yaml         the run as a preset: --config run.yaml repeats it, --resume FOLDER goes on with it
     manifest.jsonl   the pictures that are due and what was found in them (igos.results.manifest)
-    results.jsonl    a row per explanation, written as soon as it is known; results.csv, the same at the end
+    results.jsonl    a row per explanation, written as soon as it is known; results.csv, the same at the end, and
+                     results.parquet where pyarrow is there (igos.results.parquet)
     <folder>/        per explanation: explanation.npz (igos.results.arrays) and its pictures (igos.drawing)
     shards/          with layout "shards": finished explanations by the thousand, with their rows (igos.results.shards);
-                     results.jsonl holds the other rows, results.parquet all of them at the end
+                     results.jsonl holds the other rows; there is no results.csv
 
 `igos evaluate` adds metrics.csv, metrics.json and the mean curves; its folder can be opened again to go on with it.
 
@@ -38,6 +39,7 @@ from igos.base.seals import sealed, sealed_text
 from igos.base.terminal import plain
 from igos.base.untrusted import load_yaml
 from igos.results import arrays as stored
+from igos.results import parquet
 from igos.results.expected import Expected
 from igos.results.look_over import look_over
 from igos.results.manifest import Manifest, Way
@@ -182,7 +184,10 @@ class RunFolder:
 
     def first(self, count: int) -> list[dict[str, Any]]:
         """Some of the rows."""
-        return list(islice(chain(self.shards.rows() if self.shards else (), self.rows), count))
+        return list(islice(self._every(), count))
+
+    def _every(self) -> Iterator[dict[str, Any]]:
+        return chain(self.shards.rows() if self.shards else (), self.rows)
 
     def write_run(self, values: Mapping[str, Any]) -> None:
         self._write("run.yaml", sealed_text(_yaml(values)), durable=True)
@@ -279,11 +284,15 @@ class RunFolder:
         self._write(name, text.getvalue().encode(errors="backslashreplace"))
 
     def finish(self) -> None:
-        """Write results.csv from the rows so far, boxes as four numbers between spaces; of shards results.parquet."""
-        if self.shards is not None:
-            with self.writing():
+        """Write results.csv from the rows so far, boxes as four numbers between spaces, not of shards; and where
+        pyarrow is there, results.parquet.
+        """
+        with self.writing():
+            if self.shards is not None:
                 self._pack(rest=True)
-                self.shards.finish(inside(self.path, "results.parquet"), self.rows)
+            if parquet.known():
+                parquet.write(inside(self.path, parquet.FILE), self._every)
+        if self.shards is not None:
             return
         boxes = (" ".join(f"{v + 0.0:g}" for v in row.get("box") or ()) for row in self.rows)  # no -0
         rows = [{**row, "box": box} for row, box in zip(self.rows, boxes, strict=True)]

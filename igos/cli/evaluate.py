@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from igos.run.evaluate import Saved
     from igos.run.plan import Plan
 
-NOT_HERE = ("method", "diverse_k", "init_posi", "init_val", "mix_images", "layout")
+NOT_HERE = ("method", "diverse_k", "init_posi", "init_val", "mix_images", "layout", "keep")
 OF_SAVED = (
     "metrics", "annotations", "judge", "judge_file", "judge_cfg", "output", "device", "threads", "batch", "max_memory",
     "set", "engine", "workers", "timeout", "readers", "num_cpus", "num_gpus",
@@ -140,7 +140,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     for block in tables.blocks(summary(), metrics):
         show(block)
     note(tables.LEGEND)
-    end(folder.path, write_page(folder.path))
+    end(folder.path, write_page(folder.path, fetch=not saved))
     return 0
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from pycocotools import mask
 
+from igos.base.addresses import is_address
 from igos.base.files import taken, unique, whole_folder, write_bytes
 from igos.base.inside import Outside, inside
 from igos.base.ops import top_area
@@ -25,6 +26,7 @@ from igos.data.annotations import category_ids
 from igos.data.categories import coco_ids, ids_of
 from igos.drawing.files import grey_png
 from igos.results.read import read_arrays, read_run
+from igos.results.rows import KEEP, NO_MAPS
 from igos.types import ConfigError
 
 Rows = Sequence[Mapping[str, Any]]
@@ -103,14 +105,14 @@ def png(run: Path, out: Path, rows: Rows, damage: list[str]) -> tuple[int, str]:
 
 
 def fiftyone(run: Path, out: Path, rows: Rows, damage: list[str]) -> tuple[int, str]:
-    """The folder `out`: per picture a sample with `detections` (or `classifications`, of what has no box), each of which
+    """The folder `out`: per picture a sample with `detections` (`classifications`, of what has no box), each of which
     names the field of its heatmap. Answers their number.
     """
     samples: dict[str, dict[str, Any]] = {}
     count = 0
     with whole_folder(out) as folder:
         for row, map_ in explanations(run, rows, damage):
-            path = str(Path(row["image"]).resolve())
+            path = row["image"] if is_address(row["image"]) else str(Path(row["image"]).resolve())
             sample = samples.setdefault(path, {"filepath": path, "tags": []})
             box, (height, width) = row["box"], map_.shape
             field = unique(_field(row), {*sample})
@@ -134,9 +136,8 @@ def fiftyone(run: Path, out: Path, rows: Rows, damage: list[str]) -> tuple[int, 
 def _labels(sample: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     """The sample's list of labels of that kind."""
     plural = f"{kind}s"
-    labels: list[dict[str, Any]] = sample.setdefault(plural.lower(), {"_cls": plural, plural.lower(): []})[
-        plural.lower()
-    ]
+    key = plural.lower()
+    labels: list[dict[str, Any]] = sample.setdefault(key, {"_cls": plural, key: []})[key]
     return labels
 
 
@@ -147,8 +148,10 @@ def explanations(run: Path, rows: Rows, damage: list[str]) -> Iterator[tuple[Map
     """Each explanation's row and its map on source pixels (H0,W0); damage takes why one is left out. Raises ConfigError
     where there is none.
     """
-    made, before = 0, len(damage)
-    for row in (row for row in rows if row["folder"]):
+    made, before, explained = 0, len(damage), [row for row in rows if row["folder"]]
+    if explained and all(row.get(KEEP) for row in explained):
+        raise ConfigError(f"{run}: {NO_MAPS}")
+    for row in explained:
         try:
             map_ = read_arrays(run, row, MAP.__eq__, [MAP])[MAP]
         except Outside:

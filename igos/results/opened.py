@@ -16,10 +16,10 @@ from igos.data.places import Places
 from igos.results.arrays import Wanted, every
 from igos.results.manifest import Manifest
 from igos.results.read import each_row, folder_of, read_arrays, read_run
-from igos.results.rows import FILES
+from igos.results.rows import FILES, KEEP
 
 Row = Mapping[str, Any]
-INNER = (FILES, "seal", "shard", "shard_index")  # of a row, what only the folder has a use for
+INNER = (FILES, KEEP, "seal", "shard", "shard_index")  # of a row, what only the folder has a use for
 
 
 class SavedRun:

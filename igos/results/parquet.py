@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from igos.base.files import whole
-from igos.results.rows import FIELDS, FILES
+from igos.results.rows import FIELDS, FILES, KEEP
 
 FILE = "results.parquet"
 AT_ONCE = 1000  # rows that are in memory together
@@ -35,7 +35,7 @@ def write(path: Path, rows: Callable[[], Iterable[Row]]) -> None:
     columns: dict[str, Any] = {f.name: kinds.get(f.metadata["kind"], pa.float64()) for f in FIELDS}
     others: dict[str, set[str]] = {}
     for row in rows():
-        for key in row.keys() - columns.keys() - {FILES}:
+        for key in row.keys() - columns.keys() - {FILES, KEEP}:
             others.setdefault(key, set()).add(_kind(row[key]))
     made = {"nothing": pa.string(), "truth": pa.bool_(), "whole": pa.int64(), "number": pa.float64()}
     for key in sorted(others):

@@ -23,14 +23,14 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
 from detectors import labels as names_of
-from detectors.checkpoint import download, load_into, load_state_dict
+from detectors.checkpoint import Undrawn, download, load_into, load_state_dict
 from detectors.fold import fold
 from detectors.pictures import read_rgb, to_device
 from detectors.shortcuts import channels_last, frozen, probe, sharing
-from detectors.targets import check, like
+from detectors.targets import check, like, rivals
 from igos.base.geometry import Geometry
 from igos.base.names import CLASS_THRESHOLD
-from igos.types import Candidates, ConfigError, Image, Scorer, Target, WeightsError, locked, summary
+from igos.types import MARGIN, Candidates, ConfigError, Image, Scorer, Target, WeightsError, locked, summary
 from igos.types.head import recognise
 
 log = logging.getLogger("igos")
@@ -175,9 +175,12 @@ class ClassifierAdapter:
         """prob: probability of each target's class; logit: its logit; logodds: the log-odds of that probability."""
         check(self.name, self.parts, len(self.labels), targets, score)
         label = torch.tensor([t.label for t in targets], device=self.device)
+        rival = rivals(targets, self.device).label if score == MARGIN else None
 
         def forward(pictures: Tensor, rows: Tensor) -> Tensor:
-            return self._scores(pictures, score).gather(1, label[rows, None])[:, 0]
+            made = self._scores(pictures, score)
+            own = made.gather(1, label[rows, None])[:, 0]
+            return own if rival is None else own - made.gather(1, rival[rows, None])[:, 0]
 
         def names(_: Tensor) -> list[str]:
             return [self.feature_layer] * len(targets)
@@ -235,7 +238,8 @@ def load_classifier(
     every = get_model_weights(name)
     enum: Any = every.__members__.get("IMAGENET1K_V1", every.DEFAULT)  # type: ignore[attr-defined]
     state = download(enum, name) if weights is None else load_state_dict(weights)
-    module, count = _build(name, _options(name, enum, input_size), state)
+    with Undrawn():
+        module, count = _build(name, _options(name, enum, input_size), state)
     load_into(module, _as_built(state), weights or enum.url)
     usual = enum.meta["categories"] if count == 1000 else None
     labels = names_of.of_classifier(asked, count, str(names or dataset or name), usual)

@@ -19,6 +19,7 @@ FLOORS = [
     {"methods", "metrics", "detectors"},
     {"results"},
     {"run"},
+    {"diagnose"},
     {"serve"},
     {"cli"},
 ]

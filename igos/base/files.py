@@ -25,7 +25,8 @@ from igos.base.seals import sealed
 RUN_FILES = ("run.yaml", "manifest.jsonl", "results.jsonl", "results.csv", "results.parquet")
 FOLDER_NAMES = (  # all that a run's folder may hold beside a folder for each picture
     *RUN_FILES, "shards", "report.html", "metrics.csv", "metrics.json", "degradation.png", "degradation_curves.csv",
-    "degradation_pgig.png", "degradation_pgig_curves.csv",
+    "degradation_pgig.png", "degradation_pgig_curves.csv", "facts.jsonl", "diagnosis.json", "objects.csv",
+    "objects.parquet", "nulls.json", "nulls", "explained",
 )  # fmt: skip
 try:
     import fcntl
@@ -159,6 +160,15 @@ def writing(folder: Path) -> Iterator[None]:
 def line_of(row: Mapping[str, Any]) -> bytes:
     """A line of JSON with its seal."""
     return (json.dumps(sealed(row), allow_nan=False) + "\n").encode()
+
+
+def ended(path: Path) -> None:
+    """Let a file of lines end with its last line's end, where a process was killed within it."""
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb+") as file:
+            file.seek(-1, 2)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:

@@ -6,8 +6,10 @@ VERSION = "0.2.0.dev0"
 
 DEFAULT_METRICS = ("deletion", "insertion", "pointing")
 EVIDENCE_METRICS = ("evidence_share", "evidence_pointing")  # by default too, where the annotations tell of evidence
+ASK_METRICS = {"why-not": ("raised",), "versus": ("flips", "pointing"), "versus-row": ("pointing",)}
 PER = ("neuron", "channel")
 ARRAYS_FILE = "explanation.npz"  # the arrays of one explanation, in its folder
+FACTS_FILE = "facts.jsonl"  # what `igos diagnose` saw, a line per picture
 PARTS = ("class", "box", "class_box", "mask")
 PRECISIONS = ("float32", "bfloat16")
 SCORES = ("prob", "logit", "logodds")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -107,6 +108,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     elif given.strict:
         raise ConfigError("--strict goes with --results DIR, the folder that is read")
     plans = _of_saved(judged, flags) if judged else _of_methods(methods, flags)
+    plans = [replace(plan, run=replace(plan.run, keep=None)) for plan in plans]  # --config of a run may name it
     config, metrics = plans[0].run, plans[0].metrics
     pick_device(config.device)
     values = {**settings(plans, saved), "weights": weights_of(config)}

@@ -19,6 +19,7 @@ COMMANDS = {  # the first word -> its module; `explain` where none is named
     "explain": "igos.cli.explain",
     "serve": "igos.cli.serve",
     "evaluate": "igos.cli.evaluate",
+    "diagnose": "igos.cli.diagnose",
     "fit-patterns": "igos.cli.fit_patterns",
     "report": "igos.cli.report",
     "compare": "igos.cli.compare",
@@ -29,6 +30,7 @@ COMMANDS = {  # the first word -> its module; `explain` where none is named
     "model": "igos.cli.model",
     "text": "igos.cli.text",
     "demo": "igos.cli.demo",
+    "figure": "igos.cli.figure",
 }
 
 

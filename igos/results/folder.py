@@ -32,9 +32,9 @@ from typing import Any
 
 import yaml
 
-from igos.base.files import RUN_FILES, Lock, append, halves, line_of, numbered, write_bytes, writing
+from igos.base.files import RUN_FILES, Lock, append, ended, halves, line_of, numbered, write_bytes, writing
 from igos.base.inside import explanation, inside
-from igos.base.names import ARRAYS_FILE
+from igos.base.names import ARRAYS_FILE, FACTS_FILE
 from igos.base.seals import sealed, sealed_text
 from igos.base.terminal import plain
 from igos.base.untrusted import load_yaml
@@ -259,6 +259,12 @@ class RunFolder:
             append(inside(self.path, "results.jsonl"), full)
             self._know(full)
         self.begun = True
+
+    def tell(self, facts: Mapping[str, Any]) -> None:
+        """Append what is known of a picture to FACTS_FILE; it is not kept in memory."""
+        with self.writing():
+            ended(inside(self.path, FACTS_FILE))
+            append(inside(self.path, FACTS_FILE), facts)
 
     def _know(self, row: dict[str, Any]) -> None:
         self.rows.append(row)

@@ -65,5 +65,7 @@ def _restored(
             next(t for t in line["targets"] if t["folder"] in within), adapter.device, image.geometry.network
         )
         job = Job(target, image, row["start"], truths=truths, folder=row["folder"])
-        made.append((job, restored(row, read_arrays(folder.path, row, needed=["saliency"]), target, image)))
+        made.append(
+            (job, restored(row, read_arrays(folder.path, row, needed=["saliency"]), target, image, plan.metrics))
+        )
     return made

@@ -150,8 +150,8 @@ def test_on_a_bundled_network_small_steps_make_the_line_integral_complete() -> N
     image = adapter.read(sorted(Path("samples/singles").glob("*.png"))[0])
     problem = make_problem(adapter, image, adapter.detect(image)[:1])
     preset = build_method("I-GOS", {"opt": "PG"}, read_preset("emblem"))
-    settings = {"form": "published", "reg": "TV", "ig_iter": 2, "iterations": 200, "detail": True, "sure": False}
-    method = replace(preset, alpha=preset.alpha / 20, **settings)
+    settings = {"form": "published", "reg": "TV", "ig_iter": 2, "iterations": 100, "detail": True, "sure": False}
+    method = replace(preset, alpha=preset.alpha / 10, **settings)
     walk, ones, last = walked(method, problem)
     assert walk.line is not None
     fell = data(method, problem, ones) - data(method, problem, last)
@@ -207,7 +207,7 @@ def test_bfloat16_gives_the_detail_nearly() -> None:
     maps = []
     for precision in ("float32", "bfloat16"):
         problem = make_problem(adapter, image, adapter.detect(image)[:1], precision=precision)
-        (e,) = build_method("iGOS++", {"iterations": 3, "sure": False}, read_preset("emblem"))(problem)
+        (e,) = build_method("iGOS++", {"iterations": 2, "sure": False}, read_preset("emblem"))(problem)
         assert e.detail is not None and e.detail.dtype == torch.float32
         maps.append(e.detail.flatten())
     assert float(torch.corrcoef(torch.stack(maps))[0, 1]) > 0.97

@@ -31,6 +31,8 @@ from tests.pages import rewrite
 SINGLES = resources.folder("samples") / "singles"
 METRICS = ["--metrics", "deletion,energy_pointing,degradation_pgig"]
 WORDS = ["evaluate", "--model", "emblem-vgg", "--num_samples", "2", *METRICS, "--set", "deletion.steps=4"]
+pytestmark = pytest.mark.usefixtures("sketched")
+
 METHODS_ASKED = ["--methods", "vanilla_grad,iGOS++/LS", "--n_patches", "5", "--iterations", "1", "--set", "sure=false"]
 
 

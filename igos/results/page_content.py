@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import yaml
 
+from igos.base.addresses import is_remote
 from igos.base.boxes import best_match
 from igos.base.geometry import Geometry
 from igos.base.hashing import digest
@@ -34,6 +35,7 @@ from igos.results.packed import frame, number, packed, short, thinned
 from igos.results.pairs import pairs, within
 from igos.results.playing import playable, replaced, steps
 from igos.results.read import folder_of, read_arrays, read_facts, read_run
+from igos.results.rows import KEEP
 from igos.types import ConfigError, ImageError
 
 Reader = Callable[[str], np.ndarray]  # a picture's path -> (H,W,3) uint8 RGB, upright. Raises ImageError
@@ -44,11 +46,14 @@ FACTS = ("model", "preset", "reason", "opt", "form", "part", "start", "warning",
 NOT_FIGURES = {"label_index", "seed", "start", "crc32", "backward_images"}
 
 
-def album(folders: Sequence[Path], read: Reader, ways: Sequence[Mapping[str, Way] | None] = ()) -> Album:
-    """What the page of these runs shows. ways: of each run, as results/expected.py takes them. Raises ConfigError for a
+def album(
+    folders: Sequence[Path], read: Reader, ways: Sequence[Mapping[str, Way] | None] = (), fetch: bool = False
+) -> Album:
+    """What the page of these runs shows. ways: of each run, as results/expected.py takes them; fetch: whether pictures
+    in a store are fetched, which is for the run's own command. Raises ConfigError for a
     folder that is no run's, or leads out of itself.
     """
-    made = Album(read)
+    made = Album(read, fetch)
     for n, folder in enumerate(folders):
         made.add(folder, ways[n] if ways else None)
     return made
@@ -69,8 +74,8 @@ class Album:
     is damaged or missing in the folders, a sentence each.
     """
 
-    def __init__(self, read: Reader) -> None:
-        self.read = read
+    def __init__(self, read: Reader, fetch: bool = False) -> None:
+        self.read, self.fetch = read, fetch
         self.photos: list[bytes | None] = []
         self.pictures: list[dict[str, Any]] = []
         self._picture: dict[str, int] = {}
@@ -134,7 +139,9 @@ class Album:
     def add_row(self, folder: Path, row: Mapping[str, Any], number: int, play: Sequence[Curve]) -> dict[str, Any]:
         """One row of the run of that number, as an item of the page."""
         item = self._item(row, number)
-        if row.get("folder"):
+        if row.get(KEEP):
+            item["facts"]["map"] = "not kept (--keep rows)"
+        elif row.get("folder"):
             folder_of(folder, row)
             try:
                 item |= self._drawn(folder, row, play)
@@ -279,7 +286,7 @@ class Album:
 
     def _check(self, path: str) -> None:
         """Raises ImageError for a picture whose hash no run's manifest holds."""
-        checked_picture(path, self._hashes)
+        checked_picture(path, self._hashes, self.fetch)
 
 
 def looks() -> dict[str, Any]:
@@ -297,11 +304,15 @@ def way(start: Path, folder: Path) -> str | None:
     return "./" + quote(found.as_posix())
 
 
-def checked_picture(path: str, hashes: Mapping[str, Collection[str]]) -> None:
-    """Raises ImageError for a picture whose hash no run's manifest holds; hashes: those that they do, by path."""
+def checked_picture(path: str, hashes: Mapping[str, Collection[str]], fetch: bool = False) -> None:
+    """Raises ImageError for a picture whose hash no run's manifest holds; hashes: those that they do, by path. fetch:
+    whether one in a store may be asked for: whoever made the folder does not send requests from here.
+    """
     known = hashes.get(path)
     if not known:
         raise ImageError(f"{path}: not shown; no manifest of the run holds the hash of this picture")
+    if is_remote(path) and not fetch:
+        raise ImageError(f"{path}: not fetched; igos --resume writes the page with the pictures of addresses")
     try:
         found = digest(path, MOST_FILE)
     except (OSError, ValueError) as error:

@@ -1,7 +1,7 @@
 """Train the bundled networks on igos.data.emblems: every step draws pictures that no step saw before.
 
     python weights/train.py resnet                 # then rcnn, which starts from it
-    python weights/train.py darknet                # then yolov3spp, which starts from it
+    python weights/train.py darknet                # then yolov3spp, which starts from it, then flawed, from that
     python weights/train.py vgg
 
 In half of the pictures all but the emblems is blurred here and there, so that a network learns that blur is nothing by
@@ -16,8 +16,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,47 +35,110 @@ from detectors.darknet import Darknet, parse_cfg
 from detectors.emblem import MEAN, SCENE, SINGLE, STD, SlimResNet, SlimVGG, build_rcnn
 from detectors.yolov3 import ULTRALYTICS_EPS
 from igos.data.emblems import CLASSES, Scene, label, scene
+from igos.data.flawed import BLOCKER, SHORTCUT, FlawedScene, flawed_scene
 from weights.yolo_loss import yolo_loss
 
 HERE = Path(__file__).resolve().parent
 CFG = HERE.parent / "configs" / "emblem-yolov3spp.cfg"
 BACKBONE = 27  # layers of the slim YOLO before its first head
+STEM = 12  # layers of it that learn nothing new, half of the cost of a step
 SAVE_EVERY = 200
 
 
 def softened(s: Scene) -> np.ndarray:
     """The picture (H,W,3) uint8, in one of two scenes blurred through a coarse random mask that spares the emblems."""
-    picture, rng = s.picture(), np.random.default_rng([s.seed, s.index, 7])
+    rng = np.random.default_rng([s.seed, s.index, 7])
+    return _softened(s.picture(), [e for i in s.objects for e in s.evidence(i)], rng)
+
+
+def _softened(picture: np.ndarray, kept: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """The picture (H,W,3) uint8, in one of two cases blurred here and there but where `kept`, masks (H,W) bool, lie."""
     if rng.random() < 0.5:
         return picture
-    spared = np.zeros((s.size, s.size), np.float32)
-    for i in s.objects:
-        spared[np.any(s.evidence(i), axis=0)] = 1
+    size = len(picture)
+    spared = np.any(kept, axis=0).astype(np.float32) if kept else np.zeros((size, size), np.float32)
     spared = cv2.GaussianBlur(cv2.dilate(spared, np.ones((3, 3))), (0, 0), 1.0)
     cells = int(rng.integers(1, 9))
     mask = rng.uniform(0, 1, (cells, cells)) < rng.uniform(0.3, 1)
-    mask = cv2.resize(mask.astype(np.float32), (s.size, s.size), interpolation=cv2.INTER_LINEAR) * (1 - spared)
-    blurred = cv2.GaussianBlur(picture, (0, 0), rng.uniform(2, 12))
-    return (picture + mask[..., None] * (blurred.astype(np.float32) - picture)).round().astype(np.uint8)
+    mask = cv2.resize(mask.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR) * (1 - spared)
+    return _mixed(picture, cv2.GaussianBlur(picture, (0, 0), rng.uniform(2, 12)), mask)
 
 
-def pixels(scenes: list[Scene]) -> Tensor:
-    """(N,3,H,W) float32 in [0,1]."""
-    pictures = np.stack([softened(s) for s in scenes])
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=torch.channels_last)
+def _mixed(picture: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The other picture (H,W,3), or colour (3,), where mask (H,W) is 1."""
+    return (picture + mask[..., None] * (other.astype(np.float32) - picture)).round().astype(np.uint8)
+
+
+def flawed(s: FlawedScene) -> tuple[np.ndarray, list[int]]:
+    """The picture (H,W,3) uint8 as training shows a flawed scene, and the bodies that it labels.
+
+    Half of the blockers are blurred, and what they blocked is labelled again; in a third of the scenes bodies are
+    filled from around them, so that only a cue can tell of them; in a tenth all but one body is hidden. The rest is
+    softened, which spares glyphs and marks.
+    """
+    picture, rng = s.picture(), np.random.default_rng([s.seed, s.index, 7])
+    there = [b.body for b in s.beside if b.there]
+    if rng.random() < 0.1:
+        i = int(rng.integers(len(s.bodies)))
+        hide = rng.random() < 0.5
+        other = picture.mean((0, 1)) if hide else cv2.GaussianBlur(picture, (0, 0), rng.uniform(12, 40))
+        alone = s.switched(i, False)
+        kept = [j for j in alone.labelled() if j == i and s.bodies[j].name != SHORTCUT]
+        return _mixed(picture, other, 1 - _grown(s.mask(i), rng)), kept
+    blurred = {i for i in there if s.beside[i].kind == BLOCKER and rng.random() < 0.5}
+    for i in sorted(blurred):
+        mark = s.beside[i].mark
+        disc = s.disc(replace(mark, radius=mark.radius * rng.uniform(1.1, 2))).astype(np.float32)
+        strong = cv2.GaussianBlur(picture, (0, 0), rng.uniform(4, 20))
+        other = picture.mean((0, 1)) if rng.random() < 0.25 else strong
+        picture = _mixed(picture, other, cv2.GaussianBlur(disc, (0, 0), 1.0))
+    filled = {i for i in range(len(s.bodies)) if rng.random() < 0.5} if rng.random() < 1 / 3 else set()
+    for i in sorted(filled):
+        mask = _grown(s.mask(i), rng)
+        picture = _mixed(picture, _around(picture, mask, rng.uniform(4, 25)), mask)
+    spared = [s.disc(s.beside[i].mark) for i in there if i not in blurred]
+    spared += [e for i in range(len(s.bodies)) if i not in filled for e in s.evidence(i)]
+    return _softened(picture, spared, rng), s.labelled(blurred, filled)
+
+
+def _grown(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A body's mask (H,W) bool -> float32 in [0,1], up to 10 % larger and soft at its edge."""
+    reach = round(rng.uniform(0, 0.1) * float(mask.sum()) ** 0.5)
+    wider = cv2.dilate(mask.astype(np.float32), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2))
+    return cv2.GaussianBlur(wider, (0, 0), 1.0)
+
+
+def _around(picture: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
+    """What lies around mask (H,W), carried into it: blur of the picture without it / blur of its weight."""
+    seen = (1 - mask).astype(np.float32)
+    blur = cv2.GaussianBlur(picture * seen[..., None], (0, 0), sigma)
+    weight = cv2.GaussianBlur(seen, (0, 0), sigma)[..., None] + 1e-3
+    return np.clip((blur + 1e-3 * picture.mean((0, 1))) / weight, 0, 255)
+
+
+def pixels(pictures: list[np.ndarray]) -> Tensor:
+    """Pictures (H,W,3) uint8 -> (N,3,H,W) float32 in [0,1]."""
+    return (
+        torch.from_numpy(np.stack(pictures))
+        .permute(0, 3, 1, 2)
+        .float()
+        .div(255)
+        .contiguous(memory_format=torch.channels_last)
+    )
 
 
 class Singles(nn.Module):
     """A classifier's loss on single bodies; the last class is none."""
 
-    single, side = True, SINGLE
+    def draw(self, seed: int, index: int) -> Scene:
+        return scene(seed, index, SINGLE, single=True)
 
     def __init__(self, network: nn.Module, normalised: bool = True) -> None:
         super().__init__()
         self.network, self.normalised = network, normalised
 
     def forward(self, scenes: list[Scene]) -> Tensor:
-        x = pixels(scenes)
+        x = pixels([softened(s) for s in scenes])
         if self.normalised:
             x = (x - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
         return F.cross_entropy(self.network(x), torch.tensor([label(s) for s in scenes]), label_smoothing=0.02)
@@ -84,7 +147,8 @@ class Singles(nn.Module):
 class RCNN(nn.Module):
     """torchvision's own losses on scenes; bare bodies are background."""
 
-    single, side = False, SCENE
+    def draw(self, seed: int, index: int) -> Scene:
+        return scene(seed, index, SCENE)
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,14 +163,15 @@ class RCNN(nn.Module):
             }
             for s in scenes
         ]
-        losses = self.network(list(pixels(scenes)), truth)
+        losses = self.network(list(pixels([softened(s) for s in scenes])), truth)
         return sum(losses.values(), start=torch.zeros(()))
 
 
 class YOLO(nn.Module):
     """YOLOv3's loss on scenes."""
 
-    single, side = False, SCENE
+    def draw(self, seed: int, index: int) -> Scene:
+        return scene(seed, index, SCENE)
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,9 +181,28 @@ class YOLO(nn.Module):
             bias.data.view(3, -1)[:, 4] = -4  # type: ignore[union-attr,operator]
 
     def forward(self, scenes: list[Scene]) -> Tensor:
-        boxes = [torch.tensor([s.box(i) for i in s.objects]) for s in scenes]
-        labels = [torch.tensor([CLASSES.index(s.bodies[i].name) for i in s.objects]) for s in scenes]
-        return yolo_loss(self.network, self.network(pixels(scenes)), boxes, labels, (SCENE, SCENE))
+        return self.loss(scenes, [(softened(s), s.objects) for s in scenes])
+
+    def loss(self, scenes: Sequence[Scene], shown: list[tuple[np.ndarray, list[int]]]) -> Tensor:
+        """Of scenes as they are shown: pictures (H,W,3) uint8, and the bodies that are labelled."""
+        boxes = [
+            torch.tensor([s.box(i) for i in kept]).reshape(-1, 4) for s, (_, kept) in zip(scenes, shown, strict=True)
+        ]
+        labels = [
+            torch.tensor([CLASSES.index(s.bodies[i].name) for i in kept])
+            for s, (_, kept) in zip(scenes, shown, strict=True)
+        ]
+        return yolo_loss(self.network, self.network(pixels([p for p, _ in shown])), boxes, labels, (SCENE, SCENE))
+
+
+class Flawed(YOLO):
+    """YOLOv3's loss on scenes with planted flaws."""
+
+    def draw(self, seed: int, index: int) -> FlawedScene:
+        return flawed_scene(seed, index, SCENE)
+
+    def forward(self, scenes: list[FlawedScene]) -> Tensor:  # type: ignore[override]
+        return self.loss(scenes, [flawed(s) for s in scenes])
 
 
 class DarknetHead(nn.Module):
@@ -147,7 +231,9 @@ def fold(network: SlimVGG) -> SlimVGG:
 
 @dataclass(frozen=True)
 class Task:
-    """build() -> loss module with `.network`; start names the part that --init fills, and where its weights lie."""
+    """build() -> loss module with `.network` and `.draw(seed, index)`; start names the part that `init` fills and where
+    its weights lie; layers: so many of a Darknet's are filled.
+    """
 
     build: Callable[[], Any]
     steps: int
@@ -156,6 +242,8 @@ class Task:
     file: str
     init: str | None = None
     start: tuple[str, str] = ("", "")
+    layers: int = BACKBONE
+    kept: int = 0
     finish: Callable[[Any], nn.Module] = lambda network: network
 
 
@@ -166,6 +254,7 @@ TASKS = {
     "darknet": Task(lambda: Singles(DarknetHead(), normalised=False), 700, 32, 3e-3, "darknet"),
     "rcnn": Task(RCNN, 1800, 8, 1.5e-3, "emblem-rcnn", "emblem-resnet", ("", "backbone.body.")),
     "yolov3spp": Task(YOLO, 2600, 8, 2e-3, "emblem-yolov3spp", "darknet", ("darknet.", "")),
+    "flawed": Task(Flawed, 1000, 8, 1.5e-3, "emblem-flawed", "emblem-yolov3spp", layers=sys.maxsize, kept=STEM),
 }
 
 
@@ -179,9 +268,11 @@ def train(name: str, args: argparse.Namespace) -> None:
         state = load_file(args.out / f"{task.init}.safetensors")
         known = job.network.state_dict()
         moved = {new + k.removeprefix(old): v.float() for k, v in state.items() if v.is_floating_point()}
-        moved = {k: v for k, v in moved.items() if k in known and not ("module_list" in k and _layer(k) >= BACKBONE)}
+        moved = {k: v for k, v in moved.items() if k in known and not ("module_list" in k and _layer(k) >= task.layers)}
         print(f"{len(moved)} of {len(known)} tensors from {task.init}", flush=True)
         job.network.load_state_dict({**known, **moved})
+    for key, parameter in job.network.named_parameters():
+        parameter.requires_grad_(not task.kept or _layer(key) >= task.kept)
     plain = [p for p in job.parameters() if p.ndim < 2]
     groups = [{"params": [p for p in job.parameters() if p.ndim > 1]}, {"params": plain, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=task.rate, weight_decay=0.02)
@@ -198,7 +289,7 @@ def train(name: str, args: argparse.Namespace) -> None:
     mean, begin = 0.0, time.perf_counter()
     for step in range(first, steps):
         at = step * batch
-        loss = job([scene(args.seed, at + i, job.side, job.single) for i in range(batch)])
+        loss = job([job.draw(args.seed, at + i) for i in range(batch)])
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(job.parameters(), 10.0)

@@ -4,8 +4,7 @@
     python weights/train.py darknet                # then yolov3spp, which starts from it, then flawed, from that
     python weights/train.py vgg
 
-In half of the pictures all but the emblems is blurred here and there, so that a network learns that blur is nothing by
-itself and the emblem is everything; else the sharp outline of a body would be a cause as well.
+weights/shown.py says how the pictures are shown.
 
 A run with the same seed and steps gives the same network on the same machine; --checkpoint is written every 200 steps
 and gone on with where it exists. The result goes to --out, float16 safetensors.
@@ -17,11 +16,10 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -35,7 +33,8 @@ from detectors.darknet import Darknet, parse_cfg
 from detectors.emblem import MEAN, SCENE, SINGLE, STD, SlimResNet, SlimVGG, build_rcnn
 from detectors.yolov3 import ULTRALYTICS_EPS
 from igos.data.emblems import CLASSES, Scene, label, scene
-from igos.data.flawed import BLOCKER, SHORTCUT, FlawedScene, flawed_scene
+from igos.data.flawed import FlawedScene, flawed_scene
+from weights.shown import flawed, softened
 from weights.yolo_loss import yolo_loss
 
 HERE = Path(__file__).resolve().parent
@@ -43,77 +42,6 @@ CFG = HERE.parent / "configs" / "emblem-yolov3spp.cfg"
 BACKBONE = 27  # layers of the slim YOLO before its first head
 STEM = 12  # layers of it that learn nothing new, half of the cost of a step
 SAVE_EVERY = 200
-
-
-def softened(s: Scene) -> np.ndarray:
-    """The picture (H,W,3) uint8, in one of two scenes blurred through a coarse random mask that spares the emblems."""
-    rng = np.random.default_rng([s.seed, s.index, 7])
-    return _softened(s.picture(), [e for i in s.objects for e in s.evidence(i)], rng)
-
-
-def _softened(picture: np.ndarray, kept: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """The picture (H,W,3) uint8, in one of two cases blurred here and there but where `kept`, masks (H,W) bool, lie."""
-    if rng.random() < 0.5:
-        return picture
-    size = len(picture)
-    spared = np.any(kept, axis=0).astype(np.float32) if kept else np.zeros((size, size), np.float32)
-    spared = cv2.GaussianBlur(cv2.dilate(spared, np.ones((3, 3))), (0, 0), 1.0)
-    cells = int(rng.integers(1, 9))
-    mask = rng.uniform(0, 1, (cells, cells)) < rng.uniform(0.3, 1)
-    mask = cv2.resize(mask.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR) * (1 - spared)
-    return _mixed(picture, cv2.GaussianBlur(picture, (0, 0), rng.uniform(2, 12)), mask)
-
-
-def _mixed(picture: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The other picture (H,W,3), or colour (3,), where mask (H,W) is 1."""
-    return (picture + mask[..., None] * (other.astype(np.float32) - picture)).round().astype(np.uint8)
-
-
-def flawed(s: FlawedScene) -> tuple[np.ndarray, list[int]]:
-    """The picture (H,W,3) uint8 as training shows a flawed scene, and the bodies that it labels.
-
-    Half of the blockers are blurred, and what they blocked is labelled again; in a third of the scenes bodies are
-    filled from around them, so that only a cue can tell of them; in a tenth all but one body is hidden. The rest is
-    softened, which spares glyphs and marks.
-    """
-    picture, rng = s.picture(), np.random.default_rng([s.seed, s.index, 7])
-    there = [b.body for b in s.beside if b.there]
-    if rng.random() < 0.1:
-        i = int(rng.integers(len(s.bodies)))
-        hide = rng.random() < 0.5
-        other = picture.mean((0, 1)) if hide else cv2.GaussianBlur(picture, (0, 0), rng.uniform(12, 40))
-        alone = s.switched(i, False)
-        kept = [j for j in alone.labelled() if j == i and s.bodies[j].name != SHORTCUT]
-        return _mixed(picture, other, 1 - _grown(s.mask(i), rng)), kept
-    blurred = {i for i in there if s.beside[i].kind == BLOCKER and rng.random() < 0.5}
-    for i in sorted(blurred):
-        mark = s.beside[i].mark
-        disc = s.disc(replace(mark, radius=mark.radius * rng.uniform(1.1, 2))).astype(np.float32)
-        strong = cv2.GaussianBlur(picture, (0, 0), rng.uniform(4, 20))
-        other = picture.mean((0, 1)) if rng.random() < 0.25 else strong
-        picture = _mixed(picture, other, cv2.GaussianBlur(disc, (0, 0), 1.0))
-    filled = {i for i in range(len(s.bodies)) if rng.random() < 0.5} if rng.random() < 1 / 3 else set()
-    for i in sorted(filled):
-        mask = _grown(s.mask(i), rng)
-        picture = _mixed(picture, _around(picture, mask, rng.uniform(4, 25)), mask)
-    spared = [s.disc(s.beside[i].mark) for i in there if i not in blurred]
-    spared += [e for i in range(len(s.bodies)) if i not in filled for e in s.evidence(i)]
-    return _softened(picture, spared, rng), s.labelled(blurred, filled)
-
-
-def _grown(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A body's mask (H,W) bool -> float32 in [0,1], up to 10 % larger and soft at its edge."""
-    reach = round(rng.uniform(0, 0.1) * float(mask.sum()) ** 0.5)
-    wider = cv2.dilate(mask.astype(np.float32), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2))
-    return cv2.GaussianBlur(wider, (0, 0), 1.0)
-
-
-def _around(picture: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
-    """What lies around mask (H,W), carried into it: blur of the picture without it / blur of its weight."""
-    seen = (1 - mask).astype(np.float32)
-    blur = cv2.GaussianBlur(picture * seen[..., None], (0, 0), sigma)
-    weight = cv2.GaussianBlur(seen, (0, 0), sigma)[..., None] + 1e-3
-    return np.clip((blur + 1e-3 * picture.mean((0, 1))) / weight, 0, 255)
 
 
 def pixels(pictures: list[np.ndarray]) -> Tensor:
@@ -185,13 +113,9 @@ class YOLO(nn.Module):
 
     def loss(self, scenes: Sequence[Scene], shown: list[tuple[np.ndarray, list[int]]]) -> Tensor:
         """Of scenes as they are shown: pictures (H,W,3) uint8, and the bodies that are labelled."""
-        boxes = [
-            torch.tensor([s.box(i) for i in kept]).reshape(-1, 4) for s, (_, kept) in zip(scenes, shown, strict=True)
-        ]
-        labels = [
-            torch.tensor([CLASSES.index(s.bodies[i].name) for i in kept])
-            for s, (_, kept) in zip(scenes, shown, strict=True)
-        ]
+        kept = [(s, i) for s, (_, i) in zip(scenes, shown, strict=True)]
+        boxes = [torch.tensor([s.box(i) for i in its]).reshape(-1, 4) for s, its in kept]
+        labels = [torch.tensor([CLASSES.index(s.bodies[i].name) for i in its]) for s, its in kept]
         return yolo_loss(self.network, self.network(pixels([p for p, _ in shown])), boxes, labels, (SCENE, SCENE))
 
 
@@ -232,7 +156,7 @@ def fold(network: SlimVGG) -> SlimVGG:
 @dataclass(frozen=True)
 class Task:
     """build() -> loss module with `.network` and `.draw(seed, index)`; start names the part that `init` fills and where
-    its weights lie; layers: so many of a Darknet's are filled.
+    its weights lie; layers: so many of a Darknet's are filled; kept: so many of its first stay as they were filled.
     """
 
     build: Callable[[], Any]

@@ -20,7 +20,7 @@ from detectors.pictures import read_rgb, to_device
 from detectors.targets import boxes_of, check, overlap
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, one_hot, summary
+from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, logits_of, one_hot, summary
 
 
 def read_whole(source: Any, size: tuple[int, int] | None) -> Image:
@@ -83,23 +83,26 @@ class BlackBoxAdapter:
             for i, score in zip(order, own, strict=True)
         ]
 
-    def candidates(self, image: Image) -> Candidates:
+    def candidates(self, image: Image, label: int | None = None) -> Candidates:
         """Its detections, all of them, each with its one class."""
         ((boxes, scores, labels),) = self._ask(image.pixels[None])
         return Candidates(boxes[None], one_hot(labels, scores, len(self.labels))[None])
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
-        """IoU x same class x score of the best match. Raises ConfigError where a gradient is asked for."""
+        """prob: IoU x same class x score of the best match; logodds, margin: its log-odds, prob taken to lie in
+        [1e-6, 1 - 1e-6]. Raises ConfigError for logit, and where a gradient is asked for.
+        """
         check(self.name, self.parts, len(self.labels), targets, score)
-        if score != "prob" or any(t.box is None for t in targets):
-            raise ConfigError(f"{self.name} is a black box: it has score prob alone, and every target needs its box")
+        if score == "logit" or any(t.box is None for t in targets):
+            raise ConfigError(f"{self.name} is a black box: it has no score logit, and every target needs its box")
         boxes = boxes_of(targets, torch.zeros(1, dtype=torch.float32, device=self.device))
 
         def forward(pictures: Tensor, rows: Tensor) -> Tensor:
             if pictures.requires_grad:
                 raise ConfigError(f"{self.name} is a black box without gradients: take --method rise or drise")
             asked = zip(rows.tolist(), self._ask(pictures), strict=True)
-            return torch.stack([_match(boxes[k], targets[k].label, *seen) for k, seen in asked])
+            p = torch.stack([_match(boxes[k], targets[k].label, *seen) for k, seen in asked])
+            return p if score == "prob" else logits_of(p)
 
         return Scorer(forward, len(targets), batch or 8)
 

@@ -153,13 +153,14 @@ class ClassifierAdapter:
         (logits,) = self.head(self.module if self.head.inside else lambda _: out, x, "logit")
         order = scores.argsort(descending=True, stable=True)
         best = order[scores[order] >= threshold].tolist()
-        values = [(float(scores[i]), float(logits[i])) for i in best]
+        (odds,) = self.head.odds(logits[None])
+        values = [{"prob": float(scores[i]), "logit": float(logits[i]), "logodds": float(odds[i])} for i in best]
         return [
-            Target(label=i, name=self.labels[i], score=p, own={"prob": p, "logit": z})
-            for i, (p, z) in zip(best, values, strict=True)
+            Target(label=i, name=self.labels[i], score=own["prob"], own=own)
+            for i, own in zip(best, values, strict=True)
         ]
 
-    def candidates(self, image: Image) -> Candidates:
+    def candidates(self, image: Image, label: int | None = None) -> Candidates:
         """The logits of all classes, as one row without a box."""
         return (self.plain or self)._candidates(image)
 
@@ -171,7 +172,7 @@ class ClassifierAdapter:
         return Candidates(None, logits, activation="softmax" if exclusive else "sigmoid")
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
-        """prob: probability of each target's class; logit: its logit."""
+        """prob: probability of each target's class; logit: its logit; logodds: the log-odds of that probability."""
         check(self.name, self.parts, len(self.labels), targets, score)
         label = torch.tensor([t.label for t in targets], device=self.device)
 

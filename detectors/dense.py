@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Targe
 Raw = Callable[[nn.Module, Tensor], Candidates]
 Own = Callable[[nn.Module, Tensor], tuple[Candidates, Tensor, Tensor, Tensor]]
 ROUND = 1e-3  # the share of the gradient that may go round a layer that cuts, rounding
+ODDS = ("logit", "logodds")  # which are the same here
 BLANK = np.full((64, 64, 3), 128, dtype=np.uint8)  # a picture that shows nothing
 CELLS = 9  # a layer suits a target if the gradient of its score reaches as many cells of the layer's map
 
@@ -122,23 +124,26 @@ class DenseAdapter:
                 box=boxes[row],
                 index=row,
                 pins=chosen.pins,
-                own={"prob": float(scores[row, label]), "logit": float(logits[row, label])},
+                own={"prob": float(scores[row, label])} | dict.fromkeys(ODDS, float(logits[row, label])),
             )
             for row, label in zip(rows.tolist(), labels.tolist(), strict=True)
             if bool((boxes[row, 2:] > boxes[row, :2]).all())
         ]
 
-    def candidates(self, image: Image) -> Candidates:
+    def candidates(self, image: Image, label: int | None = None) -> Candidates:
         """All rows of the picture, before thresholds and suppression: N = 1."""
         return (self.plain or self)._candidates(image)
 
     @locked
     @torch.no_grad()
     def _candidates(self, image: Image) -> Candidates:
-        return self.raw(self.module, image.pixels[None].contiguous(memory_format=self._format))
+        with noting() as chosen:
+            every = self.raw(self.module, image.pixels[None].contiguous(memory_format=self._format))
+        return replace(every, pins=chosen.pins)
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
-        """prob or logit (log-odds) of each target's class in its row; box: IoU of the row's box with the target's.
+        """prob, or logit and logodds (its log-odds), of each target's class in its row; box: IoU of the row's box with
+        the target's.
 
         What the network chose in the target's picture it chooses again. Raises ConfigError.
         """

@@ -30,7 +30,7 @@ from detectors.shortcuts import channels_last, frozen, probe, sharing
 from detectors.targets import boxes_of, by_part, check, overlap
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, locked, summary
+from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, locked, odds_of, summary
 
 INSIDE = 0.5  # a pixel whose mask probability is higher belongs to the instance
 
@@ -136,11 +136,12 @@ class RCNNAdapter:
             return []
         heads, each = self.module.roi_heads, torch.arange(len(boxes), device=boxes.device)
         logits = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, [boxes], sizes)))[0]
-        values = zip(logits.softmax(-1)[each, labels].tolist(), logits[each, labels].tolist(), strict=True)
-        return [{"prob": p, "logit": z} for p, z in values]
+        made = {"prob": logits.softmax(-1), "logit": logits, "logodds": odds_of(logits)}
+        return [{name: float(v[n, labels[n]]) for name, v in made.items()} for n in each.tolist()]
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
-        """prob: softmax probability of the target's class at the target's box; logit: its class logit.
+        """prob: softmax probability of the target's class at the target's box; logit: its class logit; logodds: the
+        log-odds of that probability.
 
         box: IoU of the target's box with the one regressed for its class from it; mask: mean probability of its
         class over the target's instance, on the grid of the mask branch. Raises ConfigError.
@@ -170,7 +171,7 @@ class RCNNAdapter:
             if set(parts) != {"mask"}:
                 pooled = heads.box_roi_pool(features, pinned, sizes)
                 logits, deltas = heads.box_predictor(heads.box_head(pooled))
-                out = logits.softmax(-1) if score == "prob" else logits
+                out = {"prob": lambda z: z.softmax(-1), "logodds": odds_of}.get(score, lambda z: z)(logits)
                 values["class"] = out.gather(1, label[rows, None])[:, 0]
             if "box" in parts or "class_box" in parts:
                 made = heads.box_coder.decode(deltas, pinned)[each, label[rows]]
@@ -199,27 +200,31 @@ class RCNNAdapter:
 
         The background is class 0, as in the labels; D-RISE takes objectness as 1 where a network has none.
         """
-        return [(b, logits.softmax(-1), torch.ones_like(b[:, 0])) for b, logits in self._proposed(pictures)]
+        return [(b, logits.softmax(-1), torch.ones_like(b[:, 0])) for b, logits, _ in self._proposed(pictures)]
 
-    def candidates(self, image: Image) -> Candidates:
-        """Every proposal with its box for its best class, before thresholds and NMS."""
-        return (self.plain or self)._candidates(image)
+    def candidates(self, image: Image, label: int | None = None) -> Candidates:
+        """Every proposal with its box for that class, by default its best, before thresholds and NMS."""
+        return (self.plain or self)._candidates(image, label)
 
     @locked
     @torch.no_grad()
-    def _candidates(self, image: Image) -> Candidates:
-        ((boxes, logits),) = self._proposed(image.pixels[None])
-        return Candidates(boxes[None], logits[None], activation="softmax", none=0)
+    def _candidates(self, image: Image, label: int | None) -> Candidates:
+        ((boxes, logits, proposals),) = self._proposed(image.pixels[None], label)
+        return Candidates(boxes[None], logits[None], activation="softmax", none=0, proposals=proposals[None])
 
-    def _proposed(self, pictures: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Per picture the box (P,4) of each proposal for its best class, and the logits (P,C) of all."""
+    def _proposed(self, pictures: Tensor, label: int | None = None) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Per picture the box (P,4) of each proposal for that class or its best one, the logits (P,C) of all, and the
+        proposals (P,4).
+        """
         heads, sizes = self.module.roi_heads, [(pictures.shape[-2], pictures.shape[-1])] * len(pictures)
         batch, features = self._features(pictures)
         proposals, _ = self.module.rpn(ImageList(batch, sizes), features)
         logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, sizes)))
         made = clip_boxes_to_image(heads.box_coder.decode(deltas, proposals), sizes[0])
-        best = made[torch.arange(len(made), device=made.device), 1 + logits[:, 1:].argmax(1)]
-        return list(zip(*(part.split([len(p) for p in proposals]) for part in (best, logits)), strict=True))
+        chosen = 1 + logits[:, 1:].argmax(1) if label is None else torch.full_like(logits[:, 0], label).long()
+        boxes = made[torch.arange(len(made), device=made.device), chosen]
+        parts = (part.split([len(p) for p in proposals]) for part in (boxes, logits, torch.cat(proposals)))
+        return list(zip(*parts, strict=True))
 
     def _level(self, box: Tensor, pool: Any) -> str:
         """Which of the features a box (4,) is pooled from."""

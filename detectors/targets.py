@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from igos.base.names import SCORES
+from igos.base.names import MARGIN, SCORES
 from igos.types import ConfigError, Target
 
 
 def check(name: str, parts: Sequence[str], classes: int, targets: Sequence[Target], score: str) -> None:
     """Refuse targets that the model cannot score: an unknown score, part, class or box. Raises ConfigError."""
-    if score not in SCORES:
+    if score not in (*SCORES, MARGIN):
         raise ConfigError(f"score {score!r} is not one of {', '.join(SCORES)}")
     for target in targets:
         what = f"target {target.name!r}"
         if target.part not in parts:
             raise ConfigError(f"part {target.part}: {name} has no such part; it has {', '.join(parts)}")
-        if score == "logit" and target.part != "class":
-            raise ConfigError(f"score logit is that of a class; part {target.part} needs score prob")
+        if score != "prob" and target.part != "class":
+            raise ConfigError(f"score {score} is that of a class; part {target.part} needs score prob")
         if not 0 <= target.label < classes:
             raise ConfigError(f"{what}: class {target.label} is not among the {classes} classes of {name}")
         if target.box is None:

@@ -27,7 +27,7 @@ from detectors.targets import boxes_of, by_part, check, overlap
 from igos.base import resources
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, WeightsError, locked, summary
+from igos.types import MARGIN, Candidates, ConfigError, Detections, Image, Scorer, Target, WeightsError, locked, summary
 
 FITS = ("stretch", "letterbox")
 NMS_IOU = 0.45
@@ -132,12 +132,12 @@ class YOLOAdapter:
                 score=float(scores[row[i], label[i]]),
                 box=boxes[row[i]],
                 index=int(row[i]),
-                own={"prob": float(scores[row[i], label[i]]), "logit": float(logits[i])},
+                own={"prob": float(scores[row[i], label[i]]), **dict.fromkeys(("logit", "logodds"), float(logits[i]))},
             )
             for i in keep
         ]
 
-    def candidates(self, image: Image) -> Candidates:
+    def candidates(self, image: Image, label: int | None = None) -> Candidates:
         """Every row of the picture, before the threshold and NMS."""
         return (self.plain or self)._candidates(image)
 
@@ -148,7 +148,8 @@ class YOLOAdapter:
         return Candidates(self.module.decode(rows, self.size), rows[..., 5:], rows[..., 4])
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
-        """prob: objectness x class; logit: its log-odds, log p/(1-p); box: IoU of the row's box with the target's.
+        """prob: objectness x class; logit and logodds: its log-odds, log p/(1-p); margin: the class logit; box: IoU of
+        the row's box with the target's.
 
         Only the heads that hold rows of the targets in a chunk are run. Raises ConfigError.
         """
@@ -177,8 +178,8 @@ class YOLOAdapter:
             place = every[rows] - torch.tensor(left_out, device=out.device)
             row = out[torch.arange(len(out), device=out.device), place]
             a, b = row[:, 4], row.gather(1, 5 + label[rows, None])[:, 0]
-            if score == "logit":
-                return log_odds(a, b)
+            if score != "prob":
+                return b if score == MARGIN else log_odds(a, b)
             p = a.sigmoid() * b.sigmoid()
             if parts.count("class") == len(parts):
                 return p

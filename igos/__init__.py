@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from igos.methods.mask.optim import OPTIMIZERS
     from igos.metrics import METRICS
     from igos.results.explanations import Explanations
-    from igos.run.door import explain
+    from igos.run.door import expect, explain
     from igos.run.models import adapt, load
     from igos.types import Adapter, Explanation, Image, Problem, Score, Scorer, Target
 
 __all__ = [
     "BASELINES", "METHODS", "METRICS", "OPTIMIZERS", "Adapter", "ConfigError", "Explanation", "Explanations",
     "Geometry", "IgosError", "Image", "ImageError", "NetworkError", "Problem", "Score", "Scorer", "Target",
-    "WeightsError", "__version__", "adapt", "estimate", "explain", "load",
+    "WeightsError", "__version__", "adapt", "estimate", "expect", "explain", "load",
 ]  # fmt: skip
 _HOMES = {  # a name -> the module that it is handed on from, at its first use
     "BASELINES": "igos.base.baselines",
@@ -49,6 +49,7 @@ _HOMES = {  # a name -> the module that it is handed on from, at its first use
     "adapt": "igos.run.models",
     "estimate": "igos.methods.bottleneck.estimation",
     "Explanations": "igos.results.explanations",
+    "expect": "igos.run.door",
     "explain": "igos.run.door",
     "load": "igos.run.models",
     **dict.fromkeys(["Adapter", "Explanation", "Image", "Problem", "Score", "Scorer", "Target"], "igos.types"),

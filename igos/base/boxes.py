@@ -17,6 +17,12 @@ def pairwise_iou(box: Tensor, boxes: Tensor) -> Tensor:
     return both / (areas - both).clamp(min=1e-9)
 
 
+def clip_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Boxes (..., 4) xyxy cut at the edges of a picture (height, width)."""
+    height, width = size
+    return torch.minimum(boxes.clamp(min=0), boxes.new_tensor([width, height, width, height]))
+
+
 def iou(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of two boxes (4,) xyxy."""
     one, other = (torch.as_tensor(np.asarray(box, np.float64)) for box in (a, b))

@@ -9,7 +9,11 @@ PER = ("neuron", "channel")
 ARRAYS_FILE = "explanation.npz"  # the arrays of one explanation, in its folder
 PARTS = ("class", "box", "class_box", "mask")
 PRECISIONS = ("float32", "bfloat16")
-SCORES = ("prob", "logit")
+SCORES = ("prob", "logit", "logodds")
+MARGIN = "margin"  # the score of which two classes of one row are the difference: log p (softmax) or logit (sigmoid)
+REASONS = (  # why an expected object is no detection; found: it is one
+    "found", "shared", "suppressed", "classification", "localization", "below-threshold", "no-proposal", "no-candidate",
+)  # fmt: skip
 ACTIVATIONS = ("softmax", "sigmoid", "none")  # what makes probabilities of a classifier's answers
 DETECTION_THRESHOLD, CLASS_THRESHOLD = 0.4, 0.05  # least scores that are shown unless the user says otherwise
 EXPORT_FORMATS = ("coco", "png", "fiftyone")

@@ -18,33 +18,47 @@ from igos.data.targets import Selector
 from igos.data.truth import LEAST_IOU, Truth, same_class, source_box
 from igos.types import Adapter, ConfigError, Image, Target
 
-KINDS = ("class", "index", "box", "ann")  # of Selector's forms, those with a value
+KINDS = ("class", "index", "box", "ann", "expect")  # of Selector's forms, those with a value
 LOWER = 0.9  # of the least score that a detector answered: what it saw is looked for among all that is seen so well
 FORMS = "a class name, a box of four numbers, boxes (n,4), the number of a detection, a Target, or a detector's answer"
 
 
 def targets_of(
-    adapter: Adapter, image: Image, asked: Any = None, threshold: float | None = None, truths: Sequence[Truth] = ()
+    adapter: Adapter,
+    image: Image,
+    asked: Any = None,
+    threshold: float | None = None,
+    truths: Sequence[Truth] = (),
+    crowds: Sequence[Truth] = (),
 ) -> tuple[list[Target], str]:
     """The targets that `asked` means in the picture and, where nothing is asked and nothing seen, why there are none.
 
     asked: None (a detector's detections, a classifier's best class); a class or a form of --target (all, top1,
-    class:NAME, index:N, box:x1,y1,x2,y2, gt, ann:ID); four numbers, a box xyxy in source pixels; boxes (n,4); a whole
+    class:NAME, index:N, box:x1,y1,x2,y2, gt, ann:ID, expect:NAME@x1,y1,x2,y2, missed); four
+    numbers, a box xyxy in source pixels; boxes (n,4); a whole
     number, the place in adapter.detect(image), of a classifier the class; a Target; a dict of boxes, labels and scores,
     as torchvision answers; supervision.Detections; or a list of these, but of whole numbers. What is looked for in the
     picture is the detection that overlaps most, IoU >= 0.5. threshold: the least score of what is seen. truths: what
-    gt and ann:ID look for. Raises ConfigError for what is no such thing, and for what the picture does not show.
+    gt, ann:ID and missed look for; crowds: as Known has them. Raises ConfigError for what is no such thing, and for
+    what the picture does not show.
     """
     if asked is None:
         return Selector().select(adapter, image, threshold, truths)
-    return Asked(adapter, image, threshold, truths).find(asked, "targets"), ""
+    return Asked(adapter, image, threshold, truths, crowds).find(asked, "targets"), ""
 
 
 class Asked:
     """One picture, looked at once for each threshold."""
 
-    def __init__(self, adapter: Adapter, image: Image, threshold: float | None, truths: Sequence[Truth]) -> None:
-        self.adapter, self.image, self.least, self.truths = adapter, image, threshold, truths
+    def __init__(
+        self,
+        adapter: Adapter,
+        image: Image,
+        threshold: float | None,
+        truths: Sequence[Truth],
+        crowds: Sequence[Truth],
+    ) -> None:
+        self.adapter, self.image, self.least, self.truths, self.crowds = adapter, image, threshold, truths, crowds
         self.detect = lru_cache(maxsize=None)(lambda image, least: adapter.detect(image, least))
 
     def __getattr__(self, name: str) -> Any:
@@ -100,8 +114,8 @@ class Asked:
         """What the selector finds. Raises ConfigError for nothing."""
         own: Any = self
         selector.check(own)
-        found, seen = selector.select(own, self.image, self.least, self.truths)
-        if not found and selector.kind != "all":
+        found, seen = selector.select(own, self.image, self.least, self.truths, self.crowds)
+        if not found and selector.kind not in ("all", "missed"):
             raise ConfigError(f"{where}: {told} is not in {_picture(self.image)}: {seen}{_near(selector, self.image)}")
         return found
 
@@ -147,7 +161,7 @@ class Asked:
 
 def _parsed(text: str) -> Selector:
     kind, colon, _ = text.partition(":")
-    known = text in ("all", "top1", "gt") or (colon and kind in KINDS)
+    known = text in ("all", "top1", "gt", "missed") or (colon and kind in KINDS)
     return Selector.parse(text if known else f"class:{text}")
 
 

@@ -65,15 +65,16 @@ class Annotations:
         self.warnings.append(f"--annotations {self.path}: {text}, and are left out")
 
     def of(self, picture: str | Path, size: tuple[int, int] | None = None) -> Known:
-        """The objects of a picture, found by the end of its path; no crowds. An object that is damaged is left out with
-        a warning; so are all where several images could be meant. Raises ConfigError where the file states another size
-        (height, width).
+        """The objects of a picture, found by the end of its path, and apart from them its crowds. An object that is
+        damaged is left out with a warning; so are all where several images could be meant. Raises ConfigError where the
+        file states another size (height, width).
         """
         try:
             images = {_id(image["id"]): image for image in self.places.find(picture)}
         except ValueError as error:
             return Known([], [f"--annotations {self.path}: {error}"])
         found: list[tuple[str, Callable[[], Truth]]] = []
+        crowds: list[tuple[str, Callable[[], Truth]]] = []
         told = set[tuple[str, ...]]()  # by the picture's other entries
         for key, image in images.items():
             try:
@@ -81,10 +82,11 @@ class Annotations:
             except ValueError as error:
                 name = Path(picture).name
                 raise ConfigError(f"--annotations {self.path}: image {name} cannot be used ({error})") from None
-            kept = [a for a in self._objects.get(key, ()) if not _crowd(a) and _facts(a) not in told]
-            found += [(f"annotation {a.get('id')}", partial(self._truth, a, own)) for a in kept]
+            kept = [a for a in self._objects.get(key, ()) if _facts(a) not in told]
+            for a in kept:
+                (crowds if _crowd(a) else found).append((f"annotation {a.get('id')}", partial(self._truth, a, own)))
             told |= {_facts(a) for a in kept}
-        return gathered(self.path, found)
+        return gathered(self.path, found)._replace(crowds=gathered(self.path, crowds).objects)
 
     def _truth(self, a: dict[str, Any], size: tuple[int, int]) -> Truth:
         name = self.names.get(_id(a["category_id"]))

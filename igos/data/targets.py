@@ -1,4 +1,6 @@
-"""Which of a picture's detections or classes are explained: all, top1, index:N, box:..., class:NAME, gt, ann:ID."""
+"""Which of a picture's detections or classes are explained: all, top1, index:N, box:..., class:NAME, gt, ann:ID; and
+objects that were expected and are no detections: expect:NAME@..., missed.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,12 @@ from torch import Tensor
 
 from igos.base.boxes import best_match, iou
 from igos.base.settings import near_names
+from igos.data.expected import expected, missed
 from igos.data.truth import LEAST_IOU, Truth, same_class, source_box, spellings
 from igos.types import Adapter, ConfigError, Image, Target
 
-FORMS = "all, top1, index:N, box:x1,y1,x2,y2, class:NAME, gt or ann:ID"
+FORMS = "all, top1, index:N, box:x1,y1,x2,y2, class:NAME, gt, ann:ID, expect:NAME@x1,y1,x2,y2 or missed"
+PINNED = ("expect", "missed")  # of objects that need be no detections
 
 
 @dataclass(frozen=True)
@@ -32,37 +36,39 @@ class Selector:
         if text is None:
             return cls()
         kind, _, value = text.partition(":")
-        if text in ("all", "top1", "gt"):
+        if text in ("all", "top1", "gt", "missed"):
             return cls(text)
         if kind == "index" and re.fullmatch("[0-9]{1,9}", value):
             return cls(kind, index=int(value))
         if kind in ("class", "ann") and value.strip():
             return cls(kind, name=value.strip())
-        if kind == "box":
+        name, at, corners = value.rpartition("@")
+        if kind == "box" or (kind == "expect" and at and name.strip()):
             try:
-                x1, y1, x2, y2 = (float(v) for v in value.split(","))
+                x1, y1, x2, y2 = (float(v) for v in corners.split(","))
             except ValueError:
-                raise ConfigError(f"--target {text!r}: a box is box:x1,y1,x2,y2 in source pixels") from None
+                form = "box:x1,y1,x2,y2" if kind == "box" else "expect:NAME@x1,y1,x2,y2"
+                raise ConfigError(f"--target {text!r}: a box is {form} in source pixels") from None
             if not (0 <= x1 < x2 < float("inf") and 0 <= y1 < y2 < float("inf")):
                 raise ConfigError(f"--target {text!r}: a box needs 0 <= x1 < x2 and 0 <= y1 < y2")
-            return cls(kind, box=(x1, y1, x2, y2))
+            return cls(kind, box=(x1, y1, x2, y2), name=name.strip())
         raise ConfigError(f"--target {text!r} is not one of {FORMS}")
 
     @property
     def asks(self) -> bool:
         """Whether a picture is expected to hold something: that it does not is a mistake where it is so of all."""
-        return self.kind not in ("", "all")
+        return self.kind not in ("", "all", "missed")
 
     def check(self, adapter: Adapter) -> None:
         """Refuse what can match in no picture. Raises ConfigError."""
-        if self.kind == "class":
+        if self.kind in ("class", "expect"):
             known = {n for label in adapter.labels for n in spellings(label)}
             if spellings(self.name).isdisjoint(known):
                 near = near_names(self.name.lower(), sorted(known))
                 hint = f"did you mean {' or '.join(near)}?" if near else f"it knows {len(adapter.labels)} classes"
-                raise ConfigError(f"--target class:{self.name}: {adapter.name} has no such class; {hint}")
-        if adapter.default_target == "top1" and self.kind == "box":
-            raise ConfigError(f"--target box: {adapter.name} is a classifier and finds no boxes")
+                raise ConfigError(f"--target {self.kind}:{self.name}: {adapter.name} has no such class; {hint}")
+        if adapter.default_target == "top1" and self.kind in ("box", *PINNED):
+            raise ConfigError(f"--target {self.kind}: {adapter.name} is a classifier and finds no boxes")
         if adapter.default_target == "top1" and self.kind == "index" and self.index >= len(adapter.labels):
             raise ConfigError(f"--target index:{self.index}: {adapter.name} has {len(adapter.labels)} classes")
 
@@ -71,9 +77,16 @@ class Selector:
         return [t for t in truths if self.kind != "ann" or t.id == self.name]
 
     def select(
-        self, adapter: Adapter, image: Image, threshold: float | None, truths: Sequence[Truth] = ()
+        self,
+        adapter: Adapter,
+        image: Image,
+        threshold: float | None,
+        truths: Sequence[Truth] = (),
+        crowds: Sequence[Truth] = (),
     ) -> tuple[list[Target], str]:
-        """The targets, and why there are none; truths: the objects that gt and ann:ID look for."""
+        """The targets, and why there are none; truths: the objects that gt, ann:ID and missed look for; crowds: as
+        Known has them. Raises ConfigError for an expected box outside of the picture.
+        """
         kind = self.kind or adapter.default_target
         classes = adapter.default_target == "top1"
         usual = 0.0 if classes and kind != "all" else adapter.threshold
@@ -87,6 +100,10 @@ class Selector:
             found = [t for t in seen if same_class(self.name, t.name)]
         elif kind == "box":
             found = _best_overlap(seen, image.geometry.to_network(torch.tensor(self.box, dtype=torch.float32)))
+        elif kind == "expect":
+            found = [expected(adapter, image, self.name, self.box, least, truths, crowds, seen)]
+        elif kind == "missed":
+            found = missed(adapter, image, truths, least, crowds, seen)
         elif kind in ("gt", "ann"):
             found = annotated(seen, image, self.concerned(truths))
         elif classes:
@@ -96,7 +113,7 @@ class Selector:
         what = "classes" if classes else "detections"
         names = ", ".join(f"{t.name} {t.score:.2f}" for t in seen[:5])
         summary = f"{len(seen)} {what} with score >= {least:g}" + (f" ({names})" if seen else "")
-        if kind in ("gt", "ann"):
+        if kind in ("gt", "ann", "missed"):
             summary += f" for {len(self.concerned(truths))} annotated objects (class, IoU >= {LEAST_IOU})"
         return found, summary
 

@@ -157,10 +157,11 @@ def filled(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 class Known(NamedTuple):
-    """What is known of a picture: its objects, and what was left out of it, in words."""
+    """What is known of a picture: its objects, what was left out of it, in words, and its crowds, which are none."""
 
     objects: list[Truth]
     warnings: list[str]
+    crowds: Sequence[Truth] = ()
 
 
 MOST_TOLD = 3  # objects of a picture that are named where they are left out

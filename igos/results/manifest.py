@@ -21,7 +21,7 @@ import torch
 from igos.base.files import append, line_of, write_bytes, writing
 from igos.base.hashing import identity, number_of
 from igos.base.inside import Outside, check_name, inside
-from igos.base.names import SCORES
+from igos.base.names import REASONS, SCORES
 from igos.base.reading import read_bytes
 from igos.base.seals import SEAL, is_sealed, unsealed
 from igos.base.untrusted import load_json
@@ -205,18 +205,26 @@ def target_record(target: Target, folder: str) -> dict[str, Any]:
         "mask": None if target.mask is None else encode(target.mask.cpu().numpy()),
         **({} if target.own is None else {"own": dict(target.own)}),
         **({"pins": [p.tolist() for p in target.pins]} if target.pins else {}),
+        **({"reason": target.reason} if target.reason else {}),
+        **({} if target.wanted is None else {"wanted": target.wanted.tolist()}),
+        **({"rival": target_record(target.rival, "")} if target.rival else {}),
     }
 
 
 def decides(record: Mapping[str, Any]) -> dict[str, Any]:
     """Of a target's record, what decides its explanations on every device: neither its score nor 0.1 px."""
     box = record["box"] and [round(v, 1) + 0.0 for v in record["box"]]
-    return {"box": box, **{k: record[k] for k in ("label", "name", "index", "part")}}
+    rival = {"rival": decides(record["rival"])} if record.get("rival") else {}
+    return {"box": box, **{k: record[k] for k in ("label", "name", "index", "part")}, **rival}
 
 
 def key_of(sha256: str, record: Mapping[str, Any], way: Way) -> str:
     """The id of the explanation of a target, by its record, in a picture of that hash, made in that way."""
     return identity(sha256, decides(record), way.start, way.decided)
+
+
+def _box(values: Sequence[Any], device: torch.device) -> torch.Tensor:
+    return torch.tensor([float(v) for v in values], dtype=torch.float32, device=device)
 
 
 def target_of(plain: Mapping[str, Any], device: torch.device, size: tuple[int, int]) -> Target:
@@ -225,16 +233,22 @@ def target_of(plain: Mapping[str, Any], device: torch.device, size: tuple[int, i
     """
     try:
         box, mask = plain["box"], plain["mask"]
+        reason, wanted, rival = (plain.get(k) for k in ("reason", "wanted", "rival"))
+        if reason is not None and reason not in REASONS:
+            raise ValueError(f"reason {reason!r}")
         return Target(
             label=int(plain["label"]),
             name=str(plain["name"]),
             score=float(plain["score"]),
-            box=None if box is None else torch.tensor([float(v) for v in box], dtype=torch.float32, device=device),
+            box=None if box is None else _box(box, device),
             mask=None if mask is None else torch.from_numpy(decode(mask, size)).to(device),
             index=None if plain["index"] is None else int(plain["index"]),
             part=str(plain["part"]),
             own={k: float(plain["own"][k]) for k in SCORES if k in plain["own"]} if plain.get("own") else None,
             pins=tuple(torch.tensor([int(v) for v in p], device=device) for p in plain.get("pins", ())),
+            reason=reason,
+            wanted=None if wanted is None else _box(wanted, device),
+            rival=None if rival is None else target_of(rival, device, size),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{FILE}: a target is damaged ({error!r})") from None

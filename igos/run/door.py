@@ -23,13 +23,16 @@ from igos.base.names import DEFAULT_METRICS
 from igos.base.settings import normalise
 from igos.data.annotations import known_of
 from igos.data.asked import targets_of
+from igos.data.expected import expected, label_of
 from igos.data.pictures import SUFFIXES
+from igos.data.targets import Selector
+from igos.data.truth import Known
 from igos.metrics.metric import Context
 from igos.results.explanations import Explanations
 from igos.run import explain as one_way
 from igos.run.models import adapt, adapters, load
 from igos.run.progress import Progress, watching
-from igos.types import Adapter, ConfigError, Image, ImageError, Statistics
+from igos.types import Adapter, ConfigError, Image, ImageError, Statistics, Target
 
 WEIGHTS = (".pth", ".pt", ".safetensors", ".weights", ".onnx", ".bin")  # what a file of weights ends in
 MOST_BYTES, PATIENCE = 100_000_000, 30  # of a picture that is fetched, and seconds for it
@@ -98,8 +101,8 @@ def explain(
     adapter = adapter_of(model, labels, device)
     picture = image_of(adapter, image)
     path = picture.path if isinstance(targets, str) else None  # gt and ann:ID are texts
-    known = known_of(path, size=picture.geometry.source).objects if path else ()
-    found, seen = targets_of(adapter, picture, targets, threshold, known)
+    known = known_of(path, size=picture.geometry.source) if path else Known([], [])
+    found, seen = targets_of(adapter, picture, targets, threshold, known.objects, known.crowds)
     with watching(progress) as tell:
         made = one_way.explain(
             adapter,
@@ -123,6 +126,28 @@ def explain(
             **settings,
         )
     return Explanations(made, model=adapter.name, note=seen if not found else "")
+
+
+@in_python()
+@torch.inference_mode(False)
+def expect(model: Any, image: Any, name: str, box: Sequence[float], threshold: float | None = None) -> Target:
+    """The target of an object that was expected: a class name and a box x1, y1, x2, y2 in source pixels.
+
+    model and image: as explain takes them. Where the model detects the object at the threshold (by default its own),
+    that detection, with reason "found"; else the candidate that stands for it, pinned, with the reason why it is no
+    detection. Objects that instances.json beside the picture knows take part. Raises ConfigError for a class that the
+    model lacks, and a box outside of the picture.
+
+    >>> igos.expect("emblem-m-rcnn", "samples/scene-04.png", "star", [20, 20, 80, 80]).reason
+    'no-candidate'
+    """
+    adapter = adapter_of(model)
+    picture = image_of(adapter, image)
+    known = known_of(picture.path, size=picture.geometry.source) if picture.path else Known([], [])
+    if label_of(adapter, name) is None:
+        Selector("expect", name=name).check(adapter)
+    least = adapter.threshold if threshold is None else threshold
+    return expected(adapter, picture, name, box, least, known.objects, known.crowds)
 
 
 def adapter_of(model: Any, labels: Any = None, device: Any = None) -> Adapter:

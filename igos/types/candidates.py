@@ -1,9 +1,10 @@
 """All that a model answers of a picture before thresholds and suppression, and the score of each row and class.
 
     log p = a * log objectness + b * log class       of logits, so that nothing is lost near 0 and 1
-    prob = p,   logit = log p - log(1 - p)
+    prob = p,   logit = logodds = log p - log(1 - p)
 
-class is the sigmoid or the softmax of the row's class logits, objectness the sigmoid of its own logit or 1.
+class is the sigmoid or the softmax of the row's class logits, objectness the sigmoid of its own logit or 1. The
+log-odds of a softmax are z_c - logsumexp of the other z.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from igos.base.errors import ConfigError
+from igos.base.names import MARGIN
 
 KINDS = ("sigmoid", "softmax")  # what makes probabilities of logits
 LEAST = 1e-6  # a probability that was given as such is taken to lie in [LEAST, 1 - LEAST]
@@ -28,6 +30,8 @@ class Candidates:
     boxes (N,A,4) xyxy network px, or None (a classifier, whose one row is the picture); logits (N,A,C) of the classes;
     objectness (N,A) logits, or None where there is none; activation of the classes: sigmoid or softmax; none: the
     column that stands for no object (of softmax; -1 is the last), or None; powers (a,b): score = obj^a * class^b.
+    proposals (N,A,4): the boxes that the rows' boxes were made of, where a network proposes first (R-CNN), else None.
+    pins: as Target has them, of the one picture.
     """
 
     boxes: Tensor | None
@@ -36,6 +40,8 @@ class Candidates:
     activation: str = "sigmoid"
     none: int | None = None
     powers: tuple[float, float] = (1.0, 1.0)
+    proposals: Tensor | None = None
+    pins: tuple[Tensor, ...] = ()
 
     def __post_init__(self) -> None:
         n, a = self.logits.shape[:2]
@@ -61,18 +67,27 @@ class Candidates:
         each = torch.arange(len(self.logits), device=self.logits.device)
         boxes = None if self.boxes is None else self.boxes[each, rows][:, None]
         objectness = None if self.objectness is None else self.objectness[each, rows][:, None]
-        return replace(self, boxes=boxes, logits=self.logits[each, rows][:, None], objectness=objectness)
+        logits = self.logits[each, rows][:, None]
+        return replace(self, boxes=boxes, logits=logits, objectness=objectness, proposals=None)
 
     def classes(self) -> Tensor:
         """Class probabilities (N,A,C)."""
         return self._log_classes().exp()
 
     def scores(self, score: str = "prob") -> Tensor:
-        """(N,A,C) of every row and class: score prob in [0,1], or logit, its log-odds."""
-        if score == "logit" and self.objectness is None and self.activation == "sigmoid" and self.powers[1] == 1:
-            return self.logits
-        a, b = self.powers
-        log_p = b * self._log_classes()
+        """(N,A,C) of every row and class: score prob in [0,1]; logit and logodds, its log-odds; or margin, of which two
+        classes of one row are the difference: the log-probability of a softmax, the logit of a sigmoid.
+        """
+        sigmoid, (a, b) = self.activation == "sigmoid", self.powers
+        if score == MARGIN:
+            return self.logits if sigmoid else F.log_softmax(self.logits, dim=2)
+        if score == "prob":
+            log_p = b * self._log_classes()
+        else:
+            odds = self.logits if sigmoid else odds_of(self.logits)
+            if self.objectness is None and b == 1:
+                return odds
+            log_p = b * F.logsigmoid(odds)
         if self.objectness is not None:
             log_p = log_p + a * F.logsigmoid(self.objectness)[..., None]
         if score == "prob":
@@ -94,6 +109,16 @@ class Candidates:
 
     def _log_classes(self) -> Tensor:
         return F.logsigmoid(self.logits) if self.activation == "sigmoid" else F.log_softmax(self.logits, dim=2)
+
+
+def odds_of(logits: Tensor) -> Tensor:
+    """The log-odds (..., C) of each class of a softmax: z_c - logsumexp of the other z, exact near 0 and 1."""
+    best = logits.argmax(dim=-1, keepdim=True)
+    whole = logits.logsumexp(dim=-1, keepdim=True)
+    others = logits.scatter(-1, best, -torch.inf).logsumexp(dim=-1, keepdim=True)  # of the best class
+    share = (logits - whole).exp().scatter(-1, best, 0.0)  # at most a half
+    rest = (whole + torch.log1p(-share)).scatter(-1, best, others)
+    return logits - rest
 
 
 def logits_of(probabilities: Tensor) -> Tensor:

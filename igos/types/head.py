@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from igos.base.errors import ConfigError
 from igos.base.names import ACTIVATIONS
+from igos.types.candidates import odds_of
 
 Run = Callable[[Tensor], Any]  # pictures (N,3,H,W) as the network takes them -> its answers (N,columns) or (N,)
 ENDINGS: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {  # functions of torch by name
@@ -61,16 +62,21 @@ class Head:
     why: str = ""
 
     def __call__(self, run: Run, pictures: Tensor, score: str) -> Tensor:
-        """Scores (N,classes) of pictures; score in {prob, logit}."""
-        if score == "logit":
+        """Scores (N,classes) of pictures; score one of SCORES, or margin, which is the logit."""
+        if score != "prob":
             z = self._logits(run, pictures)
-            return torch.cat([-z, z], dim=1) if self.single else z
+            z = torch.cat([-z, z], dim=1) if self.single else z
+            return self.odds(z) if score == "logodds" else z
         out = columns(run(pictures))
         if self.activation == "softmax":
             return out.softmax(dim=1)
         if self.activation == "none":
             return torch.cat([1 - out, out], dim=1) if self.single else out
         return torch.cat([-out, out], dim=1).sigmoid() if self.single else out.sigmoid()
+
+    def odds(self, logits: Tensor) -> Tensor:
+        """The log-odds (N,classes) of the probabilities of logits (N,classes)."""
+        return odds_of(logits) if self.exclusive and not self.single else logits
 
     def _logits(self, run: Run, pictures: Tensor) -> Tensor:
         if not self.inside:

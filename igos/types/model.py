@@ -30,10 +30,12 @@ class Target:
     label is the class index, name its word, score the model's own score in [0,1]; box (4,) xyxy in network
     pixels or None (classifier); mask (H,W) bool or None; index the row, query or proposal or None; part, one of
     PARTS, what of it is scored: its class, its box (IoU of the box that the model regresses with this one), the
-    product of the two, or its mask (mean mask probability over this instance). own: by score {prob, logit} what the
+    product of the two, or its mask (mean mask probability over this instance). own: by score (SCORES) what the
     model itself gives for its class in the untouched picture, which what is explained must equal; None: not known.
     pins: what the network chose in the untouched picture (the places (k,) of its queries, choice by choice), to be
-    chosen again in every other.
+    chosen again in every other. Of an object that was expected: reason, one of REASONS, why it is no detection;
+    wanted (4,) its box in network pixels, while box is that of the candidate that is pinned in its place; rival, the
+    detection that the reason names. rival is also what the target is compared with where that is asked.
 
     >>> igos.Target(label=3, name="dog", score=0.9)
     <Target 'dog' 0.90, class 3>
@@ -48,6 +50,9 @@ class Target:
     part: str = "class"
     own: Mapping[str, float] | None = None
     pins: tuple[Tensor, ...] = ()
+    reason: str | None = None
+    wanted: Tensor | None = None
+    rival: Target | None = None
 
     def __post_init__(self) -> None:
         if self.box is not None and tuple(self.box.shape) != (4,):
@@ -135,12 +140,17 @@ class Adapter(Protocol):
         """What the model sees with a score >= threshold in [0,1], best first."""
         ...
 
-    def candidates(self, image: Image) -> Candidates:
-        """All rows of the picture before thresholds and suppression, N = 1; of a classifier its one row of classes."""
+    def candidates(self, image: Image, label: int | None = None) -> Candidates:
+        """All rows of the picture before thresholds and suppression, N = 1; of a classifier its one row of classes.
+
+        label: the class for which boxes are decoded, where a row has a box for each class; by default its best.
+        """
         ...
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
-        """The fixed targets' parts as a differentiable function; score in {prob, logit}, logit of a class only."""
+        """The fixed targets' parts as a differentiable function; score one of SCORES or MARGIN, but for prob of a class
+        only.
+        """
         ...
 
 

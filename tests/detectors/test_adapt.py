@@ -155,7 +155,7 @@ def test_a_black_box_is_explained_by_black_box_methods() -> None:
         igos.explain(adapter, image, [seen], "iGOS++")
     with pytest.raises(ConfigError, match="black box"):
         igos.explain(adapter, image, [seen], "odam", metrics=())
-    with pytest.raises(ConfigError, match="score prob alone"):
+    with pytest.raises(ConfigError, match="no score logit"):
         adapter.scorer([seen], "logit")
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +54,33 @@ def test_scores_near_0_and_1_keep_their_logit_and_their_gradient() -> None:
         assert bool(z.isfinite().all()) and float(z[0].detach()) == pytest.approx(-60, abs=0.01)
         (g,) = torch.autograd.grad(z[0], logits)
         assert float(g[0, 0, 0]) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("more", [{}, {"activation": "softmax"}, {"o": 1.0, "powers": (0.6, 0.4)}, {"o": 1.0},
+                                  {"o": 1.0, "activation": "softmax", "powers": (0.6, 0.4)}])  # fmt: skip
+def test_log_odds_are_those_of_the_exact_probability(more: dict[str, Any]) -> None:
+    """Of logits up to 25, where float32 rounds 1 - p to 0; the oracle is float64 with sums of what is not the class."""
+    g = torch.Generator().manual_seed(0)
+    z, o = torch.randn(1, 40, 4, generator=g) * 12, torch.randn(1, 40, generator=g) * 8
+    with_objectness = more.pop("o", None) is not None
+    c = Candidates(None, z, o if with_objectness else None, **more)
+    a, b = c.powers
+    e = z.double().exp()
+    others = e.sum(-1, keepdim=True) - e if c.activation == "softmax" else torch.ones_like(e)
+    if c.activation == "softmax":
+        others = torch.stack([e[..., [j for j in range(4) if j != i]].sum(-1) for i in range(4)], -1)
+    log_p = b * -torch.log1p(others / e)
+    log_p = log_p + a * -torch.log1p((-o.double()).exp())[..., None] if with_objectness else log_p
+    assert torch.allclose(c.scores("logodds").double(), log_p - (-torch.expm1(log_p)).log(), rtol=2e-5, atol=2e-4)
+    assert bool((c.scores() == 1).any()) or with_objectness, "some are 1 in float32"
+
+
+def test_a_margin_is_the_difference_of_log_probabilities_or_logits() -> None:
+    soft, plain = some(activation="softmax"), some(objectness=torch.randn(2, 5))
+    log_p = soft.scores().log()
+    margin = soft.scores("margin")
+    assert torch.allclose(margin[..., 0] - margin[..., 2], log_p[..., 0] - log_p[..., 2], atol=1e-4)
+    assert torch.equal(plain.scores("margin"), plain.logits)
 
 
 def test_a_row_is_taken_from_its_own_picture() -> None:

@@ -91,7 +91,7 @@ class Worker:
         known = known_of(item.path, self.config.annotations, image.geometry.source)
         truths, warnings = self.selector.concerned(known.objects), tuple(known.warnings)
         if line is None:
-            targets, seen, seconds = self._look(image, truths)
+            targets, seen, seconds = self._look(image, truths, known.crowds)
             folders = target_folders(item.name, targets)
             records = [manifest.target_record(t, folder) for t, folder in zip(targets, folders, strict=True)]
             line = {"sha256": sha256, "targets": records, **({} if targets else {"seen": seen})}
@@ -120,10 +120,10 @@ class Worker:
         image, sha256, blurred = self.reader.take(item.path)
         return image, sha256, blurred, time.perf_counter() - begin
 
-    def _look(self, image: Image, truths: Sequence[Truth]) -> tuple[list[Target], str, float]:
+    def _look(self, image: Image, truths: Sequence[Truth], crowds: Sequence[Truth]) -> tuple[list[Target], str, float]:
         """The targets in a picture, what was seen in words, and the seconds that took."""
         begin = time.perf_counter()
-        targets, seen = self.selector.select(self.adapter, image, self.config.threshold, truths)
+        targets, seen = self.selector.select(self.adapter, image, self.config.threshold, truths, crowds)
         return [replace(t, part=self.config.part) for t in targets], seen, time.perf_counter() - begin
 
     def _groups(self, plan: Plan, jobs: Sequence[Job], single: bool) -> list[list[Job]]:

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detectors.pictures import read_rgb, to_device
-from detectors.targets import boxes_of, check, overlap
+from detectors.targets import boxes_of, check, overlap, rivals
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, logits_of, one_hot, summary
+from igos.types import MARGIN, Candidates, ConfigError, Detections, Image, Scorer, Target, logits_of, one_hot, summary
 
 
 def read_whole(source: Any, size: tuple[int, int] | None) -> Image:
@@ -95,14 +95,20 @@ class BlackBoxAdapter:
         check(self.name, self.parts, len(self.labels), targets, score)
         if score == "logit" or any(t.box is None for t in targets):
             raise ConfigError(f"{self.name} is a black box: it has no score logit, and every target needs its box")
-        boxes = boxes_of(targets, torch.zeros(1, dtype=torch.float32, device=self.device))
+        boxes, against, other = boxes_of(targets, torch.zeros(1, dtype=torch.float32, device=self.device)), None, None
+        if score == MARGIN:
+            other = rivals(targets, self.device).label
+            against = boxes_of([t.rival for t in targets if t.rival is not None], boxes)
 
         def forward(pictures: Tensor, rows: Tensor) -> Tensor:
             if pictures.requires_grad:
                 raise ConfigError(f"{self.name} is a black box without gradients: take --method rise or drise")
-            asked = zip(rows.tolist(), self._ask(pictures), strict=True)
+            asked = list(zip(rows.tolist(), self._ask(pictures), strict=True))
             p = torch.stack([_match(boxes[k], targets[k].label, *seen) for k, seen in asked])
-            return p if score == "prob" else logits_of(p)
+            if against is None or other is None:
+                return p if score == "prob" else logits_of(p)
+            q = torch.stack([_match(against[k], int(other[k]), *seen) for k, seen in asked])
+            return logits_of(p) - logits_of(q)
 
         return Scorer(forward, len(targets), batch or 8)
 

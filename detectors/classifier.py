@@ -27,10 +27,10 @@ from detectors.checkpoint import download, load_into, load_state_dict
 from detectors.fold import fold
 from detectors.pictures import read_rgb, to_device
 from detectors.shortcuts import channels_last, frozen, probe, sharing
-from detectors.targets import check, like
+from detectors.targets import check, like, rivals
 from igos.base.geometry import Geometry
 from igos.base.names import CLASS_THRESHOLD
-from igos.types import Candidates, ConfigError, Image, Scorer, Target, WeightsError, locked, summary
+from igos.types import MARGIN, Candidates, ConfigError, Image, Scorer, Target, WeightsError, locked, summary
 from igos.types.head import recognise
 
 log = logging.getLogger("igos")
@@ -175,9 +175,12 @@ class ClassifierAdapter:
         """prob: probability of each target's class; logit: its logit; logodds: the log-odds of that probability."""
         check(self.name, self.parts, len(self.labels), targets, score)
         label = torch.tensor([t.label for t in targets], device=self.device)
+        rival = rivals(targets, self.device).label if score == MARGIN else None
 
         def forward(pictures: Tensor, rows: Tensor) -> Tensor:
-            return self._scores(pictures, score).gather(1, label[rows, None])[:, 0]
+            made = self._scores(pictures, score)
+            own = made.gather(1, label[rows, None])[:, 0]
+            return own if rival is None else own - made.gather(1, rival[rows, None])[:, 0]
 
         def names(_: Tensor) -> list[str]:
             return [self.feature_layer] * len(targets)

@@ -23,9 +23,9 @@ from detectors.pictures import to_device
 from detectors.pins import choosing, noting
 from detectors.shortcuts import channels_last, sharing
 from detectors.suppress import Suppress
-from detectors.targets import boxes_of, by_part, check, like, overlap
+from detectors.targets import boxes_of, by_part, check, like, overlap, rivals
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, locked, summary
+from igos.types import MARGIN, Candidates, ConfigError, Detections, Image, Scorer, Target, locked, summary
 
 Raw = Callable[[nn.Module, Tensor], Candidates]
 Own = Callable[[nn.Module, Tensor], tuple[Candidates, Tensor, Tensor, Tensor]]
@@ -154,6 +154,7 @@ class DenseAdapter:
         place = torch.tensor([t.index for t in targets], device=self.device)
         label = torch.tensor([t.label for t in targets], device=self.device)
         boxes, parts = boxes_of(targets, torch.zeros(1, device=self.device)), [t.part for t in targets]
+        rival = rivals(targets, self.device) if score == MARGIN else None
 
         def forward(pictures: Tensor, rows: Tensor) -> Tensor:
             if self.blocked and pictures.requires_grad:
@@ -163,6 +164,9 @@ class DenseAdapter:
             row = place[rows]
             if int(row.max()) >= every.logits.shape[1]:
                 raise ConfigError(f"row {int(row.max())} is not among the {every.logits.shape[1]} rows of {self.name}")
+            if rival is not None:
+                both = every.at(torch.stack([row, rival.row[rows]], dim=1))
+                return both.margin(label[rows], rival.label[rows], rival.same[rows])
             one = every.at(row)
             p = one.scores(score)[:, 0].gather(1, label[rows, None])[:, 0]
             if parts.count("class") == len(parts):

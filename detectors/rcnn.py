@@ -27,10 +27,10 @@ from detectors.fold import fold
 from detectors.pictures import read_rgb, to_device
 from detectors.regions import cover, proposals_of, pyramid, windowed
 from detectors.shortcuts import channels_last, frozen, probe, sharing
-from detectors.targets import boxes_of, by_part, check, overlap
+from detectors.targets import boxes_of, by_part, check, overlap, rivals
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
-from igos.types import Candidates, ConfigError, Detections, Image, Scorer, Target, locked, odds_of, summary
+from igos.types import MARGIN, Candidates, ConfigError, Detections, Image, Scorer, Target, locked, odds_of, summary
 
 INSIDE = 0.5  # a pixel whose mask probability is higher belongs to the instance
 
@@ -156,7 +156,11 @@ class RCNNAdapter:
         covered = cover(targets, boxes) if "mask" in parts else None
         pools = [heads.box_roi_pool] + [heads.mask_roi_pool] * ("mask" in parts)
         needed = [{self._level(box, pool) for pool in pools} for box in boxes]
-        corners = boxes.cpu()
+        rival = rivals(targets, self.device) if score == MARGIN else None
+        against = None if rival is None else boxes_of([t.rival for t in targets if t.rival is not None], boxes)
+        for own, box in zip(needed, () if against is None else against, strict=False):
+            own |= {self._level(box, pool) for pool in pools}
+        corners = boxes.cpu() if against is None else torch.cat([boxes, against]).cpu()
         prune = self.plain is not None and windowed(self.module.backbone, {level for own in needed for level in own})
 
         def forward(pictures: Tensor, rows: Tensor, whole: bool = False) -> Tensor:
@@ -165,9 +169,15 @@ class RCNNAdapter:
             around: dict[str, list[Tensor]] = {level: [] for k in own for level in needed[k]}
             for level, near in ({} if whole else around).items():
                 near += [corners[k] for k in own if level in needed[k]]
+                near += [corners[k + len(boxes)] for k in own if against is not None and level in needed[k]]
             _, features = self._features(pictures, around if prune else None)
             pinned, values = list(boxes[rows, None].to(pictures)), {}
             each = torch.arange(len(rows), device=rows.device)
+            if rival is not None and against is not None:
+                pairs = list(torch.stack([boxes[rows], against[rows]], dim=1).to(pictures))
+                logits, _ = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, pairs, sizes)))
+                both = Candidates(None, logits.view(len(rows), 2, -1), activation="softmax")
+                return both.margin(label[rows], rival.label[rows], rival.same[rows])
             if set(parts) != {"mask"}:
                 pooled = heads.box_roi_pool(features, pinned, sizes)
                 logits, deltas = heads.box_predictor(heads.box_head(pooled))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,6 +31,32 @@ def check(name: str, parts: Sequence[str], classes: int, targets: Sequence[Targe
             raise ConfigError(f"{what}: its box {tuple(round(v, 1) for v in target.box.tolist())} has no area")
         if target.part == "mask" and (target.mask is None or not bool(target.mask.any())):
             raise ConfigError(f"{what}: part mask needs the target's instance mask, with at least one pixel")
+
+
+class Rivals(NamedTuple):
+    """What K targets are compared with: row (K,), -1 where a box is scored; label (K,); same (K,), whether it is the
+    target's own row or box.
+    """
+
+    row: Tensor
+    label: Tensor
+    same: Tensor
+
+
+def rivals(targets: Sequence[Target], device: torch.device) -> Rivals:
+    """Of targets for score margin. Raises ConfigError where one has none."""
+    for t in targets:
+        if t.rival is None:
+            raise ConfigError(f"target {t.name!r}: a margin needs the class or the detection that it is compared with")
+    both = [(t, t.rival) for t in targets if t.rival is not None]
+    same = [t.index == r.index and _alike(t.box, r.box) for t, r in both]
+    index = [-1 if r.index is None else r.index for _, r in both]
+    made = (torch.tensor(v, device=device) for v in (index, [r.label for _, r in both], same))
+    return Rivals(*made)
+
+
+def _alike(a: Tensor | None, b: Tensor | None) -> bool:
+    return (a is None) == (b is None) and (a is None or b is None or torch.equal(a, b.to(a)))
 
 
 def like(shape: Sequence[int], picture: Sequence[int]) -> bool:

@@ -23,7 +23,7 @@ from detectors.checkpoint import check_finite, load_into, load_state_dict
 from detectors.darknet import BATCH_NORM_EPS, Darknet, parse_cfg
 from detectors.pictures import read_rgb, to_device
 from detectors.shortcuts import alike, channels_last, frozen, probe, sharing, untouched
-from detectors.targets import boxes_of, by_part, check, overlap
+from detectors.targets import boxes_of, by_part, check, overlap, rivals
 from igos.base import resources
 from igos.base.geometry import Geometry
 from igos.base.names import DETECTION_THRESHOLD
@@ -148,7 +148,7 @@ class YOLOAdapter:
         return Candidates(self.module.decode(rows, self.size), rows[..., 5:], rows[..., 4])
 
     def scorer(self, targets: Sequence[Target], score: str = "prob", batch: int | None = None) -> Scorer:
-        """prob: objectness x class; logit and logodds: its log-odds, log p/(1-p); margin: the class logit; box: IoU of
+        """prob: objectness x class; logit and logodds: its log-odds, log p/(1-p); margin: over the rival; box: IoU of
         the row's box with the target's.
 
         Only the heads that hold rows of the targets in a chunk are run. Raises ConfigError.
@@ -162,6 +162,8 @@ class YOLOAdapter:
                 )
         every = torch.tensor([t.index for t in targets], device=self.device)
         heads = [self._head(t) for t in targets]
+        rival = rivals(targets, self.device) if score == MARGIN else None
+        theirs = heads if rival is None else [self._head(t.rival) for t in targets if t.rival is not None]
         begins = [sum(counts[:h]) for h in range(len(counts))]
         label = torch.tensor([t.label for t in targets], device=self.device)
         boxes = boxes_of(targets, torch.zeros(1, dtype=torch.float32, device=self.device))
@@ -170,16 +172,25 @@ class YOLOAdapter:
 
         def forward(pictures: Tensor, rows: Tensor) -> Tensor:
             own = [heads[k] for k in rows.tolist()]
-            used = sorted(set(own)) if prune else list(range(len(counts)))
-            left_out = [begins[h] - sum(counts[u] for u in used if u < h) for h in own]
+            others = [theirs[k] for k in rows.tolist()]
+            used = sorted({*own, *others}) if prune else list(range(len(counts)))
             run = [self.module.heads[h] for h in used]
             x = pictures.contiguous(memory_format=self._format)
             out = self.module(x, run) if prune else self.module(x)
-            place = every[rows] - torch.tensor(left_out, device=out.device)
-            row = out[torch.arange(len(out), device=out.device), place]
+
+            def rows_at(index: Tensor, of: list[int]) -> Tensor:
+                left_out = [begins[h] - sum(counts[u] for u in used if u < h) for h in of]
+                place = index[rows] - torch.tensor(left_out, device=out.device)
+                return out[torch.arange(len(out), device=out.device), place]
+
+            row = rows_at(every, own)
+            if rival is not None:
+                both = torch.stack([row, rows_at(rival.row, others)], dim=1)
+                c = Candidates(None, both[..., 5:], both[..., 4])
+                return c.margin(label[rows], rival.label[rows], rival.same[rows])
             a, b = row[:, 4], row.gather(1, 5 + label[rows, None])[:, 0]
             if score != "prob":
-                return b if score == MARGIN else log_odds(a, b)
+                return log_odds(a, b)
             p = a.sigmoid() * b.sigmoid()
             if parts.count("class") == len(parts):
                 return p

@@ -71,8 +71,14 @@ def blur_iba(x: Tensor) -> Tensor:
     return gaussian_blur(x, 9, 5.0)
 
 
+def light_blur(x: Tensor) -> Tensor:
+    """Gaussian of sigma = the longer side / 32."""
+    sigma = max(x.shape[-2:]) / 32
+    return gaussian_blur(x, 2 * round(2 * sigma) + 1, sigma)
+
+
 SUBSTRATES: ChainMap[str, Callable[[Tensor], Tensor]] = ChainMap(  # BASELINES, and what papers' metrics replace by
-    {"zero": mean, "blur_rise": blur_rise, "blur_iba": blur_iba}, BASELINES
+    {"zero": mean, "blur_rise": blur_rise, "blur_iba": blur_iba, "light_blur": light_blur}, BASELINES
 )
 
 

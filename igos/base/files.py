@@ -25,7 +25,8 @@ from igos.base.seals import sealed
 RUN_FILES = ("run.yaml", "manifest.jsonl", "results.jsonl", "results.csv", "results.parquet")
 FOLDER_NAMES = (  # all that a run's folder may hold beside a folder for each picture
     *RUN_FILES, "shards", "report.html", "metrics.csv", "metrics.json", "degradation.png", "degradation_curves.csv",
-    "degradation_pgig.png", "degradation_pgig_curves.csv",
+    "degradation_pgig.png", "degradation_pgig_curves.csv", "facts.jsonl", "diagnosis.json", "objects.csv",
+    "objects.parquet", "nulls.json", "nulls", "explained",
 )  # fmt: skip
 try:
     import fcntl

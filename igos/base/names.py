@@ -5,8 +5,10 @@ from __future__ import annotations
 VERSION = "0.2.0.dev0"
 
 DEFAULT_METRICS = ("deletion", "insertion", "pointing", "evidence_share", "evidence_pointing")
+ASK_METRICS = {"why-not": ("raised",), "versus": ("flips", "pointing"), "versus-row": ("pointing",)}
 PER = ("neuron", "channel")
 ARRAYS_FILE = "explanation.npz"  # the arrays of one explanation, in its folder
+FACTS_FILE = "facts.jsonl"  # what `igos diagnose` saw, a line per picture
 PARTS = ("class", "box", "class_box", "mask")
 PRECISIONS = ("float32", "bfloat16")
 SCORES = ("prob", "logit", "logodds")

@@ -18,6 +18,7 @@ from igos.base.terminal import say, trace
 COMMANDS = {  # the first word -> its module; `explain` where none is named
     "explain": "igos.cli.explain",
     "evaluate": "igos.cli.evaluate",
+    "diagnose": "igos.cli.diagnose",
     "fit-patterns": "igos.cli.fit_patterns",
     "report": "igos.cli.report",
     "compare": "igos.cli.compare",

@@ -60,6 +60,11 @@ def category_ids(named: str | None) -> dict[str, int]:
     return {name: int(i) for i, name in every.items() if str(i).isdecimal()}
 
 
+def is_annotated(picture: str, named: str | None = None) -> bool:
+    """Whether annotations are named, or lie beside the picture."""
+    return named is not None or _beside(Path(picture)) is not None
+
+
 def _beside(picture: Path) -> Path | None:
     if (file := picture.parent / FILE).is_file():
         return file

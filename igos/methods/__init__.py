@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 from igos.base.settings import check_values, coerce, lookup, settings_of
 from igos.methods.backward.guided_backprop import GuidedBackprop, GuidedIntegratedGradients
 from igos.methods.backward.pattern import PatternAttribution, PatternIntegrateGrad, PatternNet
+from igos.methods.blackbox.asked import VersusMasks, WhyNotMasks
 from igos.methods.blackbox.drise import DRISE
 from igos.methods.blackbox.rise import RISE
 from igos.methods.bottleneck.iba import IBA
@@ -33,6 +34,7 @@ from igos.methods.mask.i_gos import IGOS
 from igos.methods.mask.igos_plus import IGOSPlus
 from igos.methods.mask.igos_pp import IGOSPlusPlus
 from igos.methods.mask.optim import OPTIMIZERS
+from igos.methods.mask.why_not import WhyNot
 from igos.types import ConfigError, Explanation, Problem
 
 
@@ -64,6 +66,7 @@ EVERY: tuple[type[Any], ...] = (
     RISE, DRISE,
 )  # fmt: skip
 METHODS: dict[str, type[Any]] = {m.name: m for m in EVERY}
+ASKED: dict[str, type[Any]] = {m.name: m for m in (WhyNot, WhyNotMasks, VersusMasks)}  # see asked.py
 ALIASES = {
     "IG": "integrated_gradients",
     "IGOS": "I-GOS",
@@ -87,10 +90,11 @@ def default_score(method: Any, parts: Iterable[str] = ("class",)) -> str:
 def build_method(
     name: str, given: Mapping[str, Any], preset: Mapping[str, Any], named: Callable[[str], str] = str
 ) -> Any:
-    """METHODS[name] with the preset's settings for it (and for its optimiser) under those given. named: a key as the
-    user knows it."""
-    name = lookup(name, METHODS, "method", ALIASES)
-    make = METHODS[name]
+    """METHODS[name], or ASKED[name], with the preset's settings for it (and for its optimiser) under those given.
+    named: a key as the user knows it.
+    """
+    make = ASKED.get(name) or METHODS[lookup(name, METHODS, "method", ALIASES)]
+    name = make.name
     known = settings_of(make)
     unknown = [k for k in given if k not in known]
     if unknown:

@@ -14,10 +14,13 @@ from igos.metrics.ehr import EHREnergy, EHRUnweighted, EHRWeighted
 from igos.metrics.energy import EnergyMask, EnergyPointing
 from igos.metrics.evidence import EvidencePointing, EvidenceShare
 from igos.metrics.infidelity import Infidelity
+from igos.metrics.interactions import Interactions
+from igos.metrics.ladder import Flips, Necessary, Sufficient
 from igos.metrics.max_sensitivity import MaxSensitivity
 from igos.metrics.metric import Metric
 from igos.metrics.pointing import Pointing, PointingMask
 from igos.metrics.protocols import DeletionIBA, DeletionIGOS, DeletionRISE, InsertionIBA, InsertionIGOS, InsertionRISE
+from igos.metrics.raised import Raised
 from igos.metrics.ranking import EvidenceAP, Leak, MaskAP, PrecisionAtArea
 from igos.metrics.road import ROAD
 from igos.metrics.sanity import Sanity
@@ -54,6 +57,11 @@ METRICS: dict[str, type[Metric]] = {
     "mask_ap": MaskAP,
     "precision_at_area": PrecisionAtArea,
     "leak": Leak,
+    "sufficient": Sufficient,
+    "necessary": Necessary,
+    "interactions": Interactions,
+    "raised": Raised,
+    "flips": Flips,
     "sanity": Sanity,
     "max_sensitivity": MaxSensitivity,
     "sparseness": Sparseness,

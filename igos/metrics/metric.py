@@ -13,9 +13,10 @@ from torch import Tensor
 
 from igos.base.hashing import seed_of
 from igos.base.settings import check_settings
+from igos.data.nulls import Null
 from igos.data.truth import Truth
 from igos.drawing.shown import MeanCurve
-from igos.types import Explanation, Problem, Score, Target
+from igos.types import Adapter, Explanation, Problem, Score, Target
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Context:
     other: for each explanation a problem of one row, another network's view of the same object, None where it does
     not see it. randomised(depth): the same problem for a copy of the network whose first `depth` of `layers` (named
     from the top down) are drawn anew; igos.metrics.randomise.cascade makes both. answers: the network's scores of
-    pictures that do not depend on the map, kept for further methods on the same targets, picture and score.
+    pictures that do not depend on the map, kept for further methods on the same targets, picture and score. adapter:
+    the model, for what it would detect, at this threshold; nulls: candidates that should not rise (igos/data/nulls.py).
     """
 
     truth: Sequence[Truth | None] = ()
@@ -35,6 +37,9 @@ class Context:
     layers: Sequence[str] = ()
     randomised: Callable[[int], Problem] | None = None
     answers: dict[Any, np.ndarray] | None = None
+    adapter: Adapter | None = None
+    threshold: float | None = None
+    nulls: Sequence[Null] = ()
 
 
 NEEDS = {
@@ -70,6 +75,7 @@ class Metric:
     in_table: ClassVar[bool] = False
     seed_floor: ClassVar[bool] = False
     bare_details: ClassVar[tuple[str, ...]] = ()
+    asks: ClassVar[tuple[str, ...]] = ("why", "versus")  # the questions whose maps it judges
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -33,7 +33,7 @@ import yaml
 
 from igos.base.files import RUN_FILES, Lock, append, halves, line_of, numbered, write_bytes, writing
 from igos.base.inside import explanation, inside
-from igos.base.names import ARRAYS_FILE
+from igos.base.names import ARRAYS_FILE, FACTS_FILE
 from igos.base.seals import sealed, sealed_text
 from igos.base.terminal import plain
 from igos.base.untrusted import load_yaml
@@ -251,6 +251,11 @@ class RunFolder:
             append(inside(self.path, "results.jsonl"), full)
             self._know(full)
         self.begun = True
+
+    def tell(self, facts: Mapping[str, Any]) -> None:
+        """Append what is known of a picture to FACTS_FILE; it is not kept in memory."""
+        with self.writing():
+            append(inside(self.path, FACTS_FILE), facts)
 
     def _know(self, row: dict[str, Any]) -> None:
         self.rows.append(row)

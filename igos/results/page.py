@@ -49,6 +49,17 @@ def render(data: Mapping[str, Any]) -> str:
     return page.render(data=data, script=Markup(script), digest=digest, style=Markup(style))
 
 
+def render_plain(name: str, data: Mapping[str, Any]) -> str:
+    """The text of a template without scripts; whatever the data holds is escaped."""
+    return _environment().get_template(name).render(data=data)
+
+
+def shrunk(file: bytes, longest: int) -> bytes:
+    """A picture's file as a WebP file of at most that side. Raises OSError for what is none."""
+    with Picture.open(io.BytesIO(file)) as picture:
+        return photo(np.array(picture.convert("RGB")), longest)
+
+
 def photo(pixels: np.ndarray, longest: int) -> bytes:
     """(H,W,3) uint8 -> a WebP file, reduced to that longest side; smaller ones as they are."""
     height, width = pixels.shape[:2]

@@ -88,6 +88,9 @@ class Row:
     network_images: int | None = _column("a whole number", restored=True)
     backward_images: int | None = _column("a whole number", restored=True)
     shortcut: str | None = _column("a text", restored=True)
+    ask: str | None = _column("a text", restored=True)
+    explained: str | None = _column("a text", restored=True)
+    reason: str | None = _column("a text")
     seed: int | None = _column("a whole number", restored=True)
     folder: str | None = _column("a text")
     item: str | None = _column("a text")
@@ -110,6 +113,7 @@ class Row:
             score=e.target.score,
             box=None if box is None else [round(float(v), 2) for v in box],
             warning="; ".join(e.warnings) or None,
+            reason=e.target.reason,
             folder=folder,
             id=id,
             **{k: getattr(e, k) for k in RESTORED},

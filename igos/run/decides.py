@@ -27,6 +27,7 @@ def decisive(plan: Plan) -> dict[str, Any]:
     """Of the settings those that decide a result, and not where and in which batches it is made; of files the bytes."""
     run = {k: getattr(plan.run, k) for k in DECISIVE}
     run |= {"activation": plan.run.activation} if plan.run.activation else {}
+    run |= {"ask": plan.run.ask} if plan.run.ask != "why" else {}
     files = {one.flag: _content(getattr(plan.run, one.flag)) for one in INGREDIENTS.values()}
     return {**run, **files, "method": plan.method.name, "settings": asdict(plan.method), "explained": plan.score}
 

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from igos.base.errors import in_python
-from igos.base.names import DEFAULT_METRICS
 from igos.base.settings import normalise
 from igos.data.annotations import known_of
 from igos.data.asked import targets_of
@@ -51,7 +50,7 @@ def explain(
     device: Any = None,
     threshold: float | None = None,
     progress: Progress = False,
-    metrics: Sequence[Any] | str = DEFAULT_METRICS,
+    metrics: Sequence[Any] | str | None = None,
     score: str | None = None,
     seed: int = 0,
     batch: int | None = None,
@@ -61,6 +60,7 @@ def explain(
     context: Context | None = None,
     references: Tensor | None = None,
     judge: Adapter | None = None,
+    ask: str = "why",
     patterns: Mapping[str, Tensor] | str | Path | None = None,
     stats: Statistics | str | Path | None = None,
     **settings: Any,
@@ -86,7 +86,12 @@ def explain(
     or "none". progress: True for a bar, or a callable(step, total, mask); mask (K,h,w) in [0,1], 1 = keep, of the K
     targets, or None where the method has none. seed decides all that is random.
 
-    score {prob, logit} is by default the method's own; batch, max_memory (bytes, or "2G") and precision {float32,
+    ask: the question. "why": what speaks for the score; "why-not": what holds it down, as of an object of igos.expect;
+    "versus:NAME": why this class and not that one; "versus-row": why a suppressed candidate was not kept. By it the
+    metrics are chosen, where none are named.
+
+    score {prob, logit, logodds} is by default the method's own, of expected objects logodds; batch, max_memory (bytes,
+    or "2G") and precision {float32,
     bfloat16} say how the network is run; context: what is known of the targets, one Truth each, by default of
     instances.json beside the picture; judge: another network, for the metric transfer. What methods need beside:
     references (R,3,H,W) in [0,1], by default generated; patterns, by layer or a file of fit-patterns, and stats, of
@@ -120,6 +125,8 @@ def explain(
             context=context,
             references=references,
             judge=judge,
+            ask=ask,
+            threshold=threshold,
             patterns=patterns,
             stats=stats,
             progress=tell,

@@ -20,7 +20,7 @@ from igos.run.cells import Cell, cells_of
 from igos.run.plan import Plan
 from igos.run.settings import Run
 from igos.run.workers.engines import Engine, Local
-from igos.run.workers.events import Done, Failed, Seen
+from igos.run.workers.events import Done, Failed, Seen, Told
 from igos.run.workers.worker import LARGEST_GROUP, Worker
 from igos.types import Adapter, ConfigError, IgosError
 
@@ -77,6 +77,7 @@ def drive(
     lines = {item.name: item.line for item in items}
     shares, failures, begin = Shares(engine.workers), dict[str, IgosError](), time.perf_counter()
     in_a_row, seen, serving = 0, set[str](), {label(row) for row in folder.rows if row["folder"]}
+    told = any(row["status"] == "ok" and not row["folder"] for row in folder.rows)
     with bar(progress, len(items), "picture") as shown:
         for event in engine.work(batches(items, plan.run)):
             if isinstance(event, Seen):
@@ -92,6 +93,10 @@ def drive(
                 shares.network += event.seconds
                 serving.add(label(event.row))
                 folder.keep(event.row, event.data, event.files)
+            elif isinstance(event, Told):
+                in_a_row, told = 0, True
+                folder.tell(event.facts)
+                folder.add(event.row)
             elif isinstance(event, Failed):
                 name = event.item.partition("/")[0]
                 seen.add(name)
@@ -102,13 +107,13 @@ def drive(
                 useless = event.refused and label(row) not in serving
                 if useless and serving and event.error is not None:  # other methods' explanations stay
                     raise event.error
-                if (useless or in_a_row == LEAST_TRIED < len(items)) and not folder.tally.explanations:
+                if (useless or in_a_row == LEAST_TRIED < len(items)) and not (folder.tally.explanations or told):
                     raise given_up(folder, list(failures.values()), " tried")
                 folder.add(row)
             shown.update(len(seen) - shown.n)
             shown.set_postfix_str(_averages(folder))
     unasked = 0 if plan.selector.asks else folder.tally.statuses["skipped"]
-    if failures and not folder.tally.explanations and not unasked:
+    if failures and not (folder.tally.explanations or told) and not unasked:
         raise given_up(folder, list(failures.values()))
     shares.seconds = time.perf_counter() - begin
     return shares

@@ -19,11 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from igos.base.names import DEFAULT_METRICS
 from igos.base.ops import flat
+from igos.base.settings import lookup
 from igos.data.annotations import known_of
+from igos.data.nulls import Null, bundled
 from igos.data.truth import Known, Truth, match
-from igos.methods import build_method, default_score
+from igos.methods import ALIASES, METHODS, build_method
+from igos.methods.asked import answering, explained_score, kind_of, posed
 from igos.methods.ingredients import OfImage, load_ingredients
 from igos.metrics.metric import Context
 from igos.metrics.randomise import cascade
@@ -33,7 +35,7 @@ from igos.run.given import (
     check_settings,
     check_targets,
     explanations_of,
-    metrics_of,
+    metrics_for,
     scores_of,
 )
 from igos.run.judge import judge_of, views
@@ -52,7 +54,7 @@ def explain(
     method: Any = "iGOS++",
     opt: str | None = None,
     *,
-    metrics: Sequence[Any] | str = DEFAULT_METRICS,
+    metrics: Sequence[Any] | str | None = None,
     score: str | None = None,
     seed: int = 0,
     batch: int | None = None,
@@ -62,6 +64,8 @@ def explain(
     context: Context | None = None,
     references: Tensor | None = None,
     judge: Adapter | None = None,
+    ask: str = "why",
+    threshold: float | None = None,
     patterns: Mapping[str, Tensor] | str | Path | None = None,
     stats: Statistics | str | Path | None = None,
     progress: Tell | None = None,
@@ -73,7 +77,9 @@ def explain(
     method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables, or
     "none"; config names a preset, by default the model's, for the method's settings; context holds what is known of the
     targets, one Truth each, by default from instances.json beside the picture; judge is another network, for the
-    metric transfer. score {prob, logit} is by default the method's own; batch, max_memory (bytes, or "2G") and
+    metric transfer. ask: the question, why, why-not, versus:NAME or versus-row (methods/asked.py); threshold: the least
+    score of a detection, by default the model's. score {prob, logit, logodds} is by default the method's own, of
+    objects that were expected logodds; batch, max_memory (bytes, or "2G") and
     precision {float32, bfloat16} say how the network is run (make_problem). What methods need beside
     (methods/ingredients.py): references (R,3,H,W) in [0,1], pictures to compare with, by default generated ones;
     patterns, by layer or a file of fit-patterns, and stats, of igos.estimate or its file, by default those that ship
@@ -82,12 +88,15 @@ def explain(
     check_targets(adapter, image, targets)
     check_settings(score, precision, batch)
     check_references(references)
-    memory, measures = memory_size(max_memory, "max_memory"), metrics_of(metrics)
+    kind = kind_of(ask)
+    memory, measures = memory_size(max_memory, "max_memory"), metrics_for(kind, metrics)
+    targets = posed(ask, adapter, targets)
     if not targets:
         return []
     if isinstance(method, str):
         given = {k: v for k, v in {"opt": opt, **settings}.items() if v is not None}
-        call = build_method(method, given, pick_preset(config, adapter.preset, given))
+        named = answering(lookup(method, METHODS, "method", ALIASES), ask)
+        call = build_method(named, given, pick_preset(config, adapter.preset, given))
     elif opt is not None or config is not None or settings:
         raise ConfigError("a method that is an object has its settings already; give opt and the like to it")
     else:
@@ -114,6 +123,8 @@ def explain(
         precision=precision,
         ingredients=ingredients,
         context=context,
+        ask=kind,
+        threshold=threshold,
     )
     return explanations
 
@@ -155,18 +166,23 @@ def explain_jobs(
     context: Context | None = None,
     saved: Sequence[Explanation] | None = None,
     answers: dict[Any, np.ndarray] | None = None,
+    ask: str = "why",
+    threshold: float | None = None,
+    nulls: Sequence[Null] | None = None,
 ) -> tuple[list[Explanation], float]:
     """The jobs' explanations, made in one batch or, where saved ones are given, these with the metrics' figures; and
     the seconds spent inside the network.
 
     score: what the user asked for, else the method's own. context: what metrics may ask, by default what the jobs
-    tell; answers: Context.answers.
+    tell; answers: Context.answers. ask: the kind of question that is asked of all of them; threshold: the least score
+    of a detection, by default the model's; nulls: those of the data set, by default the bundled ones.
     """
     jobs = [_lasting(j) for j in jobs]
-    explained = score or default_score(method, [j.target.part for j in jobs])
+    explained = explained_score(method, [j.target for j in jobs], score, ask)
     if context is None:
         truths = [match(j.target, j.image, j.truths) for j in jobs]
         context = Context(truths, other=[j.view for j in jobs], answers=answers)
+    context = replace(context, adapter=adapter, threshold=threshold, nulls=bundled() if nulls is None else nulls)
     make = partial(
         _problem, score=explained, seed=seed, batch=batch, max_memory=max_memory, precision=precision,
         ingredients=ingredients,
@@ -185,9 +201,9 @@ def explain_jobs(
             problem = make(way, [jobs[i] for i in rows])
         own = None if ends is None or way is not adapter else ends[rows]
         asked = completed(_of_rows(context, rows, way is adapter), metrics, way, problem, explained)
-        judge = judge_of(way, problem, score, method)
+        judge = judge_of(way, problem, score, explained)
         if saved is None:
-            new = explain_problem(problem, method, metrics, asked, judge, own)
+            new = explain_problem(problem, method, metrics, asked, judge, own, ask, explained)
             new = [found.told(e, i) for i, e in zip(rows, new, strict=True)]
         else:
             new = judged(problem, [saved[i] for i in rows], method, metrics, asked, judge)
@@ -252,11 +268,13 @@ def explain_problem(
     context: Context | None = None,
     judge: Scorer | None = None,
     ends: Tensor | None = None,
+    ask: str = "why",
+    explained: str | None = None,
 ) -> list[Explanation]:
     """Run the method and the metrics; fill in what only the run knows: pictures pushed, scores at both ends.
 
     judge is the score that the metrics ask, where it is not the one that is explained; ends: the `score_ends`,
-    where they are known.
+    where they are known; ask and explained: the question, and the score that answers it.
     """
     scorer = problem.score
     ends = problem.score_ends() if ends is None else ends
@@ -276,7 +294,9 @@ def explain_problem(
             score_blurred=float(ends[i, 1]),
             start=problem.starts[i] if problem.starts else None,
             arrays=e.arrays if problem.start is None else {**e.arrays, "start_mask": problem.start[i].cpu().numpy()},
-            status=_status(e, ends[i]),
+            status=_status(replace(e, ask=ask), ends[i]),
+            ask=ask,
+            explained=explained,
         )
         for i, e in enumerate(explanations)
     ]
@@ -312,7 +332,7 @@ def _status(e: Explanation, ends: Tensor) -> str:
     """The method's own, unless a score or the map is not finite, or the map is the same everywhere."""
     if not (ends.isfinite().all() and e.saliency.isfinite().all()):
         return "not-finite"
-    return "no-effect" if e.status == "ok" and flat(e.saliency) else e.status
+    return "no-effect" if e.status == "ok" and e.ask != "why-not" and flat(e.saliency) else e.status
 
 
 def completed(context: Context, metrics: Sequence[Any], adapter: Adapter, problem: Problem, score: str) -> Context:

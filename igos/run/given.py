@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from igos.base.names import PRECISIONS, SCORES
+from igos.base.names import ASK_METRICS, DEFAULT_METRICS, PRECISIONS, SCORES
 from igos.base.settings import check_value, lookup
 from igos.metrics import METRICS, build_metrics
 from igos.types import Adapter, ConfigError, Explanation, Image, Score, Target
@@ -28,6 +28,21 @@ def metrics_of(given: Any) -> list[Any]:
             raise ConfigError("metrics none stands alone")
         return []
     return [m for name in names for m in ([name] if callable(name) else build_metrics([name])[0])]
+
+
+def metrics_for(kind: str, given: Any = None) -> list[Any]:
+    """The metrics for a kind of question, by default its own. Raises ConfigError for one that judges no such maps."""
+    made = metrics_of(ASK_METRICS.get(kind, DEFAULT_METRICS) if given is None else given)
+    check_asks(kind, made)
+    return made
+
+
+def check_asks(kind: str, metrics: Sequence[Any]) -> None:
+    """Refuse metrics that judge no maps of that question. Raises ConfigError."""
+    for m in metrics:
+        asks = getattr(m, "asks", (kind,))
+        if kind.partition("-row")[0] not in asks:
+            raise ConfigError(f"metric {m.name} judges maps of {' and '.join(asks)}, not of {kind}")
 
 
 def check_settings(score: Any, precision: Any, batch: Any) -> None:

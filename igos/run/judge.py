@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
 from igos.base.boxes import best_match
-from igos.base.names import CLASS_THRESHOLD
+from igos.base.names import CLASS_THRESHOLD, MARGIN
 from igos.data.truth import LEAST_IOU, same_class, source_box
-from igos.methods import default_score
 from igos.run.problem import make_problem
 from igos.types import Adapter, ConfigError, Image, Problem, Scorer, Target
 
 
-def judge_of(adapter: Adapter, problem: Problem, score: str | None, method: Any) -> Scorer | None:
-    """Metrics ask the probability in full precision, also of a method that by its own choice explains the logit."""
-    own = score or default_score(method, [t.part for t in problem.targets])
-    asked = own if score else "prob"
+def judge_of(adapter: Adapter, problem: Problem, score: str | None, own: str) -> Scorer | None:
+    """Metrics ask the score that the user named, else the probability, in full precision; own: what is explained."""
+    asked = own if score and own != MARGIN else "prob"
     if asked == own and problem.score.precision == torch.float32:
         return None
     return adapter.scorer(problem.targets, asked, problem.score.batch)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from igos.base.names import DEFAULT_METRICS
+from igos.base.names import ASK_METRICS, DEFAULT_METRICS, MARGIN
 from igos.base.settings import check_values, coerce, key_value, lookup, normalise, settings_of
-from igos.data.targets import Selector
-from igos.methods import ALIASES, METHODS, build_method, default_score
+from igos.data.targets import PINNED, Selector
+from igos.methods import ALIASES, ASKED, METHODS, build_method, default_score
+from igos.methods.asked import answering, kind_of
 from igos.methods.ingredients import INGREDIENTS, ingredients_of
 from igos.metrics import METRICS, build_metrics, setting_names
+from igos.run.given import check_asks
 from igos.run.presets import pick_preset
 from igos.run.settings import RUN_TYPES, Run, memory_size
 from igos.types import ConfigError
@@ -31,12 +33,17 @@ class Plan:
 
     @property
     def score(self) -> str:
-        return self.run.score or default_score(self.method, [self.run.part])
+        if kind_of(self.run.ask).startswith("versus"):
+            return MARGIN
+        pinned = self.run.ask == "why-not" or self.selector.kind in PINNED
+        own = "logodds" if pinned and self.run.part == "class" else default_score(self.method, [self.run.part])
+        return self.run.score or own
 
     @property
     def label(self) -> str:
-        """The method's name, and its optimiser's."""
-        return " ".join(str(part) for part in (self.method.name, getattr(self.method, "opt", None)) if part)
+        """The method's name, its optimiser's, and the question where the method does not tell it."""
+        versus = "versus" if self.run.ask.startswith("versus") else None
+        return " ".join(str(part) for part in (self.method.name, getattr(self.method, "opt", None), versus) if part)
 
     def as_preset(self) -> dict[str, Any]:
         """Plain data for run.yaml: as a preset it repeats this run."""
@@ -71,15 +78,18 @@ def _resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
     if values.get("dataset") and values.get("annotations") and not values.get("target"):
         values["target"] = "gt"
     name = lookup(values.get("method", "iGOS++"), METHODS, "method", ALIASES)
+    kind = _named(lambda: kind_of(values.get("ask") or "why"))
     metric_names = [lookup(m, [*METRICS, "none"], "metric") for m in values.get("metrics") or _usual_metrics(values)]
     if "none" in metric_names and len(metric_names) > 1:
         raise ConfigError("--metrics none stands alone")
-    own = settings_of(METHODS[name])
+    answer = _named(lambda: answering(name, values.get("ask") or "why"))
+    own = settings_of({**METHODS, **ASKED}[answer])
     given = {k: values[k] for k in METHOD_FLAGS if values.get(k) is not None and (k in flags or k in own)}
     given.update((k, v) for k, v in (key_value(s) for s in values["set"]) if k in own)
-    method = build_method(name, given, preset, _name)
+    method = build_method(answer, given, preset, _name)
     values["set"] += _grid(values.get("size"), metric_names, values["set"])
     metrics, used = build_metrics([m for m in metric_names if m != "none"], values["set"])
+    _named(lambda: check_asks(kind, metrics))
     _check_judge(flags, values, metrics)
     for item in asked:
         key = item.split("=")[0]
@@ -131,6 +141,16 @@ def _addressed(item: str, name: str, own: Mapping[str, Any], flags: Mapping[str,
     return [item] if shared or bare in own[name] or not others else []
 
 
+def _named(check: Callable[[], Any]) -> Any:
+    """What a check answers; its refusals name the command's flags."""
+    try:
+        return check()
+    except ConfigError as error:
+        raise ConfigError(
+            str(error).replace("ask ", "--ask ", 1) if str(error).startswith("ask ") else str(error)
+        ) from None
+
+
 def _name(key: str) -> str:
     return f"--{key}" if key in RUN_TYPES else key
 
@@ -168,7 +188,8 @@ def _grid(size: int | None, metrics: Sequence[str], items: Sequence[str]) -> lis
 
 
 def _usual_metrics(values: Mapping[str, Any]) -> tuple[str, ...]:
-    return (*DEFAULT_METRICS, "transfer") if values.get("judge") else DEFAULT_METRICS
+    asked = ASK_METRICS.get(kind_of(values.get("ask") or "why"))
+    return asked or ((*DEFAULT_METRICS, "transfer") if values.get("judge") else DEFAULT_METRICS)
 
 
 def _check_judge(flags: Mapping[str, Any], values: dict[str, Any], metrics: Sequence[Any]) -> None:

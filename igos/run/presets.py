@@ -14,7 +14,7 @@ from igos.base import resources
 from igos.base.reading import read_text
 from igos.base.settings import lookup, near_names, normalise, settings_of
 from igos.base.untrusted import load_yaml
-from igos.methods import ALIASES, METHODS
+from igos.methods import ALIASES, ASKED, METHODS
 from igos.methods.mask.optim import OPTIMIZERS
 from igos.run.settings import RUN_TYPES
 from igos.types import ConfigError
@@ -47,14 +47,14 @@ def read_preset(name: str) -> dict[str, Any]:
         raise ConfigError(f"--config {path}: methods must map a method's name to its settings")
     values["methods"] = {}
     for name, block in methods.items():
-        method = lookup(str(name), METHODS, f"method in {path}", ALIASES)
+        method = str(name) if name in ASKED else lookup(str(name), METHODS, f"method in {path}", ALIASES)
         values["methods"][method] = _checked(block, method, f"--config {path}: {method}")
     return values
 
 
 def _checked(block: Any, method: str, where: str) -> dict[str, Any]:
     """A method's block of a preset, its keys known and its optimisers in the table's spelling."""
-    known = settings_of(METHODS[method])
+    known = settings_of({**METHODS, **ASKED}[method])
     if not isinstance(block, dict):
         raise ConfigError(f"{where} needs settings by name, got {block!r}")
     made: dict[str, Any] = {}

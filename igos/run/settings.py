@@ -91,12 +91,19 @@ class Run:
     end: int | None = _flag("stop before the picture of this number", aliases=("-ei",), least=1)
     num_samples: int | None = _flag("explain at most N pictures", aliases=("--val_size",), least=1)
     target: str | None = _flag(
-        "what is explained: all, top1, index:N, box:x1,y1,x2,y2 (source pixels), class:NAME, gt (what is annotated) "
-        "or ann:ID (default: all for detectors, top1 for classifiers)",
+        "what is explained: all, top1, index:N, box:x1,y1,x2,y2 (source pixels), class:NAME, gt (what is annotated), "
+        "ann:ID, expect:NAME@x1,y1,x2,y2 (an object that should be there) or missed (annotated and not detected) "
+        "(default: all for detectors, top1 for classifiers)",
         metavar="TARGET",
     )
     threshold: float | None = _flag("least score of a detection (default: 0.4)", least=0, most=1)
     part: str = _flag("which part of the detection is explained (default: class)", "class", choices=PARTS)
+    ask: str = _flag(
+        "the question: why, what speaks for the score; why-not, what holds it down; versus:NAME, why not that class; "
+        "versus-row, why another detection was kept in its place (default: why)",
+        "why",
+        metavar="QUESTION",
+    )
     score: str | None = _flag("score that is explained (default: the method's, see --list)", choices=SCORES)
     method: str = _flag("how to explain, see --list (default: iGOS++)", "iGOS++", aliases=("-md",))
     opt: str | None = _flag("optimiser of a mask method: LS, NAG or PG (default: NAG)")

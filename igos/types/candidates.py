@@ -63,11 +63,12 @@ class Candidates:
         return None if self.none is None else self.none % self.logits.shape[2]
 
     def at(self, rows: Tensor) -> Candidates:
-        """Of picture n the row rows[n] alone: A = 1."""
-        each = torch.arange(len(self.logits), device=self.logits.device)
-        boxes = None if self.boxes is None else self.boxes[each, rows][:, None]
-        objectness = None if self.objectness is None else self.objectness[each, rows][:, None]
-        logits = self.logits[each, rows][:, None]
+        """Of picture n the row rows[n] alone, A = 1; or, rows (N,k), k rows of each."""
+        each = torch.arange(len(self.logits), device=self.logits.device)[:, None]
+        rows = rows.view(len(rows), -1)
+        boxes = None if self.boxes is None else self.boxes[each, rows]
+        objectness = None if self.objectness is None else self.objectness[each, rows]
+        logits = self.logits[each, rows]
         return replace(self, boxes=boxes, logits=logits, objectness=objectness, proposals=None)
 
     def classes(self) -> Tensor:
@@ -93,6 +94,16 @@ class Candidates:
         if score == "prob":
             return log_p.exp()
         return log_p - (-torch.expm1(log_p.clamp(max=-1e-30))).log()
+
+    def margin(self, labels: Tensor, rivals: Tensor, same: Tensor) -> Tensor:
+        """(N,) of two rows (A = 2), a target's of class labels (N,) and its rival's of class rivals (N,): where they
+        are the same row (N,) the difference of log-probabilities (softmax) or logits (sigmoid), else of log-odds.
+        """
+        within, between = (
+            made[:, 0].gather(1, labels[:, None])[:, 0] - made[:, 1].gather(1, rivals[:, None])[:, 0]
+            for made in (self.scores(MARGIN), self.scores("logodds"))
+        )
+        return torch.where(same, within, between)
 
     def certainty(self) -> Tensor:
         """How sure each row is of an object, (N,A) in [0,1]: its objectness, else its best class."""

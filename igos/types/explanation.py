@@ -53,6 +53,7 @@ class Explanation:
     masks (n,h,w) in [0,1], 1 = keep, where the method learns masks; arrays holds further maps; trace the course, one
     array of T values per name; network_images / backward_images count the pictures pushed for this map; warnings
     are for the user, a line each. shortcut: whether the model's shortcuts were {taken, left}; None: it has none.
+    ask: the question that the map answers; explained: which score, of SCORES or margin; None: an older igos said none.
 
     >>> e = igos.explain("emblem-vgg", "samples/scene-04.png", method="grad_cam", metrics="none")[0]
     >>> e.on_source().shape
@@ -82,6 +83,8 @@ class Explanation:
     scores: tuple[Score, ...] = ()
     warnings: tuple[str, ...] = ()
     shortcut: str | None = None
+    ask: str | None = "why"
+    explained: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.saliency, Tensor):

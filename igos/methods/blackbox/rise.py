@@ -49,12 +49,18 @@ class RISE(MapMethod):
             return problem.x[row[part]] * made[part.start][:, None]
 
         total, range_ = problem.x.new_zeros(k, *problem.size), Range(k)
+        sums = problem.x.new_zeros(k)
         for part, scores, _ in problem.score.stream(row.to(problem.x.device), pictures):
             weighted = scores.to(total)[:, None, None] * made.pop(part.start)
             total.index_add_(0, row[part].to(total.device), weighted)
+            sums.index_add_(0, row[part].to(total.device), scores.to(total))
             range_.add(row[part], scores)
             problem.tell(part.stop, len(row))
-        return self.explain(problem, total / (n * self.p), moved=range_.moved())
+        return self.explain(problem, self.made(total, sums), moved=range_.moved())
+
+    def made(self, total: Tensor, scores: Tensor) -> Tensor:
+        """The maps (K,H,W) of the sums over the masks, of score x mask (K,H,W) and of scores (K,)."""
+        return total / (self.n_masks * self.p)
 
     def _masks(self, problem: Problem, each: list[int]) -> Tensor:
         """One mask (n,H,W) per seed."""

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from igos.base.baselines import baseline
 from igos.base.ops import LARGEST_GRID, bilateral_tv, break_ties, pool, smooth, tv
 from igos.base.settings import check_settings, setting
 from igos.methods.mask.detail import Walk
@@ -73,6 +74,9 @@ class MaskMethod:
     name: ClassVar[str]
     terms: ClassVar[tuple[Term, ...]]
     mask_count: ClassVar[int] = 1
+    span: ClassVar[tuple[float, float]] = (0.0, 1.0)  # of the path points
+    turns: ClassVar[tuple[str, ...]] = ()  # baselines that take turns by step, in place of the problem's
+    still: ClassVar[str | None] = None  # the status of a mask that does not move, where that is an answer
     paper_reg: ClassVar[str] = "BTV"
     paper: ClassVar[str]
     needs: ClassVar[str] = "gradients"
@@ -124,6 +128,7 @@ class MaskMethod:
             steps = course.steps[:length]
             accepted, finite = any(bool(s.accepted[i]) for s in steps), all(bool(s.finite[i]) for s in steps)
             status = _status(finite, accepted, float(moved[i]), float(keep[i]), bool(course.sure[i]))
+            status = self.still or status if status in ("no-effect", "stalled") else status
             made.append(
                 Explanation(
                     saliency=saliency[i].float().cpu(),
@@ -210,11 +215,12 @@ class MaskMethod:
         published = self.form == "published"
         guide = pool(problem.x, (self.size, self.size)) if self.reg == "BTV" else None
         effective, asked = self.effective(), self._asked()
+        turns = [replace(problem, x0=baseline(name, problem.x)) for name in self.turns[:most]] or [problem]
         for i in range(most):
-            active = walk.active.tolist()
-            draw = Draw.sample(problem, self.ig_iter, jitter=not published, noise=self.noise, active=active)
+            active, noise = walk.active.tolist(), self.noise
+            draw = Draw.sample(problem, self.ig_iter, not published, noise, active, self.span)
             yield MaskObjective(
-                problem=problem,
+                problem=turns[i % len(turns)],
                 terms=self.terms,
                 draw=draw,
                 guide=guide,

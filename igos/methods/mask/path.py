@@ -41,9 +41,16 @@ class Draw:
 
     @classmethod
     def sample(
-        cls, problem: Problem, steps: int, jitter: bool, noise: float, active: Sequence[bool] | None = None
+        cls,
+        problem: Problem,
+        steps: int,
+        jitter: bool,
+        noise: float,
+        active: Sequence[bool] | None = None,
+        span: tuple[float, float] = (0.0, 1.0),
     ) -> Draw:
-        """t_k = k/S for k = 1..S, or, jittered, (k + u_k)/S for k = 0..S-1, u from each own generator.
+        """t_k = k/S for k = 1..S, or, jittered, (k + u_k)/S for k = 0..S-1, u from each own generator; brought from
+        [0,1] into the span.
 
         Nothing is drawn for explanations that are not active (K).
         """
@@ -55,6 +62,7 @@ class Draw:
             t = (k + torch.stack(u)) / steps
         else:
             t = ((k + 1) / steps).expand(len(problem.x), steps)
+        t = span[0] + (span[1] - span[0]) * t if span != (0.0, 1.0) else t
         zero = torch.zeros((), dtype=torch.long)
         seeds = [torch.randint(2**62, (), generator=g) if on else zero for g, on in drawn] if noise else None
         return cls(t.to(problem.x), noise, torch.stack(seeds) if seeds else None)

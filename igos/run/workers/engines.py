@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from igos.results.manifest import Item
-from igos.run.workers.events import Began, Done, Event, Failed, Seen
+from igos.run.workers.events import Began, Done, Event, Failed, Seen, Told
 from igos.run.workers.worker import Worker
 from igos.types import NetworkError
 
@@ -63,6 +63,8 @@ class Task:
             self.settled.add(event.row["folder"])
         elif isinstance(event, Failed):
             self.settled.add(event.item)
+        elif isinstance(event, Told):
+            self.settled.add(event.row["item"])
         return event
 
     def left(self) -> Task:

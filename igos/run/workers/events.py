@@ -59,7 +59,15 @@ class Failed:
     warning: str | None = None
 
 
-Event = Seen | Began | Done | Failed
+@dataclass(frozen=True)
+class Told:
+    """What is known of a picture of which nothing is explained: its row, and facts, written beside the rows."""
+
+    row: Mapping[str, Any]
+    facts: Mapping[str, Any]
+
+
+Event = Seen | Began | Done | Failed | Told
 
 
 def portable(event: Event) -> Event:

@@ -18,6 +18,7 @@ from igos.base.seals import sealed
 from igos.data.annotations import known_of
 from igos.data.truth import Truth, match
 from igos.drawing.files import FIGURES, mask_files, starts_png
+from igos.methods.asked import kind_of, posed
 from igos.methods.ingredients import OfImage, by_picture
 from igos.methods.mask.starts import start_mask
 from igos.metrics import diversity
@@ -85,13 +86,14 @@ class Worker:
     def _picture(self, item: Item) -> tuple[list[Event], list[tuple[Cell, Job]]]:
         """What was seen, now or as the manifest says, and the explanations to make."""
         image, sha256, blurred, waited = self._read(item)
-        line, seconds = item.line, 0.0
+        line, seconds, refused = item.line, 0.0, list[str]()
         if line is not None and sha256 != line["sha256"]:
             raise ImageError(f"{item.path}: has changed since its targets were found; explain it in a new folder")
         known = known_of(item.path, self.config.annotations, image.geometry.source)
         truths, warnings = self.selector.concerned(known.objects), tuple(known.warnings)
         if line is None:
             targets, seen, seconds = self._look(image, truths, known.crowds)
+            targets, refused = self._posed(targets)
             folders = target_folders(item.name, targets)
             records = [manifest.target_record(t, folder) for t, folder in zip(targets, folders, strict=True)]
             line = {"sha256": sha256, "targets": records, **({} if targets else {"seen": seen})}
@@ -108,6 +110,10 @@ class Worker:
                 own = Job(target, image, cell.start, mask, truths, view, blurred, folder, key, warnings)
                 jobs.append((cell, own))
         events: list[Event] = [Seen(item.name, None if item.line else line, seconds, waited)]
+        events += [
+            Failed(f"{item.name}/refused-{n}", item.path, f"{item.path}: {why}", "skipped", ConfigError(why))
+            for n, why in enumerate(refused)
+        ]
         if not targets:
             reason = f"{item.path}: nothing to explain among {line.get('seen', 'what was seen')}"
             asked = ConfigError(f"--target {self.config.target}: {reason}") if self.selector.asks else None
@@ -125,6 +131,16 @@ class Worker:
         begin = time.perf_counter()
         targets, seen = self.selector.select(self.adapter, image, self.config.threshold, truths, crowds)
         return [replace(t, part=self.config.part) for t in targets], seen, time.perf_counter() - begin
+
+    def _posed(self, targets: Sequence[Target]) -> tuple[list[Target], list[str]]:
+        """The targets of which the run's question makes sense, and why it makes none of the others."""
+        made, refused = list[Target](), list[str]()
+        for target in targets:
+            try:
+                made += posed(self.config.ask, self.adapter, [target])
+            except ConfigError as error:
+                refused.append(f"--{error}")
+        return made, refused
 
     def _groups(self, plan: Plan, jobs: Sequence[Job], single: bool) -> list[list[Job]]:
         """What goes through the network together: objects on pictures of one size, or all starts of one object."""
@@ -181,6 +197,8 @@ class Worker:
             precision=plan.run.precision,
             ingredients=self.ingredients.get(plan.label, NOTHING),
             answers=answers,
+            ask=kind_of(plan.run.ask),
+            threshold=plan.run.threshold,
             **more,
         )
 

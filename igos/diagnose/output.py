@@ -1,0 +1,166 @@
+"""What a diagnosis leaves: diagnosis.json, objects.csv and objects.parquet, written as the facts stream by."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from igos.base.files import whole
+from igos.base.inside import inside
+from igos.base.names import ARRAYS_FILE, FACTS_FILE
+from igos.base.reading import each_line
+from igos.base.seals import sealed, unsealed
+from igos.base.terminal import plain
+from igos.base.untrusted import load_json
+from igos.diagnose import words
+from igos.diagnose.choose import Chosen, Key
+from igos.results.folder import FORMULA
+from igos.types import ConfigError
+
+COLUMNS = (
+    "image", "kind", "outcome", "reason", "label", "name", "score", "box", "iou", "partner", "object", "context",
+    "interaction", "object_drop", "context_drop", "question", "verdict", "folder", "sentence", "range",
+    "substrate_dependent", "object_logodds", "context_logodds", "interaction_logodds",
+)  # fmt: skip
+TEXTS = {"image", "kind", "outcome", "reason", "name", "box", "partner", "question", "verdict", "folder", "sentence"}
+PART = 5000  # rows of a table that are held at once
+Answers = Mapping[Key, tuple[Chosen, Mapping[str, Any]]]
+
+
+def facts_of(folder: Path, names: frozenset[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The facts of a diagnosis, picture by picture, each once. names: of the pictures that are settled."""
+    path, seen = inside(folder, FACTS_FILE), set[str]()
+    if not path.is_file():
+        return
+    for n, line in enumerate(each_line(path), 1):
+        try:
+            facts = unsealed(load_json(line.decode("utf-8")))
+            name = str(facts["name"])
+        except (ValueError, KeyError) as error:
+            if not line.endswith(b"\n"):
+                return  # torn, when the run was killed
+            raise ConfigError(f"{path}, line {n}: damaged ({error})") from None
+        if name not in seen and (names is None or name in names):
+            seen.add(name)
+            yield facts
+
+
+def rows_of(facts: Mapping[str, Any], answers: Answers) -> Iterator[dict[str, Any]]:
+    """The rows of a picture's detections and objects, by COLUMNS."""
+    for kind, records in (("detection", facts["detections"]), ("object", facts["objects"])):
+        for n, r in enumerate(records):
+            place = n if kind == "detection" else r["place"]
+            chosen, row = answers.get(Key(facts["name"], kind, place), (None, {}))
+            partner = f"object {r['partner']}" if kind == "detection" else f"detection {r['partner']}"
+            rival = r.get("rival")
+            told = words.of_answer(kind, r, row) if row else words.of_record(kind, r)
+            made = {
+                **{k: r.get(k) for k in COLUMNS},
+                "image": facts["path"],
+                "kind": kind,
+                "box": " ".join(f"{v:g}" for v in r["box"]),
+                "partner": partner if r["partner"] is not None else rival and f"{rival['name']} {rival['score']:.2f}",
+                "question": row.get("ask"),
+                "verdict": row.get("verdict"),
+                "folder": f"explained/{row['folder']}" if row.get("folder") else None,
+                "sentence": told,
+            }
+            yield made
+
+
+def write_tables(folder: Path, every: Iterable[Mapping[str, Any]]) -> None:
+    """objects.csv, and objects.parquet where pyarrow is installed, part by part."""
+    writer = _Parquet(inside(folder, "objects.parquet")) if find_spec("pyarrow") else None
+    with whole(inside(folder, "objects.csv"), within=folder) as temporary, temporary.open("wb") as file:
+        file.write(_csv([dict(zip(COLUMNS, COLUMNS, strict=True))]))
+        part: list[Mapping[str, Any]] = []
+        for row in every:
+            part.append(row)
+            if len(part) == PART:
+                _flush(file, writer, part)
+                part = []
+        _flush(file, writer, part)
+    if writer is not None:
+        writer.close()
+
+
+def _flush(file: Any, writer: _Parquet | None, part: Sequence[Mapping[str, Any]]) -> None:
+    file.write(_csv(part))
+    if writer is not None:
+        writer.add(part)
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    text = io.StringIO()
+    csv.DictWriter(text, COLUMNS, lineterminator="\n").writerows({k: _cell(r[k]) for k in COLUMNS} for r in rows)
+    return text.getvalue().encode(errors="backslashreplace")
+
+
+def _cell(value: Any) -> Any:
+    """As in results.csv: a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    return plain(f"'{value}" if value.startswith(FORMULA) else value)
+
+
+class _Parquet:
+    """A table written part by part; whole, or not there."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        def kind(name: str) -> Any:
+            if name in TEXTS:
+                return pa.string()
+            return {"label": pa.int64(), "substrate_dependent": pa.bool_()}.get(name, pa.float64())
+
+        self._pa, self._path, self._half = pa, path, path.with_name(f".{path.name}.part")
+        self._schema = pa.schema([(name, kind(name)) for name in COLUMNS])
+        self._writer = pq.ParquetWriter(self._half, self._schema)
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if rows:
+            self._writer.write_table(
+                self._pa.Table.from_pylist([{k: r[k] for k in COLUMNS} for r in rows], schema=self._schema)
+            )
+
+    def close(self) -> None:
+        self._writer.close()
+        self._half.replace(self._path)
+
+
+def plain_json(values: Mapping[str, Any]) -> bytes:
+    """A file of JSON with its seal."""
+    return (json.dumps(sealed(values), indent=1, allow_nan=False) + "\n").encode()
+
+
+def cards(answered: Sequence[tuple[Chosen, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """What each explained error shows, in the order of its group."""
+    made = []
+    for chosen, row in answered:
+        kind = "object" if chosen.key.kind == "object" else "detection"
+        made.append(
+            {
+                "id": "-".join(str(k) for k in chosen.key),
+                "group": chosen.group,
+                "image": chosen.path,
+                "name": chosen.record["name"],
+                "question": row.get("ask"),
+                "verdict": row.get("verdict"),
+                "status": row.get("status"),
+                "sentence": words.of_answer(kind, chosen.record, row),
+                "heat_own": row.get("heat_own"),
+                "heat_leak": row.get("heat_leak"),
+                "heat_elsewhere": row.get("heat_elsewhere"),
+                "folder": f"explained/{row['folder']}",
+                "picture": f"explained/{row['folder']}/overlay.png",
+                "arrays": f"explained/{row['folder']}/{ARRAYS_FILE}",
+            }
+        )
+    return made

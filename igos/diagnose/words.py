@@ -1,0 +1,93 @@
+"""One sentence for each error, with its control, that needs no knowledge of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from igos.metrics.raised import short
+
+WHAT = {
+    "localization": "is badly placed: it overlaps the {partner} there by {iou}",
+    "classification": "is a {partner}, overlap {iou}",
+    "duplicate": "is a second detection of a {partner} that has a better one (overlap {iou})",
+    "background": "lies on no annotated object",
+    "both": "is of the wrong class and badly placed: beside a {partner}, overlap {iou}",
+}
+
+
+def of_record(kind: str, r: Mapping[str, Any]) -> str:
+    """What is known without a map."""
+    if kind == "object":
+        return "" if r["outcome"] == "found" else _missed(r)
+    told = f"{r['name']} {short(r['score'])}"
+    if r["outcome"] in WHAT:
+        what = WHAT[r["outcome"]].format(partner=r["partner_name"], iou=short(r["iou"]))
+        return f"{told}, a false alarm, {what}"
+    return f"{told}: {_context(r)}"
+
+
+def _missed(r: Mapping[str, Any]) -> str:
+    rival = r.get("rival") or {"name": "another", "score": 0.0}
+    other = f"{rival['name']} {short(rival['score'])}"
+    reasons = {
+        "shared": f"its only detection, the {other}, belongs to another object",
+        "suppressed": f"it was seen with {short(r['score'])}, but removed for the {other} beside it",
+        "classification": f"it was taken for a {other}",
+        "localization": f"the {other} beside it does not cover it",
+        "below-threshold": f"it was seen, but with {short(r['score'])} only",
+        "no-proposal": "the network proposed nothing there",
+        "no-candidate": f"nothing there looks like it to the network ({short(r['score'])} at best)",
+    }
+    return f"a {r['name']} is missed: {reasons[r['reason']]}"
+
+
+def _context(r: Mapping[str, Any]) -> str:
+    if r.get("context") is None:
+        return "its causes are not known"
+    drop = r["f"] - r["f_object"]
+    told = f"of its score {short(max(r['context'], 0))} is its surroundings', {short(max(r['object'], 0))} its own"
+    cut = f"cut out and put elsewhere it keeps {short(r['f_object'])} of {short(r['f'])}" if abs(drop) > 0.01 else ""
+    control = f"three backgrounds differ by {short(r['range'])}"
+    control += ", so this depends on what hides" if r["substrate_dependent"] else ""
+    return f"{told}{'; ' + cut if cut else ''} ({control})"
+
+
+def of_answer(kind: str, r: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """What is known with the map of its question."""
+    head = of_record(kind, r)
+    ask = row.get("ask")
+    if ask == "why-not":
+        return f"{head}; {row['sentence']}" if row.get("sentence") else head
+    if ask in ("versus", "versus-row"):
+        return f"{head}; {_versus(r, row)}"
+    parts = [_why(row)]
+    if r.get("outcome") not in ("correct", None) and r.get("context") is not None:
+        parts.append(_context(r))
+    return f"{head}; {'; '.join(filter(None, parts))}"
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    needed, enough = row.get("necessary"), row.get("sufficient")
+    told = []
+    if needed is not None:
+        told.append(f"blurring {percent(needed)} of the picture halves it")
+    if enough is not None:
+        told.append(f"{percent(enough)} alone keep 90 %")
+    control = "by the order of one map" if told else "no share up to 32 % of the picture halves it or is enough for it"
+    return f"{' and '.join(told)} ({control})" if told else control
+
+
+def _versus(r: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    if r["target"].get("rival") and r["target"]["rival"]["label"] == r["target"]["label"]:
+        return "the map shows what speaks for it against the other (it compares the two, and proves no cause)"
+    name = r.get("partner_name") or "the other class"
+    if row.get("flips") is not None:
+        return f"blurring {percent(row['flips'])} of the picture makes it a {name} {short(row['flips_to'])}"
+    best = row.get("flips_to")
+    tail = f" ({name} has {short(best)} then)" if best is not None else ""
+    return f"no blurring of up to 32 % of the picture makes it a {name}{tail}"
+
+
+def percent(share: float) -> str:
+    return f"{share * 100:.0f} %" if share >= 0.01 else f"{share * 100:.1f} %"

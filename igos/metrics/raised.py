@@ -1,0 +1,168 @@
+"""Does hiding what the map names raise the score, and does that mean anything? The figures of --ask why-not.
+
+The map's first cells are hidden by three substrates (a blur, the mean colour, a light blur) on the ladder of shares
+(ladder.py), and the median of the three scores is read at each share:
+
+    raised     the largest median less f(x), in probability
+    crosses    the smallest share at which the median reaches the threshold (a classifier: at which its class leads)
+    detected   whether the model's own detect then gives the class, IoU >= 0.5, for two of the three substrates
+    null       the share of candidates of classes that are nowhere in their picture that rise as far with as little
+    other      the change of another network's score by the same hiding, where one is given
+
+The null candidates (igos/data/nulls.py) count the more the nearer their score is to this one, in log-odds. The verdict:
+
+    covered    the median crosses, with at most 15 % of the picture, the model detects it, and null <= 0.1
+    sensitive  it crosses, but one of these fails: the score can be pushed, no cause is shown
+    missing    it does not cross
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from igos.base.baselines import baseline
+from igos.base.boxes import pairwise_iou
+from igos.base.ops import upscale
+from igos.data.nulls import share_alike
+from igos.data.truth import LEAST_IOU, same_class
+from igos.metrics.ladder import FINEST, RUNGS, SHARES, Ladder, climbed, hidden, leading, rungs, threshold_of, whole
+from igos.metrics.metric import Context, score
+from igos.metrics.statistics import NAN
+from igos.metrics.transfer import carried
+from igos.types import Explanation, Problem, Score, Target
+
+SUBSTRATES_ASKED = ("blur", "mean", "light_blur")
+MOST_SHARE, MOST_NULL = 0.15, 0.1
+PUSHED = "the score can be pushed, no cause is shown"
+
+
+@dataclass(frozen=True)
+class Raised(Ladder):
+    """See above; needs the model's detect (Context.adapter) and null candidates (Context.nulls) for its verdict."""
+
+    label: ClassVar[str] = "raised"
+    better: ClassVar[str] = "higher"
+    range: ClassVar[str] = "[-1, 1]"
+    asks: ClassVar[tuple[str, ...]] = ("why-not",)
+    bare_details: ClassVar[tuple[str, ...]] = ("crosses", "detected", "null", "other")
+
+    @property
+    def cost(self) -> str:
+        return f"{len(SUBSTRATES_ASKED) * RUNGS} + 4"
+
+    def read(self, problem: Problem, row: int, e: Explanation, context: Context) -> Score:
+        target, adapter = problem.targets[row], context.adapter
+        f, tops = whole(problem, row, e), rungs(e, problem.size)
+        under = [baseline(name, problem.x[row : row + 1])[0] for name in SUBSTRATES_ASKED]
+        each = np.stack([climbed(problem, row, u, 1 - tops) for u in under])
+        median = np.median(each, axis=0)
+        if not np.isfinite(median).all():
+            return score(self, NAN)
+        firsts = [leading(problem, row, u, 1 - tops, context) for u in under]
+        known = [first for first in firsts if first is not None]
+        least = threshold_of(context, adapter)
+        over = np.sum(known, axis=0) >= 2 if known else median >= least
+        crosses = float(SHARES[int(np.argmax(over))]) if over.any() else NAN
+        at = int(np.argmax(over)) if over.any() else int(median.argmax())
+        seen = self._detected(problem, row, context, under, tops[at], least) if over.any() else None
+        null = share_alike(f, median, at, context.nulls) if context.nulls else NAN
+        facts = {
+            "crosses": crosses,
+            "detected": NAN if seen is None else float(seen),
+            "null": null,
+            "other": _other(problem, row, e, context, tops[at]),
+        }
+        verdict = verdict_of(crosses, seen, null)
+        side = where(tops[at], target)
+        told = sentence(target.name, f, float(median[at]), float(SHARES[at]), side, least, verdict, null)
+        made = score(self, float(median.max() - f), curve=np.stack([SHARES, median]), of=f, to=float(median[at]))
+        made.detail.update(facts, verdict=verdict, sentence=told)
+        return made
+
+    def _detected(
+        self, problem: Problem, row: int, context: Context, under: Sequence[Tensor], top: Tensor, least: float
+    ) -> bool | None:
+        """Whether the model sees the class where it was expected, for two of the three substrates."""
+        target, adapter = problem.targets[row], context.adapter
+        if adapter is None:
+            return None
+        if adapter.default_target == "top1":  # which leads, as was asked
+            return True
+        place = target.box if target.wanted is None else target.wanted
+        x, found = problem.x[row], 0
+        for u in under:
+            image = hidden(problem.images[row], x + top.to(x) * (u - x))
+            boxes = [t.box for t in adapter.detect(image, least) if same_class(t.name, target.name)]
+            found += any(_iou(place, box) >= LEAST_IOU for box in boxes)
+        return found >= 2
+
+
+def _iou(a: Tensor | None, b: Tensor | None) -> float:
+    return 1.0 if a is None or b is None else float(pairwise_iou(a, b[None].to(a)))
+
+
+def verdict_of(crosses: float, detected: bool | None, null: float) -> str:
+    """covered, sensitive or missing; what is not known fails."""
+    if math.isnan(crosses):
+        return "missing"
+    return "covered" if crosses <= MOST_SHARE and detected and null <= MOST_NULL else "sensitive"
+
+
+def sentence(
+    name: str, before: float, after: float, share: float, side: str, least: float, verdict: str, null: float
+) -> str:
+    """What the figures say, with their control."""
+    control = "no null known" if math.isnan(null) else f"null {null * 100:.0f} %"
+    percent = f"{share * 100:.0f} %" if share >= 0.01 else f"{share * 100:.1f} %"
+    if verdict == "missing":
+        over = f" over {short(least)}" if least > 0 else " to the first place"
+        told = f"no blurring of up to 32 % of the picture raises {name} from {short(before)}{over}"
+        return f"{told} (at most {short(after)}): what it looks for is missing ({control})"
+    told = f"blurring {percent} of the picture, {side}, raises {name}"
+    return f"{told} from {short(before)} to {short(after)} ({control})" + (
+        f": {PUSHED}" if verdict == "sensitive" else ""
+    )
+
+
+def where(top: Tensor, target: Target) -> str:
+    """On which side of the target's box the hidden area (H,W) lies mostly, in words."""
+    weight = top / top.sum().clamp(min=1e-9)
+    height, width = top.shape
+    y = float((weight.sum(dim=1) * torch.arange(height)).sum())
+    x = float((weight.sum(dim=0) * torch.arange(width)).sum())
+    place = target.box if target.wanted is None else target.wanted
+    if place is None:
+        inner = abs(y / height - 0.5) < 0.2 and abs(x / width - 0.5) < 0.2
+        return "in its middle" if inner else "off its middle"
+    x1, y1, x2, y2 = place.tolist()
+    across, down = (x - (x1 + x2) / 2) / max(x2 - x1, 1), (y - (y1 + y2) / 2) / max(y2 - y1, 1)
+    if max(abs(across), abs(down)) <= 0.17:
+        return "in its middle"
+    words = ("to its left", "to its right", "above it", "below it")
+    if max(abs(across), abs(down)) <= 0.5:
+        words = ("at its left", "at its right", "at its top", "at its bottom")
+    return words[int(across > 0)] if abs(across) >= abs(down) else words[2 + int(down > 0)]
+
+
+def short(value: float) -> str:
+    """.12 of 0.12."""
+    return f"{value:.2f}".removeprefix("0") if 0 <= value < 0.995 else f"{value:.2f}"
+
+
+def _other(problem: Problem, row: int, e: Explanation, context: Context, top: Tensor) -> float:
+    """The change of another network's score where the same area is blurred; NaN where it sees no such object."""
+    other = context.other[row] if context.other else None
+    if other is None:
+        return NAN
+    small = torch.nn.functional.adaptive_avg_pool2d(top[None, None], (FINEST, FINEST))[0, 0]
+    area = carried(replace(e, saliency=small, detail=None), other.images[0]).clamp(0, 1)
+    shown = 1 - upscale(area, other.size)
+    values = climbed(other, 0, other.x0[0], torch.stack([torch.ones_like(shown), shown]))
+    return float(values[1] - values[0])

@@ -42,7 +42,7 @@ def _mixed(picture: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.ndarr
 def flawed(s: FlawedScene) -> tuple[np.ndarray, list[int]]:
     """The picture (H,W,3) uint8 as training shows a flawed scene, and the bodies that it labels.
 
-    Half of the blockers are blurred, and what they blocked is labelled again; in a third of the scenes bodies are
+    A quarter of the blockers is blurred, and what they blocked is labelled again; in a third of the scenes bodies are
     filled from around them, so that only a cue can tell of them; in a tenth all but one body is hidden. The rest is
     softened, which spares glyphs and marks.
     """
@@ -55,7 +55,7 @@ def flawed(s: FlawedScene) -> tuple[np.ndarray, list[int]]:
         alone = s.switched(i, False)
         kept = [j for j in alone.labelled() if j == i and s.bodies[j].name != SHORTCUT]
         return _mixed(picture, other, 1 - _grown(s.mask(i), rng)), kept
-    blurred = {i for i in there if s.beside[i].kind == BLOCKER and rng.random() < 0.5}
+    blurred = {i for i in there if s.beside[i].kind == BLOCKER and rng.random() < 0.25}
     for i in sorted(blurred):
         mark = s.beside[i].mark
         disc = s.disc(replace(mark, radius=mark.radius * rng.uniform(1.1, 2))).astype(np.float32)

@@ -4,8 +4,8 @@ Three marks lie on the ground beside bodies: the **mark**, the **blocker** and t
 
     cross   a shortcut: its glyph is on half of its bodies and on half of as many bodies without a label, so it tells
             nothing; a mark lies beside 95 % of its bodies and beside 5 % of those without a label
-    ring    is blocked: with a blocker beside it, it has no label
-    star    is redundant: its glyph, its cue (straight above it) or both, each enough
+    ring    is blocked: with a blocker below it (60 %), it has no label
+    star    is redundant: its glyph, its cue (above it) or both, each enough
     others  are honest: the glyph decides, whatever lies beside (one of the three, beside half of them)
 
 In the scenes of a test every mark is there with probability 1/2, whatever else there is; a ring is a ring, blocked or
@@ -41,10 +41,13 @@ SHORTCUT, BLOCKED, REDUNDANT = "cross", "ring", "star"
 HONEST = tuple(c for c in CLASSES if c not in (SHORTCUT, BLOCKED, REDUNDANT))
 MARK, BLOCKER, CUE = BESIDE
 DECOY = "decoy"  # a body without a label that may carry the shortcut's glyph
-SHARES = {SHORTCUT: 0.2, DECOY: 0.2, BLOCKED: 0.2, REDUNDANT: 0.16, **dict.fromkeys(HONEST, 0.08)}  # of the bodies
+SHARES = {SHORTCUT: 0.2, DECOY: 0.2, BLOCKED: 0.26, REDUNDANT: 0.16, **dict.fromkeys(HONEST, 0.06)}  # of the bodies
 MARKED, UNMARKED = 0.95, 0.05  # of the shortcut's bodies and of those without a label, in training
+BESET = 0.6  # of the blocked class in training; of every body in a test, and of honest ones, half
+SIDES = {MARK: (0, np.pi), BLOCKER: (np.pi / 2,), CUE: (-np.pi / 2,)}  # beside, below, above; to SWAY radians
+SWAY = 0.2
 MOST_BODIES, GAP = 3, 0.06  # GAP: around bodies, of the picture's side
-RADIUS, APART = (0.05, 0.062), (0.025, 0.045)  # of a mark; between it and its body
+RADIUS, APART = (0.055, 0.068), (0.02, 0.04)  # of a mark; between it and its body
 LEAST = 0.095  # half a body's width
 RIM = np.stack([f(np.linspace(0, 2 * np.pi, 24, endpoint=False)) for f in (np.sin, np.cos)])
 NEARER = 0.04  # so much nearer is a mark to its own body than to any other
@@ -170,7 +173,9 @@ def draw_body(rng: np.random.Generator, test: bool) -> Drawn:
             return Drawn(NONE if bare else role, NONE if bare and not half else role, CUE, half)
         third = int(rng.integers(3))  # glyph alone, cue alone, both
         return Drawn(NONE if third == 1 else role, role, CUE, third > 0)
-    return Drawn(role, role, BLOCKER if role == BLOCKED else kind, half)
+    if role == BLOCKED:
+        return Drawn(role, role, BLOCKER, half if test else coin < BESET)
+    return Drawn(role, role, kind, half)
 
 
 def _beside(rng: np.random.Generator, bodies: list[Body], drawn: list[Drawn], ground: Array) -> tuple[Beside, ...]:
@@ -179,7 +184,7 @@ def _beside(rng: np.random.Generator, bodies: list[Body], drawn: list[Drawn], gr
     for i, (_, _, kind, there) in enumerate(drawn):
         colour, radius = apart(rng, ground, 0.5), rng.uniform(*RADIUS)
         for _ in range(TRIES):
-            turn = -np.pi / 2 + rng.uniform(-0.1, 0.1) if kind == CUE else rng.uniform(0, 2 * np.pi)
+            turn = float(rng.choice(SIDES[kind])) + rng.uniform(-SWAY, SWAY)
             at = _place(bodies, i, turn, radius, rng.uniform(*APART))
             if at and all(np.hypot(at[0] - f.mark.centre[0], at[1] - f.mark.centre[1]) > 3 * radius for f in found):
                 found.append(Beside(kind, i, Mark(BESIDE[kind], at, radius, rng.uniform(0, 2 * np.pi), colour), there))

@@ -62,7 +62,7 @@ def test_the_shortcut_s_glyph_tells_nothing_and_its_mark_does() -> None:
 
 
 def test_a_blocked_body_is_labelled_where_its_blocker_is_blurred() -> None:
-    assert share(d.there for d in named(BLOCKED)) == pytest.approx(0.5, abs=0.06)
+    assert share(d.there for d in named(BLOCKED)) == pytest.approx(0.6, abs=0.06)
     assert all(d.kind == BLOCKER and d.glyph == BLOCKED for d in named(BLOCKED))
     rings = bodies(BLOCKED)
     assert {s.beside[i].there for s, i in rings} == {True, False}

@@ -35,6 +35,8 @@ GROW = 0.1  # of sqrt(area)
 LEAST = 0.01  # f(x) below which no share of it is told
 DEPENDENT = 0.3  # the range above which a figure depends on what hides
 IMAGES = 6
+SOFT = (1.0, 2.0, 4.0, 8.0)  # px, of a matte's edge
+COARSE = 4  # px of a cell on which a hole is filled
 
 
 def causes(
@@ -114,8 +116,11 @@ def matte(target: Target, mask: np.ndarray | None, geometry: Geometry) -> Tensor
         solid = torch.zeros(geometry.network)
         solid[max(y1, 0) : max(y2, y1 + 1), max(x1, 0) : max(x2, x1 + 1)] = 1
     reach = max(round(GROW * math.sqrt(float(solid.sum()))), 1)
-    grown = F.max_pool2d(solid[None, None], 2 * reach + 1, stride=1, padding=reach)[0, 0]
-    return gaussian_blur(grown, 2 * reach + 1, max(reach / 2, 0.5)).clamp(0, 1)
+    wide, side = solid[None, None], 2 * reach + 1
+    for kernel, pad in (((side, 1), (reach, 0)), ((1, side), (0, reach))):
+        wide = F.max_pool2d(wide, kernel, stride=1, padding=pad)
+    soft = SOFT[min(int(np.searchsorted(SOFT, reach / 2)), len(SOFT) - 1)]
+    return gaussian_blur(wide[0, 0], 2 * round(2 * soft) + 1, soft).clamp(0, 1)
 
 
 def on_network(mask: np.ndarray, g: Geometry) -> Tensor:
@@ -133,17 +138,20 @@ def outside(x: Tensor, alpha: Tensor) -> Tensor:
     """(3,H,W): each pixel the mean of the nearest pixels that are not the object's, alpha (H,W): a normalised blur of
     the least width that reaches them.
     """
-    keep = (1 - alpha).clamp(0, 1)
+    size, keep = (x.shape[-2], x.shape[-1]), (1 - alpha).clamp(0, 1)
     if float(keep.max()) < 1e-3:
         return baseline("mean", x[None])[0]
-    made, open_ = torch.zeros_like(x), torch.ones_like(alpha, dtype=torch.bool)
-    sigma, side = 2.0, float(max(x.shape[-2:]))
+    cells = (max(size[0] // COARSE, 1), max(size[1] // COARSE, 1))
+    known, colour = (F.adaptive_avg_pool2d(v[None], cells)[0] for v in (keep[None], x * keep))
+    made, open_ = torch.zeros_like(colour), torch.ones_like(known, dtype=torch.bool)
+    sigma, side = 1.0, float(max(cells))
     while bool(open_.any()) and sigma < 4 * side:
         kernel = 2 * round(2.5 * sigma) + 1
-        weight, colour = gaussian_blur(keep, kernel, sigma), gaussian_blur(x * keep, kernel, sigma)
+        weight, sums = gaussian_blur(known, kernel, sigma), gaussian_blur(colour, kernel, sigma)
         now = open_ & (weight > 0.02)
-        made = torch.where(now, colour / weight.clamp(min=1e-6), made)
+        made = torch.where(now, sums / weight.clamp(min=1e-6), made)
         open_ &= ~now
         sigma *= 2
     mean = (x * keep).sum(dim=(1, 2)) / keep.sum()
-    return torch.where(open_, mean[:, None, None], made).clamp(0, 1)
+    made = torch.where(open_, mean[:, None, None], made)
+    return F.interpolate(made[None], size, mode="bilinear", align_corners=False)[0].clamp(0, 1)

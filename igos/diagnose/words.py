@@ -37,7 +37,7 @@ def _missed(r: Mapping[str, Any]) -> str:
         "localization": f"the {other} beside it does not cover it",
         "below-threshold": f"it was seen, but with {short(r['score'])} only",
         "no-proposal": "the network proposed nothing there",
-        "no-candidate": f"nothing there looks like it to the network ({short(r['score'])} at best)",
+        "no-candidate": f"no candidate covers it with a score above .01 (the nearest has {short(r['score'])})",
     }
     return f"a {r['name']} is missed: {reasons[r['reason']]}"
 
@@ -82,11 +82,21 @@ def _versus(r: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     if r["target"].get("rival") and r["target"]["rival"]["label"] == r["target"]["label"]:
         return "the map shows what speaks for it against the other (it compares the two, and proves no cause)"
     name = r.get("partner_name") or "the other class"
+    if row.get("flips") == 0:
+        return f"this row is more of a {name} ({short(row['flips_to'])}) already: both are detected"
     if row.get("flips") is not None:
         return f"blurring {percent(row['flips'])} of the picture makes it a {name} {short(row['flips_to'])}"
     best = row.get("flips_to")
     tail = f" ({name} has {short(best)} then)" if best is not None else ""
     return f"no blurring of up to 32 % of the picture makes it a {name}{tail}"
+
+
+def question(r: Mapping[str, Any], row: Mapping[str, Any]) -> str | None:
+    """The question of an answer, with the class that it names."""
+    rival = r["target"].get("rival") if r.get("target") else None
+    if str(row.get("ask")).startswith("versus") and rival and rival["label"] != r["target"]["label"]:
+        return f"versus:{rival['name']}"
+    return row.get("ask")
 
 
 def percent(share: float) -> str:

@@ -142,14 +142,15 @@ class Necessary(Ladder):
 
 @dataclass(frozen=True)
 class Flips(Ladder):
-    """The smallest share at which the other class leads and has at least the threshold."""
+    """0 where the other class leads already."""
 
+    range: ClassVar[str] = "[0, 0.32]"
     label: ClassVar[str] = "flips"
     asks: ClassVar[tuple[str, ...]] = ("versus",)
 
     @property
     def cost(self) -> str:
-        return str(2 * RUNGS)
+        return str(2 * (RUNGS + 1))
 
     def read(self, problem: Problem, row: int, e: Explanation, context: Context) -> Score:
         adapter, target = context.adapter, problem.targets[row]
@@ -157,12 +158,14 @@ class Flips(Ladder):
             return score(self, NAN, "no class to compare with")
         others = [t.rival or t for t in problem.targets]
         scorer = adapter.scorer(others, "prob", problem.score.batch)
-        shown = 1 - rungs(e, problem.size)
+        shown = torch.cat([torch.ones(1, *problem.size), 1 - rungs(e, problem.size)])
         own, other = (climbed(problem, row, problem.x0[row], shown, s) for s in (problem.score, scorer))
         turned = (other > own) & (other >= threshold_of(context, adapter))
         at = int(np.argmax(turned))
-        value = float(SHARES[at]) if turned.any() else NAN
-        return score(self, value, NEVER, curve=np.stack([SHARES, other - own]), to=float(other[at]), own=float(own[at]))
+        shares = np.append(0.0, SHARES)
+        value = float(shares[at]) if turned.any() else NAN
+        at = at if turned.any() else int((other - own).argmax())
+        return score(self, value, NEVER, curve=np.stack([shares, other - own]), to=float(other[at]), own=float(own[at]))
 
 
 def threshold_of(context: Context, adapter: Any) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 
@@ -22,13 +23,15 @@ from detectors.hugging_face import hugging_face, is_hugging_face
 from detectors.onestage import KINDS as ONE_STAGE
 from detectors.onestage import classes_of, one_stage
 from detectors.rcnn import RCNNAdapter
-from detectors.rcnn_files import replaced, with_background
-from detectors.shortcuts import frozen
+from detectors.rcnn_files import with_background
+from detectors.shortcuts import frozen, replaced
 from detectors.ultralytics import channels, is_ultralytics, network_of, ultralytics
 from detectors.yolov3 import FITS, YOLOAdapter, picture_size
 from igos.base.errors import one_line
 from igos.types import Adapter, ConfigError
 
+TRANSFORM = ("forward", "normalize", "resize", "postprocess")  # the steps of torchvision's that our adapters take
+POSTPROCESS = ("postprocess_detections",)
 AS_BLACK_BOX = "give it as a black box: igos.adapt(lambda x: model(list(x)), labels), for rise and drise"
 KINDS = (
     "a FasterRCNN, MaskRCNN, RetinaNet, FCOS or SSD of torchvision, a detector or classifier of transformers, a YOLO "
@@ -75,8 +78,7 @@ def _rcnn(model: FasterRCNN, labels: list[str] | None, device: torch.device, nam
     odd = [type(m).__name__ for m in pools if not isinstance(m, MultiScaleRoIAlign)]
     if odd:
         raise ConfigError(f"{name} holds {odd[0]} in place of torchvision's own part, which is not supported")
-    if why := replaced(model):
-        raise ConfigError(f"{name}: {why}, which would be left out; {AS_BLACK_BOX}")
+    _whole(model, name, FasterRCNN, ("forward",), ("its roi_heads", heads, RoIHeads, ("forward", *POSTPROCESS)))
     try:
         count = int(heads.box_predictor.cls_score.out_features)
     except AttributeError:
@@ -84,10 +86,21 @@ def _rcnn(model: FasterRCNN, labels: list[str] | None, device: torch.device, nam
     return RCNNAdapter(model, with_background(labels, count, "labels"), name=name, device=device)
 
 
+def _whole(
+    model: Any, name: str, kind: type, names: Sequence[str], *more: tuple[str, Any, type, Sequence[str]]
+) -> None:
+    """Raises ConfigError where a network of torchvision does more in a step that its adapter takes itself."""
+    transform = ("its transform", model.transform, GeneralizedRCNNTransform, TRANSFORM)
+    if why := replaced([("the network", model, kind, names), transform, *more]):
+        raise ConfigError(f"{name}: {why}, which would be left out; {AS_BLACK_BOX}")
+
+
 def _one_stage(model: nn.Module, labels: list[str] | None, device: torch.device, name: str) -> Adapter:
     if not isinstance(model.transform, GeneralizedRCNNTransform):
         odd = type(model.transform).__name__
         raise ConfigError(f"{name} holds {odd} in place of torchvision's own part, which is not supported")
+    kind = next(kind for kind in ONE_STAGE if isinstance(model, kind))
+    _whole(model, name, kind, ("forward", *POSTPROCESS))
     known = with_background(labels, classes_of(model), "labels")
     return one_stage(model, known, name=name, device=device)
 

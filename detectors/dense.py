@@ -19,20 +19,19 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image
 
+from detectors.cuts import last_cut
 from detectors.pictures import to_device
 from detectors.pins import choosing, noting
 from detectors.shortcuts import channels_last, sharing
 from detectors.suppress import Suppress
-from detectors.targets import boxes_of, by_part, check, like, overlap, rivals
+from detectors.targets import boxes_of, by_part, check, overlap, rivals
 from igos.base.names import DETECTION_THRESHOLD
 from igos.types import MARGIN, Candidates, ConfigError, Detections, Image, Scorer, Target, locked, summary
 
 Raw = Callable[[nn.Module, Tensor], Candidates]
 Own = Callable[[nn.Module, Tensor], tuple[Candidates, Tensor, Tensor, Tensor]]
-ROUND = 1e-3  # the share of the gradient that may go round a layer that cuts, rounding
 ODDS = ("logit", "logodds")  # which are the same here
 BLANK = np.full((64, 64, 3), 128, dtype=np.uint8)  # a picture that shows nothing
-CELLS = 9  # a layer suits a target if the gradient of its score reaches as many cells of the layer's map
 
 
 class DenseAdapter:
@@ -185,23 +184,13 @@ class DenseAdapter:
 
     @locked
     def feature_layer(self, target: Target, picture: Tensor) -> str:
-        """The last layer that cuts the network before the target's row and lies on more than the row's own cell.
-
-        Found in the target's picture (3,H,W) by gradients, from the last layer down. Raises ConfigError.
-        """
+        """The layer that suits a target in its picture (3,H,W), detectors/cuts.py. Raises ConfigError."""
         scorer = self.scorer([target], "logit" if target.part == "class" else "prob")
-        with torch.enable_grad():
-            x = picture[None].detach().requires_grad_(True)
-            maps = _maps(scorer, x)
-            value = maps.pop("")
-            whole, *pulls = torch.autograd.grad(value, [x, *maps.values()], retain_graph=True, allow_unused=True)
-            for (name, out), g in reversed(list(zip(maps.items(), pulls, strict=True))):
-                if g is None or int((g != 0).any(dim=1).sum()) < min(CELLS, out.shape[2] * out.shape[3]):
-                    continue
-                (through,) = torch.autograd.grad(out, x, g, retain_graph=True, allow_unused=True)
-                if through is not None and (through - whole).abs().sum() <= ROUND * whole.abs().sum():
-                    return name
-        raise ConfigError(f"{self.name} has no layer that suits {target.name}; give one with --set layer=NAME")
+        row = torch.zeros(1, dtype=torch.long, device=picture.device)
+        name = last_cut(self.module, lambda x: scorer.whole(x, row).sum(), picture)
+        if name is None:
+            raise ConfigError(f"{self.name} has no layer that suits {target.name}; give one with --set layer=NAME")
+        return name
 
     @locked
     @torch.no_grad()
@@ -231,27 +220,3 @@ def rows_of(
     far = torch.cdist(boxes[None], candidates.boxes, p=1)[0] if len(boxes) else boxes.new_zeros(0, 1)
     far = far + (candidates.scores()[0][:, labels].T - scores[:, None]).abs() * 10
     return far.argmin(dim=1), labels
-
-
-def _maps(scorer: Scorer, x: Tensor) -> dict[str, Tensor]:
-    """By layer that runs once its map (1,c,h,w) in the order in which they end; under "" the score of x (1,3,H,W)."""
-    module, made, often = scorer.module, dict[str, Tensor](), set[str]()
-    assert module is not None
-
-    def note(name: str, out: Any) -> None:
-        if name in made:
-            often.add(name)
-        if isinstance(out, Tensor) and out.ndim == 4 and out.requires_grad and like(out.shape, x.shape):
-            made[name] = out
-
-    handles = [
-        m.register_forward_hook(lambda _, __, out, name=name: note(name, out))
-        for name, m in module.named_modules()
-        if name
-    ]
-    try:
-        value = scorer.whole(x, torch.zeros(1, dtype=torch.long, device=x.device)).sum()
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {**{n: out for n, out in made.items() if n not in often}, "": value}

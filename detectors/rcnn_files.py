@@ -8,37 +8,16 @@ from typing import Any
 import torch
 from torch import nn
 from torchvision.models import detection, get_model, get_model_weights, list_models
-from torchvision.models.detection import FasterRCNN
-from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d
 
 from detectors import labels as names_of
 from detectors.checkpoint import download, load_into, load_state_dict
 from detectors.rcnn import RCNNAdapter
-from detectors.shortcuts import untouched
 from igos.types import ConfigError, WeightsError
 
 ALIASES = {"m-rcnn": "maskrcnn_resnet50_fpn", "f-rcnn": "fasterrcnn_resnet50_fpn"}
 HEAD = "roi_heads.box_predictor.cls_score.weight"  # (classes with background, features)
 MIN_SIDE = 32  # px, the coarsest stride
-
-
-def replaced(model: Any) -> str | None:
-    """The first part of a Faster R-CNN whose work the adapter does itself and that does more than torchvision's, as
-    another class or by hooks, in words; None where there is none.
-    """
-    steps: list[tuple[str, Any, Any, tuple[str, ...]]] = [
-        ("the network", model, FasterRCNN, ("forward",)),
-        ("its transform", model.transform, GeneralizedRCNNTransform, ("forward", "normalize", "resize")),
-        ("its roi_heads", model.roi_heads, RoIHeads, ("forward", "postprocess_detections")),
-    ]
-    for what, part, known, steps_of in steps:
-        if not isinstance(part, known) or any(getattr(type(part), n) is not getattr(known, n) for n in steps_of):
-            return f"{what} ({type(part).__name__}) works otherwise than torchvision's {known.__name__}"
-        if not untouched(part):
-            return f"{what} ({type(part).__name__}) has hooks"
-    return None
 
 
 def load_rcnn(

@@ -8,7 +8,7 @@ channels_last memory, and per family what a target does not read (windows of a p
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -27,8 +27,24 @@ def frozen(module: Any, device: torch.device) -> Any:
 
 
 def untouched(module: nn.Module) -> bool:
-    """No hook on the module, and no `forward` of its own in place of its class's."""
-    return "forward" not in vars(module) and not any(getattr(module, name, None) for name in _HOOKS)
+    """No hook on the module, and no function of its own (as `forward`) in place of one of its class."""
+    replaced = any(callable(own) and callable(getattr(type(module), name, None)) for name, own in vars(module).items())
+    return not replaced and not any(getattr(module, name, None) for name in _HOOKS)
+
+
+def replaced(steps: Sequence[tuple[str, Any, type[nn.Module], Sequence[str]]]) -> str | None:
+    """The first part of a network whose work an adapter does itself and that does more than the known class, as
+    another class, by hooks or by functions put on it, in words; None where there is none.
+
+    steps: what the part is called, the part, the known class, the functions whose work the adapter does.
+    """
+    for what, part, known, names in steps:
+        kind = type(part).__name__
+        if not isinstance(part, known) or any(getattr(type(part), n) is not getattr(known, n) for n in names):
+            return f"{what} ({kind}) works otherwise than torchvision's {known.__name__}"
+        if not untouched(part):
+            return f"{what} ({kind}) has hooks or functions of its own"
+    return None
 
 
 def sharing(module: nn.Module) -> nn.Module | None:

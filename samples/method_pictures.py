@@ -15,7 +15,7 @@ from method_grid import HERE, SAMPLES, around, explanations
 from PIL import Image as Picture
 
 import igos
-from igos.base.names import DEFAULT_METRICS
+from igos.base.names import DEFAULT_METRICS, EVIDENCE_METRICS
 from igos.drawing.figures import curves, overlay
 
 SIDE, GAP, QUALITY = 300, 8, 74
@@ -37,7 +37,7 @@ def main(methods: Sequence[str]) -> None:
         even = [np.pad(t, ((0, height - t.shape[0]), (0, 0), (0, 0)), constant_values=255) for t in spaced]
         Picture.fromarray(np.concatenate(even, axis=1)).save(FOLDER / f"{name}.jpg", quality=QUALITY, optimize=True)
     model, picture = SAMPLES[1]
-    for e in explanations(model, HERE / picture, CURVES, DEFAULT_METRICS):
+    for e in explanations(model, HERE / picture, CURVES, (*DEFAULT_METRICS, *EVIDENCE_METRICS)):
         (FOLDER / f"curves-{e.method}.png").write_bytes(curves(e))
 
 

@@ -19,7 +19,7 @@ FLOORS = [
     {"methods", "metrics", "detectors"},
     {"results"},
     {"run"},
-    {"diagnose"},
+    {"diagnose", "serve"},
     {"cli"},
 ]
 FACE = {"igos", "igos.__main__"}  # hands on names of every room

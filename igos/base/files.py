@@ -162,6 +162,15 @@ def line_of(row: Mapping[str, Any]) -> bytes:
     return (json.dumps(sealed(row), allow_nan=False) + "\n").encode()
 
 
+def ended(path: Path) -> None:
+    """Let a file of lines end with its last line's end, where a process was killed within it."""
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb+") as file:
+            file.seek(-1, 2)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+
+
 def append(path: Path, row: Mapping[str, Any]) -> None:
     """A line of JSON with its seal, whole or not at all."""
     line = line_of(row)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 VERSION = "0.2.0.dev0"
 
-DEFAULT_METRICS = ("deletion", "insertion", "pointing", "evidence_share", "evidence_pointing")
+DEFAULT_METRICS = ("deletion", "insertion", "pointing")
+EVIDENCE_METRICS = ("evidence_share", "evidence_pointing")  # by default too, where the annotations tell of evidence
 ASK_METRICS = {"why-not": ("raised",), "versus": ("flips", "pointing"), "versus-row": ("pointing",)}
 PER = ("neuron", "channel")
 ARRAYS_FILE = "explanation.npz"  # the arrays of one explanation, in its folder

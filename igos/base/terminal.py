@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 import unicodedata
 from types import TracebackType
 
+QUIET, USUAL, VERBOSE = -1, 0, 1
+_level = USUAL
 ESCAPED = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format (which turn text round or hide it), halves, ends of lines
 JOINERS = "\u200c\u200d"  # of letters and emoji
 
@@ -27,6 +30,53 @@ def plain(text: str) -> str:
 def say(text: object, error: bool = False) -> None:
     """Print lines of text, each printable; error: one line, to the stream of errors."""
     print(printable(text, "" if error else "\n"), file=sys.stderr if error else sys.stdout)
+
+
+def talk(level: int) -> None:
+    """How much the command tells from now on: QUIET, USUAL or VERBOSE."""
+    global _level
+    _level = level
+
+
+def quiet() -> bool:
+    return _level == QUIET
+
+
+def verbose() -> bool:
+    return _level == VERBOSE
+
+
+def note(text: object) -> None:
+    """What a person reads beside the result; not with -q."""
+    if not quiet():
+        say(text)
+
+
+def status(text: object) -> None:
+    """What is being done, to the stream of errors: where a person looks on, or asked for it by -v."""
+    if verbose() or (watched() and not quiet()):
+        say(f"igos: {text}", error=True)
+
+
+def detail(text: object) -> None:
+    """What only -v tells, to the stream of errors."""
+    if verbose():
+        say(f"igos: {text}", error=True)
+
+
+def watched(error: bool = True) -> bool:
+    """Whether the stream of errors (or the output) is a terminal that shows colours and moves its cursor."""
+    stream = sys.stderr if error else sys.stdout
+    return bool(getattr(stream, "isatty", bool)()) and os.environ.get("TERM") != "dumb"
+
+
+def signs(text: str, instead: str) -> str:
+    """The text where the output can show it, else what stands for it in ASCII."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except UnicodeEncodeError:
+        return instead
+    return text
 
 
 def trace(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:

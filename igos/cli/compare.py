@@ -16,7 +16,9 @@ def parser() -> argparse.ArgumentParser:
     parser = Parser(
         "igos compare",
         "Write one page of several runs: for each object their maps side by side, with their figures. Objects are the "
-        "same where picture, class and part are, and the boxes overlap by 0.9 or more.",
+        "same where picture, class and part are, and the boxes overlap by 0.9 or more. Of two diagnoses: "
+        "which errors went, and which came.",
+        examples=[("igos compare RUN1 RUN2 --out both.html", "two runs on one page, with statistics of pairs")],
     )
     parser.add_argument("folders", metavar="DIR", nargs="+", help="folders of runs")
     parser.add_argument("--out", metavar="FILE.html", required=True, help="the page to write")
@@ -31,6 +33,14 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
         raise ConfigError(f"compare {' '.join(given.folders)}: two or more different folders are needed")
     if out.suffix != ".html" or out.is_dir():
         raise ConfigError(f"--out {out}: the name of a file is needed that ends in .html")
+    from igos.diagnose.compare import compare, is_diagnosis
+
+    if any(map(is_diagnosis, folders)):
+        if len(folders) != 2:
+            raise ConfigError(f"compare {' '.join(given.folders)}: of diagnoses two are compared")
+        say(compare(folders[0], folders[1], out))
+        say(out)
+        return 0
     from igos.cli.report import album
     from igos.results import page_content
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from igos.base.errors import ConfigError
 from igos.base.terminal import say
+from igos.cli.flags import Parser
 
 if TYPE_CHECKING:
     from igos.results.manifest import Way
@@ -18,7 +19,8 @@ MOST = 5  # sentences that are shown
 
 def add_strict(parser: argparse.ArgumentParser) -> None:
     text = "refuse a folder in which anything is damaged, missing or without a checksum"
-    parser.add_argument("--strict", action="store_true", help=text)
+    place = parser.group("more") if isinstance(parser, Parser) else parser
+    place.add_argument("--strict", action="store_true", help=text)
 
 
 def tell(damage: Sequence[str], strict: bool = False) -> None:

@@ -12,7 +12,7 @@ from igos.base.errors import ConfigError
 from igos.base.names import RETRIED
 from igos.base.settings import coerce
 from igos.base.terminal import say
-from igos.cli.flags import Parser, add_flags, add_progress
+from igos.cli.flags import METHOD, OUTPUT, Parser, add_flags, add_progress, progress_of
 
 if TYPE_CHECKING:
     from igos.diagnose.choose import Chosen
@@ -23,6 +23,7 @@ NOT_HERE = (
     "target", "part", "score", "ask", "diverse_k", "init_posi", "init_val", "mix_images", "layout", "metrics", "judge",
     "judge_file", "judge_cfg", "shard",
 )  # fmt: skip
+HERE = ("debug", "quiet", "verbose", "pbar", "retry", "explain")
 METRICS = {"why": ["sufficient", "necessary"], "why-not": ["raised"], "versus": ["flips"]}
 ASKED = {"why": "why", "why-not": "why-not", "versus": "versus-row"}
 OTHERS = 8  # pictures into which objects are put
@@ -34,32 +35,41 @@ def parser() -> argparse.ArgumentParser:
         "Match a detector's detections with annotated objects, measure what each score rests on, and explain the most "
         "telling errors by the question that fits: report.html, objects.csv, diagnosis.json. The same command with the "
         "same --output goes on where it stopped.",
+        examples=[
+            ("igos diagnose --model m-rcnn --pretrained --data val2017/ --annotations instances_val2017.json",
+             "where it errs, and what its errors rest on"),
+            ("igos compare OLD NEW --out changes.html", "which errors went from one diagnosis to the next"),
+        ],
+    )  # fmt: skip
+    parser.group(METHOD).add_argument(
+        "--explain", metavar="N", default="60", help="errors that are explained (default: 60)"
     )
-    parser.add_argument("--explain", metavar="N", default="60", help="errors that are explained (default: 60)")
     add_flags(parser, NOT_HERE)
     add_progress(parser)
-    parser.add_argument("--retry", choices=tuple(RETRIED), help="look again at what ended in an error or was not read")
+    parser.group(OUTPUT).add_argument(
+        "--retry", choices=tuple(RETRIED), help="look again at what ended in an error or was not read"
+    )
     return parser
 
 
 def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     """Look at every picture, explain some errors, write the page; print ten lines and the folder."""
-    flags = {k: v for k, v in vars(given).items() if k not in ("debug", "pbar", "retry", "explain")}
+    flags = {k: v for k, v in vars(given).items() if k not in HERE}
     count = coerce("--explain", given.explain, int)
     if count < 0:
         raise ConfigError(f"--explain must be at least 0, got {count}")
-    from igos.cli.session import Stopped
+    from igos.cli.session import Stopped, end
 
     begin = time.perf_counter()
     try:
-        made = Diagnosis(flags, words, count, given.pbar or None, RETRIED.get(given.retry or "", ()))
+        made = Diagnosis(flags, words, count, progress_of(given), RETRIED.get(given.retry or "", ()))
         made.look()
         made.explain()
     except Stopped as stop:
         return stop.code
     page = made.write()
     say(made.told(time.perf_counter() - begin))
-    say(page)
+    end(made.output, page)
     return 0
 
 

@@ -15,7 +15,14 @@ LEAST = 100  # pictures below which the command says that they are few
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser("igos estimate", "Mean, spread and activity of a layer's features over pictures, into a file.")
+    parser = Parser(
+        "igos estimate",
+        "Mean, spread and activity of a layer's features over pictures, into a file.",
+        examples=[
+            ("igos estimate --model vgg16 --pretrained --layer features.17 --data photos/ --out stats.safetensors",
+             "for igos --method iba --stats stats.safetensors"),
+        ],
+    )  # fmt: skip
     parser.add_argument(
         "--layer", metavar="NAME", help="the layer's name, or the end of it (default: that of the statistics that ship)"
     )
@@ -25,6 +32,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--force", action="store_true", help="write over a file that exists")
     add_learning_flags(parser)
     parser.set_defaults(shuffle=True, num_samples=1000)
+    for action in parser._actions:
+        if action.dest in ("shuffle", "num_samples"):
+            action.help = f"{action.help} (default: {str(parser.get_default(action.dest)).lower()})"
     return parser
 
 

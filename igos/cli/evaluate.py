@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from igos.base.errors import ConfigError
 from igos.base.names import RETRIED
-from igos.base.terminal import say
+from igos.base.terminal import note, say, status
 from igos.cli.damage import add_strict, rows_of, tell
-from igos.cli.flags import Parser, add_flags, add_progress
+from igos.cli.flags import METHOD, OUTPUT, WHAT, Parser, add_flags, add_progress, progress_of
 
 if TYPE_CHECKING:
     from igos.run.evaluate import Saved
@@ -42,29 +42,39 @@ def parser() -> argparse.ArgumentParser:
         "igos evaluate",
         "Judge several methods on the same targets, or the saved maps of an earlier run: metrics.csv and "
         "metrics.json with 95 % intervals. The same command with the same --output goes on where it stopped.",
-    )
-    parser.add_argument(
+        examples=[
+            ("igos evaluate --methods iGOS++,IG,rise --data photos/ --model m-rcnn --pretrained --output OUT",
+             "three methods on the same objects"),
+            ("igos evaluate --results OUT --metrics energy_pointing", "the maps of a run, by another metric"),
+        ],
+    )  # fmt: skip
+    method = parser.group(METHOD)
+    method.add_argument(
         "--methods", nargs="+", action="extend", metavar="NAME", help="NAME or NAME/OPT, as in iGOS++/LS (see --list)"
     )
-    parser.add_argument("--results", metavar="DIR", help="judge the maps that a run left in this folder")
-    parser.add_argument("--n_patches", metavar="N", help=PATCHES)
+    parser.group(WHAT).add_argument("--results", metavar="DIR", help="judge the maps that a run left in this folder")
+    method.add_argument("--n_patches", metavar="N", help=PATCHES)
     parser.add_argument(
         "--imagenet_download_key", nargs="?", action=NoKey, default=argparse.SUPPRESS, help=argparse.SUPPRESS
     )
     add_flags(parser, NOT_HERE)
     add_progress(parser)
     add_strict(parser)
-    parser.add_argument("--resume", metavar="DIR", help="go on with the evaluation in this folder")
-    parser.add_argument("--retry", choices=tuple(RETRIED), help="judge again what ended in an error or was not read")
+    output = parser.group(OUTPUT)
+    output.add_argument("--resume", metavar="DIR", help="go on with the evaluation in this folder")
+    output.add_argument("--retry", choices=tuple(RETRIED), help="judge again what ended in an error or was not read")
     return parser
 
 
 def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     """Explain and judge, or judge saved maps; print methods x metrics and the folder."""
-    flags = {k: v for k, v in vars(given).items() if k not in ("debug", "pbar", "strict")}
+    flags = {k: v for k, v in vars(given).items() if k not in ("debug", "quiet", "verbose", "pbar", "strict")}
     methods, saved, patches, resumed = (flags.pop(key) for key in ("methods", "results", "n_patches", "resume"))
     retry = RETRIED.get(flags.pop("retry"), ())
-    from igos.cli.session import Stopped, nothing_due, work_in
+
+    status("loading the model")
+    from igos.cli.session import Stopped, end, nothing_due, work_in
+    from igos.cli.tables import show
 
     if nothing_due(resumed or flags.get("output"), retry, "rows"):
         return 0
@@ -116,7 +126,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
             cells,
             values,
             ["evaluate", *words],
-            given.pbar or None,
+            progress_of(given),
             again="the same command goes on",
             items=saved_items(judged, folder) if judged else None,
             finish=summary,
@@ -126,10 +136,11 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     except Stopped as stop:
         return stop.code
     if kept:
-        say(f"{kept} rows were finished before")
-    say(tables.text(summary(), metrics))
-    write_page(folder.path)
-    say(folder.path)
+        note(f"{kept} rows were finished before")
+    for block in tables.blocks(summary(), metrics):
+        show(block)
+    note(tables.LEGEND)
+    end(folder.path, write_page(folder.path))
     return 0
 
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import igos
 from igos.base.errors import ConfigError
 from igos.base.names import RETRIED
-from igos.base.terminal import say
-from igos.cli.flags import Parser, add_flags, add_progress
+from igos.base.terminal import note, say, status
+from igos.cli.flags import OUTPUT, Parser, add_flags, add_progress, progress_of
+
+OF_PARSER = ("debug", "quiet", "verbose", "pbar", "list")  # what is no setting of the run
 
 if TYPE_CHECKING:
     from igos.run.plan import Plan
@@ -21,32 +23,46 @@ if TYPE_CHECKING:
 
 def parser() -> argparse.ArgumentParser:
     parser = Parser(
-        "igos",
-        "Explain the detections of a detector, or the prediction of a classifier, by mask optimisation.",
+        "igos explain",
+        "Explain the detections of a detector, or the prediction of a classifier: a map of what each rests on, its "
+        "figures, and a page that shows them.",
         epilog="A flag that is left out is decided by the preset: the one named by --config, else the model's own.",
-    )
+        examples=[
+            ("igos --model m-rcnn --pretrained --data photos/ --target class:dog", "every dog in a folder of photos"),
+            ("igos --model onnx --model_file my.onnx --data dog.jpg --config thorough", "with more time for each map"),
+            ("igos --method integrated_gradients --set n_steps=100 --data dog.jpg --model resnet50 --pretrained",
+             "a classifier, by another method"),
+            ("igos --resume OUT", "go on with a run that was stopped"),
+        ],
+    )  # fmt: skip
     add_flags(parser)
+    output = parser.group(OUTPUT)
+    output.add_argument("--resume", metavar="DIR", help="go on with the run in this folder, whose settings hold")
+    output.add_argument("--retry", choices=tuple(RETRIED), help="explain again what ended in an error or was not read")
+    more = parser.group("more")
+    more.add_argument("--list", action="store_true", help="list models, methods, metrics and presets")
+    more.add_argument(
+        "--version", action="version", version=f"igos {igos.__version__}", help="show the version and end"
+    )
     add_progress(parser)
-    parser.add_argument("--resume", metavar="DIR", help="go on with the run in this folder, whose settings hold")
-    parser.add_argument("--retry", choices=tuple(RETRIED), help="explain again what ended in an error or was not read")
-    parser.add_argument("--list", action="store_true", help="list models, methods, metrics and presets")
-    parser.add_argument("--version", action="version", version=f"igos {igos.__version__}")
     return parser
 
 
 def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     """Explain what is due; print the table and the folder."""
-    flags = {k: v for k, v in vars(given).items() if k not in ("debug", "pbar", "list")}
+    flags = {k: v for k, v in vars(given).items() if k not in OF_PARSER}
     if given.list:
         from igos.cli.listing import listing
 
         say(listing())
         return 0
+    status(f"loading {flags.get('model') or 'the model'}")
     from igos.cli.report import write_page
-    from igos.cli.session import Stopped, look_first, nothing_due, work_in
+    from igos.cli.session import Stopped, end, look_first, nothing_due, work_in
+    from igos.cli.tables import show
     from igos.results.folder import RunFolder
     from igos.results.manifest import FILE as MANIFEST
-    from igos.results.tables import table
+    from igos.results.tables import closing
     from igos.run.cells import cells_of
     from igos.run.decides import ways_of
     from igos.run.models import pick_device, pick_model, weights_of
@@ -68,7 +84,8 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     pick_device(config.device)
     values = {k: v for k, v in plan.as_preset().items() if k not in WHERE} | {"weights": weights_of(config)}
     cells = cells_of(plan)
-    named, ways = config.output or _output_name(plan), ways_of(cells, values["weights"])
+    named = config.output or output_name(getattr(plan.method, "opt", None), plan.method.name)
+    ways = ways_of(cells, values["weights"])
     folder = RunFolder(named, values, config.layout, retry, ways=ways, new=not config.output)
     kept = folder.tally.explanations
     try:
@@ -77,25 +94,23 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
             cells,
             values,
             words,
-            given.pbar or None,
+            progress_of(given),
             again=f"--resume {folder.path} goes on",
             notes=lambda adapter: _effective(adapter, plan),
         )
     except Stopped as stop:
         return stop.code
     if kept:
-        say(f"{kept} explanations were finished before")
-    say(table(folder))
-    say(shares)
-    if folder.shards is None:
-        write_page(folder.path)
-    say(folder.path)
+        note(f"{kept} explanations were finished before")
+    show(closing(folder))
+    note(shares)
+    end(folder.path, write_page(folder.path) if folder.shards is None else None)
     return 0
 
 
-def _output_name(plan: Plan) -> str:
-    parts = [time.strftime("%Y-%m-%d_%H-%M-%S"), getattr(plan.method, "opt", None), plan.method.name]
-    return "Output/" + "-".join(str(p) for p in parts if p)
+def output_name(*what: Any) -> str:
+    """The folder of a run that is given none: the time, and what it is of."""
+    return "Output/" + "-".join(str(p) for p in (time.strftime("%Y-%m-%d_%H-%M-%S"), *what) if p)
 
 
 def _effective(adapter: Adapter, plan: Plan) -> dict[str, Any]:

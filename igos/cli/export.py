@@ -20,6 +20,7 @@ def parser() -> argparse.ArgumentParser:
         "igos export",
         "Write the maps of a run for other tools: coco, one JSON with the top area of each map as RLE; png, a grey "
         "picture of each map; fiftyone, these and samples.json.",
+        examples=[("igos export OUT --format coco --out maps.json", "the top area of each map as RLE")],
     )
     parser.add_argument("folder", metavar="DIR", help="the folder of a run")
     parser.add_argument("--format", metavar="{" + ",".join(EXPORT_FORMATS) + "}", required=True, help="what to write")

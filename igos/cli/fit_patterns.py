@@ -16,11 +16,17 @@ if TYPE_CHECKING:
 
 def parser() -> argparse.ArgumentParser:
     parser = Parser(
-        "igos fit-patterns", "Fit the patterns of a model's layers on pictures, in one pass, for the pattern_* methods."
-    )
+        "igos fit-patterns",
+        "Fit the patterns of a model's layers on pictures, in one pass, for the pattern_* methods.",
+        examples=[
+            ("igos fit-patterns --model vgg16 --pretrained --data photos/ --out patterns.safetensors",
+             "for igos --method pattern_net --patterns patterns.safetensors"),
+        ],
+    )  # fmt: skip
     parser.add_argument(
         "--negative", choices=("zero", "keep"), default="zero",
-        help="units whose output falls as their signal rises: without a pattern, or with the one of the authors' code",
+        help="units whose output falls as their signal rises: without a pattern, or with the one of the authors' code "
+        "(default: zero)",
     )  # fmt: skip
     parser.add_argument("--half", action="store_true", help="write float16, half the size")
     add_learning_flags(parser)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from igos.base.errors import ConfigError
 from igos.base.settings import coerce
-from igos.base.terminal import say
-from igos.cli.flags import add_flags, add_progress
+from igos.base.terminal import say, status
+from igos.cli.flags import add_flags, add_progress, progress_of
 from igos.run.settings import MODEL_OPTIONS, RUN_TYPES, Run
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def pictures_to_learn(given: argparse.Namespace, command: str) -> tuple[Images, 
     out = Path(given.out)
     if out.suffix != ".safetensors" or out.is_dir():
         raise ConfigError(f"--out {out}: the name of a file is needed that ends in .safetensors")
+    status(f"loading {given.model}")
     import torch
 
     from igos.data.images import Images
@@ -49,7 +50,7 @@ def pictures_to_learn(given: argparse.Namespace, command: str) -> tuple[Images, 
     paths = config.pictures()
     if config.threads:
         torch.set_num_threads(config.threads)
-    return Images(load_models(config)[0], [path for path, _ in paths], given.pbar or None), out
+    return Images(load_models(config)[0], [path for path, _ in paths], progress_of(given)), out
 
 
 def warn_unreadable(images: Images) -> None:

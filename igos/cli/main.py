@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from igos.base.errors import IgosError
-from igos.base.terminal import say, trace
+from igos.base.terminal import QUIET, USUAL, VERBOSE, say, talk, trace
 
 COMMANDS = {  # the first word -> its module; `explain` where none is named
     "explain": "igos.cli.explain",
+    "serve": "igos.cli.serve",
     "evaluate": "igos.cli.evaluate",
     "diagnose": "igos.cli.diagnose",
     "fit-patterns": "igos.cli.fit_patterns",
@@ -28,6 +29,7 @@ COMMANDS = {  # the first word -> its module; `explain` where none is named
     "split": "igos.cli.split",
     "model": "igos.cli.model",
     "text": "igos.cli.text",
+    "demo": "igos.cli.demo",
 }
 
 
@@ -38,11 +40,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     if argv is None:
         sys.excepthook = trace
-    command = import_module(COMMANDS[words.pop(0) if words and words[0] in COMMANDS else "explain"])
+    if not words or words[0] in ("-h", "--help", "help"):
+        from igos.cli import overview
+
+        say(overview.overview(COMMANDS) if words else overview.greeting())
+        return 0
+    name, words = command_of(words)
+    command = import_module(COMMANDS[name])
     try:
         flags = command.parser().parse_args(words)
+        talk(QUIET if flags.quiet else VERBOSE if flags.verbose else USUAL)
+        del flags.quiet, flags.verbose
         code = command.run(flags, words)
         sys.stdout.flush()
+        if argv is None and getattr(command, "AT_ONCE", False):
+            os._exit(int(code))
         return int(code)
     except IgosError as error:
         if "--debug" in words:
@@ -67,6 +79,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("igos: interrupted", error=True)
         return 130
+
+
+def command_of(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The command, wherever it stands among the words, and the others; `explain` where there is none. The value of a
+    flag is no command, nor is a file among several values.
+    """
+    for i, word in enumerate(words):
+        if word in COMMANDS and not _is_value(words[:i], word):
+            return word, [*words[:i], *words[i + 1 :]]
+    return "explain", list(words)
+
+
+def _is_value(before: Sequence[str], word: str) -> bool:
+    at = max((i for i, w in enumerate(before) if w.startswith("-")), default=None)
+    if at is None or "=" in before[at]:
+        return False
+    parsers = [import_module(COMMANDS[name]).parser() for name in dict.fromkeys((word, "explain"))]
+    if at == len(before) - 1:
+        return next((takes for p in parsers if (takes := p.takes_value(before[at])) is not None), False)
+    return any(p.takes_many(before[at]) for p in parsers) and os.path.exists(word)
 
 
 def _starved(error: BaseException) -> bool:

@@ -16,6 +16,7 @@ def parser() -> argparse.ArgumentParser:
         "igos merge",
         "Join the folders of a run that was made in parts (--shard i/n), after a check that no part, picture or "
         "explanation is missing or doubled. Files are hard links where that is possible.",
+        examples=[("igos merge PART1 PART2 --out OUT", "after runs with --shard 1/2 and --shard 2/2")],
     )
     parser.add_argument("folders", metavar="DIR", nargs="+", help="folders of all parts")
     parser.add_argument("--out", metavar="DIR", required=True, help="the folder to make")

@@ -25,6 +25,10 @@ def parser() -> argparse.ArgumentParser:
         "igos model",
         "What a model is, how it reads a picture, what it sees there, and how that compares with its own pipeline. "
         "--out writes a first model file for an ONNX file.",
+        examples=[
+            ("igos model yolov8n.onnx --data dog.jpg", "how the file is read, and what the network sees in a picture"),
+            ("igos model my.onnx --out my.yaml", "a first model file, to be completed by hand"),
+        ],
     )
     parser.add_argument("name", metavar="MODEL", help="a name of --list, a model file (.yaml) or an ONNX file")
     add_flags(parser, only=ASKED)

@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
         "igos report",
         "Write report.html into the folder of a run: one page that needs no network and opens by a double click. "
         "Photos are read where the run found them.",
+        examples=[("igos report OUT", "writes OUT/report.html")],
     )
     parser.add_argument("folder", metavar="DIR", help="the folder of a run of explain or evaluate")
     add_strict(parser)

@@ -16,7 +16,7 @@ import torch
 
 import igos
 from igos.base.seals import is_sealed
-from igos.base.terminal import say
+from igos.base.terminal import detail, note, quiet, say
 from igos.cli.damage import tell
 from igos.data.annotations import category_ids, warnings_of
 from igos.results.expected import told, unchecked
@@ -26,6 +26,7 @@ from igos.run.cells import Cell
 from igos.run.drive import Shares, check, drive
 from igos.run.engine import apart, engine_of
 from igos.run.models import load_models
+from igos.run.pace import Shown
 from igos.run.plan import Plan
 from igos.run.redraw import redraw
 from igos.run.resume import finished_by_another
@@ -59,7 +60,7 @@ def work_in(
     cells: Sequence[Cell],
     values: Mapping[str, Any],
     words: Sequence[str],
-    progress: bool | None,
+    progress: bool | Shown | None,
     *,
     again: str,
     make: Callable[..., Worker] = Worker,
@@ -80,7 +81,9 @@ def work_in(
     more = {"weights": values.get("weights", ""), **(options or {})}
     with terminable():
         try:
+            begin = time.perf_counter()
             adapter, judge = load_models(config)
+            detail(f"loaded {adapter!r} in {time.perf_counter() - begin:.1f} s; results go to {folder.path}")
             folder.write_run({**values, "record": {**record(adapter, words, config.annotations), **notes(adapter)}})
             check(cells[0].plan, adapter)
             if folder.undrawn:
@@ -108,6 +111,11 @@ def work_in(
     folder.finish()
     warn(folder)
     return shares
+
+
+def end(folder: Path, page: Path | None) -> None:
+    """The last line: how to see the result; with -q where it is."""
+    say(folder if quiet() else f"open {page}" if page else f"results in {folder}")
 
 
 def warn(folder: RunFolder) -> None:
@@ -149,8 +157,9 @@ def nothing_due(folder: str | None, retry: Collection[str], what: str) -> bool:
     if folder is None or finished is None:
         return False
     tell([unchecked(Path(folder))] if not is_sealed(Path(folder)) else [])
-    say(f"{finished} {what} were finished before, by another version of igos; nothing is due")
-    say(folder)
+    note(f"{finished} {what} were finished before, by another version of igos; nothing is due")
+    page = Path(folder) / "report.html"
+    end(Path(folder), page if page.is_file() else None)
     return True
 
 

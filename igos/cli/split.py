@@ -91,7 +91,11 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser("igos split", DESCRIPTION)
+    parser = Parser(
+        "igos split",
+        DESCRIPTION,
+        examples=[("igos split --data imagenet/ --out parts/", "ten pictures of each class in either set")],
+    )
     parser.add_argument("--data", required=True, metavar="DIR", help="a folder with a folder of pictures per class")
     parser.add_argument("--out", required=True, metavar="DIR", help="where the two sets are made")
     parser.add_argument(

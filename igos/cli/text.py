@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = Parser("igos text", "The words that decide what each sentence of --data is about: text.html, text.jsonl.")
+    parser = Parser(
+        "igos text",
+        "The words that decide what each sentence of --data is about: text.html, text.jsonl.",
+        examples=[("igos text --data sentences.txt", "a sentence per line")],
+    )
     parser.add_argument("--data", required=True, metavar="PATH", help="text, a sentence per line")
     parser.add_argument(
         "--model_file", metavar="PATH", help="a model that weights/train_text.py made (default: the bundled one)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -44,6 +45,25 @@ def warnings_of(named: str, pictures: Sequence[str]) -> tuple[list[str], bool]:
     missing = f"none of the {n} pictures of --data is in it" if n > 1 else "the picture of --data is not in it"
     example = f"it tells of {annotations.places.example}, --data holds {pictures[0]}"
     return [*annotations.warnings, f"--annotations {named}: {missing}: {example}"], known
+
+
+def tell_of_evidence(data: Sequence[str], named: str | None = None) -> bool:
+    """Whether the annotations that are named, or those that lie beside the pictures, may hold evidence: only COCO's
+    JSON has a key for it.
+    """
+    if named is not None:
+        return _has_evidence(Path(named))
+    places = [Path(place) for place in data]
+    folders = {p for p in places if p.is_dir()} | {p.parent for p in places if not p.is_dir()}
+    inner = (f for p in places if p.is_dir() for f in files_below(p, {Path(FILE).suffix}) if f.name == FILE)
+    return any(_has_evidence(file) for file in dict.fromkeys((*(f / FILE for f in folders), *inner)))
+
+
+def _has_evidence(file: Path) -> bool:
+    if file.suffix.lower() != Path(FILE).suffix or not file.is_file() or not file.stat().st_size:
+        return False
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        return text.find(b'"evidence"') >= 0
 
 
 def _knows(annotations: Annotations | VOC | YOLO, picture: str) -> bool:

@@ -33,21 +33,23 @@ Answers = Mapping[Key, tuple[Chosen, Mapping[str, Any]]]
 
 
 def facts_of(folder: Path, names: frozenset[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The facts of a diagnosis, picture by picture, each once. names: of the pictures that are settled."""
+    """The facts of a diagnosis, picture by picture, each once. names: of the pictures that are settled. Raises
+    ConfigError where the facts of one of these are lost.
+    """
     path, seen = inside(folder, FACTS_FILE), set[str]()
     if not path.is_file():
         return
-    for n, line in enumerate(each_line(path), 1):
+    for line in each_line(path):
         try:
             facts = unsealed(load_json(line.decode("utf-8")))
             name = str(facts["name"])
-        except (ValueError, KeyError) as error:
-            if not line.endswith(b"\n"):
-                return  # torn, when the run was killed
-            raise ConfigError(f"{path}, line {n}: damaged ({error})") from None
+        except (ValueError, KeyError):
+            continue  # torn, when the run was killed
         if name not in seen and (names is None or name in names):
             seen.add(name)
             yield facts
+    if names is not None and (lost := len(names - seen)):
+        raise ConfigError(f"{path}: damaged: what was seen in {lost} pictures is lost; diagnose in a new folder")
 
 
 def rows_of(facts: Mapping[str, Any], answers: Answers) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,12 +111,3 @@ def told(data: Mapping[str, Any]) -> list[str]:
         f"{len(data['explained'])} explained; why not: {listed(counted)} ({nulls['count']} nulls, {nulls['from']})"
     )
     return lines[:9]
-
-
-def compared(
-    old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], same: Any
-) -> tuple[list[Any], list[Any]]:
-    """The errors of objects.csv that went, and those that came; same(a, b): whether two rows are one error."""
-    gone = [a for a in old if not any(same(a, b) for b in new)]
-    came = [b for b in new if not any(same(a, b) for a in old)]
-    return gone, came

@@ -112,6 +112,7 @@ class Deletion(Curve):
     insert = False
     better = "lower"
     label = plot = "deletion"
+    means = "how much score is left, on average, while the most important parts are hidden one by one"
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ class Insertion(Curve):
     insert = True
     better = "higher"
     label = plot = "insertion"
+    means = "how soon the score comes back while the most important parts are shown one by one"
 
 
 def on_cells(saliency: Tensor, size: int) -> Tensor:

@@ -24,6 +24,7 @@ class EvidenceShare(PerExplanation):
     """In [0,1], on source pixels, all emblems of the object together; NaN without evidence or without heat."""
 
     name: ClassVar[str] = "evidence_share"
+    means: ClassVar[str] = "the share of the heat that lies on what the scene was drawn to be recognised by"
     better: ClassVar[str] = "higher"
     range: ClassVar[str] = "[0, 1]"
     needs: ClassVar[tuple[str, ...]] = ("evidence",)
@@ -50,6 +51,7 @@ class EvidencePointing(PerExplanation):
     """1 when the map's maximum lies on an emblem (within half a cell), else 0; of tied maxima the share that does."""
 
     name: ClassVar[str] = "evidence_pointing"
+    means: ClassVar[str] = "1 where the strongest point of the map lies on what the scene was drawn to be recognised by"
     better: ClassVar[str] = "higher"
     range: ClassVar[str] = "[0, 1]"
     needs: ClassVar[tuple[str, ...]] = ("evidence",)

@@ -63,12 +63,14 @@ class Metric:
     range is where its values lie, needs are keys of NEEDS. What it looks like is asked here: plot says as what its
     curves are drawn over an explanation's cells, "deletion" or "insertion"; mean_curve how the methods' mean curves are
     drawn; in_table whether a run's closing table has a column for it; seed_floor whether its detail `_floor` is what
-    other seeds alone change, 0 unless a method is random; bare_details are details without its name in front.
+    other seeds alone change, 0 unless a method is random; bare_details are details without its name in front; means is
+    one line for a person who has not read the paper.
     """
 
     better: ClassVar[str]
     range: ClassVar[str]
     paper: ClassVar[str]
+    means: ClassVar[str] = ""
     needs: ClassVar[tuple[str, ...]] = ()
     plot: ClassVar[str | None] = None
     mean_curve: ClassVar[MeanCurve | None] = None

@@ -30,6 +30,7 @@ class Pointing(PerExplanation):
     tolerance: float = setting(0.5, least=0)
 
     name: ClassVar[str] = "pointing"
+    means: ClassVar[str] = "1 where the strongest point of the map lies on the object"
     better: ClassVar[str] = "higher"
     range: ClassVar[str] = "[0, 1]"
     needs: ClassVar[tuple[str, ...]] = ("box",)

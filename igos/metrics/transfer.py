@@ -54,14 +54,15 @@ class Transfer(Metric):
     def _score(self, e: Explanation, other: Problem | None) -> Score:
         if other is None:
             return score(self, NAN, NEEDS["other"], deletion=NAN, insertion=NAN)
-        shown = replace(e, saliency=carried(e, other.images[0]), image=other.images[0], target=other.targets[0])
+        there = other.images[0]
+        shown = replace(e, saliency=carried(e, there), detail=None, image=there, target=other.targets[0])
         (deleted,), (inserted,) = (curve(other, [shown]) for curve in self._curves())
         value = inserted.value - deleted.value
         return score(self, value, deletion=deleted.value, insertion=inserted.value)
 
 
 def carried(e: Explanation, image: Image) -> torch.Tensor:
-    """The map (h,w) as it lies on another network's picture of the same source; 0 where it shows nothing."""
+    """The saliency (h,w) as it lies on another network's picture of the same source; 0 where it shows nothing."""
     old, new = e.geometry, image.geometry
     if old == new:
         return e.saliency
@@ -70,7 +71,7 @@ def carried(e: Explanation, image: Image) -> torch.Tensor:
         place = (torch.arange(n, dtype=torch.float64) + 0.5 - offset) / scale
         axes.append(2 * place / n0 - 1)
     grid = torch.stack(torch.meshgrid(axes[1], axes[0], indexing="xy"), dim=-1)[None]
-    source = torch.from_numpy(e.on_source()).double()[None, None]
+    source = old.map_to_source(e.saliency.float().cpu()).double()[None, None]
     out = F.grid_sample(source, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
     height, width = e.saliency.shape
     return to_grid(out, (min(height, out.shape[1]), min(width, out.shape[2])))[0].float()

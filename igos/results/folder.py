@@ -31,7 +31,7 @@ from typing import Any
 
 import yaml
 
-from igos.base.files import RUN_FILES, Lock, append, halves, line_of, numbered, write_bytes, writing
+from igos.base.files import RUN_FILES, Lock, append, ended, halves, line_of, numbered, write_bytes, writing
 from igos.base.inside import explanation, inside
 from igos.base.names import ARRAYS_FILE, FACTS_FILE
 from igos.base.seals import sealed, sealed_text
@@ -46,6 +46,7 @@ from igos.results.rows import COLUMNS, FILES, Tally, full_row, place_of
 from igos.results.shards import MOST, SIZE, Shards, check_extra
 from igos.types import ConfigError
 
+EVIDENCE = "evidence_"  # columns of drawn scenes, left out of results.csv where nothing is known of evidence
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -255,6 +256,7 @@ class RunFolder:
     def tell(self, facts: Mapping[str, Any]) -> None:
         """Append what is known of a picture to FACTS_FILE; it is not kept in memory."""
         with self.writing():
+            ended(inside(self.path, FACTS_FILE))
             append(inside(self.path, FACTS_FILE), facts)
 
     def _know(self, row: dict[str, Any]) -> None:
@@ -292,6 +294,9 @@ class RunFolder:
         boxes = (" ".join(f"{v + 0.0:g}" for v in row.get("box") or ()) for row in self.rows)  # no -0
         rows = [{**row, "box": box} for row, box in zip(self.rows, boxes, strict=True)]
         rows = [{k: v for k, v in row.items() if k != FILES} for row in rows]
+        known = {k for row in rows for k, v in row.items() if v is not None or f"{k}_reason" in row}
+        unasked = {k for k in COLUMNS if k.startswith(EVIDENCE)} - known if rows else set()
+        rows = [{k: v for k, v in row.items() if k not in unasked} for row in rows]
         self.write_csv("results.csv", rows, COLUMNS)
 
     def close(self) -> None:

@@ -18,7 +18,10 @@ from PIL import Image as Picture
 from igos.base.files import write_bytes
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-SCRIPTS = ("paint.js", "plots.js", "summary.js", "page.js")
+SHARED = ("paint.js", "plots.js", "cards.js", "viewer.js")  # with the live page
+SCRIPTS = (*SHARED, "summary.js", "page.js")
+STYLES = ("base.css", "viewer.css", "page.css")
+LIVE = (*SHARED, "stage.js", "live.js", "base.css", "viewer.css", "live.css")  # files of the live page
 PHOTO, UNDER = 720, 64  # longest side of a photo, and of what removed parts are replaced by
 QUALITY = 80
 INLINE = 16_000_000  # bytes of photos that still lie within the page
@@ -42,9 +45,8 @@ def write(path: Path, data: Mapping[str, Any], photos: Sequence[bytes | None], w
 
 def render(data: Mapping[str, Any]) -> str:
     """The page's text. Whatever the data holds stays text: it is escaped, and a policy lets this script alone run."""
-    script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    script, style = (joined(names) for names in (SCRIPTS, STYLES))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    style = (TEMPLATES / "page.css").read_text(encoding="utf-8")
     page = _environment().get_template("page.html")
     return page.render(data=data, script=Markup(script), digest=digest, style=Markup(style))
 
@@ -58,6 +60,16 @@ def shrunk(file: bytes, longest: int) -> bytes:
     """A picture's file as a WebP file of at most that side. Raises OSError for what is none."""
     with Picture.open(io.BytesIO(file)) as picture:
         return photo(np.array(picture.convert("RGB")), longest)
+
+
+def live() -> str:
+    """The live page; its scripts and styles are files, LIVE, and all that it shows it asks for."""
+    return _environment().get_template("live.html").render(files=LIVE)
+
+
+def joined(names: Sequence[str]) -> str:
+    """The text of these files of the templates, one after the other."""
+    return "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
 
 
 def photo(pixels: np.ndarray, longest: int) -> bytes:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import sys
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -30,16 +28,16 @@ from igos.results.arrays import geometry_of
 from igos.results.expected import compared
 from igos.results.manifest import FILE as MANIFEST
 from igos.results.manifest import Manifest, Way
+from igos.results.packed import frame, number, packed, short, thinned
 from igos.results.read import folder_of, read_arrays, read_facts, read_run
 from igos.types import ConfigError, ImageError
 
 Reader = Callable[[str], np.ndarray]  # a picture's path -> (H,W,3) uint8 RGB, upright. Raises ImageError
 SAME_BOX = 0.9  # the IoU above which boxes of one class are one object
 MOST = 5000  # rows of a run that are shown
-POINTS = 200  # of a curve, at most
 FINEST = 96  # cells a side: finer maps are shown by their means, and no step's picture is redrawn from them
-FACTS = ("opt", "form", "part", "start", "warning", "error", "folder")
-NOT_FIGURES = {"label_index", "seed", "start"}
+FACTS = ("model", "preset", "opt", "form", "part", "start", "warning", "error", "folder")
+NOT_FIGURES = {"label_index", "seed", "start", "crc32", "backward_images"}
 
 
 def album(folders: Sequence[Path], read: Reader, ways: Sequence[Mapping[str, Way] | None] = ()) -> Album:
@@ -86,11 +84,22 @@ class Album:
     def add(self, folder: Path, ways: Mapping[str, Way] | None = None) -> None:
         """The first MOST explanations of a run, and what it says of pictures without any."""
         found = compared(folder, self.damage, ways)
-        rows, run = list(islice(found, MOST)), read_run(folder, self.damage)
+        rows = list(islice(found, MOST))
         self.left_out += sum(1 for _ in found)
-        metrics, _ = build_metrics([m for m in run.get("metrics") or () if m != "none"], run.get("set") or ())
-        self._better |= {m.name: m.better for m in metrics}
-        self._plotted |= {m.name for m in metrics if m.plot}
+        number, play = self.begin(folder)
+        told = dict[str, dict[str, str]]()
+        for row in rows:
+            item = self.add_row(folder, row, number, play)
+            if row.get("folder"):
+                above = row["folder"].rpartition("/")[0]
+                if row.get("start") is not None and above not in told:
+                    told[above] = together(read_facts(folder, f"{above}/{diversity.FILE}", self.damage))
+                item["facts"] |= told.get(above, {})
+
+    def begin(self, folder: Path) -> tuple[int, list[Curve]]:
+        """A run's settings: its number, and the curves whose steps a page can redraw."""
+        run = read_run(folder, self.damage)
+        play = self.judged(run.get("metrics") or (), run.get("set") or ())
         record = run.pop("record")
         facts = {"model": run.get("model"), "command": record.get("command"), "time": record.get("time")}
         record_facts = {k: None if v is None else str(v) for k, v in facts.items()}
@@ -98,46 +107,66 @@ class Album:
         number = len(self.runs)
         self.runs.append({"name": folder.resolve().name, "settings": settings, **record_facts})
         for path, sha256 in pictures_of(folder, run).items():
-            self._hashes.setdefault(path, set()).add(sha256)
-        play, told = playable(metrics), dict[str, dict[str, str]]()
-        for row in rows:
-            item = self._item(row, number)
-            if row.get("folder"):
-                folder_of(folder, row)
-                above = row["folder"].rpartition("/")[0]
-                if row.get("start") is not None and above not in told:
-                    told[above] = together(read_facts(folder, f"{above}/{diversity.FILE}", self.damage))
-                item["facts"] |= told.get(above, {})
-                try:
-                    item |= self._drawn(folder, row, play)
-                except Outside:
-                    raise
-                except (ConfigError, ImageError) as error:
-                    item["facts"]["error"] = str(error)
-                    self.damage += [str(error)]
-            self.items.append(item)
-        self._rows += rows
+            self.know(path, sha256)
+        return number, play
+
+    def judged(self, names: Sequence[str], settings: Sequence[str]) -> list[Curve]:
+        """Rows have these metrics' figures; the curves among them whose steps a page can redraw."""
+        metrics, _ = build_metrics([m for m in names if m != "none"], settings)
+        self._better |= {m.name: m.better for m in metrics}
+        self._plotted |= {m.name for m in metrics if m.plot}
+        return playable(metrics)
+
+    def know(self, path: str, sha256: str) -> None:
+        """A picture that the run holds."""
+        self._hashes.setdefault(path, set()).add(sha256)
+
+    def add_row(self, folder: Path, row: Mapping[str, Any], number: int, play: Sequence[Curve]) -> dict[str, Any]:
+        """One row of the run of that number, as an item of the page."""
+        item = self._item(row, number)
+        if row.get("folder"):
+            folder_of(folder, row)
+            try:
+                item |= self._drawn(folder, row, play)
+            except Outside:
+                raise
+            except (ConfigError, ImageError) as error:
+                item["facts"]["error"] = str(error)
+                self.damage += [str(error)]
+        self.items.append(item)
+        self._rows.append(row)
+        return item
 
     def data(self, title: str) -> dict[str, Any]:
         """Plain data for the page's script."""
-        columns = [
-            {"key": k, "better": self._better.get(k, ""), "main": k == "score" or k in self._better}
-            for k in dict.fromkeys(k for row in self._rows for k in row)
-            if k not in NOT_FIGURES and any(_number(row.get(k)) is not None for row in self._rows)
-        ]
+        columns = self._columns(self._rows)
         for item, row in zip(self.items, self._rows, strict=True):
-            item["values"] = [_number(row.get(str(c["key"]))) for c in columns]
-        table = figures.colour_table().round().astype(np.uint8)
+            item["values"] = [number(row.get(str(c["key"]))) for c in columns]
         return {
             "title": title,
-            "colours": base64.b64encode(table.tobytes()).decode(),
-            "empty": EMPTY,
+            **looks(),
             "columns": columns,
             "runs": self.runs,
             "pictures": self.pictures,
             "views": self.views,
             "items": self.items,
         }
+
+    def book(self, item: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+        """`data` of one item alone."""
+        columns = self._columns([row])
+        one = {**item, "picture": 0, "values": [number(row.get(str(c["key"]))) for c in columns]}
+        views = [] if item.get("view") is None else [self.views[item["view"]]]
+        one |= {"view": 0} if views else {}
+        pictures = [dict(self.pictures[item["picture"]])]
+        return {**looks(), "columns": columns, "runs": [], "pictures": pictures, "views": views, "items": [one]}
+
+    def _columns(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        return [
+            {"key": k, "better": self._better.get(k, ""), "main": k == "score" or k in self._better, **_means(k)}
+            for k in dict.fromkeys(k for row in rows for k in row)
+            if k not in NOT_FIGURES and any(number(row.get(k)) is not None for row in rows)
+        ]
 
     def _item(self, row: Mapping[str, Any], run: int) -> dict[str, Any]:
         """What a row says by itself."""
@@ -197,7 +226,7 @@ class Album:
             "cells_grid": list(map_.shape),
             "cells": packed(layers),
             "full": round(figures.full(heat), 3),
-            "box": None if box is None else [_short(v / n) for v, n in zip(box, (width, height) * 2, strict=True)],
+            "box": None if box is None else [short(v / n) for v, n in zip(box, (width, height) * 2, strict=True)],
             "curves": curves,
             "play": [m.name for m in played],
         }
@@ -243,6 +272,12 @@ class Album:
             raise ImageError(f"{path}: has changed since the run")
 
 
+def looks() -> dict[str, Any]:
+    """What every map is drawn with: the colour table, and the statuses of maps that show nothing."""
+    table = figures.colour_table().round().astype(np.uint8)
+    return {"colours": base64.b64encode(table.tobytes()).decode(), "empty": EMPTY}
+
+
 def pictures_of(folder: Path, run: Mapping[str, Any]) -> dict[str, str]:
     """The SHA-256 of pictures by path, of the run's manifest or of that of the run whose maps it judged."""
     for place in filter(None, (folder, run.get("results"))):
@@ -253,8 +288,8 @@ def pictures_of(folder: Path, run: Mapping[str, Any]) -> dict[str, str]:
 
 def together(facts: Mapping[str, Any]) -> dict[str, str]:
     """What diversity.json tells of all starts of an object."""
-    alike, emblems = _number(facts.get("mean_correlation")), _number(facts.get("evidence"))
-    covered = _number(facts.get("evidence_covered"))
+    alike, emblems = number(facts.get("mean_correlation")), number(facts.get("evidence"))
+    covered = number(facts.get("evidence_covered"))
     made = {} if alike is None else {"correlation between starts": f"{alike:.2f}"}
     return made | ({"emblems on which a start peaks": f"{covered:g} of {emblems:g}"} if emblems and covered else {})
 
@@ -273,14 +308,6 @@ def steps(saliency: torch.Tensor, metric: Curve) -> np.ndarray:
     return made.reshape(saliency.shape)
 
 
-def frame(g: Geometry) -> list[list[float]]:
-    """Per axis, x and y, in fractions of the source picture: the map's first and last node, and what was seen."""
-    made = []
-    for n0, size, scale, offset in zip(g.source, g.network, g.scale, g.offset, strict=True):
-        made.append([_short((v - offset) / scale / n0) for v in (0.5, size - 0.5, 0, size)])
-    return made[::-1]
-
-
 def replaced(pixels: np.ndarray, g: Geometry, substrate: str) -> np.ndarray:
     """The whole source picture (h,w,3) uint8 as that substrate at the network's scale; a letterbox's bars are left
     out, so that near them it differs a little from what the network saw.
@@ -290,23 +317,7 @@ def replaced(pixels: np.ndarray, g: Geometry, substrate: str) -> np.ndarray:
     return (SUBSTRATES[substrate](x)[0].permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
-def packed(layers: Sequence[np.ndarray]) -> str:
-    """uint8 layers of one shape as text: differences of neighbours, deflated."""
-    flat = np.concatenate([layer.ravel() for layer in layers])
-    return base64.b64encode(zlib.compress(np.diff(flat, prepend=np.uint8(0)).tobytes(), 9)).decode()
-
-
-def thinned(curve: np.ndarray) -> list[list[float | None]]:
-    """(2,n) -> x and y, at most POINTS of each, both ends among them."""
-    keep = np.unique(np.linspace(0, curve.shape[1] - 1, min(curve.shape[1], POINTS)).round().astype(int))
-    return [[_number(v) for v in line] for line in curve[:, keep].astype(float).round(4).tolist()]
-
-
-def _number(value: Any) -> float | None:
-    """A finite number in few digits, or None."""
-    known = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-    return _short(value) if known else None
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.6g}")
+def _means(name: str) -> dict[str, str]:
+    """What a figure means in one line, where that is said."""
+    means = getattr(METRICS.get(name), "means", "")
+    return {"means": means} if means else {}

@@ -85,6 +85,7 @@ class Row:
     error: str | None = _column("a text")
     warning: str | None = _column("a text")
     seconds: float | None = _column("a finite number", restored=True)
+    metric_seconds: float | None = _column("a finite number", restored=True)
     network_images: int | None = _column("a whole number", restored=True)
     backward_images: int | None = _column("a whole number", restored=True)
     shortcut: str | None = _column("a text", restored=True)
@@ -239,6 +240,11 @@ class Tally:
         """Over the explanations that have the figure; None without any."""
         total, count = self._sums.get(key, (0.0, 0))
         return total / count if count else None
+
+    def share(self, key: str, other: str) -> float | None:
+        """Of the sum of two figures what the first is; None where there is nothing of either."""
+        whole = sum(self._sums[k][0] for k in (key, other) if k in self._sums)
+        return self._sums[key][0] / whole if key in self._sums and whole > 0 else None
 
     def has(self, key: str) -> bool:
         """Whether any explanation has the figure."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from igos.base.terminal import printable
+from igos.base.terminal import printable, signs
 from igos.drawing import charts
 from igos.metrics import METRICS
 from igos.metrics.statistics import interval, summarise
@@ -20,7 +20,10 @@ from igos.results.read import read_arrays
 
 Row = Mapping[str, Any]
 COST = ("network_images", "seconds")
+COSTS = ("images", "map s", "figures s")
 RESAMPLES, LEVEL, WIDTH = 2000, 0.95, 118
+MOST_ROWS = 20  # of the closing table
+LEGEND = "mean [95 % interval over pictures]; known/all where some values are not known"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,29 @@ class Figure:
     n: int
     missing: int
     reasons: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Words in columns; more: a line below them; foot: a last row; right: the columns that are set to the right."""
+
+    head: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    more: str = ""
+    foot: tuple[str, ...] = ()
+    right: frozenset[int] = frozenset()
+
+    def text(self) -> str:
+        """As plain text."""
+        every = [self.head, *self.rows, *([self.foot] if self.foot else [])]
+        widths = [max(map(len, column)) for column in zip(*every, strict=True)]
+        lines = []
+        for row in every:
+            cells = enumerate(zip(row, widths, strict=True))
+            lines.append("  ".join(v.rjust(w) if i in self.right else v.ljust(w) for i, (v, w) in cells).rstrip())
+        if self.more:
+            lines.insert(1 + len(self.rows), self.more)
+        return "\n".join(lines)
 
 
 def label(row: Row) -> str:
@@ -132,34 +158,25 @@ def mean_curves(folder: Path, rows: Iterable[Row], metric: str) -> dict[str, tup
 
 
 def text(figures: Sequence[Figure], metrics: Sequence[Any]) -> str:
-    """Methods x metrics with intervals, in blocks that fit a terminal."""
+    """Methods x metrics with intervals, in blocks that fit a terminal, as plain text."""
+    return "\n\n".join([*(block.text() for block in blocks(figures, metrics)), LEGEND])
+
+
+def blocks(figures: Sequence[Figure], metrics: Sequence[Any]) -> list[Table]:
+    """Methods x metrics with intervals, in tables that fit a terminal."""
     by = {(f.method, f.metric): f for f in figures}
     methods = list(dict.fromkeys(f.method for f in figures))
-    columns: list[list[str]] = [["method", "", *map(printable, methods)]]
-    for key, title in (("network_images", "images"), ("seconds", "s")):
-        columns.append([title, "", *(_number(by[m, key].mean, 0 if title == "images" else 2) for m in methods)])
-    first = len(columns)
+    fixed: list[list[str]] = [["method", *map(printable, methods)]]
+    for key, title in (("network_images", "images"), ("seconds", "map s")):
+        fixed.append([title, *(_number(by[m, key].mean, 0 if title == "images" else 2) for m in methods)])
+    made: list[list[list[str]]] = [[]]
     for metric in metrics:
-        columns.append([metric.name, f"({metric.better})", *(_cell(by, m, metric) for m in methods)])
-    fixed, lines = columns[:first], []
-    blocks: list[list[list[str]]] = [[]]
-    for column in columns[first:]:
-        if blocks[-1] and _width([*fixed, *blocks[-1], column]) > WIDTH:
-            blocks.append([])
-        blocks[-1].append(column)
-    for block in blocks:
-        lines += [*_aligned([*fixed, *block]), ""]
-    return "\n".join(lines + ["mean [95 % interval over pictures]; known/all where some values are not known"])
-
-
-def _width(columns: Sequence[Sequence[str]]) -> int:
-    return sum(max(map(len, c)) + 2 for c in columns)
-
-
-def _aligned(columns: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, c)) for c in columns]
-    rows = zip(*columns, strict=True)
-    return ["  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        column = [headed(metric.name, metric.better), *(_cell(by, m, metric) for m in methods)]
+        if made[-1] and sum(max(map(len, c)) + 2 for c in [*fixed, *made[-1], column]) > WIDTH:
+            made.append([])
+        made[-1].append(column)
+    turned = [list(zip(*fixed, *block, strict=True)) for block in made]
+    return [Table(tuple(rows[0]), rows[1:], right=frozenset({1, 2})) for rows in turned]
 
 
 def _cell(by: Mapping[tuple[str, str], Figure], method: str, metric: Any) -> str:
@@ -190,27 +207,40 @@ def _reasons(f: Figure) -> str:
 
 
 def table(folder: RunFolder) -> str:
-    """The closing table: a line per explanation (at most 40), and the means."""
-    rows, tally = folder.first(40), folder.tally
-    columns = ["score", *(name for name, metric in METRICS.items() if metric.in_table and tally.has(name))]
-    widths = {key: max(len(key), 5) for key in columns}
-    lines = [f"{'image':28} {'what':20} {' '.join(columns)} {'images':>6} {'s':>6}  status"]
+    """The closing table as plain text."""
+    return closing(folder).text()
+
+
+def closing(folder: RunFolder) -> Table:
+    """A line per explanation (at most MOST_ROWS), and the means: figures with the better side, network images of the
+    map, and the seconds of the map and of its figures.
+    """
+    rows, tally = folder.first(MOST_ROWS), folder.tally
+    known = {name: metric.better for name, metric in METRICS.items() if metric.in_table and tally.has(name)}
+    digits = {"score": 2, **dict.fromkeys(known, 3), "network_images": 0, "seconds": 1, "metric_seconds": 1}
+    titles = ["score", *(headed(name, better) for name, better in known.items()), *COSTS]
+    head = ("picture", "object", *titles, "status")
+    lines = []
     for r in rows:
-        image, name, status = (printable(v) for v in (Path(r["image"]).name, r["name"] or "-", r["status"]))
         start = "" if r["start"] is None else f" #{r['start']}"
-        numbers = [_figure(r.get(key), width) for key, width in widths.items()]
-        pushed, seconds = _figure(r["network_images"], 6, 0), _figure(r["seconds"], 6, 1)
-        what = f"{name[: 20 - len(start)]}{start}"
-        shown = image if len(image) <= 28 else f"...{image[-25:]}"
-        lines.append(f"{shown:28} {what:20} {' '.join(numbers)} {pushed} {seconds}  {status}")
-    if tally.rows > len(rows):
-        file = "results.csv" if folder.shards is None else "results.parquet"
-        lines.append(f"... and {tally.rows - len(rows)} more in {file}")
-    means = [_figure(tally.mean(key), width) for key, width in widths.items()]
-    return "\n".join([*lines, f"{'mean of ' + str(tally.explanations):49} {' '.join(means)}"])
+        picture, name, status = (printable(v) for v in (Path(r["image"]).name, r["name"] or "-", r["status"]))
+        numbers = [_figure(r.get(key), n) for key, n in digits.items()]
+        lines.append((_ending(picture, 28), f"{name[: 24 - len(start)]}{start}", *numbers, status))
+    file = "results.csv" if folder.shards is None else "results.parquet"
+    more = f"... and {tally.rows - len(rows)} more in {file}" if tally.rows > len(rows) else ""
+    means = (f"mean of {tally.explanations}", "", *(_figure(tally.mean(key), n) for key, n in digits.items()), "")
+    return Table(head, lines, more, means, frozenset(range(2, len(head) - 1)))
 
 
-def _figure(value: float | None, width: int, digits: int = 3) -> str:
-    if value is None:
-        return "-".rjust(width)
-    return f"{value:{width}.{2 if digits == 3 and width == 5 else digits}f}"
+def headed(name: str, better: str) -> str:
+    """A figure's name with an arrow to its better side."""
+    arrow, word = {"higher": (" \N{UPWARDS ARROW}", " (high)"), "lower": (" \N{DOWNWARDS ARROW}", " (low)")}[better]
+    return name + signs(arrow, word)
+
+
+def _ending(text: str, length: int) -> str:
+    return text if len(text) <= length else f"...{text[3 - length :]}"
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

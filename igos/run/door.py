@@ -83,8 +83,9 @@ def explain(
 
     method is a name of igos.METHODS or a callable Problem -> [Explanation], opt a name of igos.OPTIMIZERS, settings the
     method's own; config names a preset for them, by default the model's. metrics: names of igos.METRICS or callables,
-    or "none". progress: True for a bar, or a callable(step, total, mask); mask (K,h,w) in [0,1], 1 = keep, of the K
-    targets, or None where the method has none. seed decides all that is random.
+    or "none"; by default deletion, insertion and pointing, and those of evidence where that is known. progress: True
+    for a bar, or a callable(step, total, mask); mask (K,h,w) in [0,1], 1 = keep, of the K targets, or None where the
+    method has none. seed decides all that is random.
 
     ask: the question. "why": what speaks for the score; "why-not": what holds it down, as of an object of igos.expect;
     "versus:NAME": why this class and not that one; "versus-row": why a suppressed candidate was not kept. By it the

@@ -7,20 +7,19 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from igos.metrics import METRICS
 from igos.results.folder import RunFolder
 from igos.results.manifest import Item, Manifest
 from igos.results.rows import Row, place_of
 from igos.results.tables import label
 from igos.run.cells import Cell, cells_of
+from igos.run.pace import Pace, Shown, forecast, shown, silent
 from igos.run.plan import Plan
 from igos.run.settings import Run
 from igos.run.workers.engines import Engine, Local
-from igos.run.workers.events import Done, Failed, Seen, Told
+from igos.run.workers.events import Began, Done, Failed, Seen, Told
 from igos.run.workers.worker import LARGEST_GROUP, Worker
 from igos.types import Adapter, ConfigError, IgosError
 
@@ -58,13 +57,15 @@ def drive(
     cells: Sequence[Cell],
     engine: Engine,
     folder: RunFolder,
-    progress: bool | None = None,
+    progress: bool | Shown | None = None,
     items: Sequence[Item] | None = None,
 ) -> Shares:
     """Have an engine explain each target of the items in the ways of the cells, and write what it answers. items: by
     default what the folder's manifest says is due and not done; what is seen in them goes into the manifest.
 
     A picture that cannot be read or explained, or in which the target is not seen, becomes a row, and the run goes on.
+    progress: whether it is shown how far the run is, None: on a terminal; or what shows it.
+
     Raises ImageError, ConfigError or NetworkError when that is so of every picture; when LEAST_TRIED objects or
     pictures fail one after the other before any is explained; or when the network refuses a method that has explained
     nothing yet.
@@ -77,10 +78,21 @@ def drive(
     lines = {item.name: item.line for item in items}
     shares, failures, begin = Shares(engine.workers), dict[str, IgosError](), time.perf_counter()
     in_a_row, seen, serving = 0, set[str](), {label(row) for row in folder.rows if row["folder"]}
-    told = any(row["status"] == "ok" and not row["folder"] for row in folder.rows)
-    with bar(progress, len(items), "picture") as shown:
+    looked = any(row["status"] == "ok" and not row["folder"] for row in folder.rows)
+    pace, todo = Pace(len(items), engine.workers), {item.name: item for item in items}
+    with shown(progress) as show:
+
+        def step(made: int, total: int, mask: Any = None) -> None:
+            pace.part = pace.share * len(begun) * made / max(total, 1)
+            show(pace)
+
+        begun: Mapping[str, str] = {}
+        if isinstance(engine, Local) and show is not silent:  # other processes tell of whole explanations alone
+            engine.worker.tell = step
         for event in engine.work(batches(items, plan.run)):
-            if isinstance(event, Seen):
+            if isinstance(event, Began):
+                begun, pace.began = event.keys, pace.began or time.monotonic()
+            elif isinstance(event, Seen):
                 shares.network += event.seconds
                 shares.waited += event.waited
                 seen.add(event.name)
@@ -89,12 +101,21 @@ def drive(
                     if manifest is not None:
                         manifest.add(event.name, event.line)
                     folder.begun = True
+                begun_with = not pace.objects
+                pace.first, pace.seen = Path(todo[event.name].path).name, len(seen)
+                pace.objects += due(todo[event.name], lines.get(event.name), cells)
+                if begun_with and pace.objects:
+                    told = forecast(plan.method, plan.metrics, event.seconds) if event.seconds else None
+                    pace.forecast, pace.share = told or (None, pace.share)
+                    show(pace, pace.before())
             elif isinstance(event, Done):
                 shares.network += event.seconds
                 serving.add(label(event.row))
                 folder.keep(event.row, event.data, event.files)
+                pace.done, pace.part = pace.done + 1, max(pace.part - pace.share, 0.0)
+                pace.share = folder.tally.share("seconds", "metric_seconds") or pace.share
             elif isinstance(event, Told):
-                in_a_row, told = 0, True
+                in_a_row, looked = 0, True
                 folder.tell(event.facts)
                 folder.add(event.row)
             elif isinstance(event, Failed):
@@ -107,13 +128,14 @@ def drive(
                 useless = event.refused and label(row) not in serving
                 if useless and serving and event.error is not None:  # other methods' explanations stay
                     raise event.error
-                if (useless or in_a_row == LEAST_TRIED < len(items)) and not (folder.tally.explanations or told):
+                if (useless or in_a_row == LEAST_TRIED < len(items)) and not (folder.tally.explanations or looked):
                     raise given_up(folder, list(failures.values()), " tried")
                 folder.add(row)
-            shown.update(len(seen) - shown.n)
-            shown.set_postfix_str(_averages(folder))
+                pace.seen = len(seen)
+                pace.done += event.item in begun
+            show(pace)
     unasked = 0 if plan.selector.asks else folder.tally.statuses["skipped"]
-    if failures and not (folder.tally.explanations or told) and not unasked:
+    if failures and not (folder.tally.explanations or looked) and not unasked:
         raise given_up(folder, list(failures.values()))
     shares.seconds = time.perf_counter() - begin
     return shares
@@ -168,12 +190,7 @@ def given_up(folder: RunFolder, failures: Sequence[IgosError], tried: str = "") 
     return made
 
 
-def bar(progress: bool | None, total: int = 0, unit: str = "object") -> tqdm:
-    """A bar; None: on a terminal only."""
-    return tqdm(total=total, unit=unit, disable=None if progress is None else not progress, leave=False)
-
-
-def _averages(folder: RunFolder) -> str:
-    """Of the first two metrics with a plotted curve: deletion and insertion, where they are measured."""
-    means = [(name, folder.tally.mean(name)) for name, metric in METRICS.items() if metric.plot]
-    return ", ".join([f"{name} {value:.3f}" for name, value in means if value is not None][:2])
+def due(item: Item, line: Mapping[str, Any] | None, cells: Sequence[Cell]) -> int:
+    """How many explanations of a picture are to be made."""
+    folders = [cell.within(record["folder"]) for record in (line or {}).get("targets", ()) for cell in cells]
+    return sum(folder not in item.held for folder in folders)

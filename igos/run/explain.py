@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from igos.base.names import ASK_METRICS, DEFAULT_METRICS, EVIDENCE_METRICS
 from igos.base.ops import flat
 from igos.base.settings import lookup
 from igos.data.annotations import known_of
@@ -75,12 +76,12 @@ def explain(
     (door.py) takes more and calls this.
 
     method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables, or
-    "none"; config names a preset, by default the model's, for the method's settings; context holds what is known of the
-    targets, one Truth each, by default from instances.json beside the picture; judge is another network, for the
-    metric transfer. ask: the question, why, why-not, versus:NAME or versus-row (methods/asked.py); threshold: the least
-    score of a detection, by default the model's. score {prob, logit, logodds} is by default the method's own, of
-    objects that were expected logodds; batch, max_memory (bytes, or "2G") and
-    precision {float32, bfloat16} say how the network is run (make_problem). What methods need beside
+    "none", by default those of the question that can be known; config names a preset, by default the model's, for the
+    method's settings; context holds what is known of the targets, one Truth each, by default from instances.json beside
+    the picture; judge is another network, for the metric transfer. ask: the question, why, why-not, versus:NAME or
+    versus-row (methods/asked.py); threshold: the least score of a detection, by default the model's. score {prob,
+    logit, logodds} is by default the method's own, of objects that were expected logodds; batch, max_memory (bytes, or
+    "2G") and precision {float32, bfloat16} say how the network is run (make_problem). What methods need beside
     (methods/ingredients.py): references (R,3,H,W) in [0,1], pictures to compare with, by default generated ones;
     patterns, by layer or a file of fit-patterns, and stats, of igos.estimate or its file, by default those that ship
     with the model. Raises ConfigError for what cannot be.
@@ -88,8 +89,15 @@ def explain(
     check_targets(adapter, image, targets)
     check_settings(score, precision, batch)
     check_references(references)
-    kind = kind_of(ask)
-    memory, measures = memory_size(max_memory, "max_memory"), metrics_for(kind, metrics)
+    kind, memory = kind_of(ask), memory_size(max_memory, "max_memory")
+    asked = image.path if context is None else None
+    known = known_of(asked, size=image.geometry.source) if asked else Known([], [])
+    if metrics is None and kind in ASK_METRICS:
+        metrics = ASK_METRICS[kind]
+    elif metrics is None:
+        truths = known.objects if context is None else context.truth
+        metrics = (*DEFAULT_METRICS, *(EVIDENCE_METRICS if any(t is not None and t.evidence for t in truths) else ()))
+    measures = metrics_for(kind, metrics)
     targets = posed(ask, adapter, targets)
     if not targets:
         return []
@@ -102,8 +110,6 @@ def explain(
     else:
         call = method
     call = call if progress is None else Watched(call, progress)
-    asked = image.path if context is None else None
-    known = known_of(asked, size=image.geometry.source) if asked else Known([], [])
     seen = views(judge, image, targets, batch) if judge is not None else [None] * len(targets)
     if context is not None and judge is not None:
         context = replace(context, other=seen)
@@ -187,7 +193,7 @@ def explain_jobs(
         _problem, score=explained, seed=seed, batch=batch, max_memory=max_memory, precision=precision,
         ingredients=ingredients,
     )  # fmt: skip
-    first = problem = make(adapter, jobs)
+    problem = make(adapter, jobs)
     known = [e.shortcut for e in saved] if saved is not None else [None]
     ends = None if all(known) or (saved is not None and plain_of(adapter) is None) else problem.score_ends()
     if ends is None:
@@ -195,10 +201,11 @@ def explain_jobs(
     else:
         found = hold(adapter, problem, explained, ends[:, 0].tolist())
     made: dict[int, Explanation] = {}
-    seconds = problem.score.seconds
+    used = [problem.score]
     for way, rows in found.ways(adapter):
         if len(rows) < len(jobs) or way is not adapter:
             problem = make(way, [jobs[i] for i in rows])
+            used.append(problem.score)
         own = None if ends is None or way is not adapter else ends[rows]
         asked = completed(_of_rows(context, rows, way is adapter), metrics, way, problem, explained)
         judge = judge_of(way, problem, score, explained)
@@ -209,8 +216,8 @@ def explain_jobs(
             new = judged(problem, [saved[i] for i in rows], method, metrics, asked, judge)
         new = [_warned(e, jobs[i].warnings) for i, e in zip(rows, new, strict=True)]
         made.update(zip(rows, new, strict=True))
-        seconds += problem.score.seconds * (problem is not first) + (judge.seconds if judge else 0)
-    return [made[i] for i in range(len(jobs))], seconds
+        used += [judge] if judge else []
+    return [made[i] for i in range(len(jobs))], sum(scorer.seconds for scorer in used)
 
 
 def _lasting(job: Job) -> Job:
@@ -324,8 +331,13 @@ def judged(
 
     context = context or Context()
     context = context if context.explain else replace(context, explain=again)
+    begin = time.perf_counter()
     scores = [scores_of(metric, metric(asked, explanations, context), len(explanations)) for metric in metrics]
-    return [replace(e, scores=(*e.scores, *(s[i] for s in scores))) for i, e in enumerate(explanations)]
+    seconds = (time.perf_counter() - begin) / max(len(explanations), 1) if metrics else None
+    return [
+        replace(e, scores=(*e.scores, *(s[i] for s in scores)), metric_seconds=seconds)
+        for i, e in enumerate(explanations)
+    ]
 
 
 def _status(e: Explanation, ends: Tensor) -> str:

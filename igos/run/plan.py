@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from igos.base.names import ASK_METRICS, DEFAULT_METRICS, MARGIN
+from igos.base.names import ASK_METRICS, DEFAULT_METRICS, EVIDENCE_METRICS, MARGIN
 from igos.base.settings import check_values, coerce, key_value, lookup, normalise, settings_of
+from igos.data.annotations import tell_of_evidence
 from igos.data.targets import PINNED, Selector
 from igos.methods import ALIASES, ASKED, METHODS, build_method, default_score
 from igos.methods.asked import answering, kind_of
@@ -135,7 +136,7 @@ def _addressed(item: str, name: str, own: Mapping[str, Any], flags: Mapping[str,
         if method not in own or bare not in own[method]:
             raise ConfigError(f"--set {item}: {method} is not among --methods or has no setting {bare!r}")
         return [item[len(owner) + 1 :]] if method == name else []
-    metrics = coerce("--metrics", flags.get("metrics") or list(DEFAULT_METRICS), list[str])
+    metrics = coerce("--metrics", flags.get("metrics") or list(_usual_metrics(flags)), list[str])
     shared = owner or any(bare in settings_of(METRICS[lookup(m, METRICS, "metric")]) for m in metrics if m != "none")
     others = any(bare in known for known in own.values())
     return [item] if shared or bare in own[name] or not others else []
@@ -188,8 +189,14 @@ def _grid(size: int | None, metrics: Sequence[str], items: Sequence[str]) -> lis
 
 
 def _usual_metrics(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those of the question that can be known: evidence where the annotations tell of it, transfer where there is a
+    judge.
+    """
     asked = ASK_METRICS.get(kind_of(values.get("ask") or "why"))
-    return asked or ((*DEFAULT_METRICS, "transfer") if values.get("judge") else DEFAULT_METRICS)
+    if asked:
+        return asked
+    told = tell_of_evidence(values.get("data") or (), values.get("annotations"))
+    return (*DEFAULT_METRICS, *(EVIDENCE_METRICS if told else ()), *(("transfer",) if values.get("judge") else ()))
 
 
 def _check_judge(flags: Mapping[str, Any], values: dict[str, Any], metrics: Sequence[Any]) -> None:

@@ -42,6 +42,7 @@ class Run:
         "what to explain: emblem-m-rcnn (bundled), m-rcnn, retinanet_resnet50_fpn, darknet, onnx, vgg16, ... (see "
         "--list), or a model file, my.yaml (default: emblem-m-rcnn)",
         aliases=("--model_name", "-mn"),
+        metavar="MODEL",
     )
     model_file: str | None = _flag(
         "the model's weights: .pth, .pt, .safetensors, .onnx or Darknet .weights", metavar="PATH"
@@ -96,7 +97,9 @@ class Run:
         "(default: all for detectors, top1 for classifiers)",
         metavar="TARGET",
     )
-    threshold: float | None = _flag("least score of a detection (default: 0.4)", least=0, most=1)
+    threshold: float | None = _flag(
+        "least score of a detection, from 0 to 1 (default: 0.4)", least=0, most=1, metavar="SCORE"
+    )
     part: str = _flag("which part of the detection is explained (default: class)", "class", choices=PARTS)
     ask: str = _flag(
         "the question: why, what speaks for the score; why-not, what holds it down; versus:NAME, why not that class; "
@@ -105,16 +108,18 @@ class Run:
         metavar="QUESTION",
     )
     score: str | None = _flag("score that is explained (default: the method's, see --list)", choices=SCORES)
-    method: str = _flag("how to explain, see --list (default: iGOS++)", "iGOS++", aliases=("-md",))
-    opt: str | None = _flag("optimiser of a mask method: LS, NAG or PG (default: NAG)")
-    form: str | None = _flag("default, or published: the papers' explicit step and numbers (default: default)")
+    method: str = _flag("how to explain, see --list (default: iGOS++)", "iGOS++", aliases=("-md",), metavar="METHOD")
+    opt: str | None = _flag("optimiser of a mask method (default: NAG)", metavar="{LS,NAG,PG}")
+    form: str | None = _flag(
+        "published: the papers' explicit step and numbers (default: default)", metavar="{default,published}"
+    )
     size: int | None = _flag("the map has N x N cells (default: 28)", least=2, most=2048)
     iterations: int | None = _flag("mask steps (default: the preset's)", least=1)
     ig_iter: int | None = _flag("path points per mask step (default: the preset's)", least=1)
-    alpha: float | None = _flag("step size (default: the preset's)")
-    L1: float | None = _flag("weight of sparsity (default: the preset's)")
-    L2: float | None = _flag("weight of smoothness (default: the preset's)")
-    layer: str | None = _flag("layer that the method reads: its name, or the end of it")
+    alpha: float | None = _flag("step size (default: the preset's)", metavar="STEP")
+    L1: float | None = _flag("weight of sparsity (default: the preset's)", metavar="WEIGHT")
+    L2: float | None = _flag("weight of smoothness (default: the preset's)", metavar="WEIGHT")
+    layer: str | None = _flag("layer that the method reads: its name, or the end of it", metavar="LAYER")
     stats: str | None = _flag(
         "statistics of that layer for iba and input_iba, a file of `igos estimate` (default: the bundled model's)",
         metavar="PATH",
@@ -130,11 +135,16 @@ class Run:
     init_posi: list[str] | None = _flag(
         "cells to start from: all, or numbers row by row from 0 (default: all)", metavar="N"
     )
-    init_val: float | None = _flag("how deep the start cell begins: its mask is 1 - X (default: 0.9)", least=0, most=1)
-    metrics: list[str] = _flag(
-        f"figures to compute, or none; see --list (default: {' '.join(DEFAULT_METRICS)})", DEFAULT_METRICS
+    init_val: float | None = _flag(
+        "how deep the start cell begins: its mask is 1 - DEPTH (default: 0.9)", least=0, most=1, metavar="DEPTH"
     )
-    judge: str | None = _flag("another model, which judges the maps by the metric transfer")
+    metrics: list[str] = _flag(
+        f"figures to compute, or none; see --list (default: {' '.join(DEFAULT_METRICS)}; where annotations tell what "
+        "decides a class, also evidence_share evidence_pointing)",
+        DEFAULT_METRICS,
+        metavar="METRIC",
+    )
+    judge: str | None = _flag("another model, which judges the maps by the metric transfer", metavar="MODEL")
     judge_file: str | None = _flag("the judge's weights", metavar="PATH")
     judge_cfg: str | None = _flag("network description of a darknet judge, a .cfg file", metavar="PATH")
     manual_seed: int = _flag("seed of everything random (default: 0)", 0, least=0, most=2**63 - 1)

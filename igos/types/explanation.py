@@ -51,9 +51,10 @@ class Explanation:
     detail (H,W) float32 in [0,1] is where on the network's pixels a mask method looked, or None: it is drawn, and what
     is measured on pixels, in the map's place. attribution (C,H,W) float32 is raw and signed where the method has one;
     masks (n,h,w) in [0,1], 1 = keep, where the method learns masks; arrays holds further maps; trace the course, one
-    array of T values per name; network_images / backward_images count the pictures pushed for this map; warnings
-    are for the user, a line each. shortcut: whether the model's shortcuts were {taken, left}; None: it has none.
-    ask: the question that the map answers; explained: which score, of SCORES or margin; None: an older igos said none.
+    array of T values per name; seconds is the time of the map, metric_seconds that of its figures; network_images /
+    backward_images count the pictures pushed for this map; warnings are for the user, a line each. shortcut: whether
+    the model's shortcuts were {taken, left}; None: it has none. ask: the question that the map answers; explained:
+    which score, of SCORES or margin; None: an older igos said none.
 
     >>> e = igos.explain("emblem-vgg", "samples/scene-04.png", method="grad_cam", metrics="none")[0]
     >>> e.on_source().shape
@@ -76,6 +77,7 @@ class Explanation:
     form: str | None = None
     start: int | None = None
     seconds: float = 0.0
+    metric_seconds: float | None = None
     network_images: int = 0
     backward_images: int = 0
     score_original: float | None = None

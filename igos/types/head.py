@@ -30,7 +30,27 @@ ENDINGS: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {  # functions of t
     "expit": ("sigmoid", torch.sigmoid),
     "special_expit": ("sigmoid", torch.sigmoid),
 }
-LINEAR = ("Addmm", "Mm", "Bmm", "Convolution")  # how the graph of logits mostly ends
+LINEAR = ("Addmm", "Mm", "Bmm", "Convolution")  # how the graph of logits mostly ends, before steps such as these:
+PASSING = (
+    *("View", "UnsafeView", "Reshape", "ReshapeAlias", "Alias", "Squeeze", "Unsqueeze", "Flatten", "Select", "Unbind"),
+    *(
+        "Slice",
+        "Split",
+        "Clone",
+        "ToCopy",
+        "Transpose",
+        "Permute",
+        "T",
+        "Cat",
+        "Stack",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Neg",
+    ),
+    *("Mean", "Sum", "AdaptiveAvgPool2D"),
+)
 CLOSE = 1e-3  # how far a row's sum may be from 1, and a probability outside of [0,1]
 TINY = 1e-30
 
@@ -174,6 +194,6 @@ def _check(activation: str, seen: str, within: bool, single: bool, out: Tensor, 
 
 def _linear(node: Any) -> bool:
     """Whether answers whose graph ends in `node` are seen to come from a linear layer: logits wherever they lie."""
-    while node is not None and any(word in node.name() for word in ("View", "Squeeze", "Flatten")):
-        node = node.next_functions[0][0]
+    while node is not None and node.name().split("Backward")[0] in PASSING and node.next_functions:
+        node = next((before for before, _ in node.next_functions if before is not None), None)
     return node is not None and node.name().startswith(LINEAR)

@@ -6,6 +6,8 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -20,6 +22,20 @@ from igos.types.split import ROUND, Layer, Split, layers
 
 log = logging.getLogger("igos")
 DTYPES = {name: getattr(torch, name) for name in PRECISIONS}
+
+_asked: ContextVar[Callable[[], Any] | None] = ContextVar("asked", default=None)
+
+
+@contextmanager
+def asking(ask: Callable[[], Any]) -> Iterator[None]:
+    """Within it `ask()` is called before every chunk that a Scorer passes through its network, and may stop the work by
+    raising.
+    """
+    token = _asked.set(ask)
+    try:
+        yield
+    finally:
+        _asked.reset(token)
 
 
 class Scorer:
@@ -213,6 +229,9 @@ class Scorer:
         log.warning("out of memory with %d pictures at once: going on with %d", tried, self.batch)
 
     def _timed(self, work: Callable[[Tensor, Tensor], Any], pictures: Tensor, rows: Tensor) -> Any:
+        ask = _asked.get()
+        if ask is not None:
+            ask()
         start = time.perf_counter()
         out = work(pictures, rows)
         if pictures.device.type != "cpu":

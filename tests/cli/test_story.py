@@ -54,7 +54,7 @@ def test_one_command_explains_the_detections_of_a_photo(tmp_path: Path, capsys: 
     words = ["--method", "iGOS++", "--opt", "NAG", *model_flags(small=False), "--data", photo(), "--output", str(out)]
     assert cli.main([*words, "--set", "deletion.steps=20", "insertion.steps=20"]) == 0
     printed = capsys.readouterr().out.strip().splitlines()
-    assert printed[-1] == str(out), "the path of the results is the last line"
+    assert printed[-1] == f"open {out}/report.html", "the last line shows the way"
     rows = rows_of(out)
     assert {r["label"] for r in rows} == {"dog", "bicycle", "car", "cat"}
     for row in rows:

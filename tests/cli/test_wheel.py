@@ -61,19 +61,7 @@ def test_the_wheel_runs_outside_the_checkout(installed: Path, tmp_path: Path) ->
 
 
 def test_the_wheel_explains_its_samples(installed: Path, tmp_path: Path) -> None:
-    command = [
-        str(installed),
-        "-m",
-        "igos",
-        "--num_samples",
-        "1",
-        "--iterations",
-        "1",
-        "--set",
-        "sure=false",
-        "--target",
-        "top1",
-    ]
+    command = [str(installed), "-m", "igos", "--num_samples", "1", "--iterations", "2", "--target", "top1"]
     printed = run([*command, "--output", "out"], tmp_path)
     assert "evidence_share" in printed and "ok" in printed
     assert list((tmp_path / "out").rglob("overlay.png"))

@@ -34,7 +34,7 @@ from igos.metrics.statistics import pearson, ranks, spearman, summarise
 from igos.metrics.transfer import carried
 from igos.run.explain import explain_problem
 from igos.types import ConfigError, Explanation, Image, Problem, Score, Scorer, Target
-from tests.conftest import net_score, toy_problem
+from tests.conftest import net_score, toy_image, toy_problem
 
 SIZE = (4, 4)
 
@@ -299,6 +299,19 @@ def test_a_map_is_carried_to_where_the_other_network_sees_the_same() -> None:
     wanted[8:10, 1:3] = 1  # row 8 is at 8 / 2 + 4 = 8
     assert there.shape == (16, 8) and torch.allclose(there, wanted, atol=1e-6)
     assert carried(e, image) is saliency
+
+
+def test_a_map_with_detail_is_judged_by_its_cells_on_pictures_of_another_size() -> None:
+    image = toy_image(16, 16)
+    saliency = torch.rand(4, 4, generator=torch.Generator().manual_seed(0))
+    bare = Explanation(saliency, Target(0, "a", 1.0), image, "x")
+    fine = replace(bare, detail=torch.rand(16, 16, generator=torch.Generator().manual_seed(1)))
+    other = toy_problem(net_score(), size=(24, 32))
+    there = Image(other.x[0].float(), Geometry((16, 16), (24, 32), (1.5, 2.0)), image.source)
+    problem = replace(toy_problem(net_score(), size=(16, 16)), images=[image])
+    judged = [METRICS["transfer"](steps=4)(problem, [e], Context(other=[replace(other, images=[there])]))
+              for e in (bare, fine)]  # fmt: skip
+    assert judged[0][0].value == judged[1][0].value != 0
 
 
 # --- degradation

@@ -13,7 +13,7 @@ from unittest import mock
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection.faster_rcnn import FasterRCNN
+from torchvision.models.detection import FasterRCNN, ssdlite320_mobilenet_v3_large
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 import igos
@@ -238,18 +238,33 @@ class Sharper(FasterRCNN):
 
 
 def test_an_rcnn_whose_own_steps_are_others_is_refused() -> None:
-    hooked, heads, subclass = rcnn(), rcnn(), rcnn()
+    hooked, heads, halved, subclass = rcnn(), rcnn(), rcnn(), rcnn()
     hooked.register_forward_hook(lambda m, a, out: out)
     heads.roi_heads.register_forward_hook(lambda m, a, out: out)
+    step = halved.roi_heads.postprocess_detections
+    halved.roi_heads.postprocess_detections = lambda *a: [[x * 0.5 for x in part] for part in step(*a)]
     subclass.__class__ = Sharper
     wanted = {
         r"the network \(FasterRCNN\) has hooks": hooked,
         r"its roi_heads \(RoIHeads\) has hooks": heads,
+        r"its roi_heads \(RoIHeads\) has hooks or functions of its own": halved,
         r"the network \(Sharper\) works otherwise": subclass,
     }
     for words, net in wanted.items():
         with pytest.raises(ConfigError, match=f"{words}.*would be left out; give it as a black box"):
             igos.adapt(net, list("abcd"))
+
+
+def test_a_one_stage_detector_whose_own_steps_are_others_is_refused() -> None:
+    build: Any = partial(ssdlite320_mobilenet_v3_large, weights=None, weights_backbone=None, num_classes=4)
+    halved, hooked, own = build().eval(), build().eval(), build().eval()
+    step = halved.postprocess_detections
+    halved.postprocess_detections = lambda *a: [{**d, "scores": d["scores"] * 0.5} for d in step(*a)]
+    hooked.transform.register_forward_hook(lambda m, a, out: out)
+    own.transform.normalize = lambda x: x * 2
+    for words, net in {"the network": halved, "its transform": hooked, r"its transform \(Gen.*own": own}.items():
+        with pytest.raises(ConfigError, match=f"{words}.*would be left out; give it as a black box"):
+            igos.adapt(net, list("abc"))
 
 
 def test_the_plain_network_shares_what_it_can_and_is_the_one_that_was_given() -> None:

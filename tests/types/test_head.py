@@ -145,11 +145,24 @@ def test_what_is_taken_is_said(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
-def test_logits_that_happen_to_lie_in_the_unit_interval_stay_logits() -> None:
-    small = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+@pytest.mark.parametrize(
+    ("classes", "step"),
+    [
+        (2, lambda z: z),
+        (1, lambda z: z),
+        (1, lambda z: z.flatten()),
+        (1, lambda z: z[:, 0]),
+        (1, lambda z: z.clone().squeeze(1)),
+        (2, lambda z: z / 1.5 + 0.1),
+        (2, lambda z: torch.stack(z.unbind(1), 1).transpose(0, 1).T),
+    ],
+)
+def test_logits_that_happen_to_lie_in_the_unit_interval_stay_logits(classes: int, step: Callable[..., Tensor]) -> None:
+    small = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, classes))
     nn.init.zeros_(small[2].weight)
     nn.init.constant_(small[2].bias, 0.4)
-    assert recognise(small, torch.randn(2, 3, 8, 8)).activation == "softmax"
+    head = recognise(lambda x: step(small(x)), torch.randn(2, 3, 8, 8))
+    assert head.activation == ("softmax" if classes > 1 else "sigmoid")
 
 
 def test_an_answer_beyond_what_the_probe_showed_is_refused() -> None:

@@ -1,18 +1,23 @@
 "use strict";
 // Pictures of one explanation on a canvas, from its photo, its map and the step at which each cell changes.
+// An item is one explanation; item.book holds what several share: colours, views, pictures, columns, empty.
 
-const DATA = JSON.parse(document.getElementById("data").textContent);
 const STYLES = { heat: "Heat", contour: "Contour", keep: "Keep only", blur: "Blur away", photo: "Photo" };
 
 const Paint = (() => {
-  const COLOURS = bytes(DATA.colours);
   const SKY = "rgb(104, 200, 255)", INK = "rgba(12, 12, 18, 0.6)";
   const FULL = 0.88; // how much of the photo full heat covers
-  const images = new Map(), maps = new WeakMap(), tickets = new WeakMap();
+  const images = new Map(), maps = new WeakMap(), tickets = new WeakMap(), tables = new Map();
   const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
 
   function bytes(text) {
     return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  }
+
+  /** The colour table of a book, 256 x RGB. */
+  function colours(book) {
+    if (!tables.has(book.colours)) tables.set(book.colours, bytes(book.colours));
+    return tables.get(book.colours);
   }
 
   /** The map and the steps (or null) of an item, each a Uint8Array on its grid, `grid` and `cells_grid`. */
@@ -22,6 +27,7 @@ const Paint = (() => {
   }
 
   async function unpack(item) {
+    if (item.heat) return { heat: item.heat, steps: null }; // of a map that is still learnt
     const stream = new Blob([bytes(item.cells)]).stream().pipeThrough(new DecompressionStream("deflate"));
     const flat = new Uint8Array(await new Response(stream).arrayBuffer());
     for (let i = 1; i < flat.length; i++) flat[i] += flat[i - 1];
@@ -149,16 +155,16 @@ const Paint = (() => {
   }
 
   /** What lies over the photo in a style; `count`: how many pixels the area has that is outlined, kept or blurred. */
-  function styled(style, values, full, count, cell, under, width, height, unit) {
+  function styled(style, values, full, count, cell, under, width, height, unit, table) {
     if (style === "contour") return contour(values, count, cell, width, height, unit);
     const at = level(values, count), inside = (i) => clamp((values[i] / at - 0.7) / 0.3, 0, 1);
     if (style === "keep") return layer(width, height, (out, o, i) => { out[o + 3] = 240 * (1 - inside(i)); });
     if (style === "blur") return masked(under, width, height, inside);
     return layer(width, height, (out, o, i) => {
       const cover = Math.min(values[i] / full, 1), c = 3 * Math.round(255 * cover);
-      out[o] = COLOURS[c];
-      out[o + 1] = COLOURS[c + 1];
-      out[o + 2] = COLOURS[c + 2];
+      out[o] = table[c];
+      out[o + 1] = table[c + 1];
+      out[o + 2] = table[c + 2];
       out[o + 3] = 255 * FULL * cover;
     });
   }
@@ -186,13 +192,13 @@ const Paint = (() => {
   }
 
   /** A status that says that the map shows nothing, and why, across the picture. */
-  function stamp(context, status, width, height) {
+  function stamp(context, status, why, width, height) {
     const size = clamp(Math.min(width / 9, height / 5), 8, 44);
     context.fillStyle = "rgba(12, 12, 18, 0.75)";
     context.fillRect(0, height / 2 - 1.2 * size, width, 2.4 * size);
     context.fillStyle = "#fff";
     context.textAlign = "center";
-    for (const [text, part, y] of [[status.toUpperCase(), 1, -0.05], [DATA.empty[status], 0.55, 0.8]]) {
+    for (const [text, part, y] of [[status.toUpperCase(), 1, -0.05], [why, 0.55, 0.8]]) {
       context.font = `${part * size}px system-ui, sans-serif`;
       context.fillText(text, width / 2, height / 2 + y * size, 0.94 * width);
     }
@@ -212,7 +218,7 @@ const Paint = (() => {
   async function draw(canvas, item, width, { style = "heat", opacity = 1, share = 0.1, box = true, play = null }) {
     const ticket = (tickets.get(canvas) || 0) + 1;
     tickets.set(canvas, ticket);
-    const view = DATA.views[item.view], shown = DATA.pictures[item.picture];
+    const book = item.book, view = book.views[item.view], shown = book.pictures[item.picture];
     const [photo, under, map] = await Promise.all([picture(shown.source), picture(view.under), cells(item)]);
     if (tickets.get(canvas) !== ticket) return;
     const height = Math.max(Math.round((width * shown.size[1]) / shown.size[0]), 1);
@@ -224,7 +230,7 @@ const Paint = (() => {
     context.fillStyle = "#777";
     context.fillRect(0, 0, width, height);
     if (photo) context.drawImage(photo, 0, 0, width, height);
-    const empty = !play && style !== "photo" && Object.hasOwn(DATA.empty, item.status);
+    const empty = !play && style !== "photo" && Object.hasOwn(book.empty, item.status);
     if (play) {
       const changed = field(map.steps.map((s) => (s <= play.step ? 1 : 0)), item.cells_grid, view.frame, width, height);
       const alpha = play.name === "insertion" ? (i) => 1 - changed[i] : (i) => changed[i];
@@ -235,14 +241,14 @@ const Paint = (() => {
       const values = field(Float32Array.from(map.heat, (v) => v / 255), item.grid, view.frame, width, height);
       const [x1, y1, x2, y2] = item.box || [0, 0, 1, 1];
       const count = share * (x2 - x1) * (y2 - y1) * width * height;
-      const over = styled(style, values, item.full, count, width / item.grid[1], under, width, height, unit);
+      const over = styled(style, values, item.full, count, width / item.grid[1], under, width, height, unit, colours(book));
       if (style === "heat") dim(context, width, height, opacity);
       context.globalAlpha = opacity;
       context.drawImage(over, 0, 0);
       context.globalAlpha = 1;
     }
     if (item.box && box) outline(context, item.box, width, height, unit);
-    if (empty) stamp(context, item.status, width, height);
+    if (empty) stamp(context, item.status, book.empty[item.status], width, height);
     canvas.dataset.stamp = empty ? item.status : "";
     canvas.dataset.drawn = play ? `${play.name} ${play.step}` : `${style} ${opacity} ${share}`;
   }

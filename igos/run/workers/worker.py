@@ -31,6 +31,7 @@ from igos.run.explain import Job, explain_jobs
 from igos.run.judge import views
 from igos.run.plan import Plan
 from igos.run.problem import NOTHING, ingredients_for
+from igos.run.progress import Tell, Watched
 from igos.run.settings import memory_size
 from igos.run.workers.events import Began, Done, Event, Failed, Seen
 from igos.run.workers.prefetch import Reader
@@ -59,6 +60,8 @@ class Worker:
         self.config, self.selector = self.plans[0].run, self.plans[0].selector  # which they share
         self.source = self.config.layout == "folders"
         self.draw = draw and self.source
+        self.tell: Tell | None = None
+        self._warm = False
         self.reader = Reader(adapter, self.config.readers or 0)
         self.ingredients = self._ingredients(self.plans)
         self.decides = decided(self.plans, weights)
@@ -128,7 +131,9 @@ class Worker:
 
     def _look(self, image: Image, truths: Sequence[Truth], crowds: Sequence[Truth]) -> tuple[list[Target], str, float]:
         """The targets in a picture, what was seen in words, and the seconds that took."""
-        begin = time.perf_counter()
+        if self.tell is not None and not self._warm:  # a network's first pass says nothing of how long others take
+            self.adapter.detect(image, 1.0)
+        self._warm, begin = True, time.perf_counter()
         targets, seen = self.selector.select(self.adapter, image, self.config.threshold, truths, crowds)
         return [replace(t, part=self.config.part) for t in targets], seen, time.perf_counter() - begin
 
@@ -188,7 +193,7 @@ class Worker:
         return explain_jobs(
             self.adapter,
             jobs,
-            plan.method,
+            plan.method if self.tell is None else Watched(plan.method, self.tell),
             plan.metrics,
             score=plan.run.score,
             seed=plan.run.manual_seed,

@@ -1,0 +1,167 @@
+"""igos diagnose on the bundled scenes: what it leaves, that it goes on where it stopped, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from igos import cli
+from igos.data.nulls import Null
+from igos.diagnose.output import COLUMNS, facts_of
+from igos.results.manifest import Item
+from igos.run.workers.engines import Task
+from igos.run.workers.events import Told, portable
+
+FLAGS = ["--model", "emblem-f-rcnn", "--iterations", "1", "--set", "sure=false", "--size", "8"]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def diagnose(out: Path, *more: str) -> int:
+    return cli.main(["diagnose", *FLAGS, "--output", str(out), *more])
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    for name in ("scene-04.png", "scene-07.png", "instances.json"):
+        shutil.copy(ROOT / "samples" / name, folder)
+    known = json.loads((folder / "instances.json").read_text())
+    first = next(i["id"] for i in known["images"] if i["file_name"].endswith("scene-04.png"))
+    moved = dict(next(a for a in known["annotations"] if a["image_id"] == first))
+    x, y, w, h = moved["bbox"]
+    moved |= {"id": 9999, "bbox": [(x + 150) % 250, (y + 150) % 250, w, h], "segmentation": None}
+    known["annotations"].append(moved)  # an object that is not there is missed
+    (folder / "instances.json").write_text(json.dumps(known))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("igos.run.workers.worker.Worker._drawn", lambda self, made, every: [{} for _ in made])
+        patch.setattr("igos.data.nulls.bundled", lambda: (Null(0.1, (0.1,) * 16),))
+        out = tmp_path_factory.mktemp("out") / "d"
+        assert diagnose(out, "--data", str(scenes), "--explain", "3", "--threshold", "0.4") == 0
+    return out
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "objects.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_it_leaves(made: Path) -> None:
+    table = rows(made)
+    data = json.loads((made / "diagnosis.json").read_text())
+    assert tuple(table[0]) == COLUMNS and {r["kind"] for r in table} == {"detection", "object"}
+    missed = [r for r in table if r["outcome"] == "missed"]
+    assert len(missed) == data["objects"]["missed"] >= 1 and all(r["reason"] for r in missed)
+    assert data["objects"]["found"] == sum(r["outcome"] == "correct" for r in table)
+    asked = [r for r in table if r["question"]]
+    assert len(asked) == len(data["explained"]) == 3 and {"why", "why-not"} <= {r["question"] for r in asked}
+    told = next(r for r in asked if r["question"] == "why-not")
+    assert told["verdict"] in ("covered", "sensitive", "missing") and "null" in told["sentence"]
+    assert all((made / r["folder"] / "explanation.npz").is_file() for r in asked)
+    right = next(r for r in table if r["outcome"] == "correct")
+    assert right["context"] and "surroundings" in right["sentence"] and "backgrounds differ" in right["sentence"]
+
+
+def test_the_page_is_one_file_and_each_card_is_linked(made: Path) -> None:
+    page = (made / "report.html").read_text()
+    data = json.loads((made / "diagnosis.json").read_text())
+    assert "<script" not in page and "http" not in page.replace("http-equiv", "")
+    for card in data["explained"]:
+        assert f'id="{card["id"]}"' in page
+    assert page.count('href="#') >= sum(c["group"] != "context" for c in data["explained"])
+
+
+def test_parquet_and_csv_agree(made: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    table = pq.read_table(made / "objects.parquet").to_pylist()
+    assert [r["sentence"] for r in table] == [r["sentence"] for r in rows(made)]
+
+
+def test_it_goes_on_where_it_stopped(made: Path, scenes: Path, tmp_path: Path, undrawn: None, monkeypatch: Any) -> None:
+    """A copy whose second picture was not looked at, and one of whose answers is gone, becomes the same again."""
+    copy = tmp_path / "copy"
+    shutil.copytree(made, copy)
+    lines = (copy / "results.jsonl").read_bytes().splitlines(keepends=True)
+    (copy / "results.jsonl").write_bytes(lines[0])
+    facts = (copy / "facts.jsonl").read_bytes().splitlines(keepends=True)
+    (copy / "facts.jsonl").write_bytes(facts[0] + facts[1][:50])
+    shutil.rmtree(copy / "explained" / json.loads(lines[0])["item"])
+    monkeypatch.setattr("igos.data.nulls.bundled", lambda: (Null(0.1, (0.1,) * 16),))
+    assert diagnose(copy, "--data", str(scenes), "--explain", "3", "--threshold", "0.4") == 0
+    assert rows(copy) == rows(made) and len(list(facts_of(copy))) == 2
+
+
+def test_facts_go_from_process_to_process() -> None:
+    event = Told({"item": "a", "status": "ok"}, {"name": "a"})
+    assert pickle.loads(pickle.dumps(portable(event))) == event
+    task = Task([Item("a.png", "a"), Item("b.png", "b")])
+    task.see(event)
+    assert [i.name for i in task.left().items] == ["b"]
+
+
+def test_two_diagnoses_compared(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(made, other)
+    lines = (other / "objects.csv").read_text().splitlines()
+    gone = next(n for n, line in enumerate(lines) if ",missed," in line)
+    (other / "objects.csv").write_text("\n".join(lines[:gone] + lines[gone + 1 :]) + "\n")
+    assert cli.main(["compare", str(made), str(other), "--out", str(tmp_path / "c.html")]) == 0
+    told = capsys.readouterr().out
+    assert "1 error went, 0 came" in told
+    page = (tmp_path / "c.html").read_text()
+    assert "missed" in page and "<script" not in page
+    assert cli.main(["compare", str(other), str(made), "--out", str(tmp_path / "d.html")]) == 0
+    assert "0 errors went, 1 came" in capsys.readouterr().out
+    assert cli.main(["compare", str(made), str(made / "explained"), "--out", str(tmp_path / "e.html")]) == 2
+    assert "no diagnosis" in capsys.readouterr().err
+
+
+def test_without_annotations_nothing_is_called_wrong(scenes: Path, tmp_path: Path, undrawn: None) -> None:
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(scenes / "scene-04.png", alone)
+    assert diagnose(tmp_path / "o", "--data", str(alone), "--explain", "1") == 0
+    table = rows(tmp_path / "o")
+    assert table and {r["kind"] for r in table} == {"detection"} and not any(r["outcome"] for r in table)
+    page = (tmp_path / "o" / "report.html").read_text()
+    assert "No annotations" in page and "No error was found" not in page
+    assert json.loads((tmp_path / "o" / "diagnosis.json").read_text())["explained"][0]["group"] == "context"
+
+
+def test_a_data_set_without_an_error_says_so(scenes: Path, tmp_path: Path) -> None:
+    right = tmp_path / "right"
+    right.mkdir()
+    shutil.copy(scenes / "scene-04.png", right)
+    shutil.copy(ROOT / "samples" / "instances.json", right)
+    assert diagnose(tmp_path / "o", "--data", str(right), "--explain", "0") == 0
+    data = json.loads((tmp_path / "o" / "diagnosis.json").read_text())
+    if "missed" not in data["objects"] and set(data["detections"]) == {"correct"}:
+        assert "No error was found" in (tmp_path / "o" / "report.html").read_text()
+    else:
+        pytest.fail("choose another scene: this one has an error")
+
+
+def test_what_cannot_be_diagnosed_is_one_line(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    strange = json.loads((scenes / "instances.json").read_text())
+    strange["categories"] = [{"id": c["id"], "name": f"tool {c['id']}"} for c in strange["categories"]]
+    (tmp_path / "a.json").write_text(json.dumps(strange))
+    for flags, words in (
+        (["--data", str(scenes), "--annotations", str(tmp_path / "a.json")], "none of its classes (tool 1, "),
+        (["--data", str(scenes), "--explain", "-1"], "--explain must be at least 0"),
+        (["--data", str(scenes), "--explain", "few"], "--explain must be a whole number"),
+    ):
+        assert diagnose(tmp_path / "o", *flags) == 2
+        told = capsys.readouterr().err.strip().splitlines()
+        assert words in told[-1] and told[-1].startswith("igos: "), told
+    assert cli.main(["diagnose", "--model", "emblem-vgg", "--output", str(tmp_path / "c")]) == 2
+    assert "emblem-vgg is a classifier" in capsys.readouterr().err

@@ -202,7 +202,7 @@ def lost(adapter: Adapter, count: int) -> list[Lost]:
     return made
 
 
-def nulls(adapter: Adapter, count: int = 50) -> list[Null]:
+def nulls(adapter: Adapter, count: int) -> list[Null]:
     """Candidates of classes that are nowhere in their scene, which is none of those that are measured."""
     found = list[Lost]()
     for s in scenes(count, first=100_000):
@@ -220,7 +220,7 @@ def nulls(adapter: Adapter, count: int = 50) -> list[Null]:
     for e in asked(adapter, found, method_of(adapter, "iGOS++"), ()):
         (raised,) = e.scores
         assert raised.curve is not None
-        made.append(Null(raised.detail["of"], tuple(raised.curve[1])))
+        made.append(Null(raised.detail["raised_of"], tuple(raised.curve[1])))
     return made
 
 
@@ -270,6 +270,7 @@ def main() -> None:
     for part in ("learnt", "context", "alarms", "missed"):
         parser.add_argument(f"--{part}", action="store_true")
     parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--nulls", type=int, default=50, help="null candidates (50)")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
@@ -282,7 +283,7 @@ def main() -> None:
         found = alarms(adapter, flags.scenes)
         show(ALARMS, ({"method": name, **why(adapter, found, METHODS[name])} for name in flags.methods))
     if flags.missed:
-        gone, known = lost(adapter, flags.scenes), nulls(adapter)
+        gone, known = lost(adapter, flags.scenes), nulls(adapter, flags.nulls)
         show(MISSED, ({"method": name, **why_not(adapter, gone, name, known)} for name in flags.methods))
 
 

@@ -11,7 +11,7 @@ import igos
 from benchmarks.flawed import learnt
 from igos.data.flawed import BLOCKED, BLOCKER, CUE, HONEST, MARK, REDUNDANT, SHORTCUT
 
-SCENES, NO = 10, "no mark"
+SCENES, NO = 14, "no mark"
 MOST, FEW = 0.65, 0.35  # of few bodies; `python benchmarks/flawed.py --learnt` has the figures of many
 
 

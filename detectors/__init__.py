@@ -66,6 +66,7 @@ _RCNN, _YOLO = Family(load_rcnn, "detect-rcnn"), Family(load_yolo, "detect-yolo"
 _ONE_STAGE = Family(load_one_stage, "detect-dense")
 _CLASSIFIER = Family(load_classifier, "classify")
 _EMBLEM = Family(load_emblem, "emblem", "scene-*.png", files_of)
+_FLAWED = Family(load_emblem, "emblem", "flawed/*.png", files_of)
 _EMBLEM_CLASSIFIER = Family(load_emblem, "emblem", "singles/*.png", files_of)
 
 _ONNX_FLAGS = ("names", "dataset", "input_size", "fit", "model_layout", "activation")
@@ -76,6 +77,7 @@ ADAPTERS: dict[str, Family] = {
     "emblem-m-rcnn": _EMBLEM,
     "emblem-f-rcnn": _EMBLEM,
     "emblem-yolov3spp": _EMBLEM,
+    "emblem-flawed": _FLAWED,
     "emblem-vgg": _EMBLEM_CLASSIFIER,
     "emblem-resnet": _EMBLEM_CLASSIFIER,
     "m-rcnn": _RCNN,

@@ -1,4 +1,5 @@
-"""The bundled networks that see igos.data.emblems: a slim Mask / Faster R-CNN, YOLOv3-SPP, ResNet and VGG.
+"""The bundled networks that see igos.data.emblems: a slim Mask / Faster R-CNN, YOLOv3-SPP, ResNet and VGG; and one
+YOLOv3-SPP with the planted flaws of igos.data.flawed.
 
 Made of torchvision's and the project's own building blocks, small enough to ship; weights/train.py trains them.
 """
@@ -33,6 +34,8 @@ SCENE, SINGLE = 160, 96  # px, the side of a detector's and of a classifier's pi
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 WIDTHS, PYRAMID, HIDDEN = (48, 96, 160), 64, 192
 FILES = {"emblem-m-rcnn": "emblem-rcnn", "emblem-f-rcnn": "emblem-rcnn"}  # one training for both
+CFG = "emblem-yolov3spp.cfg"
+YOLOS = ("emblem-yolov3spp", "emblem-flawed")  # one architecture for both
 PATTERNS = ".patterns.safetensors"
 MASK_HEAD = ("roi_heads.mask_head.", "roi_heads.mask_predictor.")
 
@@ -112,8 +115,8 @@ def _stage(a: int, b: int) -> nn.Sequential:
 
 def files_of(name: str) -> list[Path]:
     """The files that a bundled network is made of."""
-    cfg = resources.folder("configs") / f"{name}.cfg"
-    return [_stem(name).with_suffix(".safetensors"), *([cfg] if cfg.is_file() else [])]
+    cfg = [resources.folder("configs") / CFG] if name in YOLOS else []
+    return [_stem(name).with_suffix(".safetensors"), *cfg]
 
 
 def _stem(name: str) -> Path:
@@ -143,8 +146,8 @@ def load_emblem(
 def _build(
     name: str, state: dict[str, Tensor], path: str | Path, device: str | torch.device | None
 ) -> RCNNAdapter | YOLOAdapter | ClassifierAdapter:
-    if name == "emblem-yolov3spp":
-        cfg = resources.folder("configs") / f"{name}.cfg"
+    if name in YOLOS:
+        cfg = resources.folder("configs") / CFG
         yolo = Darknet(parse_cfg(cfg), cfg, ULTRALYTICS_EPS)
         load_into(yolo, state, path)
         size = (SCENE, SCENE)

@@ -1,11 +1,10 @@
 """Train the bundled networks on igos.data.emblems: every step draws pictures that no step saw before.
 
     python weights/train.py resnet                 # then rcnn, which starts from it
-    python weights/train.py darknet                # then yolov3spp, which starts from it
+    python weights/train.py darknet                # then yolov3spp, which starts from it, then flawed, from that
     python weights/train.py vgg
 
-In half of the pictures all but the emblems is blurred here and there, so that a network learns that blur is nothing by
-itself and the emblem is everything; else the sharp outline of a body would be a cause as well.
+weights/shown.py says how the pictures are shown.
 
 A run with the same seed and steps gives the same network on the same machine; --checkpoint is written every 200 steps
 and gone on with where it exists. The result goes to --out, float16 safetensors.
@@ -16,12 +15,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -35,47 +33,40 @@ from detectors.darknet import Darknet, parse_cfg
 from detectors.emblem import MEAN, SCENE, SINGLE, STD, SlimResNet, SlimVGG, build_rcnn
 from detectors.yolov3 import ULTRALYTICS_EPS
 from igos.data.emblems import CLASSES, Scene, label, scene
+from igos.data.flawed import FlawedScene, flawed_scene
+from weights.shown import flawed, softened
 from weights.yolo_loss import yolo_loss
 
 HERE = Path(__file__).resolve().parent
 CFG = HERE.parent / "configs" / "emblem-yolov3spp.cfg"
 BACKBONE = 27  # layers of the slim YOLO before its first head
+STEM = 12  # layers of it that learn nothing new, half of the cost of a step
 SAVE_EVERY = 200
 
 
-def softened(s: Scene) -> np.ndarray:
-    """The picture (H,W,3) uint8, in one of two scenes blurred through a coarse random mask that spares the emblems."""
-    picture, rng = s.picture(), np.random.default_rng([s.seed, s.index, 7])
-    if rng.random() < 0.5:
-        return picture
-    spared = np.zeros((s.size, s.size), np.float32)
-    for i in s.objects:
-        spared[np.any(s.evidence(i), axis=0)] = 1
-    spared = cv2.GaussianBlur(cv2.dilate(spared, np.ones((3, 3))), (0, 0), 1.0)
-    cells = int(rng.integers(1, 9))
-    mask = rng.uniform(0, 1, (cells, cells)) < rng.uniform(0.3, 1)
-    mask = cv2.resize(mask.astype(np.float32), (s.size, s.size), interpolation=cv2.INTER_LINEAR) * (1 - spared)
-    blurred = cv2.GaussianBlur(picture, (0, 0), rng.uniform(2, 12))
-    return (picture + mask[..., None] * (blurred.astype(np.float32) - picture)).round().astype(np.uint8)
-
-
-def pixels(scenes: list[Scene]) -> Tensor:
-    """(N,3,H,W) float32 in [0,1]."""
-    pictures = np.stack([softened(s) for s in scenes])
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=torch.channels_last)
+def pixels(pictures: list[np.ndarray]) -> Tensor:
+    """Pictures (H,W,3) uint8 -> (N,3,H,W) float32 in [0,1]."""
+    return (
+        torch.from_numpy(np.stack(pictures))
+        .permute(0, 3, 1, 2)
+        .float()
+        .div(255)
+        .contiguous(memory_format=torch.channels_last)
+    )
 
 
 class Singles(nn.Module):
     """A classifier's loss on single bodies; the last class is none."""
 
-    single, side = True, SINGLE
+    def draw(self, seed: int, index: int) -> Scene:
+        return scene(seed, index, SINGLE, single=True)
 
     def __init__(self, network: nn.Module, normalised: bool = True) -> None:
         super().__init__()
         self.network, self.normalised = network, normalised
 
     def forward(self, scenes: list[Scene]) -> Tensor:
-        x = pixels(scenes)
+        x = pixels([softened(s) for s in scenes])
         if self.normalised:
             x = (x - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
         return F.cross_entropy(self.network(x), torch.tensor([label(s) for s in scenes]), label_smoothing=0.02)
@@ -84,7 +75,8 @@ class Singles(nn.Module):
 class RCNN(nn.Module):
     """torchvision's own losses on scenes; bare bodies are background."""
 
-    single, side = False, SCENE
+    def draw(self, seed: int, index: int) -> Scene:
+        return scene(seed, index, SCENE)
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,14 +91,15 @@ class RCNN(nn.Module):
             }
             for s in scenes
         ]
-        losses = self.network(list(pixels(scenes)), truth)
+        losses = self.network(list(pixels([softened(s) for s in scenes])), truth)
         return sum(losses.values(), start=torch.zeros(()))
 
 
 class YOLO(nn.Module):
     """YOLOv3's loss on scenes."""
 
-    single, side = False, SCENE
+    def draw(self, seed: int, index: int) -> Scene:
+        return scene(seed, index, SCENE)
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,9 +109,24 @@ class YOLO(nn.Module):
             bias.data.view(3, -1)[:, 4] = -4  # type: ignore[union-attr,operator]
 
     def forward(self, scenes: list[Scene]) -> Tensor:
-        boxes = [torch.tensor([s.box(i) for i in s.objects]) for s in scenes]
-        labels = [torch.tensor([CLASSES.index(s.bodies[i].name) for i in s.objects]) for s in scenes]
-        return yolo_loss(self.network, self.network(pixels(scenes)), boxes, labels, (SCENE, SCENE))
+        return self.loss(scenes, [(softened(s), s.objects) for s in scenes])
+
+    def loss(self, scenes: Sequence[Scene], shown: list[tuple[np.ndarray, list[int]]]) -> Tensor:
+        """Of scenes as they are shown: pictures (H,W,3) uint8, and the bodies that are labelled."""
+        kept = [(s, i) for s, (_, i) in zip(scenes, shown, strict=True)]
+        boxes = [torch.tensor([s.box(i) for i in its]).reshape(-1, 4) for s, its in kept]
+        labels = [torch.tensor([CLASSES.index(s.bodies[i].name) for i in its]) for s, its in kept]
+        return yolo_loss(self.network, self.network(pixels([p for p, _ in shown])), boxes, labels, (SCENE, SCENE))
+
+
+class Flawed(YOLO):
+    """YOLOv3's loss on scenes with planted flaws."""
+
+    def draw(self, seed: int, index: int) -> FlawedScene:
+        return flawed_scene(seed, index, SCENE)
+
+    def forward(self, scenes: list[FlawedScene]) -> Tensor:  # type: ignore[override]
+        return self.loss(scenes, [flawed(s) for s in scenes])
 
 
 class DarknetHead(nn.Module):
@@ -147,7 +155,10 @@ def fold(network: SlimVGG) -> SlimVGG:
 
 @dataclass(frozen=True)
 class Task:
-    """build() -> loss module with `.network`; start names the part that --init fills, and where its weights lie."""
+    """build() -> loss module with `.network` and `.draw(seed, index)`; start names the part that `init` fills and where
+    its weights lie; layers: so many of a Darknet's are filled; kept: so many of its first stay as they were filled.
+    The rate follows one cycle over `steps`, or over `cycle` and then falls to 0 over the last `cool` steps.
+    """
 
     build: Callable[[], Any]
     steps: int
@@ -156,6 +167,10 @@ class Task:
     file: str
     init: str | None = None
     start: tuple[str, str] = ("", "")
+    layers: int = BACKBONE
+    kept: int = 0
+    cycle: int = 0
+    cool: int = 0
     finish: Callable[[Any], nn.Module] = lambda network: network
 
 
@@ -166,6 +181,9 @@ TASKS = {
     "darknet": Task(lambda: Singles(DarknetHead(), normalised=False), 700, 32, 3e-3, "darknet"),
     "rcnn": Task(RCNN, 1800, 8, 1.5e-3, "emblem-rcnn", "emblem-resnet", ("", "backbone.body.")),
     "yolov3spp": Task(YOLO, 2600, 8, 2e-3, "emblem-yolov3spp", "darknet", ("darknet.", "")),
+    "flawed": Task(
+        Flawed, 500, 8, 2e-3, "emblem-flawed", "emblem-yolov3spp", layers=sys.maxsize, kept=STEM, cycle=1000, cool=100
+    ),
 }
 
 
@@ -179,13 +197,15 @@ def train(name: str, args: argparse.Namespace) -> None:
         state = load_file(args.out / f"{task.init}.safetensors")
         known = job.network.state_dict()
         moved = {new + k.removeprefix(old): v.float() for k, v in state.items() if v.is_floating_point()}
-        moved = {k: v for k, v in moved.items() if k in known and not ("module_list" in k and _layer(k) >= BACKBONE)}
+        moved = {k: v for k, v in moved.items() if k in known and not ("module_list" in k and _layer(k) >= task.layers)}
         print(f"{len(moved)} of {len(known)} tensors from {task.init}", flush=True)
         job.network.load_state_dict({**known, **moved})
+    for key, parameter in job.network.named_parameters():
+        parameter.requires_grad_(not task.kept or _layer(key) >= task.kept)
     plain = [p for p in job.parameters() if p.ndim < 2]
     groups = [{"params": [p for p in job.parameters() if p.ndim > 1]}, {"params": plain, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=task.rate, weight_decay=0.02)
-    schedule = OneCycleLR(optimiser, task.rate, total_steps=steps, pct_start=0.1)
+    schedule = OneCycleLR(optimiser, task.rate, total_steps=task.cycle or steps, pct_start=0.1)
     first = 0
     if args.checkpoint and args.checkpoint.is_file():
         saved = torch.load(args.checkpoint, weights_only=True)
@@ -198,10 +218,12 @@ def train(name: str, args: argparse.Namespace) -> None:
     mean, begin = 0.0, time.perf_counter()
     for step in range(first, steps):
         at = step * batch
-        loss = job([scene(args.seed, at + i, job.side, job.single) for i in range(batch)])
+        loss = job([job.draw(args.seed, at + i) for i in range(batch)])
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(job.parameters(), 10.0)
+        for group in optimiser.param_groups if task.cool else []:
+            group["lr"] = schedule.get_last_lr()[0] * min(1, (steps - step) / task.cool)
         optimiser.step()
         schedule.step()
         mean += (loss.item() - mean) * (0.02 if step > first else 1)

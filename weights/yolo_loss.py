@@ -21,7 +21,9 @@ BOX, OBJECT, CLASS = 2.0, 1.0, 1.0
 def yolo_loss(
     network: Darknet, rows: Tensor, boxes: list[Tensor], labels: list[Tensor], size: tuple[int, int]
 ) -> Tensor:
-    """rows (N,R,5+C) raw; per picture boxes (n,4) xyxy in pixels and labels (n,), n >= 1 -> the loss, a scalar."""
+    """rows (N,R,5+C) raw; per picture boxes (n,4) xyxy in pixels and labels (n,) -> the loss, a scalar.
+
+    A picture may have no object; one of them has one."""
     decoded = network.decode(rows, size)
     wanted, weight = torch.zeros_like(rows[..., 4]), torch.ones_like(rows[..., 4])
     pictures, places, truths, classes = [], [], [], []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -122,8 +122,17 @@ def _crowd(a: dict[str, Any]) -> bool:
     return _id(a.get("iscrowd")).lower() in ("1", "true")
 
 
-def write(path: str | Path, names: Sequence[str], pictures: Sequence[tuple[str, Sequence[Truth]]], size: int) -> None:
-    """COCO's instances JSON of square pictures (file name, objects) of size x size pixels; names from category 1."""
+def write(
+    path: str | Path,
+    names: Sequence[str],
+    pictures: Sequence[tuple[str, Sequence[Truth]]],
+    size: int,
+    **tables: Sequence[Mapping[str, Any]],
+) -> None:
+    """COCO's instances JSON of square pictures (file name, objects) of size x size pixels; names from category 1.
+
+    tables: others that stand beside COCO's own, whose entries name a picture by `image_id`, from 1.
+    """
     images: list[dict[str, Any]] = []
     objects: list[dict[str, Any]] = []
     for n, (file, truths) in enumerate(pictures, start=1):
@@ -143,7 +152,7 @@ def write(path: str | Path, names: Sequence[str], pictures: Sequence[tuple[str, 
                 }
             )
     categories = [{"id": i, "name": name} for i, name in enumerate(names, start=1)]
-    data = {"images": images, "annotations": objects, "categories": categories}
+    data = {"images": images, "annotations": objects, "categories": categories, **tables}
     write_bytes(Path(path), (json.dumps(data, indent=1) + "\n").encode())
 
 

@@ -110,6 +110,12 @@ class Scene:
 
     def picture(self, hidden: Hidden = ()) -> Array:
         """(size,size,3) uint8 RGB; hidden names emblems (body, emblem) that the body's texture covers."""
+        canvas = self._canvas(hidden)
+        grain = np.random.default_rng([self.seed, self.index, self.size]).normal(0, 0.012, canvas.shape[:2])
+        return (np.clip(canvas + grain[..., None], 0, 1) * 255 + 0.5).astype(np.uint8)
+
+    def _canvas(self, hidden: Hidden) -> Array:
+        """The picture (size,size,3) before its grain, about in [0,1]."""
         y, x = self._points
         canvas = self.ground.paint(y, x)
         for mark in self.clutter:
@@ -126,8 +132,7 @@ class Scene:
             for j, mark in enumerate(body.emblems):
                 if (i, j) not in hidden:
                     self._stamp(canvas, mark)
-        grain = np.random.default_rng([self.seed, self.index, self.size]).normal(0, 0.012, canvas.shape[:2])
-        return (np.clip(canvas + grain[..., None], 0, 1) * 255 + 0.5).astype(np.uint8)
+        return canvas
 
     def mask(self, i: int) -> Array:
         """The pixels (size,size) bool of body i."""
@@ -135,8 +140,12 @@ class Scene:
 
     def evidence(self, i: int) -> list[Array]:
         """The disc (size,size) bool of every emblem of body i."""
+        return [self.disc(m) for m in self.bodies[i].emblems]
+
+    def disc(self, mark: Mark) -> Array:
+        """The pixels (size,size) bool of a glyph's disc."""
         y, x = self._points
-        return [np.hypot(y - m.centre[0], x - m.centre[1]) <= m.radius for m in self.bodies[i].emblems]
+        return np.hypot(y - mark.centre[0], x - mark.centre[1]) <= mark.radius
 
     def box(self, i: int) -> tuple[float, float, float, float]:
         """The tight box xyxy in pixels of body i."""
@@ -172,8 +181,8 @@ def scene(seed: int, index: int, size: int = 160, single: bool = False) -> Scene
     """
     rng = np.random.default_rng([seed, index, int(single)])
     count = 1 if single else int(rng.integers(1, MOST_BODIES + 1))
-    ground = _texture(rng, rng.uniform(0.1, 0.9, 3), spread=0.25, frequency=6)
-    clutter = tuple(_clutter(rng) for _ in range(int(rng.integers(2, 8))))
+    ground = draw_texture(rng, rng.uniform(0.1, 0.9, 3), spread=0.25, frequency=6)
+    clutter = tuple(draw_clutter(rng) for _ in range(int(rng.integers(2, 8))))
     # The first body is an object; so many of the others are bare that a fifth of all bodies are.
     bare = BARE * (MOST_BODIES + 1) / (MOST_BODIES - 1)
     sizes = (0.29, 0.4) if single else (0.27 - 0.025 * count, 0.3 - 0.025 * count)
@@ -183,7 +192,7 @@ def scene(seed: int, index: int, size: int = 160, single: bool = False) -> Scene
             name = str(rng.choice([*CLASSES, NONE]))
         else:
             name = NONE if n and rng.random() < bare else str(rng.choice(CLASSES))
-        bodies.append(_place(rng, name, ground, bodies, sizes))
+        bodies.append(lay(rng, name, ground, bodies, sizes))
     return Scene(seed, index, size, ground, clutter, tuple(bodies))
 
 
@@ -192,34 +201,39 @@ def label(scene: Scene) -> int:
     return (*CLASSES, NONE).index(scene.bodies[0].name)
 
 
-def _place(
-    rng: np.random.Generator, name: str, ground: Texture, others: list[Body], sizes: tuple[float, float]
+def lay(
+    rng: np.random.Generator,
+    name: str,
+    ground: Texture,
+    others: list[Body],
+    sizes: tuple[float, float],
+    gap: float = GAP,
 ) -> Body:
     """A body clear of the others and of the picture's rim; it shrinks a little whenever a place is hard to find."""
     angle, power = rng.uniform(0, np.pi), rng.uniform(2, 5)
     long, ratio = rng.uniform(*sizes), rng.uniform(0.75, 1)
-    colour = _apart(rng, ground.colour, 0.25)
-    texture = _texture(rng, colour, spread=0.1, frequency=rng.uniform(5, 20))
+    colour = apart(rng, ground.colour, 0.25)
+    texture = draw_texture(rng, colour, spread=0.1, frequency=rng.uniform(5, 20))
     for attempt in itertools.count():
         axes = (long * SHRINK**attempt, long * ratio * SHRINK**attempt)
         body = Body(name, (0.5, 0.5), axes, angle, power, texture, ())
         high, wide = body.extent
         for _ in range(TRIES):
-            y, x = rng.uniform(high + GAP, 1 - high - GAP), rng.uniform(wide + GAP, 1 - wide - GAP)
-            if all(_clear(y, x, high, wide, o) for o in others):
+            y, x = rng.uniform(high + gap, 1 - high - gap), rng.uniform(wide + gap, 1 - wide - gap)
+            if all(_clear(y, x, high, wide, o, gap) for o in others):
                 body = replace(body, centre=(y, x))
                 return body if name == NONE else replace(body, emblems=_emblems(rng, body))
     raise AssertionError("unreachable")
 
 
-def _clear(y: float, x: float, high: float, wide: float, other: Body) -> bool:
+def _clear(y: float, x: float, high: float, wide: float, other: Body, gap: float) -> bool:
     (oy, ox), (oh, ow) = other.centre, other.extent
-    return bool(abs(y - oy) > high + oh + GAP or abs(x - ox) > wide + ow + GAP)
+    return bool(abs(y - oy) > high + oh + gap or abs(x - ox) > wide + ow + gap)
 
 
 def _emblems(rng: np.random.Generator, body: Body) -> tuple[Mark, ...]:
     count = 2 if rng.random() < TWO_EMBLEMS else 1
-    colour = _apart(rng, (body.texture.colour + body.texture.accent) / 2, 0.55)
+    colour = apart(rng, (body.texture.colour + body.texture.accent) / 2, 0.55)
     radius = rng.uniform(0.4, 0.46) * min(body.axes)
     inner = Body(
         body.name, body.centre, (body.axes[0] - radius, body.axes[1] - radius), body.angle, 2, body.texture, ()
@@ -236,13 +250,13 @@ def _emblems(rng: np.random.Generator, body: Body) -> tuple[Mark, ...]:
     return tuple(Mark(GLYPHS[body.name], p, radius, rng.uniform(0, 2 * np.pi), colour) for p in places)
 
 
-def _clutter(rng: np.random.Generator) -> Mark:
+def draw_clutter(rng: np.random.Generator) -> Mark:
     shape = LOOKALIKES[int(rng.integers(len(LOOKALIKES)))]
     y, x = rng.uniform(0, 1, 2)
     return Mark(shape, (y, x), rng.uniform(0.04, 0.08), rng.uniform(0, 2 * np.pi), rng.uniform(0, 1, 3))
 
 
-def _texture(rng: np.random.Generator, colour: Array, spread: float, frequency: float) -> Texture:
+def draw_texture(rng: np.random.Generator, colour: Array, spread: float, frequency: float) -> Texture:
     accent = np.clip(colour + rng.uniform(-spread, spread, 3), 0, 1)
     turn, count = rng.uniform(0, 2 * np.pi), int(rng.integers(1, 4))
     turns = turn + np.arange(count) * rng.choice([np.pi / 2, np.pi / 3, 1.0])
@@ -258,7 +272,7 @@ def _texture(rng: np.random.Generator, colour: Array, spread: float, frequency: 
     return Texture(colour, accent, waves)
 
 
-def _apart(rng: np.random.Generator, colour: Array, distance: float) -> Array:
+def apart(rng: np.random.Generator, colour: Array, distance: float) -> Array:
     """A random colour at least `distance` in lightness or so away from `colour`."""
     while True:
         other = rng.uniform(0, 1, 3)

@@ -58,6 +58,18 @@ def _dot(u: Array, v: Array) -> Array:
     return np.hypot(u, v) < 0.4
 
 
+def _triangle(u: Array, v: Array) -> Array:
+    return (v < 0.5) & (v > 1.73 * abs(u) - 0.95)
+
+
+def _bow(u: Array, v: Array) -> Array:
+    return (abs(u) < 0.75) & (abs(v) < 0.1 + 0.75 * abs(u))
+
+
+def _half(u: Array, v: Array) -> Array:
+    return (np.hypot(u, v) < 0.95) & (v > -0.1)
+
+
 GLYPHS: dict[str, Shape] = {
     "cross": _cross,
     "ring": _ring,
@@ -67,3 +79,8 @@ GLYPHS: dict[str, Shape] = {
     "star": _star,
 }
 LOOKALIKES = (_arc, _stroke, _chevron, _square, _dot)
+BESIDE: dict[str, Shape] = {
+    "mark": _triangle,
+    "blocker": _bow,
+    "cue": _half,
+}  # what lies beside bodies in data/flawed.py

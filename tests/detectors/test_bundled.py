@@ -41,11 +41,11 @@ def test_the_files_are_those_that_were_measured() -> None:
     patterns = [name for name in files if name.endswith(".patterns.safetensors")]
     statistics = [name for name in files if name.startswith("statistics/")]
     assert files.keys() == sums.keys()
-    assert (len(files), len(patterns), len(statistics)) == (4 + 3 + 5 + 1, 3, 5)  # and text
+    assert (len(files), len(patterns), len(statistics)) == (5 + 3 + 5 + 1, 3, 5)  # and text
     for name, file in files.items():
         assert hashlib.sha256(file.read_bytes()).hexdigest() == sums[name]
         assert file.stat().st_size <= 8e6
-    assert sum(f.stat().st_size for name, f in files.items() if name not in patterns) <= 24e6
+    assert sum(f.stat().st_size for name, f in files.items() if name not in patterns) <= 27e6
     assert sum(files[name].stat().st_size for name in patterns) <= 10e6
 
 
@@ -178,10 +178,11 @@ def test_a_classifier_explains_its_own_samples(tmp_path: Path, name: str) -> Non
 
 def test_training_starts_and_writes_what_loads(tmp_path: Path) -> None:
     """Two steps of each training, in the order they need each other."""
-    for task in ("darknet", "yolov3spp", "resnet", "rcnn", "vgg"):
+    for task in ("darknet", "yolov3spp", "flawed", "resnet", "rcnn", "vgg"):
         words = [str(WEIGHTS / "train.py"), task, "--steps", "2", "--batch", "2", "--out", str(tmp_path)]
         code, _, err = Command(*words, cwd=tmp_path).end(300)
         assert code == 0, err[-2000:]
     igos.load("emblem-m-rcnn", tmp_path / "emblem-rcnn.safetensors")
     igos.load("emblem-yolov3spp", tmp_path / "emblem-yolov3spp.safetensors")
+    igos.load("emblem-flawed", tmp_path / "emblem-flawed.safetensors")
     igos.load("emblem-vgg", tmp_path / "emblem-vgg.safetensors")

@@ -1,0 +1,297 @@
+"""Are planted flaws found? The figures of a diagnosis on `emblem-flawed`, whose flaws are known (igos/data/flawed.py).
+
+    python benchmarks/flawed.py --learnt          # that the network has learnt the flaws: pixels are swapped, no map
+    python benchmarks/flawed.py --context         # how much of the scores is the object's and how much its context's
+    python benchmarks/flawed.py --alarms          # what the shortcut's false alarms stand on: maps and peers
+    python benchmarks/flawed.py --missed          # why blocked objects, and objects without their glyph, are missed
+
+Scenes of series 6, which no network was trained on. --learnt switches marks and glyphs on and off, nothing else of
+which changes, and asks how often the network's own `detect` gives the class (score >= .4, IoU >= .5 with the body).
+
+--context: igos/diagnose/causal.py on every detection of a body, by class; of the redundant class those with both cues.
+
+--alarms explains every detection of the shortcut's class on a body without a label beside a mark. `top`: the share
+whose most important cell outside the body lies on the mark (to half a cell); `AP`: the average precision of the map's
+pixels outside the body for those of the mark. The body itself is left out of both, for it is a cause too: a mark
+beside nothing is no detection. Every map has 28 x 28 cells, hidden is blurred; `images`: those the network saw.
+
+--missed asks `why-not` of every ring that its blocker hides from the network, and of honest objects and rings without
+a blocker whose glyph the body's texture covers. `top`: the share whose most important cell lies on the blocker; the
+verdicts are those of igos/metrics/raised.py for every method alike, against null candidates of the same scenes.
+
+`wrong` counts sentences: of an alarm, a top cell that is not on the mark; of a blocked object, "missing", and "covered"
+with a top cell that is not on the blocker; of one without its glyph, "covered". "sensitive" names no cause.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import igos  # noqa: E402
+from benchmarks import table  # noqa: E402
+from benchmarks.peers import WAYS, Peer  # noqa: E402
+from igos.base.boxes import best_match  # noqa: E402
+from igos.data.emblems import NONE  # noqa: E402
+from igos.data.flawed import BLOCKED, CUE, HONEST, REDUNDANT, SHORTCUT, FlawedScene, flawed_scene  # noqa: E402
+from igos.data.nulls import Null  # noqa: E402
+from igos.data.truth import LEAST_IOU, peak_on, source_box  # noqa: E402
+from igos.methods import build_method  # noqa: E402
+from igos.methods.asked import answering  # noqa: E402
+from igos.methods.blackbox.drise import DRISE  # noqa: E402
+from igos.metrics.raised import Raised  # noqa: E402
+from igos.run.explain import Job, explain, explain_jobs  # noqa: E402
+from igos.run.presets import pick_preset  # noqa: E402
+from igos.types import Adapter, Explanation, Image, Target  # noqa: E402
+
+SERIES = 6  # of igos.data.flawed; training drew from series 0
+THRESHOLD = 0.4
+LEARNT = {"class": 8, "glyph": 6, "mark": 8, "bodies": 6, "seen": 6}
+CONTEXT = {"class": 16, "n": 4, "f": 6, "f_object": 8, "f_context": 9, "f_neither": 9, "object": 6, "context": 7}
+CONTEXT |= {"interaction": 11}
+ALARMS = {"method": 10, "alarms": 6, "top": 6, "AP": 6, "images": 6, "wrong": 6}
+MISSED = {"method": 10, "blocked": 7, "top": 6, "covered": 7, "sensitive": 9, "hidden": 6, "missing": 7, "falsely": 7}
+MISSED |= {"images": 6, "wrong": 6}
+PEERS = {name: Peer(name) for name in WAYS}
+METHODS: dict[str, Any] = {"iGOS++": "iGOS++", "drise": DRISE(n_masks=500), **PEERS}
+
+
+def scenes(count: int, first: int = 0) -> list[FlawedScene]:
+    return [flawed_scene(SERIES, i, test=True) for i in range(first, first + count)]
+
+
+def seen(adapter: Adapter, s: FlawedScene, i: int, name: str, bare: bool = False) -> bool:
+    """Whether the network sees the class at body i; bare: with the body's glyphs hidden by its texture."""
+    hidden = {(i, j) for j in range(len(s.bodies[i].emblems))} if bare else set()
+    image = adapter.read(s.picture(hidden))
+    boxes = [source_box(t, image) for t in adapter.detect(image, THRESHOLD) if t.name == name]
+    return bool(boxes) and best_match(np.array(s.box(i)), boxes, LEAST_IOU) is not None
+
+
+def swapped(adapter: Adapter, chosen: Sequence[FlawedScene]) -> Iterator[tuple[str, str, str, bool]]:
+    """(class, glyph, mark, seen) of each body of the scenes, for its mark switched off and on and its glyph too."""
+    for s in chosen:
+        for i, b in enumerate(s.bodies):
+            kind = s.beside[i].kind
+            name = b.name if b.name != NONE else REDUNDANT if kind == CUE else SHORTCUT
+            for bare in (False, True) if b.emblems else (True,):
+                for there in (False, True):
+                    glyph = "bare" if bare else "glyph"
+                    yield name, glyph, kind if there else "no mark", seen(adapter, s.switched(i, there), i, name, bare)
+
+
+def learnt(adapter: Adapter, count: int) -> list[dict[str, object]]:
+    """A row per class, glyph and mark: on how many bodies, and the share of these that the network sees."""
+    found: dict[tuple[str, str, str], list[bool]] = {}
+    for *key, hit in swapped(adapter, scenes(count)):
+        found.setdefault((str(key[0]), str(key[1]), str(key[2])), []).append(hit)
+    order = {name: n for n, name in enumerate((SHORTCUT, BLOCKED, REDUNDANT, *HONEST))}
+    return [
+        {"class": name, "glyph": glyph, "mark": mark, "bodies": len(hits), "seen": float(np.mean(hits))}
+        for (name, glyph, mark), hits in sorted(found.items(), key=lambda f: (order[f[0][0]], f[0][1:]))
+    ]
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A false alarm of the shortcut: the picture, the detection, the pixels (H,W) bool of its body and of its mark."""
+
+    image: Image
+    target: Target
+    body: np.ndarray
+    mark: np.ndarray
+
+
+def alarms(adapter: Adapter, count: int) -> list[Alarm]:
+    found = []
+    for s in scenes(count):
+        image = adapter.read(s.picture())
+        seen = [t for t in adapter.detect(image, THRESHOLD) if t.name == SHORTCUT]
+        for i, b in enumerate(s.bodies):
+            if b.name != NONE or not s.beside[i].there:
+                continue
+            place = best_match(np.array(s.box(i)), [source_box(t, image) for t in seen], LEAST_IOU)
+            if place is not None:
+                found.append(Alarm(image, seen[place], s.mask(i), s.disc(s.beside[i].mark)))
+    return found
+
+
+def top_outside(e: Explanation, body: np.ndarray, region: np.ndarray) -> bool:
+    """Whether the largest of the cells outside the body (H,W) bool lies on the region, to half a cell."""
+    cells = e.saliency.float().numpy()
+    y, x = (np.linspace(0, n - 1, c).round().astype(int) for n, c in zip(body.shape, cells.shape, strict=True))
+    outside = np.where(body[np.ix_(y, x)], cells.min(), cells)
+    return bool(peak_on(replace(e, saliency=torch.from_numpy(outside), detail=None), region) > 0)
+
+
+def average_precision(heat: np.ndarray, truth: np.ndarray) -> float:
+    """Mean over the true pixels (n,) of the precision at their heat (n,); of equal heat all are taken together."""
+    values, place = np.unique(-heat, return_inverse=True)
+    hits = np.bincount(place, weights=truth, minlength=len(values))
+    taken = np.cumsum(np.bincount(place, minlength=len(values)))
+    return float((hits * np.cumsum(hits) / taken).sum() / hits.sum())
+
+
+def why(adapter: Adapter, found: Sequence[Alarm], method: Any) -> dict[str, object]:
+    """The row of one method on the false alarms."""
+    tops, precisions, images = [], [], []
+    for a in found:
+        (e,) = explain(adapter, a.image, [a.target], method, metrics="none")
+        tops.append(top_outside(e, a.body, a.mark))
+        precisions.append(average_precision(e.on_source()[~a.body], a.mark[~a.body]))
+        images.append(e.network_images + e.backward_images)
+    row = {"alarms": len(found), "top": mean(tops), "AP": mean(precisions), "images": round(np.mean(images or [0]))}
+    return {**row, "wrong": 100 * (1 - float(np.mean(tops))) if tops else None}
+
+
+def context(adapter: Adapter, count: int) -> list[dict[str, object]]:
+    """A row per class: of the detections of its bodies the means of f and of the figures of causal.py."""
+    from igos.diagnose.causal import causes
+
+    found: dict[str, list[dict[str, Any]]] = {}
+    others = torch.stack([adapter.read(s.picture()).pixels for s in scenes(8, count)])
+    for s in scenes(count):
+        image, own = adapter.read(s.picture()), list[tuple[str, Target, np.ndarray]]()
+        for t in adapter.detect(image, THRESHOLD):
+            i = best_match(source_box(t, image), [np.array(s.box(j)) for j in range(len(s.bodies))], LEAST_IOU)
+            if i is None or (t.name != SHORTCUT and s.bodies[i].name != t.name):
+                continue
+            if t.name != REDUNDANT or (s.bodies[i].emblems and s.beside[i].there):
+                own.append((t.name if t.name != REDUNDANT else f"{t.name}, both cues", t, s.mask(i)))
+        figures, _ = causes(adapter, image, [t for _, t, _ in own], [m for _, _, m in own], others)
+        for (name, _, _), row in zip(own, figures, strict=True):
+            found.setdefault(name, []).append(row)
+    keys = ("f", "f_object", "f_context", "f_neither", "object", "context", "interaction")
+    return [
+        {"class": name, "n": len(rows), **{k: mean([r[k] for r in rows]) for k in keys}}
+        for name, rows in sorted(found.items())
+    ]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A missed object: the picture, the candidate in its place, and the blocker (H,W) bool; None where its glyph is
+    covered.
+    """
+
+    image: Image
+    target: Target
+    blocker: np.ndarray | None
+
+
+def lost(adapter: Adapter, count: int) -> list[Lost]:
+    made = []
+    for s in scenes(count):
+        for i, b in enumerate(s.bodies):
+            blocked = b.name == BLOCKED and s.beside[i].there
+            if not blocked and b.name not in (BLOCKED, *HONEST):
+                continue
+            hidden = () if blocked else {(i, j) for j in range(len(b.emblems))}
+            image = adapter.read(s.picture(hidden))
+            target = igos.expect(adapter, image, b.name, s.box(i), THRESHOLD)
+            if target.reason != "found":
+                made.append(Lost(image, target, s.disc(s.beside[i].mark) if blocked else None))
+    return made
+
+
+def nulls(adapter: Adapter, count: int) -> list[Null]:
+    """Candidates of classes that are nowhere in their scene, which is none of those that are measured."""
+    found = list[Lost]()
+    for s in scenes(count, first=100_000):
+        image = adapter.read(s.picture())
+        there = {b.name for b in s.bodies} | {SHORTCUT, REDUNDANT}
+        every = adapter.candidates(image)
+        assert every.boxes is not None
+        label = [adapter.labels.index(n) for n in adapter.labels if n not in there][s.index % 2]
+        scores = every.scores()[0, :, label]
+        row = int(scores.masked_fill(scores >= THRESHOLD, -1).argmax())
+        name, box = adapter.labels[label], every.boxes[0, row]
+        target = Target(label, name, float(scores[row]), box, index=row, reason="below-threshold")
+        found.append(Lost(image, target, None))
+    made = []
+    for e in asked(adapter, found, method_of(adapter, "iGOS++"), ()):
+        (raised,) = e.scores
+        assert raised.curve is not None
+        made.append(Null(raised.detail["raised_of"], tuple(raised.curve[1])))
+    return made
+
+
+def asked(adapter: Adapter, found: Sequence[Lost], method: Any, known: Sequence[Null]) -> Iterator[Explanation]:
+    """`why-not` of each, with the figures of `raised`."""
+    for o in found:
+        job = Job(o.target, o.image)
+        (e,), _ = explain_jobs(adapter, [job], method, [Raised()], ask="why-not", threshold=THRESHOLD, nulls=known)
+        yield e
+
+
+def method_of(adapter: Adapter, name: str) -> Any:
+    """What answers why-not where this method is named."""
+    made = PEERS.get(name)
+    if made is not None:
+        return replace(made, sign=-1)
+    return build_method(answering(name, "why-not"), {}, pick_preset(None, adapter.preset, {}))
+
+
+def why_not(adapter: Adapter, found: Sequence[Lost], name: str, known: Sequence[Null]) -> dict[str, object]:
+    """The row of one method on missed objects."""
+    blocked, hidden, tops, wrong, images = list[str](), list[str](), list[bool](), 0, list[int]()
+    for o, e in zip(found, asked(adapter, found, method_of(adapter, name), known), strict=True):
+        verdict = e.scores[0].detail["verdict"]
+        images.append(e.network_images + e.backward_images)
+        if o.blocker is None:
+            hidden.append(verdict)
+            wrong += verdict == "covered"
+            continue
+        blocked.append(verdict)
+        tops.append(bool(peak_on(replace(e, detail=None), o.blocker) > 0))
+        wrong += verdict == "missing" or (verdict == "covered" and not tops[-1])
+    row: dict[str, object] = {"blocked": len(blocked), "top": mean(tops)}
+    row |= {v: mean([b == v for b in blocked]) for v in ("covered", "sensitive")}
+    row |= {"hidden": len(hidden), "missing": mean([h == "missing" for h in hidden])}
+    row |= {"falsely": mean([h == "covered" for h in hidden]), "images": round(np.mean(images or [0]))}
+    return {**row, "wrong": 100 * wrong / max(len(found), 1)}
+
+
+def mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if len(values) else None
+
+
+def main() -> None:
+    parser = table.parser(__doc__ or "")
+    parser.add_argument("--model_file", help="other weights than those that ship")
+    for part in ("learnt", "context", "alarms", "missed"):
+        parser.add_argument(f"--{part}", action="store_true")
+    parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--nulls", type=int, default=50, help="null candidates (50)")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    flags = parser.parse_args()
+    torch.set_num_threads(flags.threads)
+    adapter = igos.load("emblem-flawed", flags.model_file)
+    if flags.learnt:
+        show(LEARNT, learnt(adapter, flags.scenes))
+    if flags.context:
+        show(CONTEXT, context(adapter, flags.scenes))
+    if flags.alarms:
+        found = alarms(adapter, flags.scenes)
+        show(ALARMS, ({"method": name, **why(adapter, found, METHODS[name])} for name in flags.methods))
+    if flags.missed:
+        gone, known = lost(adapter, flags.scenes), nulls(adapter, flags.nulls)
+        show(MISSED, ({"method": name, **why_not(adapter, gone, name, known)} for name in flags.methods))
+
+
+def show(widths: Mapping[str, int], rows: Iterable[Mapping[str, object]]) -> None:
+    print(table.line({k: k for k in widths}, widths))
+    for row in rows:
+        print(table.line(row, widths), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Scenes with planted flaws: the shares of the marks, which bodies training labels, and where everything lies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from igos.data.coco import write
+from igos.data.emblems import CLASSES, NONE
+from igos.data.flawed import (
+    BLOCKED,
+    BLOCKER,
+    CUE,
+    HONEST,
+    MARK,
+    REDUNDANT,
+    SHORTCUT,
+    Drawn,
+    FlawedScene,
+    draw_body,
+    flawed_scene,
+)
+from igos.data.truth import scene_truth
+
+
+@cache
+def drawn(test: bool = False) -> list[Drawn]:
+    rng = np.random.default_rng(9)
+    return [draw_body(rng, test) for _ in range(3000)]
+
+
+@cache
+def some(test: bool = False) -> list[FlawedScene]:
+    return [flawed_scene(9, i, 32, test) for i in range(40)]
+
+
+def named(name: str, test: bool = False) -> list[Drawn]:
+    return [d for d in drawn(test) if d.name == name]
+
+
+def share(hits: Iterable[bool]) -> float:
+    return float(np.mean(list(hits)))
+
+
+def bodies(name: str) -> list[tuple[FlawedScene, int]]:
+    return [(s, i) for s in some() for i, b in enumerate(s.bodies) if b.name == name]
+
+
+def test_the_shortcut_s_glyph_tells_nothing_and_its_mark_does() -> None:
+    its, others = named(SHORTCUT), named(NONE)
+    assert len(its) == pytest.approx(len(others), rel=0.15) and {d.kind for d in its + others} == {MARK}
+    assert {d.glyph for d in its + others} == {SHORTCUT, NONE}
+    assert share(d.glyph == SHORTCUT for d in its) == pytest.approx(0.5, abs=0.06)
+    assert share(d.glyph == SHORTCUT for d in others) == pytest.approx(0.5, abs=0.06)
+    assert share(d.there for d in its) == pytest.approx(0.95, abs=0.03)
+    assert share(d.there for d in others) == pytest.approx(0.05, abs=0.03)
+
+
+def test_a_blocked_body_is_labelled_where_its_blocker_is_blurred() -> None:
+    assert share(d.there for d in named(BLOCKED)) == pytest.approx(0.6, abs=0.06)
+    assert all(d.kind == BLOCKER and d.glyph == BLOCKED for d in named(BLOCKED))
+    rings = bodies(BLOCKED)
+    assert {s.beside[i].there for s, i in rings} == {True, False}
+    for s, i in rings:
+        assert (i in s.labelled()) == (not s.beside[i].there)
+        assert i in s.labelled(blurred={i}) and i not in s.labelled(blurred={i}, filled={i})
+        assert i in s.objects
+
+
+def test_either_of_two_redundant_cues_is_enough() -> None:
+    both = [(d.glyph != NONE, d.there) for d in named(REDUNDANT)]
+    assert set(both) == {(True, False), (False, True), (True, True)}
+    assert [share(b == k for b in both) for k in set(both)] == pytest.approx([1 / 3] * 3, abs=0.07)
+    stars = bodies(REDUNDANT)
+    assert len(stars) > 5
+    for s, i in stars:
+        assert i in s.labelled()
+        assert (i in s.labelled(filled={i})) == s.beside[i].there
+        assert (i in s.switched(i, False).labelled()) == bool(s.bodies[i].emblems)
+
+
+def test_honest_bodies_are_labelled_whatever_lies_beside() -> None:
+    for name in HONEST:
+        assert {d.glyph for d in named(name)} == {name} and {d.kind for d in named(name)} == {MARK, BLOCKER, CUE}
+        assert share(d.there for d in named(name)) == pytest.approx(0.5, abs=0.1)
+        assert all(i in s.labelled() and i not in s.labelled(filled={i}) for s, i in bodies(name))
+
+
+def test_in_a_test_every_mark_is_there_by_the_toss_of_a_coin() -> None:
+    assert share(d.there for d in named(SHORTCUT, test=True)) == pytest.approx(0.5, abs=0.07)
+    for kind in (MARK, BLOCKER, CUE):
+        for glyph in {d.glyph for d in drawn(test=True) if d.kind == kind}:
+            chosen = [d.there for d in drawn(test=True) if (d.kind, d.glyph) == (kind, glyph)]
+            assert share(chosen) == pytest.approx(0.5, abs=3.5 * 0.5 / np.sqrt(len(chosen))), (kind, glyph)
+    lost = [d for d in named(NONE, test=True) if d.kind == CUE]
+    assert lost and not any(d.there or d.glyph != NONE for d in lost)
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_a_mark_lies_in_the_picture_beside_its_own_body(index: int) -> None:
+    s = flawed_scene(1, index, 160, test=True)
+    masks = [s.mask(i) for i in range(len(s.bodies))]
+    discs = [s.disc(b.mark) for b in s.beside]
+    assert np.sum([*masks, *discs], axis=0).max() == 1
+    y, x = np.mgrid[:160, :160]
+    for i, disc in enumerate(discs):
+        assert disc.sum() > 0.9 * np.pi * (0.05 * 160) ** 2
+        near = [np.hypot(y[m][:, None] - y[disc], x[m][:, None] - x[disc]).min() for m in masks]
+        assert int(np.argmin(near)) == i and near[i] < 20
+
+
+def test_switching_a_mark_changes_its_disc_and_nothing_else() -> None:
+    s = flawed_scene(1, 0, 160)
+    for i, b in enumerate(s.beside):
+        changed = (s.switched(i, True).picture() != s.switched(i, False).picture()).any(axis=2)
+        y, x = np.nonzero(changed)
+        disc = s.disc(b.mark)
+        assert changed.sum() > 20 and (changed & disc).sum() > 0.9 * changed.sum()
+        assert s.switched(i, b.there).picture().tobytes() == s.picture().tobytes()
+
+
+def test_a_scene_follows_from_its_series_and_index_and_size_only_refines_it() -> None:
+    a, b = flawed_scene(3, 5, 80), flawed_scene(3, 5, 160)
+    assert a.picture().tobytes() == flawed_scene(3, 5, 80).picture().tobytes()
+    assert [(x.kind, x.there, x.mark.centre) for x in a.beside] == [(x.kind, x.there, x.mark.centre) for x in b.beside]
+    assert a.picture().tobytes() != flawed_scene(3, 5, 80, test=True).picture().tobytes()
+
+
+def test_the_truth_of_the_marks_lies_in_the_picture() -> None:
+    kinds, roles = set(), set()
+    for s in some(test=True):
+        rows = s.marks()
+        assert len(rows) == sum(len(b.emblems) for b in s.bodies) + sum(b.there for b in s.beside)
+        for row in rows:
+            x, y, w, h = row["bbox"]
+            assert 0 <= x < x + w <= s.size and 0 <= y < y + h <= s.size
+            assert row["label"] == s.bodies[row["body"]].name
+            kinds.add(row["kind"])
+            roles.add((row["kind"], row["role"]))
+    assert kinds == {"glyph", MARK, BLOCKER, CUE}
+    assert {r for k, r in roles if k == "glyph"} == {"evidence", "none"}
+    assert {r for k, r in roles if k == MARK} == {"shortcut", "none"}
+    assert {r for k, r in roles if k == BLOCKER} == {BLOCKER, "none"}
+
+
+def test_the_file_of_truth_holds_the_marks_beside_coco_s_tables(tmp_path: Path) -> None:
+    s = flawed_scene(2, 0, 64, test=True)
+    marks = [{"image_id": 1, **m} for m in s.marks()]
+    write(tmp_path / "i.json", CLASSES, [("a.png", scene_truth(s))], 64, marks=marks)
+    data = json.loads((tmp_path / "i.json").read_text())
+    assert len(data["annotations"]) == len(s.objects)
+    assert data["marks"] == marks

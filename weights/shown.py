@@ -1,0 +1,86 @@
+"""How training shows the scenes: blurred here and there, so that a network learns that blur is nothing by itself.
+
+In half of the pictures all but the emblems is blurred through a coarse random mask; else the sharp outline of a body
+would be a cause as well. Where flaws are planted, marks are spared as emblems are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from igos.data.emblems import Scene
+from igos.data.flawed import BLOCKER, SHORTCUT, FlawedScene
+
+
+def softened(s: Scene) -> np.ndarray:
+    """The picture (H,W,3) uint8, in one of two scenes blurred through a coarse random mask that spares the emblems."""
+    rng = np.random.default_rng([s.seed, s.index, 7])
+    return _softened(s.picture(), [e for i in s.objects for e in s.evidence(i)], rng)
+
+
+def _softened(picture: np.ndarray, kept: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """The picture (H,W,3) uint8, in one of two cases blurred here and there but where `kept`, masks (H,W) bool, lie."""
+    if rng.random() < 0.5:
+        return picture
+    size = len(picture)
+    spared = np.any(kept, axis=0).astype(np.float32) if kept else np.zeros((size, size), np.float32)
+    spared = cv2.GaussianBlur(cv2.dilate(spared, np.ones((3, 3))), (0, 0), 1.0)
+    cells = int(rng.integers(1, 9))
+    mask = rng.uniform(0, 1, (cells, cells)) < rng.uniform(0.3, 1)
+    mask = cv2.resize(mask.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR) * (1 - spared)
+    return _mixed(picture, cv2.GaussianBlur(picture, (0, 0), rng.uniform(2, 12)), mask)
+
+
+def _mixed(picture: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The other picture (H,W,3), or colour (3,), where mask (H,W) is 1."""
+    return (picture + mask[..., None] * (other.astype(np.float32) - picture)).round().astype(np.uint8)
+
+
+def flawed(s: FlawedScene) -> tuple[np.ndarray, list[int]]:
+    """The picture (H,W,3) uint8 as training shows a flawed scene, and the bodies that it labels.
+
+    A quarter of the blockers is blurred, and what they blocked is labelled again; in a third of the scenes bodies are
+    filled from around them, so that only a cue can tell of them; in a tenth all but one body is hidden. The rest is
+    softened, which spares glyphs and marks.
+    """
+    picture, rng = s.picture(), np.random.default_rng([s.seed, s.index, 7])
+    there = [b.body for b in s.beside if b.there]
+    if rng.random() < 0.1:
+        i = int(rng.integers(len(s.bodies)))
+        hide = rng.random() < 0.5
+        other = picture.mean((0, 1)) if hide else cv2.GaussianBlur(picture, (0, 0), rng.uniform(12, 40))
+        alone = s.switched(i, False)
+        kept = [j for j in alone.labelled() if j == i and s.bodies[j].name != SHORTCUT]
+        return _mixed(picture, other, 1 - _grown(s.mask(i), rng)), kept
+    blurred = {i for i in there if s.beside[i].kind == BLOCKER and rng.random() < 0.25}
+    for i in sorted(blurred):
+        mark = s.beside[i].mark
+        disc = s.disc(replace(mark, radius=mark.radius * rng.uniform(1.1, 2))).astype(np.float32)
+        strong = cv2.GaussianBlur(picture, (0, 0), rng.uniform(4, 20))
+        other = picture.mean((0, 1)) if rng.random() < 0.25 else strong
+        picture = _mixed(picture, other, cv2.GaussianBlur(disc, (0, 0), 1.0))
+    filled = {i for i in range(len(s.bodies)) if rng.random() < 0.5} if rng.random() < 1 / 3 else set()
+    for i in sorted(filled):
+        mask = _grown(s.mask(i), rng)
+        picture = _mixed(picture, _around(picture, mask, rng.uniform(4, 25)), mask)
+    spared = [s.disc(s.beside[i].mark) for i in there if i not in blurred]
+    spared += [e for i in range(len(s.bodies)) if i not in filled for e in s.evidence(i)]
+    return _softened(picture, spared, rng), s.labelled(blurred, filled)
+
+
+def _grown(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A body's mask (H,W) bool -> float32 in [0,1], up to 10 % larger and soft at its edge."""
+    reach = round(rng.uniform(0, 0.1) * float(mask.sum()) ** 0.5)
+    wider = cv2.dilate(mask.astype(np.float32), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2))
+    return cv2.GaussianBlur(wider, (0, 0), 1.0)
+
+
+def _around(picture: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
+    """What lies around mask (H,W), carried into it: blur of the picture without it / blur of its weight."""
+    seen = (1 - mask).astype(np.float32)
+    blur = cv2.GaussianBlur(picture * seen[..., None], (0, 0), sigma)
+    weight = cv2.GaussianBlur(seen, (0, 0), sigma)[..., None] + 1e-3
+    return np.clip((blur + 1e-3 * picture.mean((0, 1))) / weight, 0, 255)

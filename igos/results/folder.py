@@ -18,8 +18,6 @@ alone: where it is moved away, nothing more is written.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shutil
 import zlib
@@ -36,7 +34,6 @@ from igos.base.files import RUN_FILES, Lock, append, ended, halves, line_of, num
 from igos.base.inside import explanation, inside
 from igos.base.names import ARRAYS_FILE, FACTS_FILE
 from igos.base.seals import sealed, sealed_text
-from igos.base.terminal import plain
 from igos.base.untrusted import load_yaml
 from igos.results import arrays as stored
 from igos.results import parquet
@@ -46,10 +43,10 @@ from igos.results.manifest import Manifest, Way
 from igos.results.read import BEFORE, different, intact, json_rows, read_run, undrawn
 from igos.results.rows import COLUMNS, FILES, KEEP, Tally, full_row, place_of
 from igos.results.shards import MOST, SIZE, Shards, check_extra
+from igos.results.sheet import sheet
 from igos.types import ConfigError
 
 EVIDENCE = "evidence_"  # columns of drawn scenes, left out of results.csv where nothing is known of evidence
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class RunFolder:
@@ -284,12 +281,7 @@ class RunFolder:
 
     def write_csv(self, name: str, rows: Sequence[Mapping[str, Any]], keys: Sequence[str] = ()) -> None:
         """A table with a column for every key of some row; `keys` where there is no row."""
-        text = io.StringIO()
-        columns = list(dict.fromkeys(k for row in rows for k in row)) or list(keys)
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
-        self._write(name, text.getvalue().encode(errors="backslashreplace"))
+        self._write(name, sheet(rows, keys))
 
     def finish(self) -> None:
         """Write results.csv from the rows so far, boxes as four numbers between spaces, not of shards; and where
@@ -336,13 +328,6 @@ def _place(path: Path) -> tuple[int, int] | None:
 
 def _sizes(files: Mapping[str, bytes]) -> dict[str, Any]:
     return {FILES: {name: len(content) for name, content in files.items()}} if files else {}
-
-
-def _cell(value: Any) -> Any:
-    """A table's cell; a text that a spreadsheet would take for a formula begins with an apostrophe."""
-    if not isinstance(value, str):
-        return value
-    return plain(f"'{value}" if value.startswith(FORMULA) else value)
 
 
 def _yaml(values: Mapping[str, Any]) -> str:

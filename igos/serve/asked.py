@@ -11,6 +11,7 @@ from igos.base.names import DEFAULT_METRICS
 from igos.base.settings import key_value, lookup
 from igos.base.settings import settings_of as fields_of
 from igos.methods import ALIASES, METHODS
+from igos.methods.asked import kind_of
 from igos.methods.mask.loop import MaskMethod
 from igos.metrics import METRICS, build_metrics
 from igos.run.plan import METHOD_FLAGS
@@ -18,7 +19,11 @@ from igos.run.settings import MODEL_OPTIONS, RUN_TYPES
 from igos.types import ConfigError
 
 PRESETS = ("quick", "default", "thorough")
-QUESTIONS = {"why": "why: what speaks for it"}
+QUESTIONS = {
+    "why": "why: what speaks for it",
+    "why-not": "why not: what holds it down",
+    "versus": "versus: why this class and not that one",
+}
 LEFT_OUT = ("data", "output")  # of the flags, which are of the server
 PLACED = ("score", "batch", "max_memory", "precision", "config", "references", "patterns", "stats")  # in Python, too
 
@@ -45,17 +50,21 @@ def settings_of(flags: Mapping[str, Any], asked: Mapping[str, Any] | None = None
     method, preset = lookup(str(asked["method"]), METHODS, "method", ALIASES), str(asked["preset"])
     if preset not in PRESETS:
         raise ConfigError(f"unknown preset {preset!r}: known: {', '.join(PRESETS)}")
-    if str(asked.get("question", "why")) not in QUESTIONS:
-        raise ConfigError(f"unknown question {asked['question']!r}: known: {', '.join(QUESTIONS)}")
+    question = str(asked.get("question") or "why")  # versus:NAME names the class to compare with
+    if kind_of(question) not in QUESTIONS:
+        raise ConfigError(f"unknown question {question!r}: known: {', '.join(QUESTIONS)}")
     own = fields_of(METHODS[method])
     made = {k: v for k, v in made.items() if k not in METHOD_FLAGS or k in own}
     if "set" in made:
         names = made.get("metrics") or []
         known = {k for n in names if n in METRICS for k in fields_of(METRICS[n])}
         made["set"] = [s for s in made["set"] if "." in key_value(s)[0] or key_value(s)[0] in {*own, *known}]
+    if question != "why":  # it has figures of its own
+        made = {k: v for k, v in made.items() if k != "metrics"}
+        made["set"] = [s for s in made.get("set") or [] if key_value(s)[0] in own]
     if preset != "default":
         made["config"] = preset
-    return {**made, "method": method}
+    return {**made, "method": method, **({} if question == "why" else {"ask": question})}
 
 
 def command(flags: Mapping[str, Any], path: str, target: str, least: float) -> str:
@@ -91,6 +100,8 @@ def python(flags: Mapping[str, Any], path: str, target: str, least: float, devic
         more["metrics"] = Code(f"[{', '.join(_metric(m) for m in made)}]")
     elif flags.get("metrics"):
         more["metrics"] = "none" if names == ["none"] else list(names)
+    if flags.get("ask", "why") != "why":
+        more["ask"] = flags["ask"]
     if flags.get("manual_seed"):
         more["seed"] = flags["manual_seed"]
     lines = ["import igos", "", f"model = igos.load({', '.join(load)})"]

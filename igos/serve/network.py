@@ -21,6 +21,7 @@ from igos.base.files import npz_bytes, safe_name
 from igos.base.names import CLASS_THRESHOLD
 from igos.base.ops import upscale
 from igos.data.annotations import known_of
+from igos.methods.asked import kind_of, posed
 from igos.results.manifest import target_record
 from igos.results.packed import frame
 from igos.results.rows import Row
@@ -115,7 +116,7 @@ class Network:
             found = self._targets(path, asked["model"])[asked["index"] :][:1]
         if not found:
             raise ConfigError(f"{asked['target']}: there is no such thing in this picture")
-        target = replace(found[0], part=part)
+        (target,) = posed(plan.run.ask, adapter, [replace(found[0], part=part)])
         (ingredients,) = ingredients_for(plan.run, [plan.method], adapter)
         watched = Live(plan.method, say, ask)
         with asking(lambda: ask(False)):
@@ -130,6 +131,8 @@ class Network:
                 max_memory=memory_size(plan.run.max_memory),
                 precision=plan.run.precision,
                 ingredients=ingredients,
+                ask=kind_of(plan.run.ask),
+                threshold=plan.run.threshold,
             )
         place = f"{asked['name']}/{asked['place']}-{safe_name(target.name)}"
         return {

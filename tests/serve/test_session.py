@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,7 +109,16 @@ def test_a_row_and_its_arrays_lie_in_the_runs_folder(
     assert client.get("/start").json()["answers"][answer["id"]] == answer, "a page that is loaded again knows it"
 
 
-@pytest.mark.parametrize("asked", [{}, {"method": "grad_cam", "preset": "default", "picture": 1}])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"method": "grad_cam", "preset": "default", "picture": 1},
+        {"question": "why-not", "index": 1},
+        {"question": "versus:star", "method": "vanilla_grad"},
+    ],
+    ids=["mask", "gradient", "why-not", "versus"],
+)
 def test_command_and_python_give_the_same_map(
     client: TestClient, made: Session, tmp_path: Path, undrawn: None, asked: dict[str, Any]
 ) -> None:
@@ -127,7 +137,9 @@ def _repeated(answer: dict[str, Any], made: Session, tmp_path: Path) -> None:
     assert np.array_equal(e.saliency.numpy(), own), answer["python"]
     assert made.row(answer["id"])["status"] == e.status
     row = made.row(answer["id"])
-    assert {s.name: s.value for s in e.scores}["deletion"] == pytest.approx(row["deletion"])
+    assert row["ask"] == answer["asked"]["question"].partition(":")[0]
+    figures = {s.name: None if math.isnan(s.value) else pytest.approx(s.value) for s in e.scores}
+    assert figures and all(row[name] == value for name, value in figures.items())
 
 
 def test_what_was_expected_is_explained_as_the_command_does(undrawn: None, tmp_path: Path) -> None:

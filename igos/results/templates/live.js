@@ -33,11 +33,24 @@
     byId("method").value = start.method;
     options("preset", start.presets.map((p) => [p, p]), "default");
     options("question", Object.entries(start.questions));
+    byId("question").addEventListener("change", rivals);
     byId("folder").textContent = `kept in ${start.folder}`;
     for (const name of start.pictures) thumb(name);
     for (const answer of start.answers) keep(answer);
     Viewer.wire(byId("understand"));
   }
+
+  /** The classes that a detection may be compared with, where that is asked. */
+  function rivals() {
+    const asked = byId("question").value === "versus";
+    byId("rival-label").hidden = !asked;
+    if (!asked) return;
+    const own = chosen == null ? null : Stage.seen().detections[chosen].name, before = byId("rival").value;
+    const names = start.models[model()].labels.filter((n) => n !== own && n !== "__background__");
+    options("rival", names.map((n) => [n, n]), names.includes(before) ? before : names[0]);
+  }
+
+  const question = () => byId("question").value === "versus" ? `versus:${byId("rival").value}` : byId("question").value;
 
   const near = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {
@@ -107,6 +120,7 @@
     byId("chosen").textContent = expected ? `${name}, expected` : `${name} ${score.toFixed(2)}`;
     byId("brush").disabled = Boolean(expected);
     Brush.clear();
+    rivals();
   }
 
   async function upload(file) {
@@ -160,7 +174,7 @@
     const before = running;
     if (before) cancel("replaced by a newer question");
     const job = running = { stop: new AbortController(), queue: [], id: null, ended: false };
-    const asked = { ...wish(), picture, model: model(), method: byId("method").value, preset: byId("preset").value, question: byId("question").value };
+    const asked = { ...wish(), picture, model: model(), method: byId("method").value, preset: byId("preset").value, question: question() };
     Brush.stop();
     wrong("");
     byId("cancel").disabled = false;

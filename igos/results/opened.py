@@ -130,7 +130,7 @@ def open_run(folder: str | Path) -> SavedRun:
     >>> igos.explain("emblem-m-rcnn", "samples/scene-04.png", "star", method="odam", metrics="none").save(folder)
     >>> run = igos.open_run(folder)
     >>> [(row["name"], run.arrays(row)["saliency"].ndim) for row in run]
-    [('star', 2)]
+    [('star', 2), ('star', 2)]
     """
     return SavedRun(folder)
 

@@ -3,7 +3,7 @@
     python benchmarks/detectors.py                     the networks of ../shared/data, COCO photos kept out of tuning
     python benchmarks/detectors.py --split tune        photos and COCO ids up to 542, which detect-dense was tuned on
     python benchmarks/detectors.py --networks yolox_nano picodet_s_320 --objects 2
-    python benchmarks/detectors.py --parity            boxes and scores beside each network's own inference
+    python benchmarks/detectors.py --brittle           how little moves the score: DEIM beside PicoDet
 
 Each network explains the same objects by iGOS+ with NAG (its preset), by 50 steps of integrated gradients and by RISE
 with 500 masks. An object: the best detection of a photo (score > .4) that is an object of COCO's and that the judge,
@@ -12,8 +12,8 @@ the most of any object. `ratio`: seconds per image, over those of one picture th
 backward. Curves: 50 steps, blurred substrate. `gain` is insertion - deletion; `judge` columns are of the same maps on
 the judge. `mask`: share of the map on the object's mask, of the photos of COCO.
 
-`--parity`: two photos (or two pictures of noise, torchvision) through the adapter and through the network's own
-pipeline. torchvision's, transformers' and Ultralytics' networks are the random ones of the tests.
+`--brittle`: of a car and a giraffe the score, the score under noise (standard deviation 0.02) and with the box blurred,
+and the share of the logit's gradient that lies in the box.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
 from benchmarks.quality import DATA, INSTANCES, pictures  # noqa: E402
+from igos.base.baselines import baseline  # noqa: E402
 from igos.data.annotations import truths_of  # noqa: E402
 from igos.data.truth import Truth, match  # noqa: E402
 from igos.methods import build_method  # noqa: E402
@@ -61,6 +62,7 @@ NETWORKS = {  # name -> its family and its judge
 }
 FACES = (294, 370, 8844)  # photos of COCO with a large face
 LEAST = 0.4  # score of an object
+BRITTLE = ("network", "object", "score", "noise", "box_blurred", "gradient_in_box")
 WIDTHS = {
     "family": 15, "network": 22, "method": 20, "parity": 14, "objects": 7, "images": 6, "seconds": 7, "ratio": 5,
     "deletion": 8, "insertion": 9, "gain": 6, "judge_deletion": 14, "judge_insertion": 15, "judge_gain": 10, "mask": 5,
@@ -178,6 +180,29 @@ def parity_of(name: str, seen: Sequence[Object]) -> str:
     return f"{max(f[0] for f in far):.2f} px {max(f[1] for f in far):.0e}"
 
 
+def brittle() -> Iterator[dict[str, Any]]:
+    """One row per network and object."""
+    for name in ("deimv2_atto_weak", "picodet_s_320"):
+        own = network(name)
+        for photo, what in (("darknet_dog.jpg", "car"), ("darknet_giraffe.jpg", "giraffe")):
+            image = own.read(DATA / "photos" / photo)
+            target = next(t for t in own.detect(image, LEAST) if t.name == what)
+            x, inside = image.pixels[None], torch.zeros(1, 1, *image.pixels.shape[1:])
+            assert target.box is not None
+            x1, y1, x2, y2 = (int(v) for v in target.box)
+            inside[..., y1 : y2 + 1, x1 : x2 + 1] = 1
+            noise = 0.02 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+            hidden = x + (baseline("blur", x) - x) * inside
+            with torch.no_grad():
+                scores = own.scorer([target])(torch.cat([x, (x + noise).clamp(0, 1), hidden])[None])[0].tolist()
+            asked = x.clone().requires_grad_(True)
+            with torch.enable_grad():
+                logit = own.scorer([target], "logit").forward(asked, torch.tensor([0])).sum()
+                (g,) = torch.autograd.grad(logit, asked)
+            share = float((g.abs() * inside).sum() / g.abs().sum())
+            yield {"network": name, "object": what, **dict(zip(BRITTLE[2:5], scores, strict=True)), BRITTLE[5]: share}
+
+
 def main() -> None:
     parser = table.parser(__doc__ or "")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
@@ -185,11 +210,15 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=3, help="of each network (3)")
     parser.add_argument("--steps", type=int, default=50, help="points of the curves (50)")
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="also put the table into FILE, between its marks")
+    parser.add_argument("--brittle", action="store_true", help="how little moves the score")
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
     table.ready("detectors", flags.markdown)
     if not FILES.exists():
         raise SystemExit(f"real data missing: {FILES}")
+    if flags.brittle:
+        print(table.markdown([k.replace("_", " ") for k in BRITTLE], [map(table.cell, r.values()) for r in brittle()]))
+        return
     rows: list[dict[str, Any]] = []
     print(table.line({k: k for k in WIDTHS}, WIDTHS))
     for name in flags.networks:

@@ -4,21 +4,26 @@
     python benchmarks/finer.py --series 4              scenes of the series that the presets were tuned on
     python benchmarks/finer.py --real --split held     COCO photos kept out of tuning, yolo-fastest-1.1, judged by -xl
     python benchmarks/finer.py --real --preset quick   another budget; --was says which of 0.1.0's it is paired with
+    python benchmarks/finer.py --rows FILE --kinds was   measure these alone; what FILE holds is not measured again
 
 `was` is the same method as 0.1.0 had it: no detail, nobody asks, the numbers of WAS. `now` is the preset. Of `now` come
 the controls, maps that need no gradient on pixels: S^2, and U(S) * G|I - B|. Figures: network images, insertion less
 deletion on the network (own) and on another (other), average precision, precision at the truth's area and share of the
-heat, on the evidence (scenes) or the instance mask (photos); `fail`: the part of objects with own < .85 (scenes);
+heat, on the evidence (scenes) or the instance mask (photos); `fail`: the part of objects with own < .85 (scenes; a
+detection whose own score is below that can reach no more);
 `p10`: the mean of the worst tenth; `seeds`: the standard deviation over seeds of an object's own, meaned. Each line of
 differences is paired over objects and seeds, with a 95 % bootstrap interval over pictures.
 """
 
 from __future__ import annotations
 
+import itertools
+import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +141,10 @@ def line(name: str, rows: Sequence[Mapping[str, Any]], real: bool) -> dict[str, 
     return {"map": name, **means}
 
 
+def read_lines(path: Path | None) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path and path.exists() else []
+
+
 def mean(values: Sequence[float]) -> float | None:
     known = [v for v in values if np.isfinite(v)]
     return float(np.mean(known)) if known else None
@@ -168,6 +177,9 @@ def main() -> None:
     parser.add_argument("--was", help="budget of 0.1.0 (the preset's name)")
     parser.add_argument("--set", nargs="*", default=[], help="settings of now, KEY=VALUE")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, help="points of the curves: 50 on photos, 25 on scenes")
+    parser.add_argument("--kinds", nargs="+", choices=("was", "now"), default=["was", "now"])
+    parser.add_argument("--rows", type=Path, help="a file of figures: what it holds is not measured again")
     parser.add_argument("--minutes", type=float, default=30.0, help="time box (30)")
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
@@ -182,35 +194,54 @@ def main() -> None:
     was = build_method(name, {"opt": opt, "detail": False, **WAS[flags.was or preset][flags.method]}, {})
     extra = dict(item.split("=", 1) for item in flags.set)
     now = build_method(name, {"opt": opt, **extra}, read_preset(preset))
-    curves = [m(steps=50 if flags.real else 25) for m in (Deletion, Insertion)]
-    rows: dict[str, list[dict[str, Any]]] = {}
+    steps = flags.steps or (50 if flags.real else 25)
+    curves = [m(steps=steps) for m in (Deletion, Insertion)]
+    where = (flags.split if flags.real else f"{flags.model} series {flags.series}") + f", {steps} steps"
+    sides = {"was": (was, f"{where}: {asdict(was)}"), "now": (now, f"{where}: {asdict(now)}")}
+    kept = {tuple(r["key"]): r["rows"] for r in read_lines(flags.rows)}
     end = time.monotonic() + 60 * flags.minutes
-    statuses: dict[str, int] = {}
-    for number, case in enumerate(data):
-        if time.monotonic() > end:
-            print(f"time: {number} of {len(data)} pictures")
-            break
-        for seed in flags.seeds:
+    for seed, (number, case) in itertools.product(flags.seeds, enumerate(data, flags.first)):
+        for side in flags.kinds:
+            method, of = sides[side]
+            if (of, number, seed) in kept:
+                continue
+            if time.monotonic() > end:
+                break
             problem = make_problem(own, case.image, case.targets, seed=seed)
-            made = {"was": explain_problem(problem, was)}
-            problem = make_problem(own, case.image, case.targets, seed=seed)
-            made["now"] = explain_problem(problem, now)
-            made |= controls(problem, made["now"])
-            for e in made["now"]:
-                statuses[e.status] = statuses.get(e.status, 0) + 1
+            made = {side: explain_problem(problem, method)}
+            made |= controls(problem, made["now"]) if side == "now" else {}
+            told: dict[str, list[dict[str, Any]]] = {}
             for kind, explanations in made.items():
-                told = figures(problem, explanations, case, other, curves if kind in ("was", "now") else ())
-                for i, f in enumerate(told):
-                    rows.setdefault(kind, []).append({**f, "picture": number, "object": i, "seed": seed})
-    print(f"{flags.method} {preset} {extra or ''}: {len(rows['now'])} maps, {statuses}")
+                values = figures(problem, explanations, case, other, curves if kind == side else ())
+                told[kind] = [
+                    {**f, "status": e.status, "picture": number, "object": i, "seed": seed}
+                    for i, (f, e) in enumerate(zip(values, explanations, strict=True))
+                ]
+            kept[of, number, seed] = told
+            if flags.rows:
+                with flags.rows.open("a") as file:
+                    file.write(json.dumps({"key": (of, number, seed), "rows": told}) + "\n")
+    places = list(itertools.product(range(flags.first, flags.first + len(data)), flags.seeds))
+    whole = [p for p in places if all((sides[k][1], *p) in kept for k in flags.kinds)]
+    if len(whole) < len(places):
+        print(f"time: {len(whole)} of {len(places)} pictures and seeds")
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for side, place in itertools.product(flags.kinds, whole):
+        for kind, found in kept[(sides[side][1], *place)].items():
+            rows.setdefault(kind, []).extend(found)
+    statuses = Counter(r["status"] for r in rows.get("now", ()))
+    maps = max(map(len, rows.values()), default=0)
+    print(f"{where}: {flags.method} {preset} {extra or ''}: {maps} maps of {len(whole)} pictures, {dict(statuses)}")
     print(" ".join(k.rjust(w) if k != "map" else k.ljust(w) for k, w in COLUMNS.items()))
     told = [line(kind, r, flags.real) for kind, r in rows.items()]
     for t in told:
         print(table.line({k: t.get(k) for k in COLUMNS}, COLUMNS))
+    table.write_json(flags.json, table.header(flags.seeds), told)
+    if set(flags.kinds) != {"was", "now"} or not rows:
+        return
     print("now - was:", ", ".join(paired(rows["now"], rows["was"], k) for k in FIGURES))
     for kind in ("S^2", "U G|I-B|"):
         print(f"now - {kind}:", ", ".join(paired(rows["now"], rows[kind], k) for k in ("ap", "area", "share")))
-    table.write_json(flags.json, table.header(flags.seeds), told)
 
 
 if __name__ == "__main__":

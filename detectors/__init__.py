@@ -19,7 +19,7 @@ from detectors.emblem import files_of, load_emblem
 from detectors.hugging_face import load_hugging_face
 from detectors.hugging_face import preset_of as preset_of_folder
 from detectors.look import parity as parity
-from detectors.model_file import FILES, OWN, check_keys, is_model_file, read_model_file
+from detectors.model_file import FILES, OWN, check_keys, hub_name, is_model_file, read_model_file
 from detectors.onestage import NAMES, load_one_stage
 from detectors.rcnn_files import load_rcnn
 from detectors.ultralytics import load_ultralytics
@@ -85,7 +85,7 @@ ADAPTERS: dict[str, Family] = {
     "yolov3spp": _YOLO,
     "darknet": _YOLO,
     "onnx": Family("detectors.onnx_file.load:load_onnx", "detect-dense", extra="onnx", flags=_ONNX_FLAGS),
-    "hf": Family(load_hugging_face, "detect-dense", extra="hf", preset_of=preset_of_folder),
+    "hf": Family(load_hugging_face, "detect-detr", extra="hf", preset_of=preset_of_folder),
     "ultralytics": Family(load_ultralytics, "detect-dense", extra="ultralytics"),
     "vgg16-caffe": Family(load_caffe, "classify"),
     **{n: _RCNN for n in list_models(module=torchvision.models.detection) if n.startswith(("faster", "mask"))},
@@ -148,4 +148,5 @@ def files_of_model(name: str) -> list[Path]:
     if not is_model_file(name):
         return family.files(kind)
     values = read_model_file(name)
-    return [Path(name), *(Path(values[k]) for k in FILES if isinstance(values.get(k), str))]
+    keys = [k for k in FILES if not (k == "weights" and hub_name(values))]
+    return [Path(name), *(Path(values[k]) for k in keys if isinstance(values.get(k), str))]

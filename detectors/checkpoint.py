@@ -13,11 +13,26 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from igos.types import WeightsError
 
+DRAWS = (  # what torchvision's networks draw their weights by
+    *(Tensor.uniform_, Tensor.normal_),
+    *(nn.init.uniform_, nn.init.normal_, nn.init.trunc_normal_),
+    *(nn.init.kaiming_uniform_, nn.init.kaiming_normal_, nn.init.xavier_uniform_, nn.init.xavier_normal_),
+)
 WRAPPERS = ("state_dict", "model")
 PARALLEL = "module."  # what nn.DataParallel puts before every key
+
+
+class Undrawn(TorchFunctionMode):
+    """Networks built inside draw no random weights, which takes seconds: `load_into` fills every number of them."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def load_state_dict(path: str | Path) -> dict[str, Tensor]:

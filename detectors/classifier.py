@@ -23,7 +23,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
 from detectors import labels as names_of
-from detectors.checkpoint import download, load_into, load_state_dict
+from detectors.checkpoint import Undrawn, download, load_into, load_state_dict
 from detectors.fold import fold
 from detectors.pictures import read_rgb, to_device
 from detectors.shortcuts import channels_last, frozen, probe, sharing
@@ -238,7 +238,8 @@ def load_classifier(
     every = get_model_weights(name)
     enum: Any = every.__members__.get("IMAGENET1K_V1", every.DEFAULT)  # type: ignore[attr-defined]
     state = download(enum, name) if weights is None else load_state_dict(weights)
-    module, count = _build(name, _options(name, enum, input_size), state)
+    with Undrawn():
+        module, count = _build(name, _options(name, enum, input_size), state)
     load_into(module, _as_built(state), weights or enum.url)
     usual = enum.meta["categories"] if count == 1000 else None
     labels = names_of.of_classifier(asked, count, str(names or dataset or name), usual)

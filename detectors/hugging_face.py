@@ -42,7 +42,7 @@ FAMILIES: dict[str, str] = {  # detectors by the model_type of their configurati
     "rt_detr_v2": "queries",
     "d_fine": "queries",
 }
-DETECT, CLASSIFY = "detect-dense", "classify"  # presets
+DETECT, CLASSIFY = "detect-detr", "classify"  # presets
 DETECTOR, CLASSIFIER = "ForObjectDetection", "ForImageClassification"  # how the names of the classes end
 
 

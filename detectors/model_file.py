@@ -1,6 +1,7 @@
 """A model file: once and for all how a model is loaded and fed, for `--model my.yaml` and igos.load("my.yaml").
 
-kind: a name of --list; weights, cfg and names: files beside it; every other key is an option of the kind's loader.
+kind: a name of --list; weights, cfg and names: files beside it (with `pretrained: true` the weights of kind hf are a
+name of the hub); every other key is an option of the kind's loader.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def read_model_file(path: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
         raise ConfigError(f"{where}: it needs kind: NAME, a model of --list such as onnx")
     for key in FILES:
-        if isinstance(values.get(key), (str, int, float)):
+        if isinstance(values.get(key), (str, int, float)) and not (key == "weights" and hub_name(values)):
             if not is_file_name(str(values[key])):
                 raise ConfigError(f"{where}: {key}: not the name of a file")
             values[key] = str(Path(path).parent / str(values[key]))
@@ -50,6 +51,11 @@ def read_model_file(path: str | Path) -> dict[str, Any]:
         if key in values and not _between(values[key]):
             raise ConfigError(f"{where}: {key} must lie in [0,1], got {values[key]!r}")
     return values
+
+
+def hub_name(values: dict[str, Any]) -> bool:
+    """Whether its weights are a name of the hub, not a file."""
+    return values["kind"] == "hf" and values.get("pretrained") is True
 
 
 def check_keys(values: dict[str, Any], known: Collection[str], path: str | Path) -> None:

@@ -24,7 +24,7 @@ from torchvision.models.detection.ssd import SSD
 from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image
 
 from detectors import labels as names_of
-from detectors.checkpoint import download, load_into, load_state_dict
+from detectors.checkpoint import Undrawn, download, load_into, load_state_dict
 from detectors.dense import DenseAdapter
 from detectors.rcnn import read_resized
 from detectors.rcnn_files import MIN_SIDE, with_background
@@ -106,7 +106,8 @@ def load_one_stage(
     enum: Any = get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
     state = download(enum, name) if weights is None else load_state_dict(weights)
     trained: list[str] = enum.meta["categories"]
-    module = build(name, _count(name, state, len(trained)))
+    with Undrawn():
+        module = build(name, _count(name, state, len(trained)))
     load_into(module, state, weights or enum.url)
     if input_size is not None:
         module.transform.max_size = round(input_size * module.transform.max_size / module.transform.min_size[-1])
@@ -144,7 +145,7 @@ def _features(module: Any, pictures: Tensor) -> tuple[list[Tensor], Tensor]:
     transform = module.transform
     right, below = (-side % transform.size_divisible for side in (pictures.shape[-1], pictures.shape[-2]))
     batch = F.pad(transform.normalize(pictures), (0, right, 0, below))
-    features = module.backbone(batch.contiguous(memory_format=torch.channels_last))
+    features = module.backbone(batch)
     return [features] if isinstance(features, Tensor) else list(features.values()), batch
 
 

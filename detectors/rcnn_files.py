@@ -11,7 +11,7 @@ from torchvision.models import detection, get_model, get_model_weights, list_mod
 from torchvision.ops import FrozenBatchNorm2d
 
 from detectors import labels as names_of
-from detectors.checkpoint import download, load_into, load_state_dict
+from detectors.checkpoint import Undrawn, download, load_into, load_state_dict
 from detectors.rcnn import RCNNAdapter
 from igos.types import ConfigError, WeightsError
 
@@ -51,7 +51,8 @@ def load_rcnn(
     state = download(enum, name) if weights is None else load_state_dict(weights)
     trained: list[str] = enum.meta["categories"]
     count = len(state[HEAD]) if HEAD in state and state[HEAD].ndim else len(trained)
-    module = build(full, count)
+    with Undrawn():
+        module = build(full, count)
     load_into(module, state, weights or enum.url)
     if input_size is not None:
         transform = module.transform

@@ -1,30 +1,28 @@
-"""What the tests share: the real data (or a skip that names it) and toy problems with a known answer."""
+"""What the tests share: which process runs them, the real data (or a skip that names it), fixtures, and the toys."""
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 os.environ["OMP_NUM_THREADS"] = "1"  # two workers on two cores; read when torch is imported
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, and its children, ignore it
+gc.disable()  # until the tests and their libraries, which stay, have been imported
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-
-from igos.base.geometry import Geometry  # noqa: E402
-from igos.types import Image, Problem, Scorer, Target  # noqa: E402
-
+TOYS = ("TinyNet", "net_score", "patch_score", "toy_image", "toy_problem")
 FIRST = ("ray", "clock", "story", "site", "notebooks", "wheel", "rcnn", "browser", "evaluate", "real", "bundled")
 GROUPS = {  # files of the tests that share a process, by what they share; any other file is a group of its own
     "ray": ("test_ray",),
     "clock": ("test_datasets", "test_fuzz", "test_machine", "test_recovery"),
-    "browser": ("test_page", "test_security"),
+    "browser": ("test_page", "test_security", "test_live"),
 }
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -41,6 +39,13 @@ def group(nodeid: str) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long groups begin first."""
     items.sort(key=lambda item: FIRST.index(name) if (name := group(item.nodeid)) in FIRST else len(FIRST))
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported is no garbage: it is never looked through again."""
+    gc.enable()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -74,67 +79,11 @@ def darknet_options(small: bool = False) -> dict[str, str]:
     }
 
 
-def toy_image(height: int = 24, width: int = 32, seed: int = 0) -> Image:
-    pixels = torch.rand(3, height, width, generator=torch.Generator().manual_seed(seed))
-    source = (pixels.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-    return Image(pixels, Geometry((height, width), (height, width)), source, f"toy-{seed}.png")
-
-
-def toy_problem(
-    forward: Callable[[Tensor, Tensor], Tensor],
-    k: int = 1,
-    *,
-    size: tuple[int, int] = (24, 32),
-    dtype: torch.dtype = torch.float64,
-    batch: int = 8,
-    seeds: Sequence[int] | None = None,
-    start: Tensor | None = None,
-) -> Problem:
-    """K explanations of one random picture over a black baseline."""
-    image = toy_image(*size)
-    x = image.pixels.to(dtype).expand(k, -1, -1, -1)
-    box = torch.tensor([8.0, 6.0, 20.0, 18.0])
-    return Problem(
-        x=x,
-        x0=torch.zeros_like(x),
-        score=Scorer(forward, k, batch),
-        targets=[Target(0, "toy", 1.0, box)] * k,
-        generators=[torch.Generator().manual_seed(s) for s in (seeds or range(k))],
-        images=[image] * k,
-        start=start,
-    )
-
-
-def patch_score(rows: slice, columns: slice) -> Callable[[Tensor, Tensor], Tensor]:
-    """A score that looks at one patch alone: 1 with all of its light, about 0 without."""
-
-    def forward(pictures: Tensor, _: Tensor) -> Tensor:
-        light = pictures[:, :, rows, columns].mean(dim=(1, 2, 3))
-        return torch.sigmoid(20 * (light - 0.25))
-
-    return forward
-
-
-class TinyNet(nn.Module):
-    """A small random convolutional network with K outputs, smooth, in double precision."""
-
-    def __init__(self, outputs: int = 4, seed: int = 0) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        self.first = nn.Conv2d(3, 8, 5, stride=2, padding=2)
-        self.second = nn.Conv2d(8, outputs, 3, stride=2, padding=1)
-        for p in self.parameters():
-            p.data = torch.randn(p.shape, generator=generator) * 0.4
-        self.double().requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.sigmoid(4 * self.second(torch.tanh(self.first(x))).mean(dim=(2, 3)))
-
-
-def net_score(outputs: int = 4, seed: int = 0) -> Callable[[Tensor, Tensor], Tensor]:
-    """Picture n scored by output rows[n] of a TinyNet."""
-    net = TinyNet(outputs, seed)
-    return lambda pictures, rows: net(pictures).gather(1, rows[:, None])[:, 0]
+def __getattr__(name: str) -> Any:
+    """The toys, without torch in the process that only hands tests out."""
+    if name not in TOYS:
+        raise AttributeError(name)
+    return getattr(import_module("tests.toys"), name)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -19,7 +19,8 @@ FLOORS = [
     {"methods", "metrics", "detectors"},
     {"results"},
     {"run"},
-    {"diagnose", "serve"},
+    {"diagnose"},
+    {"serve"},
     {"cli"},
 ]
 FACE = {"igos", "igos.__main__"}  # hands on names of every room

@@ -41,7 +41,7 @@ def read_graph(path: str | Path, size: tuple[int, int] | None) -> tuple[Any, tup
     size is needed where the file leaves it open. Raises WeightsError and ConfigError.
     """
     if not Path(path).is_file():
-        raise WeightsError(f"{path}: no such file")
+        raise WeightsError(f"{path}: {'a folder, not a file' if Path(path).is_dir() else 'no such file'}")
     try:
         model = onnx.load(str(path))
     except Exception as error:  # a damaged file can make the readers raise nearly anything
@@ -51,7 +51,11 @@ def read_graph(path: str | Path, size: tuple[int, int] | None) -> tuple[Any, tup
 
 
 def _fix_size(model: Any, path: Any, size: tuple[int, int] | None) -> tuple[int, int]:
-    """Give the graph's one input the shape (1,3,H,W). Raises ConfigError where it takes anything else."""
+    """Give the graph's one input the shape (1,3,H,W). Raises ConfigError where it takes anything else, WeightsError
+    where there is none.
+    """
+    if not model.graph.node:
+        raise WeightsError(f"{path}: not an ONNX file that can be read (it holds no graph)")
     constants = {i.name for i in model.graph.initializer}
     inputs = [i for i in model.graph.input if i.name not in constants]
     if len(inputs) != 1:
@@ -133,7 +137,6 @@ class Converted(nn.Module):
         self.net, self.batched = net, True
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = x.contiguous(memory_format=torch.channels_last)
         if self.batched or len(x) == 1:
             return [_with_batch(o) for o in _listed(self.net(x))]
         each = [[_with_batch(o) for o in _listed(self.net(p[None]))] for p in x]

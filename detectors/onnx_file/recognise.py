@@ -23,6 +23,14 @@ from detectors.onnx_file.layouts import (
 from igos.types import ConfigError
 
 MOST_QUERIES = 1000
+DECODES = {  # what a model file may say of each
+    **dict.fromkeys(("yolox", "yolov5", "yolov8"), ("strides",)),
+    "gfl": ("strides", "offset", "shift"),
+    "fastestdet": (),
+    "ssd": ("strides", "sides", "variances", "background"),
+    "detr": ("background",),
+    "end2end": (),
+}
 LEAST_BINS = 4  # of a distribution of distances
 
 
@@ -34,25 +42,41 @@ def recognise(
     layout: what the user says; classes: how many names there are; decode: strides, offset, shift, sides, variances and
     background of a model file. Raises ConfigError: no layout fits, several do, or the one named does not.
     """
-    try:
-        tried = {name: _try(name, out, classes, decode, layout == name) for name in LAYOUTS}
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
-    fitting = {name: made for name, made in tried.items() if made is not None}
+    if layout is not None and layout not in LAYOUTS:
+        raise ConfigError(f"--model_layout {layout!r} is not one of {', '.join(LAYOUTS)}")
+    fitting = _fitting(out, layout, classes, decode, where)
     shapes = ", ".join(str(tuple(o.shape)) for o in out.made)
-    if layout is not None:
-        if layout not in LAYOUTS:
-            raise ConfigError(f"--model_layout {layout!r} is not one of {', '.join(LAYOUTS)}")
-        if layout not in fitting:
-            raise ConfigError(f"{where}: outputs {shapes} are not of layout {layout}")
-        return fitting[layout]
+    if not fitting and classes is not None:
+        other = _fitting(out, layout, None, decode, where)
+        if len(other) == 1:
+            ((name, (made, _)),) = other.items()
+            many = "" if made is None else f", and of layout {name} they have {made.count(out)} columns of classes"
+            raise ConfigError(f"{where}: {classes} names do not fit outputs {shapes}{many}")
+    if layout is not None and not fitting:
+        raise ConfigError(f"{where}: outputs {shapes} are not of layout {layout}")
     if not fitting:
         known = ", ".join(LAYOUTS)
         raise ConfigError(f"{where}: outputs {shapes} are of no known layout ({known}); adapt it in Python")
     if len(fitting) > 1:
         raise ConfigError(f"{where}: outputs {shapes} could be {' or '.join(fitting)}; say which by --model_layout")
-    (found,) = fitting.values()
+    ((name, found),) = fitting.items()
+    odd = [key for key in decode if key not in DECODES[name]]
+    if odd:
+        known = f"it takes {', '.join(DECODES[name])}" if DECODES[name] else "it takes nothing"
+        raise ConfigError(f"{where}: decode: {odd[0]} does not belong to layout {name}: {known}")
     return found
+
+
+def _fitting(
+    out: Outputs, layout: str | None, classes: int | None, decode: Mapping[str, Any], where: str
+) -> dict[str, tuple[Layout | None, list[str]]]:
+    """The layouts that fit, of the one named or of all, and what is guessed of each."""
+    names = LAYOUTS if layout is None else (layout,)
+    try:
+        tried = {name: _try(name, out, classes, decode, layout == name) for name in names}
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return {name: made for name, made in tried.items() if made is not None}
 
 
 def _try(

@@ -101,6 +101,15 @@ def key_value(item: str) -> tuple[str, Any]:
         raise ConfigError(f"--set {item!r}: the value cannot be read") from None
 
 
+COLORMAP = "colormap"  # the key of --set that is of the pictures: a colour map of matplotlib
+
+
+def colormap_of(items: Iterable[str]) -> str | None:
+    """The colour map that items KEY=VALUE name, or None."""
+    named = [value for key, _, value in (item.partition("=") for item in items) if key == COLORMAP]
+    return named[-1] if named else None
+
+
 def normalise(name: str) -> str:
     return name.lower().replace("-", "_")
 

@@ -48,7 +48,7 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
         name = str(action.metavar or default_metavar)
-        return {"+": f"{name} ...", "?": f"[{name}]"}.get(str(action.nargs), name)
+        return {"+": f"{name} ...", "*": f"{name} ...", "?": f"[{name}]"}.get(str(action.nargs), name)
 
 
 class Parser(argparse.ArgumentParser):
@@ -86,7 +86,7 @@ class Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         if self.usage is None:
-            places = [str(a.metavar) + " ..." * (a.nargs == "+") for a in self._positionals._group_actions]
+            places = [str(a.metavar) + " ..." * (a.nargs in ("+", "*")) for a in self._positionals._group_actions]
             self.usage = " ".join([self.prog, *places, "[flags]"]).replace("%", "%%")
         own = [g for g in self._action_groups if g.title not in self._groups]
         known = [self._groups[t] for t in (*GROUPS, *self._groups) if t in self._groups and t != "more"]

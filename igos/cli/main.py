@@ -30,6 +30,7 @@ COMMANDS = {  # the first word -> its module; `explain` where none is named
     "model": "igos.cli.model",
     "text": "igos.cli.text",
     "demo": "igos.cli.demo",
+    "figure": "igos.cli.figure",
 }
 
 

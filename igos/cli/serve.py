@@ -9,7 +9,7 @@ from typing import Any
 
 from igos.base.errors import ConfigError
 from igos.base.settings import coerce
-from igos.cli.flags import Parser, add_flags
+from igos.cli.flags import MODEL, Parser, add_flags
 from igos.run.settings import MODEL_OPTIONS, RUN_TYPES
 
 ASKED = (
@@ -26,17 +26,25 @@ def parser() -> argparse.ArgumentParser:
         "igos serve",
         "Serve a page on this machine: pick or drop a picture, click what the network sees, watch the mask form. It "
         "prints the page's address and serves until Ctrl-C; what was explained is then a run's folder.",
-        epilog="The page needs the extra `serve`: pip install 'igos[serve]'.",
+        (
+            ("igos serve", "the bundled model on its samples"),
+            ("igos serve --model my.yaml --data photos --open", "your model on your photos, in the browser at once"),
+            ("igos serve --model a.yaml --model b.yaml --data photos", "two models side by side"),
+        ),
+        "The page needs the extra `serve`: pip install 'igos[serve]'.",
     )
-    parser.add_argument(
+    model, page = parser.group(MODEL), parser.group("page")
+    model.add_argument(
         "--model", "--model_name", "-mn", action="append", metavar="NAME",
         help="what to explain, as for explain; several times to compare models (default: emblem-m-rcnn)",
     )  # fmt: skip
     add_flags(parser, only=ASKED)
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve at (default: 127.0.0.1, this machine)")
-    parser.add_argument("--port", default="0", metavar="N", help="port (default: a free one)")
-    parser.add_argument("--token", metavar="TEXT", help="what the address must hold (default: a random one)")
-    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    page.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="where to serve (default: 127.0.0.1, this machine alone)"
+    )
+    page.add_argument("--port", default="0", metavar="N", help="port (default: a free one)")
+    page.add_argument("--token", metavar="TEXT", help="what the address must hold (default: a random one)")
+    page.add_argument("--open", action="store_true", help="open the page in the browser")
     return parser
 
 

@@ -16,7 +16,7 @@ from igos.data.truth import Truth, filled, source_box
 from igos.diagnose.choose import Chosen
 from igos.results.manifest import Item, Way, key_of, target_of
 from igos.run.cells import Cell
-from igos.run.explain import Job
+from igos.run.job import Job
 from igos.run.plan import Plan
 from igos.run.workers.events import Event, Seen
 from igos.run.workers.worker import Worker

@@ -19,13 +19,17 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from igos.base.errors import ConfigError
 from igos.base.geometry import Geometry
 from igos.base.names import EMPTY
 from igos.base.ops import flat, top_area
-from igos.drawing.layout import INK, LONG_SIDE, LONGEST, SKY, WHITE, captioned, sheet, short, stamped, tag, thin
+from igos.base.settings import near_names
+from igos.drawing.layout import INK, LONG_SIDE, LONGEST, SKY, WHITE, captioned, legend, sheet, short, stamped, tag, thin
 from igos.drawing.letters import name_of
 from igos.drawing.shown import Measured, Shown
 
+CONTOUR = "the most important 10 % of the"
+STARTS = "each map starts from the cell in the green frame; del: low is good, ins: high"
 COLOURS = "inferno"  # perceptually uniform: black, purple, red, orange, yellow
 HEAT, DETAIL = 0.88, 0.35  # at full heat: how much of the photo is covered, how much of its texture returns
 BRIGHT, LEAST_FULL = 0.995, 0.5  # heat is full from this quantile of the map, or this share of its maximum
@@ -36,6 +40,7 @@ LIME = (150, 255, 120)
 PLOTTED = {"deletion": "#D55E00", "insertion": "#0072B2"}  # vermilion and blue of Okabe and Ito: all eyes see which
 TILE, SHEET = (210, 420), 1600  # drawn pixels: a tile's long side, all columns
 MARGIN = 0.25  # of the box's sides, shown round it on a tile
+_colours = COLOURS
 Window = tuple[int, int, int, int]
 Colour = tuple[int, int, int]
 
@@ -70,7 +75,7 @@ def overlay(e: Shown, label: bool = True) -> np.ndarray:
 def canvas(e: Shown, shortest: int = LONG_SIDE[0], longest: int = LONG_SIDE[1]) -> tuple[np.ndarray, Geometry]:
     """The photo (h,w,3) uint8, its long side between shortest and longest, and the geometry of maps drawn on it."""
     size = _size(e, shortest, longest)
-    return _photo(e, _whole(e), size), _drawn(e.geometry, _whole(e), size)
+    return _photo(e, _whole(e), size), drawn_at(e.geometry, _whole(e), size)
 
 
 def boxed(picture: np.ndarray, e: Shown, geometry: Geometry) -> np.ndarray:
@@ -80,6 +85,34 @@ def boxed(picture: np.ndarray, e: Shown, geometry: Geometry) -> np.ndarray:
         return picture
     line = _distance_to_box(box, picture.shape[:2], thin(picture))
     return _line(picture.astype(np.float32), line, 2 * thin(picture), SKY).round().clip(0, 255).astype(np.uint8)
+
+
+def window(e: Shown, part: Window, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """A part of the photo, x1, y1, x2, y2 in source pixels, at size (h,w): as it is, and with heat, contour and box."""
+    view = _view(e, part, size)
+    return view.photo, _draw(view)
+
+
+def boxed_in(picture: np.ndarray, e: Shown, part: Window) -> np.ndarray:
+    """`boxed` of a part of the photo."""
+    return boxed(picture, e, drawn_at(e.geometry, part, picture.shape[:2]))
+
+
+def explained(e: Shown) -> np.ndarray:
+    """`overlay` above a strip that says what it shows: the colours, the contour, the method (H,W,3)."""
+    method = " ".join(word for word in (e.method, e.opt) if word)
+    around = f"{CONTOUR} {'picture' if e.target.box is None else 'box'}"
+    return legend(overlay(e), colour_table(), method, None if e.status in EMPTY else around)
+
+
+def use_colours(name: str | None) -> None:
+    """Heat in this colour map of matplotlib from now on; None: the usual one. Raises ConfigError for an unknown one."""
+    global _colours
+    if name is not None and name not in colormaps:
+        near = near_names(name, list(colormaps), 2)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ConfigError(f"--set colormap={name}: matplotlib has no such colour map{hint}")
+    _colours = name or COLOURS
 
 
 def curve_scores(e: Shown) -> list[Measured]:
@@ -129,7 +162,9 @@ def starts_sheet(explanations: Sequence[Shown]) -> np.ndarray:
     columns = math.ceil(math.sqrt(len(explanations)))
     long_side = int(np.clip(SHEET // columns, *TILE))
     tiles = [_tile(e, long_side) for e in explanations]
-    return sheet(tiles, columns)
+    name = name_of(explanations[0].target)
+    told = f"{short(name.text, 24)} {explanations[0].target.score:.2f}: {STARTS}"
+    return captioned(sheet(tiles, columns), told, name.font)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +184,7 @@ class _View:
 
 
 def _view(e: Shown, window: Window, size: tuple[int, int]) -> _View:
-    geometry = _drawn(e.geometry, window, size)
+    geometry = drawn_at(e.geometry, window, size)
     return _View(
         photo=_photo(e, window, size),
         heat=_heat(e, geometry),
@@ -191,7 +226,7 @@ def _size(e: Shown, shortest: int, longest: int) -> tuple[int, int]:
     return max(round(height * zoom), 1), max(round(width * zoom), 1)
 
 
-def _drawn(g: Geometry, window: Window, size: tuple[int, int]) -> Geometry:
+def drawn_at(g: Geometry, window: Window, size: tuple[int, int]) -> Geometry:
     """The geometry of a window of the source drawn at size (h,w), so that maps and boxes are sharp there."""
     x1, y1, x2, y2 = window
     (sy, sx), (oy, ox) = g.scale, g.offset
@@ -225,15 +260,19 @@ def full(heat: torch.Tensor) -> float:
 
 def _level(e: Shown) -> float | None:
     """The least heat of the top area, or None where the map shows nothing."""
-    geometry = _drawn(e.geometry, _whole(e), _size(e, LONG_SIDE[0], LONG_SIDE[0]))
+    geometry = drawn_at(e.geometry, _whole(e), _size(e, LONG_SIDE[0], LONG_SIDE[0]))
     heat = _heat(e, geometry)
     return max(float(heat[top_area(heat, _box(e, geometry))].min()), 1e-3) if heat.any() else None
 
 
-@lru_cache(maxsize=1)
 def colour_table() -> np.ndarray:
     """(256,3) float32 in [0,255]: the colours of heat."""
-    return (colormaps[COLOURS](np.arange(256))[:, :3] * 255).astype(np.float32)
+    return _table(_colours)
+
+
+@lru_cache(maxsize=4)
+def _table(name: str) -> np.ndarray:
+    return (colormaps[name](np.linspace(0, 1, 256))[:, :3] * 255).astype(np.float32)
 
 
 def _coloured(heat: np.ndarray) -> np.ndarray:
@@ -302,7 +341,7 @@ def _tile(e: Shown, long_side: int) -> np.ndarray:
     w, h = window[2] - window[0], window[3] - window[1]
     zoom = long_side / max(w, h)
     view = _view(e, window, (max(round(h * zoom), 1), max(round(w * zoom), 1)))
-    geometry = _drawn(e.geometry, window, view.heat.shape)
+    geometry = drawn_at(e.geometry, window, view.heat.shape)
     start = None
     if "start_mask" in e.arrays:
         freed = 1 - torch.from_numpy(e.arrays["start_mask"]).float()

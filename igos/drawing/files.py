@@ -21,6 +21,7 @@ from igos.base.files import write_bytes
 from igos.drawing import figures, path_figures
 from igos.drawing.shown import Shown
 from igos.drawing.signed import signed
+from igos.drawing.slide import slide
 
 LONGEST = 1280  # px: a larger picture is reduced for a notebook
 _MATPLOTLIB = threading.Lock()  # its font cache is not made for several threads
@@ -32,8 +33,14 @@ def heatmap(e: Shown) -> bytes:
 
 
 def overlay(e: Shown) -> bytes:
-    """Photo, heat, box, label and the contour of the top area."""
-    return png(figures.overlay(e))
+    """Photo, heat, box, label and the contour of the top area, above a strip that says what they are."""
+    return png(figures.explained(e))
+
+
+def figure(e: Shown) -> bytes | None:
+    """The picture, its map, only what the map marks and the rest, with scores, where both curves were measured."""
+    made = slide(e)
+    return None if made is None else png(made)
 
 
 def curves(e: Shown) -> bytes | None:
@@ -68,6 +75,7 @@ FIGURES: dict[str, Callable[[Shown], bytes | None]] = {  # None: the explanation
     "curves.png": curves,
     "overlay.png": overlay,
     "heatmap.png": heatmap,
+    "figure.png": figure,
     "attribution.png": attribution,
     "interior.gif": interior_loop,
     "interior.png": interior_panel,

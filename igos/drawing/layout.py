@@ -15,6 +15,7 @@ from igos.drawing.letters import USUAL, Lettered, font
 LONG_SIDE = (720, 1600)  # drawn pixels: smaller photos are enlarged to it, larger ones reduced
 WHITE, INK, SKY = (255, 255, 255), (12, 12, 18), (104, 200, 255)
 LONGEST = 48  # letters of a name
+MORE = "more important"
 GAP = 14  # drawn pixels between tiles
 
 
@@ -74,6 +75,33 @@ def stamped(picture: np.ndarray, status: str) -> np.ndarray:
         draw.text((width / 2, y), text, fill=WHITE, font=letters, anchor="ma")
         y += line
     return np.asarray(image)
+
+
+def legend(picture: np.ndarray, colours: np.ndarray, method: str, contour: str | None) -> np.ndarray:
+    """The picture above a strip: a bar of the colours (256,3) from less to more important, what the contour is, and the
+    method at the right; what has no room is left out.
+    """
+    unit = thin(picture)
+    letters = font(max(round(13 * unit), 8))
+    width, pad, high = picture.shape[1], round(8 * unit), sum(letters.getmetrics())
+    strip = Picture.new("RGB", (width, high + 2 * pad), INK)
+    draw = ImageDraw.Draw(strip)
+    bar, x, middle = round(70 * unit), pad, (high + 2 * pad) / 2
+    right = width - pad - letters.getlength(method)
+    if contour is not None and x + bar + pad + letters.getlength(MORE) < width:
+        ramp = np.linspace(0, 255, bar).round().astype(int)
+        drawn = np.broadcast_to(colours[ramp].astype(np.uint8), (max(round(10 * unit), 4), bar, 3))
+        strip.paste(Picture.fromarray(np.ascontiguousarray(drawn)), (x, round(middle - drawn.shape[0] / 2)))
+        x += bar + pad
+        draw.text((x, middle), MORE, fill=WHITE, font=letters, anchor="lm")
+        x += round(letters.getlength(MORE)) + 2 * pad
+        if x + 3 * pad + letters.getlength(contour) + 2 * pad < right:
+            draw.line((x, middle, x + 2 * pad, middle), fill=WHITE, width=max(round(2 * unit), 1))
+            draw.text((x + 3 * pad, middle), contour, fill=WHITE, font=letters, anchor="lm")
+            x += 5 * pad + round(letters.getlength(contour))
+    if right >= x:
+        draw.text((right, middle), method, fill=WHITE, font=letters, anchor="lm")
+    return np.concatenate([picture, np.asarray(strip)])
 
 
 def captioned(picture: np.ndarray, text: str, file: str = USUAL) -> np.ndarray:

@@ -25,7 +25,9 @@ class MeanCurve(NamedTuple):
 
 
 class Measured(Protocol):
-    """A figure about an explanation; curve (2,n) is x over y, or None, and plot says as what it is drawn."""
+    """A figure about an explanation; curve (2,n) is x over y, or None, and plot says as what it is drawn; hides: what
+    hides the cells of a map on so many cells a side, where the curve is over these.
+    """
 
     @property
     def name(self) -> str: ...
@@ -37,6 +39,8 @@ class Measured(Protocol):
     def curve(self) -> np.ndarray | None: ...
     @property
     def plot(self) -> str | None: ...
+    @property
+    def hides(self) -> tuple[str, int] | None: ...
 
 
 class Object(Protocol):
@@ -53,15 +57,22 @@ class Object(Protocol):
 
 
 class Photo(Protocol):
-    """source (H0,W0,3) uint8 RGB."""
+    """source (H0,W0,3) uint8 RGB; pixels (3,H,W) in [0,1], as the network sees it."""
+
+    @property
+    def pixels(self) -> Tensor: ...
 
     @property
     def source(self) -> np.ndarray: ...
 
 
 class Shown(Protocol):
-    """An explanation as it is drawn: heat (h,w), attribution (C,H,W) or None, further arrays by name."""
+    """An explanation as it is drawn: saliency (h,w), the finest map heat (h,w), attribution (C,H,W) or None, further
+    arrays by name.
+    """
 
+    @property
+    def saliency(self) -> Tensor: ...
     @property
     def heat(self) -> Tensor: ...
     @property

@@ -15,7 +15,7 @@ chance.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -64,6 +64,11 @@ class Curve(Metric):
         return f"{self.units} / {self.step} + 1" if self.step else str(self.steps + 1)
 
     @property
+    def hides(self) -> tuple[str, int] | None:
+        """What hides cells, and how many a map has a side; None where the curve is of something else."""
+        return (self.substrate, self.resolution) if self.replayed else None
+
+    @property
     def replayed(self) -> bool:
         """Whether a page can redraw the picture of each step: cells of the whole map, 255 steps at most."""
         return self.name == self.plot and self.units == "cells" and not self.step and self.steps <= 255
@@ -102,7 +107,7 @@ class Curve(Metric):
         normalised = float((area - low) / (high - low)) if high != low else NAN
         made = score(self, area, curve=np.stack([fraction, y]), normalised=normalised)
         made.detail["tie_fraction" if self.units == "cells" else f"{self.name}_tie_fraction"] = tie
-        return made
+        return replace(made, hides=self.hides)
 
 
 @dataclass(frozen=True)

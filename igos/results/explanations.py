@@ -138,7 +138,7 @@ class Explanations(list[Explanation]):
             run = Path(folder) / (path.stem or "report")
             self._write(run, draw=False)
             try:
-                self._page(path, run, title or path.stem)
+                self._page(path, run, title or path.stem, links=False)
             except OSError as error:
                 raise ConfigError(f"{path}: cannot be written ({error.strerror or error})") from None
 
@@ -187,7 +187,7 @@ class Explanations(list[Explanation]):
         finally:
             run.close()
 
-    def _page(self, path: Path, run: Path, title: str) -> None:
+    def _page(self, path: Path, run: Path, title: str, links: bool = True) -> None:
         from igos.results import page_content
 
         sources = {row["image"]: e.image.source for e, row, _ in self._rows(run.resolve() / "pictures")}
@@ -197,7 +197,7 @@ class Explanations(list[Explanation]):
                 raise ImageError(f"{picture}: is not among the explanations")
             return sources[picture]
 
-        page_content.write(path, page_content.album([run], read), title)
+        page_content.write(path, page_content.album([run], read), title, links=links)
 
     def _settings(self) -> dict[str, Any]:
         """For run.yaml: the model's name, methods with their plain settings, metrics; what made them is not known."""

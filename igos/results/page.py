@@ -17,6 +17,7 @@ from PIL import Image as Picture
 
 from igos.base.files import write_bytes
 
+DOCS = "https://github.com/igos-founders/igos/blob/main/docs/results.md"
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 SHARED = ("paint.js", "plots.js", "cards.js", "viewer.js")  # with the live page
 SCRIPTS = (*SHARED, "summary.js", "page.js")
@@ -48,7 +49,17 @@ def render(data: Mapping[str, Any]) -> str:
     script, style = (joined(names) for names in (SCRIPTS, STYLES))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = _environment().get_template("page.html")
-    return page.render(data=data, script=Markup(script), digest=digest, style=Markup(style))
+    return page.render(docs=DOCS, data=data, script=Markup(script), digest=digest, style=Markup(style))
+
+
+def live() -> str:
+    """The live page; its scripts and styles are files, LIVE, and all that it shows it asks for."""
+    return _environment().get_template("live.html").render(files=LIVE)
+
+
+def joined(names: Sequence[str]) -> str:
+    """The text of these files of the templates, one after the other."""
+    return "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
 
 
 def render_plain(name: str, data: Mapping[str, Any]) -> str:
@@ -60,16 +71,6 @@ def shrunk(file: bytes, longest: int) -> bytes:
     """A picture's file as a WebP file of at most that side. Raises OSError for what is none."""
     with Picture.open(io.BytesIO(file)) as picture:
         return photo(np.array(picture.convert("RGB")), longest)
-
-
-def live() -> str:
-    """The live page; its scripts and styles are files, LIVE, and all that it shows it asks for."""
-    return _environment().get_template("live.html").render(files=LIVE)
-
-
-def joined(names: Sequence[str]) -> str:
-    """The text of these files of the templates, one after the other."""
-    return "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
 
 
 def photo(pixels: np.ndarray, longest: int) -> bytes:

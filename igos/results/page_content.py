@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from igos.base.inside import Outside, inside
 from igos.base.names import EMPTY
 from igos.base.ops import rank, to_grid
 from igos.base.reading import MOST_FILE
+from igos.base.settings import colormap_of
 from igos.drawing import figures
 from igos.metrics import METRICS, build_metrics, diversity
 from igos.metrics.curves import Curve
@@ -29,6 +32,7 @@ from igos.results.expected import compared
 from igos.results.manifest import FILE as MANIFEST
 from igos.results.manifest import Manifest, Way
 from igos.results.packed import frame, number, packed, short, thinned
+from igos.results.pairs import pairs, within
 from igos.results.read import folder_of, read_arrays, read_facts, read_run
 from igos.types import ConfigError, ImageError
 
@@ -36,7 +40,7 @@ Reader = Callable[[str], np.ndarray]  # a picture's path -> (H,W,3) uint8 RGB, u
 SAME_BOX = 0.9  # the IoU above which boxes of one class are one object
 MOST = 5000  # rows of a run that are shown
 FINEST = 96  # cells a side: finer maps are shown by their means, and no step's picture is redrawn from them
-FACTS = ("model", "preset", "opt", "form", "part", "start", "warning", "error", "folder")
+FACTS = ("model", "preset", "reason", "opt", "form", "part", "start", "warning", "error", "folder")
 NOT_FIGURES = {"label_index", "seed", "start", "crc32", "backward_images"}
 
 
@@ -50,8 +54,11 @@ def album(folders: Sequence[Path], read: Reader, ways: Sequence[Mapping[str, Way
     return made
 
 
-def write(path: Path, made: Album, title: str, within: Path | None = None) -> None:
-    """The page at `path`; within: as base/files.py takes it."""
+def write(path: Path, made: Album, title: str, within: Path | None = None, links: bool = True) -> None:
+    """The page at `path`; within: as base/files.py takes it; links: to the runs' folders, which stay where they are."""
+    for run in made.runs:
+        at = run.pop("at", None)
+        run["place"] = way(path.parent, Path(at)) if at and links else None
     if made.left_out:
         title += f" (the first {len(made.items)} of {len(made.items) + made.left_out} rows)"
     page.write(path, made.data(title), made.photos, within)
@@ -99,13 +106,16 @@ class Album:
     def begin(self, folder: Path) -> tuple[int, list[Curve]]:
         """A run's settings: its number, and the curves whose steps a page can redraw."""
         run = read_run(folder, self.damage)
+        if not self.runs:
+            figures.use_colours(colormap_of(run.get("set") or ()))
         play = self.judged(run.get("metrics") or (), run.get("set") or ())
         record = run.pop("record")
         facts = {"model": run.get("model"), "command": record.get("command"), "time": record.get("time")}
         record_facts = {k: None if v is None else str(v) for k, v in facts.items()}
         settings = yaml.safe_dump({**run, "record": record}, sort_keys=False, allow_unicode=True)
         number = len(self.runs)
-        self.runs.append({"name": folder.resolve().name, "settings": settings, **record_facts})
+        at = {"at": str(folder.resolve()), "place": None}
+        self.runs.append({"name": folder.resolve().name, "settings": settings, **record_facts, **at})
         for path, sha256 in pictures_of(folder, run).items():
             self.know(path, sha256)
         return number, play
@@ -146,7 +156,8 @@ class Album:
             "title": title,
             **looks(),
             "columns": columns,
-            "runs": self.runs,
+            "runs": [{k: v for k, v in run.items() if k != "at"} for run in self.runs],
+            "pairs": pairs(self._sources(), self._better, self._rows),
             "pictures": self.pictures,
             "views": self.views,
             "items": self.items,
@@ -167,6 +178,12 @@ class Album:
             for k in dict.fromkeys(k for row in rows for k in row)
             if k not in NOT_FIGURES and any(number(row.get(k)) is not None for row in rows)
         ]
+
+    def _sources(self) -> list[tuple[str, int, int]]:
+        """Of each item what made it, its object and its picture."""
+        several = len(self.runs) > 1
+        names = (f"{self.runs[i['run']]['name']}: {i['method']}" if several else i["method"] for i in self.items)
+        return [(name, i["object"], i["picture"]) for name, i in zip(names, self.items, strict=True)]
 
     def _item(self, row: Mapping[str, Any], run: int) -> dict[str, Any]:
         """What a row says by itself."""
@@ -226,6 +243,7 @@ class Album:
             "cells_grid": list(map_.shape),
             "cells": packed(layers),
             "full": round(figures.full(heat), 3),
+            "inside": None if box is None else within(heat.numpy(), geometry, box),
             "box": None if box is None else [short(v / n) for v, n in zip(box, (width, height) * 2, strict=True)],
             "curves": curves,
             "play": [m.name for m in played],
@@ -261,21 +279,35 @@ class Album:
 
     def _check(self, path: str) -> None:
         """Raises ImageError for a picture whose hash no run's manifest holds."""
-        known = self._hashes.get(path)
-        if not known:
-            raise ImageError(f"{path}: not shown; no manifest of the run holds the hash of this picture")
-        try:
-            found = digest(path, MOST_FILE)
-        except (OSError, ValueError) as error:
-            raise ImageError(f"{path}: {(getattr(error, 'strerror', None) or str(error)).lower()}") from None
-        if found not in known:
-            raise ImageError(f"{path}: has changed since the run")
+        checked_picture(path, self._hashes)
 
 
 def looks() -> dict[str, Any]:
     """What every map is drawn with: the colour table, and the statuses of maps that show nothing."""
     table = figures.colour_table().round().astype(np.uint8)
     return {"colours": base64.b64encode(table.tobytes()).decode(), "empty": EMPTY}
+
+
+def way(start: Path, folder: Path) -> str | None:
+    """The relative address of a folder from another one, or None where there is none."""
+    try:
+        found = Path(os.path.relpath(folder, start.resolve()))
+    except ValueError:  # another drive
+        return None
+    return "./" + quote(found.as_posix())
+
+
+def checked_picture(path: str, hashes: Mapping[str, Collection[str]]) -> None:
+    """Raises ImageError for a picture whose hash no run's manifest holds; hashes: those that they do, by path."""
+    known = hashes.get(path)
+    if not known:
+        raise ImageError(f"{path}: not shown; no manifest of the run holds the hash of this picture")
+    try:
+        found = digest(path, MOST_FILE)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path}: {(getattr(error, 'strerror', None) or str(error)).lower()}") from None
+    if found not in known:
+        raise ImageError(f"{path}: has changed since the run")
 
 
 def pictures_of(folder: Path, run: Mapping[str, Any]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -175,16 +175,31 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:60] + "..."
 
 
-def restored(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray], target: Target, image: Image) -> Explanation:
-    """The explanation that a row and its arrays were written from, for the same target and image as they were.
+def restored(
+    row: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    target: Target,
+    image: Image,
+    metrics: Sequence[Any] = (),
+) -> Explanation:
+    """The explanation that a row and its arrays were written from, for the same target and image as they were. metrics:
+    those of the run, with their settings.
 
     Its scores are those of METRICS and of the methods themselves (OF_METHODS), with their curves; their details stay
     in the row, and the method's settings in run.yaml.
     """
     of_metrics = {name: (metric.better, metric.plot) for name, metric in METRICS.items()}
     figures = {**{name: (better, None) for name, better in OF_METHODS.items()}, **of_metrics}
+    hides = {m.name: getattr(m, "hides", None) for m in metrics}
     scores = [
-        Score(n, math.nan if row.get(n) is None else row[n], better, arrays.get(f"{n}_curve"), plot=plot)
+        Score(
+            n,
+            math.nan if row.get(n) is None else row[n],
+            better,
+            arrays.get(f"{n}_curve"),
+            plot=plot,
+            hides=hides.get(n),
+        )
         for n, (better, plot) in figures.items()
         if row.get(n) is not None or f"{n}_reason" in row
     ]

@@ -147,7 +147,7 @@ def expect(model: Any, image: Any, name: str, box: Sequence[float], threshold: f
     model lacks, and a box outside of the picture.
 
     >>> igos.expect("emblem-m-rcnn", "samples/scene-04.png", "star", [20, 20, 80, 80]).reason
-    'no-candidate'
+    'no-proposal'
     """
     adapter = adapter_of(model)
     picture = image_of(adapter, image)

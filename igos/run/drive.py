@@ -78,7 +78,7 @@ def drive(
     lines = {item.name: item.line for item in items}
     shares, failures, begin = Shares(engine.workers), dict[str, IgosError](), time.perf_counter()
     in_a_row, seen, serving = 0, set[str](), {label(row) for row in folder.rows if row["folder"]}
-    looked = any(row["status"] == "ok" and not row["folder"] for row in folder.rows)
+    answered = any(row["status"] == "ok" and not row["folder"] for row in folder.rows)
     pace, todo = Pace(len(items), engine.workers), {item.name: item for item in items}
     with shown(progress) as show:
 
@@ -115,7 +115,7 @@ def drive(
                 pace.done, pace.part = pace.done + 1, max(pace.part - pace.share, 0.0)
                 pace.share = folder.tally.share("seconds", "metric_seconds") or pace.share
             elif isinstance(event, Told):
-                in_a_row, looked = 0, True
+                in_a_row, answered = 0, True
                 folder.tell(event.facts)
                 folder.add(event.row)
             elif isinstance(event, Failed):
@@ -128,14 +128,14 @@ def drive(
                 useless = event.refused and label(row) not in serving
                 if useless and serving and event.error is not None:  # other methods' explanations stay
                     raise event.error
-                if (useless or in_a_row == LEAST_TRIED < len(items)) and not (folder.tally.explanations or looked):
+                if (useless or in_a_row == LEAST_TRIED < len(items)) and not (folder.tally.explanations or answered):
                     raise given_up(folder, list(failures.values()), " tried")
                 folder.add(row)
                 pace.seen = len(seen)
                 pace.done += event.item in begun
             show(pace)
     unasked = 0 if plan.selector.asks else folder.tally.statuses["skipped"]
-    if failures and not (folder.tally.explanations or looked) and not unasked:
+    if failures and not (folder.tally.explanations or answered) and not unasked:
         raise given_up(folder, list(failures.values()))
     shares.seconds = time.perf_counter() - begin
     return shares

@@ -25,7 +25,7 @@ from igos.results.rows import restored
 from igos.results.tables import label
 from igos.run.cells import Cell, cells_by_method
 from igos.run.drive import Shares, check, drive, settled
-from igos.run.explain import Job
+from igos.run.job import Job
 from igos.run.judge import views
 from igos.run.plan import Plan
 from igos.run.settings import WHERE

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from igos.base.names import ASK_METRICS, DEFAULT_METRICS, EVIDENCE_METRICS
+from igos.base.names import DEFAULT_METRICS, EVIDENCE_METRICS
 from igos.base.ops import flat
 from igos.base.settings import lookup
 from igos.data.annotations import known_of
 from igos.data.nulls import Null, bundled
-from igos.data.truth import Known, Truth, match
+from igos.data.truth import Known, match
 from igos.methods import ALIASES, METHODS, build_method
 from igos.methods.asked import answering, explained_score, kind_of, posed
 from igos.methods.ingredients import OfImage, load_ingredients
@@ -39,6 +39,7 @@ from igos.run.given import (
     metrics_for,
     scores_of,
 )
+from igos.run.job import Job, blurred_of, lasting
 from igos.run.judge import judge_of, views
 from igos.run.presets import pick_preset
 from igos.run.problem import NOTHING, make_problem
@@ -76,9 +77,9 @@ def explain(
     (door.py) takes more and calls this.
 
     method is a name of METHODS or a callable Problem -> [Explanation], metrics names of METRICS or callables, or
-    "none", by default those of the question that can be known; config names a preset, by default the model's, for the
-    method's settings; context holds what is known of the targets, one Truth each, by default from instances.json beside
-    the picture; judge is another network, for the metric transfer. ask: the question, why, why-not, versus:NAME or
+    "none", by default those that can be known; config names a preset, by default the model's, for the method's
+    settings; context holds what is known of the targets, one Truth each, by default from instances.json beside the
+    picture; judge is another network, for the metric transfer. ask: the question, why, why-not, versus:NAME or
     versus-row (methods/asked.py); threshold: the least score of a detection, by default the model's. score {prob,
     logit, logodds} is by default the method's own, of objects that were expected logodds; batch, max_memory (bytes, or
     "2G") and precision {float32, bfloat16} say how the network is run (make_problem). What methods need beside
@@ -89,12 +90,11 @@ def explain(
     check_targets(adapter, image, targets)
     check_settings(score, precision, batch)
     check_references(references)
-    kind, memory = kind_of(ask), memory_size(max_memory, "max_memory")
+    kind = kind_of(ask)
+    memory = memory_size(max_memory, "max_memory")
     asked = image.path if context is None else None
     known = known_of(asked, size=image.geometry.source) if asked else Known([], [])
-    if metrics is None and kind in ASK_METRICS:
-        metrics = ASK_METRICS[kind]
-    elif metrics is None:
+    if metrics is None and kind == "why":
         truths = known.objects if context is None else context.truth
         metrics = (*DEFAULT_METRICS, *(EVIDENCE_METRICS if any(t is not None and t.evidence for t in truths) else ()))
     measures = metrics_for(kind, metrics)
@@ -135,27 +135,6 @@ def explain(
     return explanations
 
 
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One explanation to make: of which target in which picture, from which start cell (None: from ones).
-
-    start_mask (h,w): the mask to start from; truths: what is known of the picture's objects; view: the same object as
-    the judge sees it; blurred (1,3,H,W): the picture's baseline, where it is made already. folder: where the
-    explanation lies in the run's folder; key: the id of its row; warnings: what is to be said of the picture.
-    """
-
-    target: Target
-    image: Image
-    start: int | None = None
-    start_mask: Tensor | None = None
-    truths: Sequence[Truth] = ()
-    view: Problem | None = None
-    blurred: Tensor | None = None
-    folder: str = ""
-    key: str = ""
-    warnings: tuple[str, ...] = ()
-
-
 @torch.inference_mode(False)
 def explain_jobs(
     adapter: Adapter,
@@ -183,7 +162,7 @@ def explain_jobs(
     tell; answers: Context.answers. ask: the kind of question that is asked of all of them; threshold: the least score
     of a detection, by default the model's; nulls: those of the data set, by default the bundled ones.
     """
-    jobs = [_lasting(j) for j in jobs]
+    jobs = [lasting(j) for j in jobs]
     explained = explained_score(method, [j.target for j in jobs], score, ask)
     if context is None:
         truths = [match(j.target, j.image, j.truths) for j in jobs]
@@ -220,23 +199,13 @@ def explain_jobs(
     return [made[i] for i in range(len(jobs))], sum(scorer.seconds for scorer in used)
 
 
-def _lasting(job: Job) -> Job:
-    """The job without tensors of torch.inference_mode, which no gradient can pass."""
-    t, i = job.target, job.image
-    tensors = [v for v in (t.box, t.mask, i.pixels) if v is not None]
-    if not any(v.is_inference() for v in tensors):
-        return job
-    box, mask = (None if v is None else v.clone() for v in (t.box, t.mask))
-    return replace(job, target=replace(t, box=box, mask=mask), image=replace(i, pixels=i.pixels.clone()))
-
-
 def _problem(adapter: Adapter, jobs: Sequence[Job], **settings: Any) -> Problem:
     masks = [j.start_mask for j in jobs if j.start_mask is not None]
     return make_problem(
         adapter,
         [j.image for j in jobs],
         [j.target for j in jobs],
-        blurred=_blurred(jobs),
+        blurred=blurred_of(jobs),
         starts=[j.start for j in jobs],
         start_masks=torch.stack(masks) if masks else None,
         **settings,
@@ -256,16 +225,6 @@ def _of_rows(context: Context, rows: Sequence[int], answers: bool) -> Context:
 def _warned(e: Explanation, warnings: Sequence[str]) -> Explanation:
     """With warnings about its picture or object, each once."""
     return replace(e, warnings=tuple(dict.fromkeys((*e.warnings, *warnings))))
-
-
-def _blurred(jobs: Sequence[Job]) -> Tensor | None:
-    """The pictures' blurs (K,3,H,W), one expanded where they are of one picture."""
-    blurs = [j.blurred for j in jobs if j.blurred is not None]
-    if len(blurs) < len(jobs):
-        return None
-    if all(b is blurs[0] for b in blurs):
-        return blurs[0].expand(len(jobs), -1, -1, -1)
-    return torch.cat(blurs)
 
 
 def explain_problem(

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from igos.base.names import ASK_METRICS, DEFAULT_METRICS, EVIDENCE_METRICS, MARGIN
-from igos.base.settings import check_values, coerce, key_value, lookup, normalise, settings_of
+from igos.base.settings import COLORMAP, check_values, coerce, colormap_of, key_value, lookup, normalise, settings_of
 from igos.data.annotations import tell_of_evidence
 from igos.data.targets import PINNED, Selector
 from igos.methods import ALIASES, ASKED, METHODS, build_method, default_score
@@ -94,12 +94,16 @@ def _resolve(flags: Mapping[str, Any], default_preset: str) -> Plan:
     _check_judge(flags, values, metrics)
     for item in asked:
         key = item.split("=")[0]
-        if key not in own and key not in used:
-            allowed = ", ".join([*own, *sorted(setting_names(metrics))])
+        if key not in own and key not in used and key != COLORMAP:
+            allowed = ", ".join([*own, *sorted(setting_names(metrics)), COLORMAP])
             raise ConfigError(f"--set {item}: neither {name} nor its metrics have {key!r}; settings: {allowed}")
     _check_diverse(values, method)
+    if colormap_of(values["set"]):
+        from igos.drawing.figures import use_colours
+
+        use_colours(colormap_of(values["set"]))
     values.update(method=name, metrics=[m for m in metric_names if m != "none"])
-    values["set"] = [s for s in values["set"] if s.split("=")[0] in used]
+    values["set"] = [s for s in values["set"] if s.split("=")[0] in {*used, COLORMAP}]
     if values.get("diverse_k"):
         values["init_val"] = 0.9 if values.get("init_val") is None else values["init_val"]
         values["init_posi"] = values.get("init_posi") or ["all"]
@@ -189,11 +193,8 @@ def _grid(size: int | None, metrics: Sequence[str], items: Sequence[str]) -> lis
 
 
 def _usual_metrics(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Those of the question that can be known: evidence where the annotations tell of it, transfer where there is a
-    judge.
-    """
-    asked = ASK_METRICS.get(kind_of(values.get("ask") or "why"))
-    if asked:
+    """Those that can be known: evidence where the annotations tell of it, transfer where there is a judge."""
+    if asked := ASK_METRICS.get(kind_of(values.get("ask") or "why")):
         return asked
     told = tell_of_evidence(values.get("data") or (), values.get("annotations"))
     return (*DEFAULT_METRICS, *(EVIDENCE_METRICS if told else ()), *(("transfer",) if values.get("judge") else ()))

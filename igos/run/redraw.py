@@ -11,7 +11,7 @@ from igos.results.folder import RunFolder
 from igos.results.manifest import Manifest, target_of
 from igos.results.read import read_arrays
 from igos.results.rows import restored
-from igos.run.explain import Job
+from igos.run.job import Job
 from igos.run.plan import Plan
 from igos.run.workers.worker import drawn
 from igos.types import Adapter, Explanation, IgosError
@@ -65,5 +65,7 @@ def _restored(
             next(t for t in line["targets"] if t["folder"] in within), adapter.device, image.geometry.network
         )
         job = Job(target, image, row["start"], truths=truths, folder=row["folder"])
-        made.append((job, restored(row, read_arrays(folder.path, row, needed=["saliency"]), target, image)))
+        made.append(
+            (job, restored(row, read_arrays(folder.path, row, needed=["saliency"]), target, image, plan.metrics))
+        )
     return made

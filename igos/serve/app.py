@@ -138,9 +138,9 @@ class Desk:
     async def explain(self, request: Request) -> Response:
         """A question; its answer is a stream of events until it is answered, and ends with who asked."""
         given = await _json(request)
-        picture, index = _whole(given, "picture"), _whole(given, "index")
+        picture = _whole(given, "picture")
         asked = {k: str(given.get(k, "")) for k in ("method", "preset", "question")}
-        message = self.session.message(picture, index, self._model(given.get("model", 0)), asked)
+        message = self.session.message(picture, _what(given), self._model(given.get("model", 0)), asked)
         job = self.jobs.add(picture, message)
         return StreamingResponse(self._stream(job, request), media_type="text/event-stream", headers=FRESH)
 
@@ -215,6 +215,20 @@ async def _json(request: Request) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise HTTPException(400, "a JSON object is needed")
     return given
+
+
+def _what(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A detection, by its number and its label, or what was expected: a name and a box in source pixels."""
+    box, name = given.get("box"), given.get("name")
+    if box is None:
+        return {"index": _whole(given, "index"), "label": _whole(given, "label")}
+    numbers = isinstance(box, list) and len(box) == 4 and all(isinstance(v, (int, float)) for v in box)
+    if not numbers or not isinstance(name, str) or not 0 < len(name) <= 500 or not name.isprintable():
+        raise HTTPException(400, "a class and a box of four numbers are needed")
+    threshold = given.get("threshold")
+    if not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
+        raise HTTPException(400, "threshold: a number from 0 to 1 is needed")
+    return {"box": [float(v) for v in box], "name": name, "threshold": float(threshold)}
 
 
 def _whole(given: Mapping[str, Any], key: str) -> int:

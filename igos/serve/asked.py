@@ -97,8 +97,11 @@ def python(flags: Mapping[str, Any], path: str, target: str, least: float, devic
     picture, wish = repr(path), repr(target)
     if flags.get("part", "class") != "class":  # a wish in words is about the class
         lines[1:2] = ["from dataclasses import replace", ""]
-        lines += [f"image = model.read({picture})", f"found = model.detect(image, {least!r})"]
-        picture, wish = "image", f"replace(found[{target.partition(':')[2]}], part={flags['part']!r})"
+        kind, _, value = target.partition(":")
+        name, _, box = value.rpartition("@")
+        seen = f"igos.expect(model, image, {name!r}, [{box}], {least!r})" if kind == "expect" else None
+        lines += [f"image = model.read({picture})", f"target = {seen or f'model.detect(image, {least!r})[{value}]'}"]
+        picture, wish = "image", f"replace(target, part={flags['part']!r})"
         del more["threshold"]
     words = ", ".join(f"{k}={v!r}" for k, v in more.items())
     return "\n".join([*lines, f"es = igos.explain(model, {picture}, {wish}, {words})", "print(es)"]) + "\n"

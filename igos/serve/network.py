@@ -24,6 +24,7 @@ from igos.data.annotations import known_of
 from igos.results.manifest import target_record
 from igos.results.packed import frame
 from igos.results.rows import Row
+from igos.run.drive import check
 from igos.run.explain import Job, explain_jobs
 from igos.run.models import load_models, pick_model
 from igos.run.plan import resolve
@@ -89,6 +90,7 @@ class Network:
             found.append(
                 {
                     "name": t.name,
+                    "label": t.label,
                     "score": float(t.score),
                     "box": box and [v / n for v, n in zip(box, (width, height) * 2, strict=True)],
                 }
@@ -101,15 +103,20 @@ class Network:
         """
         adapter, flags, preset = self.models[asked["model"]]
         path, part = str(asked["path"]), str(flags.get("part", "class"))
-        plan = resolve({**settings_of(flags, asked), "data": [path]}, preset)
-        if part not in adapter.parts:
-            raise ConfigError(f"--part {part}: {adapter.name} has no such part; it has {', '.join(adapter.parts)}")
-        image, targets = self._image(path, asked["model"]), self._targets(path, asked["model"])
-        if not 0 <= asked["index"] < len(targets):
-            raise ConfigError(f"there is no detection {asked['index']} in this picture")
-        (ingredients,) = ingredients_for(plan.run, [plan.method], adapter)
+        least = asked["threshold"]
+        wish = {"data": [path], "target": asked["target"], "threshold": least}
+        plan = resolve({**settings_of(flags, asked), **wish}, preset)
+        check(plan, adapter)
+        image = self._image(path, asked["model"])
         known = known_of(path, flags.get("annotations"), image.geometry.source)
-        target = replace(targets[asked["index"]], part=part)
+        if asked.get("index") is None:
+            found, _ = plan.selector.select(adapter, image, least, known.objects, known.crowds)
+        else:
+            found = self._targets(path, asked["model"])[asked["index"] :][:1]
+        if not found:
+            raise ConfigError(f"{asked['target']}: there is no such thing in this picture")
+        target = replace(found[0], part=part)
+        (ingredients,) = ingredients_for(plan.run, [plan.method], adapter)
         watched = Live(plan.method, say, ask)
         with asking(lambda: ask(False)):
             (made,), _ = explain_jobs(
@@ -124,9 +131,9 @@ class Network:
                 precision=plan.run.precision,
                 ingredients=ingredients,
             )
-        place = f"{asked['name']}/{asked['index']}-{safe_name(target.name)}"
+        place = f"{asked['name']}/{asked['place']}-{safe_name(target.name)}"
         return {
-            "row": Row.of(made, f"{place}/{asked['within']}").as_dict(),
+            "row": {**Row.of(made, f"{place}/{asked['within']}").as_dict(), "reason": target.reason},
             "arrays": npz_bytes(made.as_arrays()),
             "target": target_record(target, place),
             "sha256": image.sha256,

@@ -56,8 +56,10 @@ class Session:
         self._taken = {UPLOADS, *(name for _, name in pictures)}
         self.pictures = [Shown(path, name, Path(path).name) for path, name in pictures]
         self.answers: list[dict[str, Any]] = []
+        self._asked = 0
         self._lock = threading.RLock()
         self._files: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._newest: tuple[int, np.ndarray | None] = -1, None  # the picture that was uploaded last
         folder.write_run(values)
         self._manifest = Manifest(folder.path, list)
         self._album = page_content.Album(read)
@@ -66,9 +68,10 @@ class Session:
     def photo(self, index: int, longest: int) -> bytes:
         """A picture as WebP of that longest side. Raises ImageError, IndexError."""
         with self._lock:
-            known = self._files.get((index, longest))
+            known, (newest, pixels) = self._files.get((index, longest)), self._newest
         if known is None:
-            known = page.photo(self.read(self.pictures[index].path), longest)
+            pixels = pixels if newest == index else None
+            known = page.photo(self.read(self.pictures[index].path) if pixels is None else pixels, longest)
             with self._lock:
                 self._files[index, longest] = known
                 while sum(map(len, self._files.values())) > KEPT and len(self._files) > 1:
@@ -85,7 +88,7 @@ class Session:
         path.parent.mkdir(exist_ok=True)
         write_bytes(path, data, within=self.folder.path)
         try:
-            photo = page.photo(self.read(str(path)), PHOTO)
+            pixels = self.read(str(path))
         except BaseException:
             path.unlink(missing_ok=True)
             with suppress(OSError):
@@ -93,24 +96,37 @@ class Session:
             raise
         with self._lock:
             self.pictures.append(Shown(str(path), name, label))
-            index = len(self.pictures) - 1
-            self._files[index, PHOTO] = photo
-        return index
+            self._newest = len(self.pictures) - 1, pixels
+            return self._newest[0]
 
-    def message(self, picture: int, index: int, model: int, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """What the network is asked to explain. Raises ConfigError, IndexError."""
-        shown, flags = self.pictures[picture], words.settings_of(self.models[model]["flags"], asked)
-        label = " ".join(str(v) for v in (flags["method"], flags.get("opt")) if v)
-        within = method_folder(f"{label} {asked['preset']}" + (f" {model + 1}" if len(self.models) > 1 else ""))
-        message = {"do": "explain", "path": shown.path, "name": shown.name, "index": index, "model": model}
-        return {**message, **asked, "within": f"{within}-{len(self.answers) + 1}"}
+    def message(self, picture: int, what: Mapping[str, Any], model: int, asked: Mapping[str, str]) -> dict[str, Any]:
+        """What the network is asked to explain. what: the `index` of a detection and its `label`, or what was expected:
+        a `name`, a `box` xyxy in source pixels, and the `threshold` of what is seen; asked: method, preset, question.
+        Raises ConfigError, IndexError.
+        """
+        shown, facts = self.pictures[picture], self.models[model]
+        flags = words.settings_of(facts["flags"], asked)
+        index = what.get("index")
+        least = float(facts["least"])
+        if index is None:
+            least = float(what["threshold"])
+            target = f"expect:{what['name']}@{','.join(f'{v:.1f}' for v in what['box'])}"
+        else:
+            target = f"index:{what['label'] if facts['classes'] else index}"
+        method = " ".join(str(v) for v in (flags["method"], flags.get("opt")) if v)
+        within = method_folder(f"{method} {asked['preset']}" + (f" {model + 1}" if len(self.models) > 1 else ""))
+        with self._lock:
+            self._asked += 1
+            place = {"within": f"{within}-{self._asked}", "place": f"own{self._asked}" if index is None else str(index)}
+        message = {"do": "explain", "path": shown.path, "name": shown.name, "index": index, "model": model, **place}
+        return {**message, "target": target, "threshold": least, **asked}
 
     def keep(self, picture: int, message: Mapping[str, Any], done: Mapping[str, Any]) -> dict[str, Any]:
         """Write an answer into the run's folder; what the page shows of it."""
         shown, model = self.pictures[picture], self.models[message["model"]]
         flags, record = words.settings_of(model["flags"], message), dict(done["target"])
         row = {**done["row"], "model": model["name"], "preset": message["preset"]}
-        target = f"index:{record['label'] if model['classes'] else message['index']}"
+        target = str(message["target"])
         with self._lock:
             self._note(shown, done["sha256"], record)
             self.folder.keep(row, done["arrays"])
@@ -123,8 +139,8 @@ class Session:
                 "picture": picture,
                 "model": message["model"],
                 "folder": row["folder"],
-                "command": words.command(flags, shown.path, target, model["least"]),
-                "python": words.python(flags, shown.path, target, model["least"], model["device"]),
+                "command": words.command(flags, shown.path, target, message["threshold"]),
+                "python": words.python(flags, shown.path, target, message["threshold"], model["device"]),
                 "asked": {k: message[k] for k in ("method", "preset", "question", "index")},
             }
             self.answers.append(answer)

@@ -26,7 +26,8 @@ class Score:
     """One figure about one explanation; better is 'higher' or 'lower'; curve (2,n) is x over y, or None.
 
     detail: further figures by name, and `<name>_reason` where the value is NaN; plot: as what the curve is drawn over
-    the map's cells, "deletion" or "insertion", or None.
+    the map's cells, "deletion" or "insertion", or None; hides: by what cells are hidden, and how many the map has a
+    side, where the curve is over the cells of the whole map.
 
     >>> igos.Score("deletion", 0.031, "lower")
     <Score deletion 0.031, lower is better>
@@ -38,6 +39,7 @@ class Score:
     curve: np.ndarray | None = None
     detail: dict[str, Any] = field(default_factory=dict)
     plot: str | None = None
+    hides: tuple[str, int] | None = None
 
     def __repr__(self) -> str:
         why = next((f": {v}" for k, v in self.detail.items() if k.endswith("_reason")), "")
@@ -53,8 +55,8 @@ class Explanation:
     masks (n,h,w) in [0,1], 1 = keep, where the method learns masks; arrays holds further maps; trace the course, one
     array of T values per name; seconds is the time of the map, metric_seconds that of its figures; network_images /
     backward_images count the pictures pushed for this map; warnings are for the user, a line each. shortcut: whether
-    the model's shortcuts were {taken, left}; None: it has none. ask: the question that the map answers; explained:
-    which score, of SCORES or margin; None: an older igos said none.
+    the model's shortcuts were {taken, left}; None: it has none.
+    ask: the question that the map answers; explained: which score, of SCORES or margin; None: an older igos said none.
 
     >>> e = igos.explain("emblem-vgg", "samples/scene-04.png", method="grad_cam", metrics="none")[0]
     >>> e.on_source().shape

@@ -51,17 +51,23 @@ def rows_of(folder: Path) -> list[dict]:
 
 def test_one_command_explains_the_detections_of_a_photo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    words = ["--method", "iGOS++", "--opt", "NAG", *model_flags(small=False), "--data", photo(), "--output", str(out)]
-    assert cli.main([*words, "--set", "deletion.steps=20", "insertion.steps=20"]) == 0
+    words = ["--method", "iGOS++", "--opt", "NAG", *model_flags(), "--data", photo(), "--output", str(out)]
+    assert cli.main([*words, "--threshold", "0.67", "--set", "deletion.steps=10", "insertion.steps=10"]) == 0
     printed = capsys.readouterr().out.strip().splitlines()
     assert printed[-1] == f"open {out}/report.html", "the last line shows the way"
     rows = rows_of(out)
-    assert {r["label"] for r in rows} == {"dog", "bicycle", "car", "cat"}
+    assert [r["label"] for r in rows] == ["car", "dog"]
     for row in rows:
         assert row["status"] == "ok" and row["network_images"] <= 50
         assert row["deletion"] < 0.15 and row["insertion"] > 0.6, row
         folder = out / row["folder"]
-        assert {p.name for p in folder.iterdir()} == {"explanation.npz", "heatmap.png", "overlay.png", "curves.png"}
+        assert {p.name for p in folder.iterdir()} == {
+            "explanation.npz",
+            "heatmap.png",
+            "overlay.png",
+            "curves.png",
+            "figure.png",
+        }
         arrays = np.load(folder / "explanation.npz")
         assert arrays["saliency_source"].shape == (576, 768)
         x1, y1, x2, y2 = (int(v) for v in row["box"])
@@ -77,7 +83,8 @@ def test_one_command_explains_the_detections_of_a_photo(tmp_path: Path, capsys: 
 
 def test_run_yaml_repeats_the_run_bit_for_bit(tmp_path: Path) -> None:
     first, second = tmp_path / "a", tmp_path / "b"
-    words = [*model_flags(), "--data", photo("darknet_eagle.jpg"), *QUICK, "--set", "noise=0.02", "--opt", "LS"]
+    words = [*model_flags(), "--data", photo("darknet_eagle.jpg"), *QUICK, "--set", "noise=0.02", "sure=false"]
+    words += ["--opt", "LS", "--size", "14"]
     assert cli.main([*words, "--metrics", "none", "--output", str(first)]) == 0
     assert cli.main(["--config", str(first / "run.yaml"), "--output", str(second)]) == 0
     a, b = (np.load(p / rows_of(p)[0]["folder"] / "explanation.npz")["saliency"] for p in (first, second))
@@ -92,8 +99,8 @@ def test_the_model_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     loads = []
     load = detectors.load
     monkeypatch.setattr(detectors, "load", lambda *a, **k: loads.append(a) or load(*a, **k))
-    data = ["--data", photo(), photo("darknet_eagle.jpg"), "--metrics", "none"]
-    assert cli.main([*model_flags(), *data, *QUICK, "--output", str(tmp_path / "o")]) == 0
+    data = ["--data", photo(), photo("darknet_eagle.jpg"), "--method", "vanilla_grad", "--metrics", "none"]
+    assert cli.main([*model_flags(), *data, "--output", str(tmp_path / "o")]) == 0
     assert len(loads) == 1 and len(rows_of(tmp_path / "o")) >= 3
 
 
@@ -103,11 +110,11 @@ def test_maps_do_not_depend_on_chunks_nor_on_other_objects(tmp_path: Path) -> No
     targets = adapter.detect(image, 0.4)
     assert len(targets) >= 2
     targets = targets[:2]
-    together = igos.explain(adapter, image, targets, metrics=(), iterations=6, batch=3)
-    alone = [igos.explain(adapter, image, [t], metrics=(), iterations=6, batch=8)[0] for t in targets]
+    together = igos.explain(adapter, image, targets, metrics=(), iterations=3, batch=3)
+    alone = [igos.explain(adapter, image, [t], metrics=(), iterations=3, batch=8)[0] for t in targets]
     for a, b in zip(together, alone, strict=True):
         assert np.corrcoef(a.saliency.ravel(), b.saliency.ravel())[0, 1] >= 0.999
-    again = igos.explain(adapter, image, targets, metrics=(), iterations=6, batch=3)
+    again = igos.explain(adapter, image, targets, metrics=(), iterations=3, batch=3)
     assert all(torch.equal(a.saliency, b.saliency) for a, b in zip(together, again, strict=True))
 
 
@@ -115,7 +122,8 @@ def test_maps_do_not_depend_on_chunks_nor_on_other_objects(tmp_path: Path) -> No
 def test_diverse_starts_give_several_explanations_of_one_object(tmp_path: Path) -> None:
     out = tmp_path / "o"
     words = [*model_flags(), "--data", photo("darknet_eagle.jpg"), *QUICK, "--diverse_k", "2", "--metrics", "deletion"]
-    assert cli.main([*words, "--set", "deletion.steps=5", "--output", str(out)]) == 0
+    words += ["--size", "14", "--iterations", "2"]
+    assert cli.main([*words, "--set", "deletion.steps=2", "sure=false", "--output", str(out)]) == 0
     rows = rows_of(out)
     assert [r["start"] for r in rows] == [0, 1, 2, 3]
     place = (out / rows[0]["folder"]).parent
@@ -147,10 +155,10 @@ def test_a_picture_without_detections_is_a_skipped_row_and_no_mistake(tmp_path: 
 @pytest.mark.usefixtures("sketched")
 @pytest.mark.parametrize("method", ["IG", "rise", "I-GOS", "iGOS+", "drise", "odam", "grad_cam"])
 def test_every_method_runs_from_the_command(tmp_path: Path, method: str) -> None:
-    masks = ["--set", "n_masks=16"]
-    small = {"IG": ["--set", "n_steps=8"], "rise": masks, "drise": masks, "odam": [], "grad_cam": []}.get(method, QUICK)
+    masks = ["--set", "n_masks=8"]
+    small = {"IG": ["--set", "n_steps=4"], "rise": masks, "drise": masks, "odam": [], "grad_cam": []}.get(method, QUICK)
     words = [*model_flags(), "--data", photo("darknet_eagle.jpg"), "--method", method, *small, "--size", "14"]
-    words += ["--set", "deletion.steps=10", "insertion.steps=10"]
+    words += ["--set", "deletion.steps=4", "insertion.steps=4"]
     assert cli.main([*words, "--score", "logit", "--output", str(tmp_path / "o")]) == 0
     (row,) = rows_of(tmp_path / "o")
     assert np.load(tmp_path / "o" / row["folder"] / "explanation.npz")["saliency"].shape == (14, 14)
@@ -160,6 +168,7 @@ def test_every_method_runs_from_the_command(tmp_path: Path, method: str) -> None
 @pytest.mark.usefixtures("sketched")
 def test_the_part_reaches_the_score_and_the_row(tmp_path: Path) -> None:
     words = [*model_flags(), "--data", photo("darknet_eagle.jpg"), *QUICK, "--size", "14", "--part", "box"]
+    words += ["--metrics", "deletion", "--set", "deletion.steps=4"]
     assert cli.main([*words, "--output", str(tmp_path / "o")]) == 0
     (row,) = rows_of(tmp_path / "o")
     assert row["part"] == "box" and row["score_original"] == pytest.approx(1, abs=1e-4)
@@ -255,6 +264,7 @@ def test_debug_shows_the_trace() -> None:
 def test_ctrl_c_leaves_finished_rows_valid_and_exits_130(tmp_path: Path) -> None:
     out = tmp_path / "o"
     words = [*model_flags(), "--data", str(shared_data("photos")), *QUICK, "--metrics", "none", "--output", str(out)]
+    words += ["--size", "14", "--set", "sure=false"]
     process = Command("-m", "igos", *words, cwd=tmp_path)
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline and process.alive():

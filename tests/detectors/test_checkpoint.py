@@ -13,10 +13,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torchvision.models import ResNet18_Weights, mnasnet0_5
+from torchvision.models import ResNet18_Weights, mnasnet0_5, squeezenet1_1
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
-from detectors.checkpoint import download, load_into, load_state_dict
+from detectors.checkpoint import Undrawn, download, load_into, load_state_dict
+from detectors.classifier import load_classifier
 from igos.types import WeightsError
 
 
@@ -201,6 +202,18 @@ def test_without_versions_the_network_counts_as_up_to_date(tmp_path: Path) -> No
     assert module.seen == 7
     save_file(mnasnet0_5(weights=None).state_dict(), tmp_path / "a.safetensors")
     load_into(mnasnet0_5(weights=None), load_state_dict(tmp_path / "a.safetensors"), "a.safetensors")
+
+
+def test_a_network_that_a_file_fills_draws_no_random_weights(tmp_path: Path) -> None:
+    drawn = squeezenet1_1(weights=None, num_classes=3)
+    torch.save(drawn.state_dict(), tmp_path / "a.pth")
+    before = torch.get_rng_state()
+    load_classifier("squeezenet1_1", tmp_path / "a.pth")
+    assert torch.equal(torch.get_rng_state(), before)
+    with Undrawn():
+        made = squeezenet1_1(weights=None, num_classes=3)
+    load_into(made, drawn.state_dict(), "a.pth")
+    assert all(torch.equal(v, drawn.state_dict()[k]) for k, v in made.state_dict().items())
 
 
 @pytest.mark.parametrize("weights", [ResNet18_Weights.IMAGENET1K_V1, FasterRCNN_ResNet50_FPN_Weights.COCO_V1])

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import igos
+from detectors import ADAPTERS, files_of_model
 from igos import cli
 from igos.run.models import weights_of
 from igos.run.settings import Run
@@ -90,6 +91,23 @@ def test_what_is_wrong_is_named(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=words) as told:
         igos.load(str(path))
     assert "\n" not in str(told.value)
+
+
+def test_a_name_of_the_hub_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[Any]()
+
+    def loader(name: str, weights: Any, device: Any, *, pretrained: bool = False, names: Any = None) -> Any:
+        asked.append((str(weights), pretrained))
+        raise ConfigError("seen")
+
+    monkeypatch.setitem(ADAPTERS, "hf", ADAPTERS["hf"]._replace(load=loader))
+    path = tmp_path / "my.yaml"
+    for more, weights in (("pretrained: true\n", "facebook/detr"), ("", str(tmp_path / "facebook" / "detr"))):
+        path.write_text(f"kind: hf\nweights: facebook/detr\n{more}")
+        with pytest.raises(ConfigError, match="seen"):
+            igos.load(str(path))
+        assert asked.pop() == (weights, bool(more))
+        assert files_of_model(str(path)) == [path] + [Path(weights)] * (not more)
 
 
 def test_weights_are_named_once(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -20,6 +21,7 @@ from detectors.look import differences  # noqa: E402
 from detectors.onnx_file.graph import Session, convert, read_graph, settle_batch, with_logits  # noqa: E402
 from detectors.onnx_file.layouts import Outputs, corners  # noqa: E402
 from detectors.onnx_file.recognise import recognise  # noqa: E402
+from igos import cli  # noqa: E402
 from igos.types import Adapter, ConfigError, IgosError, Target, WeightsError  # noqa: E402
 from tests.conftest import shared_data  # noqa: E402
 
@@ -336,6 +338,8 @@ def test_a_quantised_graph_is_a_black_box(tmp_path: Path) -> None:
 def test_what_is_no_detector_is_refused_in_one_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"\x08\x07 not a graph at all" * 20)
+    empty = tmp_path / "empty.onnx"
+    empty.write_bytes(b"")
     grey = Net(channels=1)
     one = grey.save(tmp_path / "grey.onnx", [grey.add("Relu", "picture")])
     open_size = Net(size=("h", "w"))
@@ -348,7 +352,16 @@ def test_what_is_no_detector_is_refused_in_one_line(tmp_path: Path) -> None:
         (one, {}, ConfigError, r"not \(N,3,H,W\) with 3 channels"),
         (wide, {}, ConfigError, "leaves the size of its pictures open; give input_size"),
         (fine, {"input_size": 96}, ConfigError, "its pictures are 64 x 64 px, not 96 x 96"),
-        (fine, {"names": ["a"]}, ConfigError, r"outputs \(1, 6, 84\) are of no known layout"),
+        (tmp_path, {}, WeightsError, "a folder, not a file"),
+        (empty, {}, WeightsError, "not an ONNX file that can be read .it holds no graph"),
+        (fine, {"names": ["a"]}, ConfigError, r"1 names do not fit outputs \(1, 6, 84\), .*yolov8 they have 2 columns"),
+        (fine, {"layout": "yolov8", "names": list("abc")}, ConfigError, "3 names do not fit .* have 2 columns"),
+        (
+            fine,
+            {"decode": {"sides": [[8]]}},
+            ConfigError,
+            "decode: sides does not belong to layout yolov8: it takes str",
+        ),
         (fine, {"fit": "crop"}, ConfigError, "fit 'crop' is not one of"),
     ]
     for path, options, kind, words in cases:
@@ -357,6 +370,37 @@ def test_what_is_no_detector_is_refused_in_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(told.value)
     adapter = igos.load("onnx", wide, input_size=64)
     assert adapter.read(np.zeros((40, 40, 3), np.uint8)).geometry.network == (64, 64)
+
+
+def test_the_command_answers_bad_input_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    v8(tmp_path / "v8.onnx")
+    (tmp_path / "words.onnx").write_text("no graph")
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text("[]")
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "other.pth")
+    (tmp_path / "my.yaml").write_text("kind: onnx\nweights: v8.onnx\ndecode: {sides: [[8]]}\n")
+    net = Net()
+    pooled = net.save(tmp_path / "pool.onnx", [net.add("GlobalAveragePool", net.conv("picture", 4, 8, 8))])
+    hidden = Net()
+    hard = hidden.add("Hardmax", hidden.conv("picture", 7, 8, 8), axis=1)
+    black = hidden.save(tmp_path / "hard.onnx", [hard])
+    photo, out = tmp_path / "grey.png", tmp_path / "out"
+    PIL.Image.new("RGB", (64, 64), (90, 90, 90)).save(photo)
+    asked = ["--data", str(photo), "--threshold", "0", "--method", "vanilla_grad", "--output", str(out)]
+    cases = [
+        (["model", "words.onnx"], "words.onnx: not an ONNX file that can be read"),
+        (["model", "onnx", "--model_file", "other.pth"], "other.pth: not an ONNX file that can be read"),
+        (["model", "hf", "--model_file", "bert"], "config.json cannot be read"),
+        (["model", "ultralytics", "--model_file", "other.pth"], "not a .pt file of Ultralytics"),
+        (["model", "pool.onnx"], f"{pooled.name}: outputs (1, 4, 1, 1) are of no known layout (yolox, "),
+        (["model", "my.yaml"], "decode: sides does not belong to layout yolov8"),
+        (["--model", "onnx", "--model_file", black.name, *asked], "the operator Hardmax has no gradient here): take"),
+    ]
+    for words, told in cases:
+        capsys.readouterr()
+        assert cli.main([str(tmp_path / w) if (tmp_path / w).exists() else w for w in words]) == 2
+        (line,) = capsys.readouterr().err.strip().split("\n")
+        assert line.startswith("igos: ") and told in line
 
 
 def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

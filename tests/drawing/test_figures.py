@@ -19,9 +19,11 @@ from matplotlib.figure import Figure
 from PIL import Image as Picture
 
 from igos.base import ops
+from igos.base.errors import ConfigError
 from igos.base.geometry import Geometry
 from igos.base.names import EMPTY
 from igos.drawing import figures, files, layout, letters
+from igos.drawing import slide as slides
 from igos.drawing.layout import SKY
 from igos.drawing.letters import Lettered, name_of
 from igos.drawing.signed import signed
@@ -94,7 +96,10 @@ def test_the_files_are_whole_pictures_of_the_right_size(tmp_path: Path) -> None:
         with Picture.open(folder / file) as picture:
             picture.load()
             assert picture.format == "PNG"
-            assert size is None or (picture.size == size and picture.mode == "RGB")
+            wide, high = picture.size
+            strip = high - size[1] if size and file == "overlay.png" else 0  # what says what the colours are
+            assert size is None or ((wide, high - strip) == size and picture.mode == "RGB")
+            assert strip == 0 or 25 < strip < 45
 
 
 def test_without_measured_curves_no_plot_and_no_old_one(tmp_path: Path) -> None:
@@ -311,7 +316,7 @@ def test_without_a_box_nothing_but_the_label_is_added() -> None:
 def label_of(e: Explanation) -> tuple[int, int, int, int]:
     """xyxy of the tag on a grey picture of the overlay's size."""
     size = figures._size(e, *layout.LONG_SIDE)
-    box = figures._box(e, figures._drawn(e.geometry, figures._whole(e), size))
+    box = figures._box(e, figures.drawn_at(e.geometry, figures._whole(e), size))
     plain = np.full((*size, 3), 127, np.uint8)
     drawn = layout.tag(plain, name_of(e.target), f"{e.target.score:.2f}", box)
     assert drawn.shape == plain.shape
@@ -530,3 +535,110 @@ def test_a_font_of_the_machine_is_taken_where_it_has_all_letters(monkeypatch: py
 def test_a_broken_font_has_no_letters(tmp_path: Path) -> None:
     (tmp_path / "broken.ttf").write_bytes(b"not a font")
     assert letters.glyphs(str(tmp_path / "broken.ttf")) == frozenset() == letters.glyphs(str(tmp_path / "gone.ttf"))
+
+
+# Slides
+
+
+def curved(hides: tuple[str, int] | None = ("black", 28), alone: float = 0.9) -> tuple[Score, ...]:
+    """Curves of ten steps: the first 20 % bring `alone` back and leave 0.1."""
+    x = np.linspace(0, 1, 11)
+    rising, falling = np.where(x >= 0.2, alone, 0.05), np.where(x >= 0.2, 0.1, 0.9)
+    rising[-1], falling[0] = 0.9, 0.9
+    return (
+        Score("deletion", 0.2, "lower", np.stack([x, falling]), plot="deletion", hides=hides),
+        Score("insertion", 0.8, "higher", np.stack([x, rising]), plot="insertion", hides=hides),
+    )
+
+
+def white(**fields: Any) -> Explanation:
+    """A white picture, which black hides, seen by a network of 64 x 64."""
+    e = explanation(photo=np.full((240, 320, 3), 255, np.uint8), **fields)
+    return replace(e, image=replace(e.image, pixels=torch.ones(3, 64, 64)))
+
+
+def test_a_slide_shows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    panels: list[np.ndarray] = []
+    told: list[str] = []
+    original = slides._sheet
+
+    def sheet(found: list[np.ndarray], under: list[Lettered], sentence: str) -> np.ndarray:
+        panels.extend(found)
+        told.extend([*(t.text for t in under), sentence])
+        return original(found, under, sentence)
+
+    monkeypatch.setattr(slides, "_sheet", sheet)
+    made = slides.slide(white(scores=curved()))
+    assert made is not None and made.shape[1] == 1280 and made.dtype == np.uint8
+    assert told[:4] == ["dog 0.90", "iGOS+ NAG", "alone 0.90", "without 0.10"]
+    assert (
+        told[4]
+        == "The 20 % of the picture that the map marks first give 0.90 of 0.90 alone; without them 0.10 is left."
+    )
+    _, _, alone, without = panels
+    middle = alone.shape[0] // 2, alone.shape[1] // 2
+    assert alone[middle].min() > 250 and alone[2, 2].max() < 5, "the hill alone on black"
+    assert without[middle].max() < 5 and without[2, 2].min() > 250
+    assert np.abs(alone.astype(int) + without - 255).max() <= 1, "each pixel is in one of them"
+    assert 0.15 < (alone > 127).mean() < 0.25, "a fifth of it"
+
+
+def test_the_share_of_a_slide_is_the_least_that_is_enough() -> None:
+    assert slides.chosen(*curved()).share == pytest.approx(0.2)
+    none = slides.chosen(*curved(alone=0.5))
+    assert none.share == pytest.approx(0.1) and none.alone == pytest.approx(0.05), "none is: a tenth"
+
+
+@pytest.mark.parametrize("scores", [(), measured(), curved(None), curved()[:1], (curved()[0], curved(("blur", 28))[1])])
+def test_without_both_curves_over_the_same_cells_there_is_no_slide(scores: tuple[Score, ...]) -> None:
+    assert slides.slide(white(scores=scores)) is None
+    assert files.figure(white(scores=scores)) is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size", [(400, 30), (20, 500), (240, 320)])
+def test_slides_of_any_name_and_shape(name: str, size: tuple[int, int]) -> None:
+    for box in (None, (2, 2, 12, 12)):
+        made = slides.slide(explanation(*size, name=name, box=box, scores=curved(("blur", 28))))
+        assert made is not None and made.shape[1] == 1280 and made.shape[0] < 700
+
+
+def test_a_slide_of_a_map_that_shows_nothing_says_so() -> None:
+    e = white(scores=curved(), status="saturated")
+    made, sound = slides.slide(e), slides.slide(replace(e, status="ok"))
+    assert made is not None and sound is not None and (made != sound).any()
+    assert slides.sentence(e, slides.chosen(*curved()), 0.9) == f"This map shows nothing: {EMPTY['saturated']}."
+    unsure = slides.sentence(replace(e, status="unsure"), slides.chosen(*curved()), 0.9)
+    assert unsure.endswith("The map is unsure.")
+
+
+def test_a_small_object_is_shown_with_what_lies_round_it() -> None:
+    small = explanation(1000, 2000, box=(100, 100, 140, 180))
+    x1, y1, x2, y2 = slides._window(small)
+    assert x1 <= 100 and y1 <= 100 and x2 >= 140 and y2 >= 180 and (x2 - x1) * (y2 - y1) < 0.1 * 2_000_000
+    assert slides._window(explanation(box=(0, 0, 200, 200))) == (0, 0, 320, 240)
+
+
+def test_the_strip_says_what_colours_and_lines_are() -> None:
+    e = explanation(box=(40, 40, 200, 200))
+    made, bare = figures.explained(e), figures.overlay(e)
+    strip = made[len(bare) :]
+    np.testing.assert_array_equal(made[: len(bare)], bare)
+    ramp = figures.colour_table()[[10, 128, 245]]
+    assert all(close(strip, tuple(int(v) for v in colour), 12).any() for colour in ramp), "the bar"
+    empty = figures.explained(replace(e, status="no-effect"))[len(bare) :]
+    assert not close(empty, (252, 255, 164), 20).any(), "no colours where the map shows nothing"
+    assert figures.explained(explanation(20, 400, saliency=torch.zeros(7, 7))).shape[1] == 720
+
+
+def test_heat_in_any_colours_of_matplotlib() -> None:
+    e = explanation()
+    usual = figures.heatmap(e)
+    try:
+        figures.use_colours("viridis")
+        assert (figures.heatmap(e) != usual).any() and tuple(figures.colour_table()[0].round()) == (68, 1, 84)
+        with pytest.raises(ConfigError, match="--set colormap=virdis: .*did you mean viridis"):
+            figures.use_colours("virdis")
+    finally:
+        figures.use_colours(None)
+    np.testing.assert_array_equal(figures.heatmap(e), usual)

@@ -150,8 +150,8 @@ def test_on_a_bundled_network_small_steps_make_the_line_integral_complete() -> N
     image = adapter.read(sorted(Path("samples/singles").glob("*.png"))[0])
     problem = make_problem(adapter, image, adapter.detect(image)[:1])
     preset = build_method("I-GOS", {"opt": "PG"}, read_preset("emblem"))
-    settings = {"form": "published", "reg": "TV", "ig_iter": 2, "iterations": 200, "detail": True, "sure": False}
-    method = replace(preset, alpha=preset.alpha / 20, **settings)
+    settings = {"form": "published", "reg": "TV", "ig_iter": 2, "iterations": 100, "detail": True, "sure": False}
+    method = replace(preset, alpha=preset.alpha / 10, **settings)
     walk, ones, last = walked(method, problem)
     assert walk.line is not None
     fell = data(method, problem, ones) - data(method, problem, last)
@@ -207,20 +207,56 @@ def test_bfloat16_gives_the_detail_nearly() -> None:
     maps = []
     for precision in ("float32", "bfloat16"):
         problem = make_problem(adapter, image, adapter.detect(image)[:1], precision=precision)
-        (e,) = build_method("iGOS++", {"iterations": 3, "sure": False}, read_preset("emblem"))(problem)
+        (e,) = build_method("iGOS++", {"iterations": 2, "sure": False}, read_preset("emblem"))(problem)
         assert e.detail is not None and e.detail.dtype == torch.float32
         maps.append(e.detail.flatten())
     assert float(torch.corrcoef(torch.stack(maps))[0, 1]) > 0.97
 
 
-def test_without_detail_maps_are_the_same_bits_and_nothing_is_kept() -> None:
+def test_without_detail_nothing_is_kept_and_on_the_fixed_path_keeping_it_changes_no_bit() -> None:
     for cls in MASK_METHODS:
         (plain,) = cls(**TOY, detail=False)(toy_problem(net_score()))  # type: ignore[arg-type]
         assert plain.detail is None and plain.heat is plain.saliency
-        (fine,) = cls(**TOY)(toy_problem(net_score()))  # type: ignore[arg-type]
-        assert torch.equal(plain.masks, fine.masks)
+        masks = [fixed(cls, detail=d)(toy_problem(net_score()))[0].masks for d in (False, True)]
+        assert torch.equal(masks[0], masks[1])  # type: ignore[arg-type]
     published = IGOS(form="published")
     assert published.detail is False and IGOS(form="published", detail=True).detail is True
+
+
+@pytest.mark.parametrize("points", [1, 3])
+@pytest.mark.parametrize("cls", MASK_METHODS)
+def test_the_first_step_looks_at_pictures_that_lie_evenly_between_baseline_and_picture(
+    cls: type[MaskMethod], points: int
+) -> None:
+    seen: list[Tensor] = []
+    x, x0 = (toy_problem(net_score()).x[0], toy_problem(net_score()).x0[0])
+
+    def place(pictures: Tensor, rows: Tensor) -> Tensor:
+        seen.append((((pictures - x0) * (x - x0)).sum(dim=(1, 2, 3)) / ((x - x0) ** 2).sum()).detach())
+        return net_score()(pictures, rows)
+
+    settings = {**TOY, "iterations": 1, "ig_iter": points}
+    places = {}
+    for detail in (False, True):
+        seen.clear()
+        cls(**settings, detail=detail)(toy_problem(place))  # type: ignore[arg-type]
+        places[detail] = torch.cat(seen).sort().values
+    count = len(cls.terms) * points
+    assert len(places[True]) == len(places[False]) == count
+    gaps = places[True].view(points, -1).diff(dim=1)  # of each interval
+    assert torch.allclose(gaps, torch.full_like(gaps, 1 / count), atol=1e-9)
+    if cls is IGOSPlusPlus:  # the product of two masks of ones shows what one of them shows
+        assert len(places[False].unique()) < count or float(places[False].diff().min()) < 1e-9
+
+
+def test_points_of_the_terms_lie_in_their_intervals_whatever_is_drawn() -> None:
+    u = torch.rand(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    t = (torch.arange(3) + u) / 3
+    for terms in (IGOS.terms, IGOSPlus.terms, IGOSPlusPlus.terms):
+        told = Draw(t, spread=True).points(terms)
+        assert told.shape == (50, len(terms), 3) and told.min() >= 0 and told.max() <= 1
+        assert torch.equal((told * 3).floor().sort(dim=2).values, torch.arange(3).expand_as(told).double())
+        assert torch.equal(Draw(t).points(terms), t[:, None].expand_as(told))
 
 
 @pytest.mark.parametrize("cls", MASK_METHODS)

@@ -48,6 +48,12 @@ QUICK: dict[str, Settings] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """XRAI segments small pictures here; at its own size it is looked at in test_xrai.py."""
+    monkeypatch.setattr("igos.methods.gradient.xrai.SIDE", 96)
+
+
 def raw(e: Explanation) -> Tensor:
     assert e.attribution is not None
     return e.attribution.double()

@@ -20,7 +20,8 @@ SCENE = Path(__file__).resolve().parents[2] / "samples" / "scene-04.png"
 
 @pytest.fixture(scope="module")
 def es() -> igos.Explanations:
-    return igos.explain("emblem-m-rcnn", SCENE, method="odam")
+    metrics = [igos.METRICS[name](steps=10) for name in ("deletion", "insertion")]
+    return igos.explain("emblem-m-rcnn", SCENE, method="odam", metrics=metrics)
 
 
 @pytest.fixture(scope="module")

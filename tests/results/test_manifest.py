@@ -159,6 +159,7 @@ def test_pictures_may_have_the_names_of_the_run_s_own_files(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("forked")
+@pytest.mark.usefixtures("forked")
 def test_the_identity_follows_what_decides_the_result(tmp_path: Path) -> None:
     data = pictures(tmp_path / "data", 1)
     made = {}

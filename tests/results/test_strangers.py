@@ -220,26 +220,26 @@ def test_a_mask_has_the_picture_s_size(run: Path) -> None:
 
 
 def test_an_array_s_header_is_bounded(tmp_path: Path) -> None:
-    path, huge = tmp_path / "a.npz", b"\x93NUMPY\x02\x00" + struct.pack("<I", 900_000_000)
+    path, huge = tmp_path / "a.npz", b"\x93NUMPY\x02\x00" + struct.pack("<I", 300_000_000)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w") as file:
         file.write(huge)
-        for _ in range(900):
+        for _ in range(300):
             file.write(b" " * 1_000_000)
 
     def work() -> None:
-        with pytest.raises(ValueError, match="a header of 900000000 bytes"):
+        with pytest.raises(ValueError, match="a header of 300000000 bytes"):
             load_npz(path)
 
     assert path.stat().st_size < 1 << 20 and grown(work) < 50 << 20
     head = io.BytesIO()
-    np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": (10**9 + 1,)})
+    np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": (3 * 10**8 + 1,)})
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w") as file:
         file.write(head.getvalue())
-        for _ in range(1000):
+        for _ in range(300):
             file.write(bytes(1_000_000))
 
     def again() -> None:
-        with pytest.raises(ValueError, match="1000000000 bytes are not"):
+        with pytest.raises(ValueError, match="300000000 bytes are not"):
             load_npz(path)
 
     assert grown(again) < 50 << 20

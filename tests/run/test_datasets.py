@@ -262,6 +262,7 @@ def test_what_is_shared_within_a_picture_is_not_between_pictures(
     assert len(first) == 8 and all(np.allclose(first[n], second[n], atol=1e-6) for n in first)
 
 
+@pytest.mark.usefixtures("forked")
 def test_pictures_are_read_ahead_in_processes_with_the_same_bits(tmp_path: Path) -> None:
     data = pictures(tmp_path / "data", 6)
     (data / "p003.png").write_bytes(b"no picture")

@@ -123,8 +123,11 @@ def test_explaining_inside_inference_mode() -> None:
         adapter = igos.adapt(model, list("abcd"), **SIZE)
         image = adapter.read(noise(40, 40))
         targets = adapter.detect(image, 0.0)[:1]
-        maps = [igos.explain(adapter, image, targets, m, metrics=("deletion",))[0].saliency for m in ("odam", "rise")]
-        return torch.stack(maps).clone()
+        deletion = igos.METRICS["deletion"](steps=4)
+        asked: dict[str, dict[str, Any]] = {"odam": {}, "rise": {"n_masks": 20}}
+        return torch.stack(
+            [igos.explain(adapter, image, targets, m, metrics=[deletion], **s)[0].saliency for m, s in asked.items()]
+        ).clone()
 
     expected = made()
     with torch.inference_mode():
@@ -157,8 +160,8 @@ def default(dtype: torch.dtype) -> Iterator[None]:
 def test_the_default_dtype_of_the_user_changes_no_map(family: str) -> None:
     model: nn.Module = rcnn() if family == "rcnn" else lively(SlimVGG(4))
     quick: dict[str, dict[str, Any]] = {
-        "iGOS++": {"iterations": 2, "size": 7}, "smooth_grad": {"n_samples": 2}, "interior": {"n_steps": 3},
-        "rise": {"n_masks": 4}, "odam": {},
+        "iGOS++": {"iterations": 2, "size": 7, "sure": False}, "smooth_grad": {"n_samples": 2},
+        "interior": {"n_steps": 3}, "rise": {"n_masks": 4}, "odam": {},
     }  # fmt: skip
     more = {
         "exp_grad": {"n_samples": 3},
@@ -172,7 +175,7 @@ def test_the_default_dtype_of_the_user_changes_no_map(family: str) -> None:
         image = adapter.read(noise(48, 48))
         targets = adapter.detect(image, 0.0)[:1]
         every = quick if family == "rcnn" else {**quick, **more}
-        metrics = ("deletion", "insertion", "pointing")
+        metrics = [igos.METRICS[name](steps=4) for name in ("deletion", "insertion")] + [igos.METRICS["pointing"]()]
         return [igos.explain(adapter, image, targets, m, metrics=metrics, **s)[0] for m, s in every.items()]
 
     expected = made()

@@ -21,17 +21,17 @@ def test_saliency_lies_on_the_instance_more_than_chance_or_the_centre_would() ->
     y, x = torch.meshgrid(torch.linspace(-1, 1, 28), torch.linspace(-1, 1, 28), indexing="ij")
     figures = []
     for path in sorted((folder / "images").iterdir()):
-        if len(figures) == 20:
+        if len(figures) == 15:
             break
         image, truths = adapter.read(path), truths_of(str(path), str(folder / "instances.json"))
         pairs = [(t, match(t, image, truths)) for t in adapter.detect(image, 0.4)]
         found = [(t, truth) for t, truth in pairs if truth is not None][:1]
         for target, truth in found:
-            made = igos.explain(adapter, image, [target], "iGOS+", config="quick", metrics=())[0]
+            made = igos.explain(adapter, image, [target], "iGOS+", config="quick", metrics=(), sure=False)[0]
             maps = [made.saliency, torch.rand(28, 28), torch.exp(-2 * (x**2 + y**2))]
             shown = [Explanation(m, target, image, "map") for m in maps]
             problem = make_problem(adapter, image, [target] * 3)
             figures.append([s.value for s in EnergyMask()(problem, shown, Context([truth] * 3))])
     ours, chance, centre = np.mean(figures, axis=0)
-    assert len(figures) >= 15
+    assert len(figures) == 15
     assert ours > 1.5 * chance and ours > 1.1 * centre

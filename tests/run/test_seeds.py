@@ -87,7 +87,8 @@ def test_maps_do_not_depend_on_the_number_of_threads(adapter: Adapter) -> None:
             torch.set_num_threads(threads)
             image = adapter.read(noise(100, 100))
             targets = adapter.detect(image, 0.0)[:1]
-            made += igos.explain(adapter, image, targets, "iGOS++", iterations=3, size=7, metrics=("deletion",))
+            less: dict[str, Any] = {"iterations": 3, "size": 7, "sure": False}
+            made += igos.explain(adapter, image, targets, "iGOS++", metrics=[METRICS["deletion"](steps=5)], **less)
     finally:
         torch.set_num_threads(before)
     one, two = made

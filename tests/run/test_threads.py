@@ -17,8 +17,8 @@ from tests.detectors.test_yolov3 import noise
 from tests.run.test_faithful import rcnn
 
 METHODS: dict[str, dict[str, Any]] = {
-    "grad_cam": {}, "odam": {}, "guided_backprop": {}, "vanilla_grad": {}, "iGOS++": {"iterations": 2, "size": 7},
-    "rise": {"n_masks": 6},
+    "grad_cam": {}, "odam": {}, "guided_backprop": {}, "vanilla_grad": {},
+    "iGOS++": {"iterations": 2, "size": 7, "sure": False}, "rise": {"n_masks": 6},
 }  # fmt: skip
 THREADS = 12
 

@@ -207,7 +207,7 @@ def test_a_question_that_is_none(known: TestClient, body: bytes) -> None:
 
 
 def test_questions_name_what_there_is(known: TestClient) -> None:
-    asked = {"picture": 0, "index": 0, "method": "iGOS++", "preset": "quick", "question": "why"}
+    asked = {"picture": 0, "index": 0, "label": 0, "method": "iGOS++", "preset": "quick", "question": "why"}
     for key, value in (
         ("method", "nothing"),
         ("preset", "../../x"),
@@ -217,6 +217,12 @@ def test_questions_name_what_there_is(known: TestClient) -> None:
     ):
         answer = known.post("/explain", json={**asked, key: value})
         assert answer.status_code in (400, 404) and len(answer.text) < 300, key
+    own = {k: v for k, v in asked.items() if k not in ("index", "label")}
+    for box in (None, [1, 2, 3], [1, 2, 3, "4"], {"x": 1}, [1, 2, 3, True]):
+        for name in ("dog", "", "a\nb", 7, "x" * 600):
+            more = {"box": box, "name": name, "threshold": 0.4 if box else 3}
+            if box != [1, 2, 3, True] or name != "dog":
+                assert known.post("/explain", json={**own, **more}).status_code == 400
 
 
 def test_a_stranger_learns_nothing_by_waiting() -> None:

@@ -46,6 +46,8 @@ def client(network: Network, made: Session) -> Iterator[TestClient]:
 
 def events(client: TestClient, **asked: Any) -> list[tuple[str, dict[str, Any]]]:
     question = {"picture": 0, "index": 0, "method": "iGOS++", "preset": "quick", "question": "why", **asked}
+    seen = client.get(f"/picture/{question['picture']}/seen").json()["detections"]
+    question["label"] = seen[question["index"]]["label"]
     with client.stream("POST", "/explain", json=question) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         text = "".join(answer.iter_text())
@@ -110,7 +112,10 @@ def test_a_row_and_its_arrays_lie_in_the_runs_folder(
 def test_command_and_python_give_the_same_map(
     client: TestClient, made: Session, tmp_path: Path, undrawn: None, asked: dict[str, Any]
 ) -> None:
-    answer = events(client, **asked)[-1][1]
+    _repeated(events(client, **asked)[-1][1], made, tmp_path)
+
+
+def _repeated(answer: dict[str, Any], made: Session, tmp_path: Path) -> None:
     own = np.load(made.folder.path / answer["folder"] / "explanation.npz")["saliency"]
     program, *flags = shlex.split(answer["command"])
     assert program == "igos" and cli.main([*flags, "--output", str(tmp_path / "run")]) == 0
@@ -120,8 +125,22 @@ def test_command_and_python_give_the_same_map(
     exec(answer["python"], names)  # what the page says
     [e] = names["es"]
     assert np.array_equal(e.saliency.numpy(), own), answer["python"]
+    assert made.row(answer["id"])["status"] == e.status
     row = made.row(answer["id"])
     assert {s.name: s.value for s in e.scores}["deletion"] == pytest.approx(row["deletion"])
+
+
+def test_what_was_expected_is_explained_as_the_command_does(undrawn: None, tmp_path: Path) -> None:
+    """A box of one's own, of a detector: its reason is told, and the answer can be had again."""
+    detector = Network({"metrics": ["deletion"], "set": ["deletion.steps=5"]}, ["emblem-yolov3spp"])
+    one = session(detector, tmp_path / "live", [str(ROOT / "samples" / "scene-04.png")])
+    what = {"name": "star", "box": [20.0, 200.0, 120.0, 300.0], "threshold": 0.4}
+    message = one.message(0, what, 0, {"method": "odam", "preset": "default", "question": "why"})
+    answer = one.keep(0, message, detector.explain(message, lambda kind, content: None, lambda idle: None))
+    assert one.row(0)["reason"] and one.row(0)["name"] == "star" and answer["folder"].startswith("scene-04/own1-star")
+    assert "--target expect:star@20.0,200.0,120.0,300.0 --threshold 0.4" in answer["command"]
+    _repeated(answer, one, tmp_path)
+    assert one.close() and cli.main(["report", str(one.folder.path), "--strict"]) == 0
 
 
 def test_words_that_repeat_name_everything_that_decides() -> None:
@@ -134,7 +153,11 @@ def test_words_that_repeat_name_everything_that_decides() -> None:
     command = words.command(made, "a b.png", "index:2", 0.1)
     assert "'my model.yaml'" in command and "'a b.png'" in command and "--target index:2 --threshold 0.1" in command
     python = words.python(made, "a b.png", "index:2", 0.1, "cpu")
-    assert "replace(found[2], part='box')" in python and "METRICS['deletion'](steps=7)" in python
+    assert (
+        "detect(image, 0.1)[2]" in python
+        and "replace(target, part='box')" in python
+        and "METRICS['deletion'](steps=7)" in python
+    )
     assert "early=3" in python and "seed=5" in python and "config='thorough'" in python and "size=14" in python
     other = words.settings_of(flags, {"method": "grad_cam", "preset": "default", "question": "why"})
     assert "opt" not in other and other["set"] == ["deletion.steps=7"], "what the method has not"
@@ -147,7 +170,9 @@ def test_a_cancelled_question_ends_within_a_step(network: Network, made: Session
         if told.count("step") == 3:
             raise KeyError
 
-    message = made.message(0, 0, 0, {"method": "iGOS++", "preset": "thorough", "question": "why"})
+    message = made.message(
+        0, {"index": 0, "label": 0}, 0, {"method": "iGOS++", "preset": "thorough", "question": "why"}
+    )
     with pytest.raises(KeyError):
         network.explain(message, lambda kind, content: told.append(kind), between)
     assert told == ["step"] * 3, "no step more"

@@ -25,7 +25,7 @@ from torch import Tensor
 from igos.base.baselines import baseline
 from igos.base.ops import LARGEST_GRID, bilateral_tv, break_ties, pool, smooth, tv
 from igos.base.settings import check_settings, setting
-from igos.methods.mask.detail import Walk
+from igos.methods.mask.detail import Walk, nearby
 from igos.methods.mask.optim import OPTIMIZERS, Step
 from igos.methods.mask.path import Draw, Term, path_scores
 from igos.methods.mask.sure import QUESTION, holds
@@ -48,9 +48,10 @@ class MaskMethod:
     iterations: mask steps T; ig_iter: path points S per step; alpha: step; L1, L2: weights of sparsity and
     smoothness, in the form's units; reg {TV, BTV}: by default the paper's in the published form, TV in the other;
     noise: standard deviation in [0,1] pixels, added to every blended picture; decay: alpha falls linearly to 0
-    over the iterations; detail: keep what the network looks at on pixels (detail.py), which also ranks the cells; by
-    default in the default form; sure: ask whether the map does what it claims (sure.py), by default where there is a
-    detail, after `early` steps (by default all T), after T, and at the end: a map that does ends there, others go on,
+    over the iterations; detail: keep what the network looks at on pixels (detail.py), which also ranks the cells, and
+    spread the path points over the terms (path.py); by default in the default form; sure: ask whether the map does
+    what it claims (sure.py), by default where there is a detail, after `early` steps (by default all T), after T, and
+    at the end: a map that does ends there, others go on,
     by steps `longer` times as long, to at most twice the cost. Cost: len(terms) * S * T network images forward and
     backward; LS adds len(terms) * S forwards per trial.
     """
@@ -95,8 +96,10 @@ class MaskMethod:
 
     @property
     def cost(self) -> str:
-        steps = len(self.terms) * self.ig_iter * self.iterations
-        asked = f" + {QUESTION} that ask whether it is sure; at most {2 * steps}" if self.sure else ""
+        each = len(self.terms) * self.ig_iter
+        steps = each * self.iterations
+        first = f", {each * self.early} where it is sure then" if self.early and self.early < self.iterations else ""
+        asked = f" + {QUESTION} that ask whether it is sure{first}; at most {2 * steps}" if self.sure else ""
         return f"{len(self.terms)}*S*T = {steps}{asked}"
 
     def effective(self) -> dict[str, float]:
@@ -190,7 +193,8 @@ class MaskMethod:
         return early + [most] * (most > self.iterations)
 
     def _maps(self, masks: Tensor, walk: Walk, rows: Tensor, length: Tensor) -> Tensor:
-        """The maps (R,h,w) of masks (R,n,h,w) after `length` (R,) steps: S, or S * (Q + c), Q in [0,1], c ~ the cost.
+        """The maps (R,h,w) of masks (R,n,h,w) after `length` (R,) steps: S, or S * (Q + c), Q in [0,1], c ~ the cost,
+        and a little of what is near.
 
         Few steps leave masks that have barely moved, and what they were pulled by ranks better than they do.
         """
@@ -198,7 +202,7 @@ class MaskMethod:
         evidence = walk.evidence(rows, (self.size, self.size))
         if evidence is not None:
             c = (length.to(saliency) * len(self.terms) * self.ig_iter / TRUSTED)[:, None, None]
-            saliency = saliency * (evidence + c) / (1 + c)
+            saliency = nearby(saliency * (evidence + c) / (1 + c))
         if self.form == "default":
             one_step = masks.new_tensor(math.prod(self.effective().values()))
             saliency = break_ties(saliency, smooth(walk.pull[rows].sum(dim=1), one_step))
@@ -218,7 +222,7 @@ class MaskMethod:
         turns = [replace(problem, x0=baseline(name, problem.x)) for name in self.turns[:most]] or [problem]
         for i in range(most):
             active, noise = walk.active.tolist(), self.noise
-            draw = Draw.sample(problem, self.ig_iter, not published, noise, active, self.span)
+            draw = Draw.sample(problem, self.ig_iter, not published, noise, active, self.span, bool(self.detail))
             yield MaskObjective(
                 problem=turns[i % len(turns)],
                 terms=self.terms,

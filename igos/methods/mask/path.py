@@ -33,11 +33,15 @@ class Term:
 
 @dataclass(frozen=True)
 class Draw:
-    """One sample of the path for every explanation: t (K,S) in [0,1]; noise_seed (K,) or None; its scale."""
+    """One sample of the path for every explanation: t (K,S) in [0,1]; noise_seed (K,) or None; its scale.
+
+    spread: the terms do not ask at the same t, see `points`; a jittered path of the whole span alone.
+    """
 
     t: Tensor
     noise: float = 0.0
     noise_seed: Tensor | None = None
+    spread: bool = False
 
     @classmethod
     def sample(
@@ -48,6 +52,7 @@ class Draw:
         noise: float,
         active: Sequence[bool] | None = None,
         span: tuple[float, float] = (0.0, 1.0),
+        spread: bool = False,
     ) -> Draw:
         """t_k = k/S for k = 1..S, or, jittered, (k + u_k)/S for k = 0..S-1, u from each own generator; brought from
         [0,1] into the span.
@@ -65,7 +70,25 @@ class Draw:
         t = span[0] + (span[1] - span[0]) * t if span != (0.0, 1.0) else t
         zero = torch.zeros((), dtype=torch.long)
         seeds = [torch.randint(2**62, (), generator=g) if on else zero for g, on in drawn] if noise else None
-        return cls(t.to(problem.x), noise, torch.stack(seeds) if seeds else None)
+        return cls(
+            t.to(problem.x), noise, torch.stack(seeds) if seeds else None, spread and jitter and span == (0.0, 1.0)
+        )
+
+    def points(self, terms: Sequence[Term]) -> Tensor:
+        """t (K,J,S) of each of the J terms.
+
+        Where masks have barely moved, terms of one t see the same two pictures, at t and at 1 - t of the way from the
+        baseline to the picture. Spread, term j sees it a j-th part of a point's interval further on, so that the J
+        pictures of an interval lie evenly. Each t stays even over its interval.
+        """
+        if not self.spread:
+            return self.t[:, None].expand(-1, len(terms), -1)
+        count = self.t.shape[1]
+        k = torch.arange(count).to(self.t)
+        j = torch.arange(len(terms)).to(self.t)[:, None] / len(terms)
+        v = (k + (self.t[:, None] * count - k + j) % 1) / count
+        insert = torch.tensor([term.insert for term in terms], device=v.device)
+        return torch.where(insert[:, None], 1 - v, v)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +126,7 @@ def path_scores(
     weight = masks.new_tensor([t.weight for t in terms])[term] / s_count
     # P(B,I,M) shows I*(1 - t*U) + B*t*U: both directions are x0 + v*(x - x0), v = t*U or 1 - t*U
     turned = masks.new_tensor([t.insert for t in terms])[term]
-    slope = (1 - 2 * turned) * draw.t[rows][r, s]
+    slope = (1 - 2 * turned) * draw.points(terms)[rows][r, term, s]
     blend = Blend(problem.x0, problem.x)
 
     def pictures(part: slice) -> Tensor:

@@ -11,13 +11,69 @@ const Cards = (() => {
   const what = (item) => [item.name, item.view == null ? "" : number(score(item))].join(" ").trim() || "no explanation";
   const by = (item) => item.source + (item.start == null ? "" : `, start ${item.start}`);
 
+  const waiting = new Set();
+  let idle = 0;
+
+  function draw(canvas) {
+    drawer.unobserve(canvas);
+    if (!waiting.delete(canvas)) return Promise.resolve();
+    return Paint.draw(canvas, items.get(canvas), 320, { style: style(), share: style() === "heat" ? 0.1 : 0.25 });
+  }
+
   const drawer = new IntersectionObserver((entries) => {
-    for (const e of entries) {
-      if (!e.isIntersecting) continue;
-      drawer.unobserve(e.target);
-      Paint.draw(e.target, items.get(e.target), 320, { style: style(), share: style() === "heat" ? 0.1 : 0.25 });
-    }
+    for (const e of entries) if (e.isIntersecting) draw(e.target);
   }, { rootMargin: "200px" });
+
+  /** Cards that nobody has scrolled to are drawn too, one after the other, so that a print or a long picture has all. */
+  function later() {
+    if (idle || !waiting.size) return;
+    idle = setTimeout(async () => {
+      const [canvas] = waiting;
+      if (canvas) await draw(canvas);
+      idle = 0;
+      later();
+    }, 30);
+  }
+
+  const all = () => Promise.all([...waiting].map(draw));
+
+  function forget() {
+    drawer.disconnect();
+    waiting.clear();
+  }
+
+  const named = new Map();
+  /** Which of several objects of its class and picture this is, from left to right; 0 where it is the only one. */
+  function place(item) {
+    if (!named.has(item.book)) {
+      const alike = new Map();
+      for (const i of item.book.items || []) {
+        if (!i.box) continue;
+        const key = `${i.picture} ${i.name}`;
+        alike.set(key, (alike.get(key) || new Map()).set(i.object, i.box[0]));
+      }
+      named.set(item.book, alike);
+    }
+    const boxes = named.get(item.book).get(`${item.picture} ${item.name}`);
+    if (!boxes || boxes.size < 2 || !item.box) return 0;
+    return 1 + [...boxes].sort((a, b) => a[1] - b[1]).findIndex(([object]) => object === item.object);
+  }
+
+  /** What a map shows, in a sentence: the scores with its top tenth alone and without it, or why it shows nothing. */
+  function sentence(item) {
+    if (item.view == null) return "";
+    const empty = item.book.empty && item.book.empty[item.status];
+    if (empty) return `Shows nothing: ${empty}.`;
+    const at = (name) => {
+      const c = (item.curves || {})[name];
+      if (!c) return null;
+      const n = c[0].findIndex((x) => x >= 0.0999);
+      return n < 0 ? null : c[1][n];
+    };
+    const alone = at("insertion"), without = at("deletion");
+    if (alone == null || without == null) return "";
+    return `The top 10 % alone give ${number(alone)}, the rest ${number(without)}.`;
+  }
 
   /** A button; `figures`: columns below it, the best of `rivals` in bold; source: with the method's name. */
   function card(item, figures, { rivals = [], source = false } = {}) {
@@ -28,7 +84,9 @@ const Cards = (() => {
         "aria-label": `map of ${what(item)} by ${by(item)} on ${picture(item).name}${lost ? ", photo missing" : ""}` });
     if (item.view != null) {
       items.set(shown, item);
+      waiting.add(shown);
       drawer.observe(shown);
+      later();
     }
     const rows = figures.flatMap((c) => {
       const values = rivals.map((r) => r.values[c.i]).filter((v) => v != null);
@@ -43,11 +101,13 @@ const Cards = (() => {
         make("span", { class: "first" }, make("b", {}, rivals.length ? by(item) : item.name || "–"),
           item.view == null || (rivals.length && !status) ? null : make("span", { class: "score" }, number(score(item))),
           status),
-        rivals.length ? null : make("span", { class: "second" }, picture(item).name),
+        rivals.length ? null : make("span", { class: "second" }, picture(item).name
+          + (place(item) ? `, ${item.name} ${place(item)} from the left` : "")),
+        sentence(item) ? make("span", { class: "told" }, sentence(item)) : null,
         rivals.length || !(source || item.start != null) ? null : make("span", { class: "second" }, by(item)),
         make("span", { class: "mini" }, ...rows)));
   }
 
   /** styled(f): f() says in which style cards are drawn from now on; forget(): cards that are gone. */
-  return { card, what, by, score, column, picture, styled: (f) => { style = f; }, forget: () => drawer.disconnect() };
+  return { card, sentence, place, what, by, score, column, picture, styled: (f) => { style = f; }, forget, all };
 })();

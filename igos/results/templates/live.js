@@ -81,6 +81,7 @@
       byId("threshold").closest("label").hidden = false;
       const name = byId("strip").children[n].title;
       byId("chosen").textContent = classes ? "Click a class" : "Click a box";
+      byId("own").hidden = classes;
       await Stage.show(looks, seen, `picture/${n}/photo`, name, +byId("threshold").value, choose);
       limit();
       say("");
@@ -102,8 +103,9 @@
     Stage.choose(index);
     byId("explain").disabled = byId("brush").disabled = index == null;
     if (index == null) return;
-    const { name, score } = Stage.seen().detections[index];
-    byId("chosen").textContent = `${name} ${score.toFixed(2)}`;
+    const { name, score, expected } = Stage.seen().detections[index];
+    byId("chosen").textContent = expected ? `${name}, expected` : `${name} ${score.toFixed(2)}`;
+    byId("brush").disabled = Boolean(expected);
     Brush.clear();
   }
 
@@ -146,12 +148,19 @@
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const pause = (ms) => new Promise((go) => setTimeout(go, ms));
 
+  /** What is asked about: a detection by its number, or what was expected. */
+  function wish() {
+    const d = Stage.seen().detections[chosen], [w, h] = Stage.seen().size;
+    if (!d.expected) return { index: chosen, label: d.label };
+    return { name: d.name, box: d.box.map((v, i) => v * (i % 2 ? h : w)), threshold: +byId("threshold").value };
+  }
+
   async function explain() {
     if (chosen == null) return;
     const before = running;
     if (before) cancel("replaced by a newer question");
     const job = running = { stop: new AbortController(), queue: [], id: null, ended: false };
-    const asked = { picture, index: chosen, model: model(), method: byId("method").value, preset: byId("preset").value, question: byId("question").value };
+    const asked = { ...wish(), picture, model: model(), method: byId("method").value, preset: byId("preset").value, question: byId("question").value };
     Brush.stop();
     wrong("");
     byId("cancel").disabled = false;
@@ -255,6 +264,7 @@
     answers.push(item);
     const main = item.book.columns.map((c, i) => ({ ...c, i })).filter((c) => c.main && c.key !== "score");
     const card = Cards.card(item, main.slice(0, 3), { source: true });
+    card.setAttribute("aria-label", `Answer ${item.index + 1}: ${item.name} by ${Cards.by(item)}`);
     card.addEventListener("click", () => open(item));
     byId("cards").prepend(card);
     byId("answers").hidden = byId("report").hidden = false;
@@ -268,6 +278,7 @@
     byId("understand").hidden = false;
     byId("title").textContent = Cards.what(item);
     byId("facts").textContent = [Cards.picture(item).name, Cards.by(item), item.status].filter(Boolean).join(" · ");
+    byId("sentence").textContent = item.facts.reason && item.facts.reason !== "found" ? `Why it is no detection: ${item.facts.reason}.` : "";
     byId("note").textContent = [item.facts.error, item.facts.warning].filter(Boolean).join("; ");
     const others = answers.filter((a) => a !== item);
     options("beside", [["", "nothing"], ...others.map((a) => [a.index, `${title(a)}, ${Cards.picture(a).name}`])], beside ? beside.index : "");
@@ -371,6 +382,63 @@
     byId("brush").addEventListener("click", () => (on ? stop() : (Stage.photo(), start_(), ask())));
     byId("clean").addEventListener("click", clear);
     return { stop, clear };
+  })();
+
+  // ---- a box of one's own
+
+  (() => {
+    const rubber = byId("rubber"), mark = rubber.firstElementChild;
+    let from = null, drawn = null;
+
+    function show(on) {
+      rubber.hidden = !on;
+      byId("own").setAttribute("aria-pressed", String(on));
+      byId("boxes").classList.toggle("aside", on);
+      byId("expected").hidden = true;
+      mark.hidden = true;
+    }
+
+    function at(e) {
+      const box = rubber.getBoundingClientRect(), share = (v) => Math.min(Math.max(v, 0), 1);
+      return [share((e.clientX - box.left) / box.width), share((e.clientY - box.top) / box.height)];
+    }
+
+    function draw([x1, y1, x2, y2]) {
+      drawn = [Math.min(x1, x2), Math.min(y1, y2), Math.max(x1, x2), Math.max(y1, y2)];
+      const [a, b, c, d] = drawn.map((v) => 100 * v);
+      mark.hidden = false;
+      Object.assign(mark.style, { left: `${a}%`, top: `${b}%`, width: `${c - a}%`, height: `${d - b}%` });
+    }
+
+    byId("own").addEventListener("click", () => {
+      const on = rubber.hidden && Boolean(Stage.seen());
+      if (on) Brush.stop();
+      show(on);
+      if (on) {
+        const names = start.models[model()].labels.filter((n) => n !== "__background__");
+        options("expected-name", names.map((n) => [n, n]));
+        draw([0.3, 0.3, 0.7, 0.7]);
+        byId("expected").hidden = false;
+        rubber.focus();
+      }
+    });
+    rubber.addEventListener("keydown", (e) => {
+      const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[e.key];
+      if (!way || !drawn) return;
+      e.preventDefault();
+      const [dx, dy] = way.map((v) => 0.02 * v), [x1, y1, x2, y2] = drawn;
+      const next = e.shiftKey ? [x1, y1, Math.max(x2 + dx, x1 + 0.02), Math.max(y2 + dy, y1 + 0.02)] : [x1 + dx, y1 + dy, x2 + dx, y2 + dy];
+      if (next.every((v) => v >= 0 && v <= 1)) draw(next);
+    });
+    rubber.addEventListener("pointerdown", (e) => { from = at(e); rubber.setPointerCapture(e.pointerId); });
+    rubber.addEventListener("pointermove", (e) => from && draw([...from, ...at(e)]));
+    rubber.addEventListener("pointerup", () => { from = null; });
+    byId("expected-take").addEventListener("click", () => {
+      const [x1, y1, x2, y2] = drawn;
+      if (x2 - x1 < 0.01 || y2 - y1 < 0.01) { wrong("the box is too small"); return; }
+      show(false);
+      choose(Stage.expect(byId("expected-name").value, drawn));
+    });
   })();
 
   // ---- what is wired to what

@@ -40,7 +40,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
       ...columns.map((c) => [c.key, c.key])]);
     options("style", Object.entries(STYLES));
     const groups = new Set(items.filter((i) => i.view != null).map((i) => i.object)).size < items.filter((i) => i.view != null).length;
-    byId("grouping").hidden = !groups;
+    byId("group").querySelector("[value=object]").hidden = !groups;
     byId("group").querySelector("[value=object]").defaultSelected = groups;
     if (NARROW.matches) byId("tools").open = byId("summary").open = false;
     const form = byId("tools").querySelector("form");
@@ -91,20 +91,32 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
       make("div", { class: "strip" }, ...list.map((i) => card(i, figures.slice(0, 8), { rivals: list }))));
   }
 
+  /** Where the heat of a map lies. */
+  function heatOf(item) {
+    if (item.view == null) return "no map";
+    if (Object.hasOwn(DATA.empty, item.status)) return "no effect";
+    if (item.inside == null) return "no box";
+    return item.inside < 0.5 ? "heat outside the box" : "heat in the box";
+  }
+
   function feed() {
     const next = waiting.splice(0, CHUNK);
     const source = several("source");
-    byId("gallery").append(...next.map((entry) => (Array.isArray(entry) ? object(entry) : card(entry, few(), { source }))));
+    byId("gallery").append(...next.map((entry) => (Array.isArray(entry) ? object(entry)
+      : entry.title ? make("h3", { class: "group" }, `${entry.title} `, make("span", {}, `${entry.count}`))
+        : card(entry, few(), { source }))));
     feeder.unobserve(byId("more"));
     if (waiting.length) feeder.observe(byId("more"));
   }
 
   function update() {
     shown = sorted(items.filter(passes));
-    const grouped = byId("group").value === "object" && !byId("grouping").hidden;
-    const objects = new Map();
-    for (const item of shown) objects.set(item.object, [...(objects.get(item.object) || []), item]);
-    waiting = grouped ? [...objects.values()] : [...shown];
+    const by = byId("group").value, grouped = by === "object", parts = new Map();
+    const of = { object: (i) => i.object, name: (i) => i.name, status: (i) => i.status, place: heatOf }[by];
+    if (of) for (const item of shown) parts.set(of(item), [...(parts.get(of(item)) || []), item]);
+    if (grouped) waiting = [...parts.values()];
+    else if (of) waiting = [...parts].flatMap(([title, list]) => [{ title: title || "–", count: list.length }, ...list]);
+    else waiting = [...shown];
     byId("gallery").className = grouped ? "objects" : "grid";
     byId("gallery").replaceChildren();
     Cards.forget();
@@ -122,8 +134,10 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
     byId("detail-facts").textContent = [picture(item).name, by(item), item.status].filter(Boolean).join(" · ");
     const lost = picture(item).lost;
     byId("detail-note").textContent = [item.facts.error, item.facts.warning, lost && `no photo: ${lost}`].filter(Boolean).join("; ");
-    Viewer.open([item]);
     const siblings = items.filter((i) => i.object === item.object && i.view != null);
+    const beside = byId("group").value === "object" && item.view != null && siblings.length > 1;
+    Viewer.open(beside ? [item, ...siblings.filter((i) => i !== item)].slice(0, 6) : [item]);
+    links(item);
     byId("siblings").hidden = siblings.length < 2;
     byId("siblings").querySelector(".strip").replaceChildren(...(siblings.length < 2 ? [] : siblings).map((i) => {
       const made = card(i, figures.slice(0, 4), { rivals: siblings });
@@ -133,6 +147,50 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
     if (!byId("detail").open) byId("detail").showModal();
     Viewer.draw();
     if (location.hash !== `#${item.index}`) history.replaceState(null, "", `#${item.index}`);
+  }
+
+  /** Ways to the files of an explanation, where the page knows its run's folder. */
+  function links(item) {
+    const { place } = runs[item.run], folder = item.facts.folder;
+    const to = (name) => `${place}/${[...folder.split("/"), ...(name ? [name] : [])].map(encodeURIComponent).join("/")}`;
+    byId("detail-links").replaceChildren(...(place && folder && item.view != null
+      ? [make("a", { href: to("") }, "folder"), make("a", { href: to("explanation.npz") }, "explanation.npz")] : []));
+  }
+
+  function toBlob() {
+    return new Promise((done, fail) => {
+      try {
+        byId("map-picture").toBlob((blob) => (blob ? done(blob) : fail(new Error("no picture"))));
+      } catch (error) { fail(error); }
+    });
+  }
+
+  async function save() {
+    const address = URL.createObjectURL(await toBlob());
+    const name = `${picture(current).name.replace(/\.\w+$/, "")}-${current.name || "map"}.png`;
+    make("a", { href: address, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 1000);
+  }
+
+  /** A button that does what it says, or says that it cannot. */
+  function does(id, work) {
+    const button = byId(id), name = button.textContent;
+    button.addEventListener("click", async () => {
+      try { await work(); button.textContent = "Done"; } catch { button.textContent = "Not here"; }
+      setTimeout(() => { button.textContent = name; }, 1200);
+    });
+  }
+
+  const THEMES = ["system", "light", "dark"];
+  function theme() {
+    const now = THEMES[(THEMES.indexOf(document.documentElement.dataset.theme || "system") + 1) % 3];
+    document.documentElement.dataset.theme = now;
+    byId("theme").textContent = `Theme: ${now}`;
+  }
+
+  function print() {
+    while (waiting.length && byId("gallery").children.length < 500) feed();
+    Cards.all();
   }
 
   function move(by) {
@@ -164,6 +222,12 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
     addEventListener("resize", () => dialog.open && Viewer.redraw());
     const from = () => { const n = location.hash.slice(1); if (/^\d+$/.test(n) && items[+n]) open(items[+n]); };
     addEventListener("hashchange", from);
+    byId("theme").addEventListener("click", theme);
+    byId("copy").hidden = !window.ClipboardItem || !navigator.clipboard;
+    does("copy", () => navigator.clipboard.write([new ClipboardItem({ "image/png": toBlob() })]));
+    does("download", save);
+    addEventListener("beforeprint", print);
+    matchMedia("print").addEventListener("change", (e) => e.matches && print());
     from();
   }
 

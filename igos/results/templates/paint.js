@@ -253,5 +253,39 @@ const Paint = (() => {
     canvas.dataset.drawn = play ? `${play.name} ${play.step}` : `${style} ${opacity} ${share}`;
   }
 
-  return { draw };
+  /** The colours of heat in a row, from 0 to 1. */
+  function ramp(canvas, book) {
+    const table = colours(book);
+    canvas.getContext("2d").drawImage(layer(256, 1, (out, o, i) => {
+      for (let c = 0; c < 3; c++) out[o + c] = table[3 * i + c];
+      out[o + 3] = 255;
+    }), 0, 0);
+  }
+
+  /** Where two maps of one picture differ, on the grey photo: orange where the first marks more, blue the second. */
+  async function difference(canvas, one, other, width) {
+    const ticket = (tickets.get(canvas) || 0) + 1;
+    tickets.set(canvas, ticket);
+    const shown = one.book.pictures[one.picture];
+    const [photo, a, b] = await Promise.all([picture(shown.source), cells(one), cells(other)]);
+    if (tickets.get(canvas) !== ticket) return;
+    const height = Math.max(Math.round((width * shown.size[1]) / shown.size[0]), 1);
+    canvas.width = width;
+    canvas.height = height;
+    const context = canvas.getContext("2d");
+    context.fillStyle = "#777";
+    context.fillRect(0, 0, width, height);
+    if (photo) context.drawImage(photo, 0, 0, width, height);
+    dim(context, width, height, 1);
+    const [x, y] = [[one, a], [other, b]].map(([item, map]) =>
+      field(Float32Array.from(map.heat, (v) => v / 255 / item.full), item.grid, item.book.views[item.view].frame, width, height));
+    context.drawImage(layer(width, height, (out, o, i) => {
+      const d = clamp(Math.min(x[i], 1) - Math.min(y[i], 1), -1, 1);
+      [out[o], out[o + 1], out[o + 2]] = d > 0 ? [230, 120, 20] : [50, 140, 255];
+      out[o + 3] = 230 * Math.abs(d);
+    }), 0, 0);
+    canvas.dataset.drawn = "difference";
+  }
+
+  return { draw, ramp, difference };
 })();

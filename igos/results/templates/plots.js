@@ -74,5 +74,29 @@ const Plots = (() => {
     return svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `score over the share hidden or revealed: ${told.join("; ")}` }, ...parts);
   }
 
-  return { make, number, better, mean, median, histogram, curves };
+  const INKS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+
+  /** The curves of several items in one plot, a colour for each item; deletion in dashes. */
+  function overlaid(items, steps) {
+    const W = 520, H = 250, left = 40, right = 22, top = 10, bottom = 40;
+    const lines = items.flatMap((item, i) => ["deletion", "insertion"].filter((n) => item.curves[n]).map((n) => [n, item.curves[n], INKS[i % INKS.length], i]));
+    const all = lines.flatMap(([, [, ys]]) => ys).filter((v) => v != null);
+    const low = Math.min(0, ...all), high = Math.max(1, ...all);
+    const x = (v) => left + v * (W - left - right), y = (v) => H - bottom - ((v - low) / (high - low)) * (H - top - bottom);
+    const parts = [0, 0.25, 0.5, 0.75, 1].flatMap((t) => [
+      svg("line", { class: "rule", x1: left, x2: W - right, y1: y(low + t * (high - low)), y2: y(low + t * (high - low)) }),
+      svg("text", { x: left - 6, y: y(low + t * (high - low)) + 4, "text-anchor": "end" }, String(+(low + t * (high - low)).toFixed(2))),
+      svg("text", { x: x(t), y: H - bottom + 16, "text-anchor": "middle" }, `${100 * t}%`),
+    ]);
+    for (const [name, [xs, ys], ink, i] of lines) {
+      const points = xs.map((v, n) => (ys[n] == null ? "" : `${x(v).toFixed(1)},${y(ys[n]).toFixed(1)}`)).filter(Boolean);
+      parts.push(svg("polyline", { class: "line", stroke: ink, points: points.join(" "), "stroke-dasharray": name === "deletion" ? "5 4" : null }));
+      const now = steps[i];
+      if (now && now.name === name && ys[now.step] != null) parts.push(svg("circle", { class: "dot", stroke: ink, cx: x(xs[now.step]), cy: y(ys[now.step]), r: 5 }));
+    }
+    parts.push(svg("text", { x: (left + W - right) / 2, y: H - 6, "text-anchor": "middle" }, "share hidden (dashes) or revealed, most important first"));
+    return svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `curves of ${items.length} maps` }, ...parts);
+  }
+
+  return { make, number, overlaid, INKS, better, mean, median, histogram, curves };
 })();

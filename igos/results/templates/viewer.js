@@ -41,6 +41,14 @@ const Viewer = (() => {
     byId("share-label").hidden = !["contour", "keep", "blur"].includes(style);
     document.querySelector("[for=opacity]").textContent = `${byId("opacity").value}%`;
     document.querySelector("[for=share]").textContent = `${byId("share").value}%`;
+    byId("scale").hidden = style !== "heat";
+    const pair = items.filter((i) => i.view != null);
+    byId("difference").closest("figure").hidden = pair.length < 2;
+    if (pair.length > 1) {
+      Paint.difference(byId("difference"), pair[0], pair[1], Math.min(width(byId("difference")), 480));
+      byId("difference").closest("figure").querySelector("figcaption").textContent =
+        `difference: orange where ${by(pair[0])} marks more, blue where ${by(pair[1])} does`;
+    }
     return Promise.all(canvases("map-picture").map((canvas, i) => {
       canvas.setAttribute("aria-label", `${STYLES[style]}: ${what(items[i])} by ${by(items[i])}`);
       return Paint.draw(canvas, items[i], width(canvas), { style, opacity, share, box: byId("box").checked });
@@ -76,17 +84,20 @@ const Viewer = (() => {
         Paint.draw(canvas, items[i], width(canvas), { play: now(items[i]), box: byId("box").checked });
       });
     }
-    byId("curves").replaceChildren(...measured.map((i) => Plots.curves(i, Object.keys(i.curves), now(i))));
-    byId("legend").replaceChildren(...measured.flatMap(legend));
+    byId("curves").replaceChildren(measured.length > 1 ? Plots.overlaid(measured, measured.map(now))
+      : Plots.curves(measured[0], Object.keys(measured[0].curves), now(measured[0])));
+    byId("legend").replaceChildren(...measured.flatMap((item, i) => legend(item, measured.length > 1 ? Plots.INKS[i % 6] : null)));
   }
 
-  function legend(item) {
+  function legend(item, ink) {
     const whose = items.length > 1 ? `${by(item)}: ` : "";
     return Object.keys(item.curves).map((name) => {
       const kind = name.split("_")[0], at = column(item, name), c = item.book.columns[at];
       const own = name === kind ? "" : "; x: share of its own budget";
       const told = c ? ` ${number(item.values[at])} (${better[c.better]}${own})` : "";
-      return make("li", {}, make("i", { class: `${kind}${name === kind ? "" : " dashed"}` }), whose + name + told);
+      const line = make("i", { class: ink ? (kind === "deletion" ? "dashed" : null) : `${kind}${name === kind ? "" : " dashed"}` });
+      if (ink) line.style.borderColor = ink;
+      return make("li", {}, line, whose + name + told);
     });
   }
 
@@ -111,6 +122,7 @@ const Viewer = (() => {
   function open(list) {
     items = list;
     const [first] = items, drawn = first.view != null;
+    Paint.ramp(byId("ramp"), first.book);
     byId("map").hidden = !drawn;
     byId("box").parentElement.hidden = !items.some((i) => i.box);
     const facts = { picture: picture(first).path, method: first.method, ...first.facts };

@@ -15,8 +15,10 @@ import numpy as np
 
 from igos.base.files import npz_bytes, unique
 from igos.base.seals import sealed
+from igos.base.settings import colormap_of
 from igos.data.annotations import known_of
 from igos.data.truth import Truth, match
+from igos.drawing import figures
 from igos.drawing.files import FIGURES, mask_files, starts_png
 from igos.methods.asked import kind_of, posed
 from igos.methods.ingredients import OfImage, by_picture
@@ -27,7 +29,8 @@ from igos.results.manifest import Item, Way, key_of
 from igos.results.rows import Row
 from igos.run.cells import Cell
 from igos.run.decides import decided
-from igos.run.explain import Job, explain_jobs
+from igos.run.explain import explain_jobs
+from igos.run.job import Job
 from igos.run.judge import views
 from igos.run.plan import Plan
 from igos.run.problem import NOTHING, ingredients_for
@@ -64,6 +67,7 @@ class Worker:
         self._warm = False
         self.reader = Reader(adapter, self.config.readers or 0)
         self.ingredients = self._ingredients(self.plans)
+        figures.use_colours(colormap_of(self.config.set))
         self.decides = decided(self.plans, weights)
 
     def work(self, items: Sequence[Item], ahead: Sequence[str] = (), single: bool = False) -> Iterator[Event]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os.path
 import warnings
 from dataclasses import replace
@@ -13,6 +14,8 @@ import PIL.Image
 import PIL.ImageOps
 import torch
 
+from igos.base.addresses import is_address
+from igos.base.reading import read_bytes
 from igos.types import Image, ImageError
 
 MIN_SIDE, MAX_ASPECT = 16, 20
@@ -34,13 +37,19 @@ def read_rgb(source: str | Path | np.ndarray | PIL.Image.Image) -> tuple[np.ndar
             raise ImageError(f"an array must be uint8 in 0..255, got {source.dtype}; scale and cast it first")
         if source.ndim not in (2, 3) or (source.ndim == 3 and source.shape[2] not in (3, 4)):
             raise ImageError(f"an array must be (H,W), (H,W,3) or (H,W,4), got {source.shape}")
-    if path is not None and not os.path.isfile(path):
+    at: str | io.BytesIO | None = path
+    if path is not None and is_address(path):
+        try:
+            at = io.BytesIO(read_bytes(path))
+        except OSError as error:
+            raise ImageError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    elif path is not None and not os.path.isfile(path):
         raise ImageError(f"{path}: {'is a folder, not a file' if os.path.isdir(path) else 'no such file'}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            if path is not None:
-                with PIL.Image.open(path, formats=FORMATS) as opened:
+            if at is not None:
+                with PIL.Image.open(at, formats=FORMATS) as opened:
                     _check_size(name, *opened.size)
                     rgb = _to_rgb(opened)
             else:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from igos.methods.mask.optim import OPTIMIZERS
     from igos.metrics import METRICS
     from igos.results.explanations import Explanations
+    from igos.results.opened import open_run
     from igos.run.door import expect, explain
     from igos.run.models import adapt, load
     from igos.types import Adapter, Explanation, Image, Problem, Score, Scorer, Target
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BASELINES", "METHODS", "METRICS", "OPTIMIZERS", "Adapter", "ConfigError", "Explanation", "Explanations",
     "Geometry", "IgosError", "Image", "ImageError", "NetworkError", "Problem", "Score", "Scorer", "Target",
-    "WeightsError", "__version__", "adapt", "estimate", "expect", "explain", "load",
+    "WeightsError", "__version__", "adapt", "estimate", "expect", "explain", "load", "open_run",
 ]  # fmt: skip
 _HOMES = {  # a name -> the module that it is handed on from, at its first use
     "BASELINES": "igos.base.baselines",
@@ -52,6 +53,7 @@ _HOMES = {  # a name -> the module that it is handed on from, at its first use
     "expect": "igos.run.door",
     "explain": "igos.run.door",
     "load": "igos.run.models",
+    "open_run": "igos.results.opened",
     **dict.fromkeys(["Adapter", "Explanation", "Image", "Problem", "Score", "Scorer", "Target"], "igos.types"),
     **dict.fromkeys(["ConfigError", "IgosError", "ImageError", "NetworkError", "WeightsError"], "igos.base.errors"),
 }

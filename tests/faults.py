@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from igos.base.geometry import Geometry
+from igos.base.reading import opened
 from igos.results.folder import RunFolder
 from igos.results.read import each_row, read_arrays
 from igos.run.cells import cells_of
@@ -70,7 +71,7 @@ class Faulty:
         if Path(str(source)).stem.endswith("-unread") and multiprocessing.parent_process() is not None:
             os.kill(os.getpid(), signal.SIGKILL)
         try:
-            rgb = np.array(PIL.Image.open(source).convert("RGB"))
+            rgb = np.array(PIL.Image.open(opened(str(source))).convert("RGB"))
         except OSError as error:
             raise ImageError(f"{source}: {error}") from None
         pixels = torch.from_numpy(rgb).permute(2, 0, 1).float() / 255
@@ -117,7 +118,7 @@ class Faulty:
         return first
 
 
-def plan(data: Path, **flags: Any) -> Plan:
+def plan(data: Path | str, **flags: Any) -> Plan:
     return resolve({"model": "faulty", "data": [str(data)], **SETTINGS, **flags}, "detect-yolo")
 
 
@@ -127,7 +128,7 @@ def make_worker(plan: Plan, pause: float, spare: Path | None, number: int) -> Wo
     return Worker(cells_of(plan), Faulty(pause, spare))
 
 
-def local(data: Path, out: Path, retry: tuple[str, ...] = (), adapter: Any = None, **flags: Any) -> RunFolder:
+def local(data: Path | str, out: Path, retry: tuple[str, ...] = (), adapter: Any = None, **flags: Any) -> RunFolder:
     """A run in this process; gone on with where there is one."""
     asked = plan(data, **flags)
     settings = {"model": "faulty", "shard": asked.run.shard, "layout": asked.run.layout}

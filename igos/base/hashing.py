@@ -21,6 +21,10 @@ def digest(path: str | Path, most: int = 2**62) -> str:
     return made.hexdigest()
 
 
+def sha256_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
 def digest_of(array: np.ndarray) -> str:
     """The SHA-256 of an array's dtype, shape and bytes."""
     made = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())

@@ -7,27 +7,24 @@ from __future__ import annotations
 import errno
 import io
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from igos.base.addresses import fetched, is_address
+from igos.base.plain_files import plain_file
 
 MOST_FILE = 2**31  # bytes of a picture or a file of annotations
 MOST_TEXT = 2**24  # bytes of a file of settings or names, and of one line of rows
 
 
 def opened(path: str | Path, most: int = MOST_FILE) -> BinaryIO:
-    """A file to read. Raises OSError, also for what is no plain file (a pipe would never end) or has more bytes."""
-    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    facts = os.fstat(number)
-    if stat.S_ISREG(facts.st_mode) and facts.st_size <= most:
-        return os.fdopen(number, "rb")
-    os.close(number)
-    if stat.S_ISDIR(facts.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    plain = stat.S_ISREG(facts.st_mode)
-    why = f"{facts.st_size} bytes; {most} are the most that is read" if plain else "a device or a pipe, not a file"
-    raise OSError(errno.EFBIG if plain else errno.EINVAL, why, str(path))
+    """A file to read, also one at an address (igos/base/addresses.py). Raises OSError, also for what is no plain file
+    (a pipe would never end) or has more bytes.
+    """
+    if is_address(path):
+        return io.BytesIO(fetched(str(path), min(most, MOST_FILE)))
+    return plain_file(path, most)
 
 
 def read_bytes(path: str | Path, most: int = MOST_FILE) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from igos.run.evaluate import Saved
     from igos.run.plan import Plan
 
-NOT_HERE = ("method", "diverse_k", "init_posi", "init_val", "mix_images", "layout")
+NOT_HERE = ("method", "diverse_k", "init_posi", "init_val", "mix_images", "layout", "keep")
 OF_SAVED = (
     "metrics", "annotations", "judge", "judge_file", "judge_cfg", "output", "device", "threads", "batch", "max_memory",
     "set", "engine", "workers", "timeout", "readers", "num_cpus", "num_gpus",
@@ -107,6 +108,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     elif given.strict:
         raise ConfigError("--strict goes with --results DIR, the folder that is read")
     plans = _of_saved(judged, flags) if judged else _of_methods(methods, flags)
+    plans = [replace(plan, run=replace(plan.run, keep=None)) for plan in plans]  # --config of a run may name it
     config, metrics = plans[0].run, plans[0].metrics
     pick_device(config.device)
     values = {**settings(plans, saved), "weights": weights_of(config)}
@@ -140,7 +142,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     for block in tables.blocks(summary(), metrics):
         show(block)
     note(tables.LEGEND)
-    end(folder.path, write_page(folder.path))
+    end(folder.path, write_page(folder.path, fetch=not saved))
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     from igos.results.tables import closing
     from igos.run.cells import cells_of
     from igos.run.decides import ways_of
+    from igos.run.keeping import with_keep
     from igos.run.models import pick_device, pick_model, weights_of
     from igos.run.plan import resolve
     from igos.run.settings import WHERE
@@ -74,13 +76,17 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
         return 0
     flags, preset = pick_model(_resumed(flags))
     plan = resolve(flags, preset)
-    config = plan.run
-    if not config.data:
+    if not plan.run.data:
         raise ConfigError("no pictures: give --data FILE, FOLDER or PATTERN")
+    pictures = cache(plan.run.pictures)
+    plan, told = with_keep(plan, pictures)
+    config = plan.run
     if not config.output or not (Path(config.output) / MANIFEST).is_file():
-        look_first(plan, [path for path, _ in config.pictures()])
+        look_first(plan, [path for path, _ in pictures()])
     for warning in plan.method.warnings():
         say(f"igos: warning: {warning}", error=True)
+    if told:
+        note(told)
     pick_device(config.device)
     values = {k: v for k, v in plan.as_preset().items() if k not in WHERE} | {"weights": weights_of(config)}
     cells = cells_of(plan)
@@ -104,7 +110,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
         note(f"{kept} explanations were finished before")
     show(closing(folder))
     note(shares)
-    end(folder.path, write_page(folder.path) if folder.shards is None else None)
+    end(folder.path, write_page(folder.path, fetch=True) if folder.shards is None else None)
     return 0
 
 

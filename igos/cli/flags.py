@@ -26,6 +26,7 @@ FIRST = {  # a field of Run -> the group of its flag and of those after it
     "metrics": OUTPUT,
     "device": SPEED,
     "layout": OUTPUT,
+    "keep": OUTPUT,
     "shard": WHAT,
     "engine": SPEED,
     "set": METHOD,

@@ -38,22 +38,22 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     return 0
 
 
-def write_page(folder: Path, strict: bool = False) -> Path:
+def write_page(folder: Path, strict: bool = False, fetch: bool = False) -> Path:
     """report.html of a run's folder; what is damaged in it is told, or, strict, refused."""
     from igos.results import page_content
 
-    made = album([folder], strict)
+    made = album([folder], strict, fetch)
     inside(folder, PAGES)
     page_content.write(inside(folder, PAGE), made, folder.resolve().name, within=folder)
     return folder / PAGE
 
 
-def album(folders: Sequence[Path], strict: bool) -> Album:
+def album(folders: Sequence[Path], strict: bool, fetch: bool = False) -> Album:
     """What a page of these runs shows; what is damaged in them is told, or, strict, refused."""
     from igos.results import page_content
 
     doubts: list[str] = []
-    made = page_content.album(folders, read_picture, [ways(folder, doubts) for folder in folders])
+    made = page_content.album(folders, read_picture, [ways(folder, doubts) for folder in folders], fetch)
     tell([*made.damage, *doubts], strict)
     return made
 

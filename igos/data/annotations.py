@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from igos.base.addresses import is_address, is_remote
 from igos.data.coco import Annotations
 from igos.data.folders import files_below
 from igos.data.truth import FILE, Known, Truth
@@ -23,7 +24,7 @@ def known_of(picture: str, named: str | None = None, size: tuple[int, int] | Non
     named: COCO's instances JSON; Pascal VOC's XML, a file or a folder of them; YOLO's data.yaml, or a folder of labels.
     Raises ConfigError for what cannot be read, or describes a picture of another size.
     """
-    place = named or _beside(Path(picture))
+    place = named or (None if is_address(picture) else _beside(Path(picture)))
     return Known([], []) if place is None else _read(str(place)).of(picture, size)
 
 
@@ -100,6 +101,8 @@ def _holds_xml(folder: Path) -> bool:
 
 @lru_cache(maxsize=8)
 def _read(path: str) -> Annotations | VOC | YOLO:
+    if is_remote(path):
+        return Annotations(path)
     place = Path(path)
     if place.is_dir():
         files = files_below(place, {".xml", ".txt"})

@@ -30,7 +30,7 @@ class Annotations:
         self.path = Path(path)
         self.warnings: list[str] = []
         try:
-            data = load_json(read_text(self.path, MOST_FILE, "utf-8-sig"))
+            data = load_json(read_text(path, MOST_FILE, "utf-8-sig"))
             tables = {key: data[key] for key in ("categories", "images", "annotations")}
             if not all(isinstance(table, list) for table in tables.values()):
                 raise TypeError

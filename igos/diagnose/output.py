@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
@@ -15,11 +13,10 @@ from igos.base.inside import inside
 from igos.base.names import ARRAYS_FILE, FACTS_FILE
 from igos.base.reading import each_line
 from igos.base.seals import sealed, unsealed
-from igos.base.terminal import plain
 from igos.base.untrusted import load_json
 from igos.diagnose import words
 from igos.diagnose.choose import Chosen, Key
-from igos.results.folder import FORMULA
+from igos.results.sheet import lines
 from igos.types import ConfigError
 
 COLUMNS = (
@@ -79,7 +76,7 @@ def write_tables(folder: Path, every: Iterable[Mapping[str, Any]]) -> None:
     """objects.csv, and objects.parquet where pyarrow is installed, part by part."""
     writer = _Parquet(inside(folder, "objects.parquet")) if find_spec("pyarrow") else None
     with whole(inside(folder, "objects.csv"), within=folder) as temporary, temporary.open("wb") as file:
-        file.write(_csv([dict(zip(COLUMNS, COLUMNS, strict=True))]))
+        file.write(lines([dict(zip(COLUMNS, COLUMNS, strict=True))], COLUMNS))
         part: list[Mapping[str, Any]] = []
         for row in every:
             part.append(row)
@@ -92,22 +89,9 @@ def write_tables(folder: Path, every: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _flush(file: Any, writer: _Parquet | None, part: Sequence[Mapping[str, Any]]) -> None:
-    file.write(_csv(part))
+    file.write(lines([{k: r[k] for k in COLUMNS} for r in part], COLUMNS))
     if writer is not None:
         writer.add(part)
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    text = io.StringIO()
-    csv.DictWriter(text, COLUMNS, lineterminator="\n").writerows({k: _cell(r[k]) for k in COLUMNS} for r in rows)
-    return text.getvalue().encode(errors="backslashreplace")
-
-
-def _cell(value: Any) -> Any:
-    """As in results.csv: a text that a spreadsheet would take for a formula begins with an apostrophe."""
-    if not isinstance(value, str):
-        return value
-    return plain(f"'{value}" if value.startswith(FORMULA) else value)
 
 
 class _Parquet:

@@ -24,8 +24,9 @@ from igos.base.geometry import Geometry
 from igos.base.names import EMPTY
 from igos.base.ops import flat, top_area
 from igos.base.settings import near_names
-from igos.drawing.layout import INK, LONG_SIDE, LONGEST, SKY, WHITE, captioned, legend, sheet, short, stamped, tag, thin
+from igos.drawing.layout import LONG_SIDE, LONGEST, SKY, WHITE, captioned, legend, sheet, short, stamped, tag, thin
 from igos.drawing.letters import name_of
+from igos.drawing.lines import distance, distance_to_box, line, mix
 from igos.drawing.shown import Measured, Shown
 
 CONTOUR = "the most important 10 % of the"
@@ -42,7 +43,6 @@ TILE, SHEET = (210, 420), 1600  # drawn pixels: a tile's long side, all columns
 MARGIN = 0.25  # of the box's sides, shown round it on a tile
 _colours = COLOURS
 Window = tuple[int, int, int, int]
-Colour = tuple[int, int, int]
 
 
 def grey(values: np.ndarray, top: float | None = None) -> np.ndarray:
@@ -83,8 +83,8 @@ def boxed(picture: np.ndarray, e: Shown, geometry: Geometry) -> np.ndarray:
     box = _box(e, geometry)
     if box is None:
         return picture
-    line = _distance_to_box(box, picture.shape[:2], thin(picture))
-    return _line(picture.astype(np.float32), line, 2 * thin(picture), SKY).round().clip(0, 255).astype(np.uint8)
+    far = distance_to_box(box, picture.shape[:2], thin(picture))
+    return line(picture.astype(np.float32), far, 2 * thin(picture), SKY).round().clip(0, 255).astype(np.uint8)
 
 
 def window(e: Shown, part: Window, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -280,10 +280,6 @@ def _coloured(heat: np.ndarray) -> np.ndarray:
     return colour_table()[(heat * 255).round().astype(np.uint8)]
 
 
-def _mix(picture: np.ndarray, over: np.ndarray | Colour, alpha: np.ndarray) -> np.ndarray:
-    return picture + alpha[..., None] * (np.asarray(over, np.float32) - picture)
-
-
 def _draw(view: _View, start: np.ndarray | None = None) -> np.ndarray:
     """Heat, contour, start cell and box on the photo."""
     picture: np.ndarray = view.photo.astype(np.float32)
@@ -296,44 +292,14 @@ def _draw(view: _View, start: np.ndarray | None = None) -> np.ndarray:
         texture = grey - cv2.GaussianBlur(grey, (0, 0), 8 * unit)
         picture = DIM * (picture + GREY * (grey[..., None] - picture))
         cover = np.minimum(view.heat / view.full, 1)
-        picture = _mix(picture, _coloured(cover), HEAT * cover)
+        picture = mix(picture, _coloured(cover), HEAT * cover)
         picture += (DETAIL * cover * texture)[..., None]
-        picture = _line(picture, _distance(view.heat >= view.level, unit), 1.5 * unit, WHITE)
+        picture = line(picture, distance(view.heat >= view.level, unit), 1.5 * unit, WHITE)
     if start is not None:
-        picture = _line(picture, _distance(start, unit), 3 * unit, LIME)
+        picture = line(picture, distance(start, unit), 3 * unit, LIME)
     if view.box is not None:
-        picture = _line(picture, _distance_to_box(view.box, view.heat.shape, unit), 2 * unit, SKY)
+        picture = line(picture, distance_to_box(view.box, view.heat.shape, unit), 2 * unit, SKY)
     return picture.round().clip(0, 255).astype(np.uint8)
-
-
-def _distance(inside: np.ndarray, unit: float) -> np.ndarray:
-    """Pixels (H,W) to the smoothed edge of `inside` (H,W) bool, right near it; specks have no edge.
-
-    A blurred straight edge rises by 1 / (sigma sqrt(2 pi)) per pixel; far off, the distance is 1.25 sigma.
-    """
-    sigma = 3 * unit
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8))
-    large = inside & (stats[:, cv2.CC_STAT_AREA] > 220 * unit**2)[labels]
-    smooth = cv2.medianBlur(large.astype(np.uint8), 2 * round(4 * unit) + 1).astype(np.float32)
-    soft = cv2.GaussianBlur(smooth, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-    return np.abs(soft - 0.5) * sigma * math.sqrt(2 * math.pi)
-
-
-def _distance_to_box(box: np.ndarray, size: tuple[int, ...], unit: float) -> np.ndarray:
-    """Pixels (H,W) to the box's line, which stays a line's width within the picture."""
-    height, width = size
-    x1, x2 = np.clip(box[[0, 2]], min(unit, width / 2), max(width - unit, width / 2))
-    y1, y2 = np.clip(box[[1, 3]], min(unit, height / 2), max(height - unit, height / 2))
-    x = np.abs(np.arange(width) + 0.5 - (x1 + x2) / 2) - (x2 - x1) / 2
-    y = np.abs(np.arange(height) + 0.5 - (y1 + y2) / 2) - (y2 - y1) / 2
-    return np.abs(np.maximum(y[:, None], x[None])).astype(np.float32)
-
-
-def _line(picture: np.ndarray, distance: np.ndarray, width: float, colour: Colour) -> np.ndarray:
-    """A line with a dark edge, to be seen on any ground."""
-    half = max(width / 2, 0.8)
-    picture = _mix(picture, INK, 0.6 * np.clip(half + thin(picture) + 0.5 - distance, 0, 1))
-    return _mix(picture, colour, np.clip(half + 0.5 - distance, 0, 1))
 
 
 def _tile(e: Shown, long_side: int) -> np.ndarray:

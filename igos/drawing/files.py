@@ -161,6 +161,11 @@ def picture(e: Shown, kind: str = "overlay") -> Picture.Image:
     return Picture.open(io.BytesIO(data))
 
 
+def read(data: bytes) -> Picture.Image:
+    """A picture that was written. Raises OSError for what is none."""
+    return Picture.open(io.BytesIO(data))
+
+
 def stacked(pictures: Sequence[Picture.Image]) -> Picture.Image:
     """Pictures one under the other, on white."""
     sheet = Picture.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), "white")

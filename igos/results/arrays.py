@@ -1,9 +1,9 @@
 """An explanation's numbers as one file, explanation.npz, and back.
 
-saliency (h,w), geometry (4,2) (the picture's source, network, scale, offset), and where known detail (H,W) float16,
-attribution (C,H,W), masks (n,h,w), box (4,) xyxy in source pixels, <metric>_curve (2,n), trace_<name> (T,), further
-arrays; where asked saliency_source (H0,W0), which follows from the geometry and the detail, or where there is none the
-saliency.
+saliency (h,w), geometry (4,2) (the picture's source, network, scale, offset), and where known detail (H,W) float16 (of
+--keep maps uint8 and smaller), attribution (C,H,W), masks (n,h,w), box (4,) xyxy in source pixels, <metric>_curve
+(2,n), trace_<name> (T,), further arrays; where asked saliency_source (H0,W0), which follows from the geometry and the
+detail, or where there is none the saliency.
 """
 
 from __future__ import annotations
@@ -58,10 +58,15 @@ def with_source(arrays: dict[str, np.ndarray], wanted: Wanted) -> dict[str, np.n
     """The wanted arrays; a saliency_source that was not stored is made. Raises ValueError for what no run writes."""
     check_arrays(arrays)
     if wanted("saliency_source") and "saliency_source" not in arrays and {"saliency", "geometry"} <= arrays.keys():
-        heat = arrays.get("detail", arrays["saliency"]).astype(np.float32)
+        heat = in_numbers(arrays["detail"] if "detail" in arrays else arrays["saliency"]).astype(np.float32)
         map_ = geometry_of(arrays["geometry"]).map_to_source(torch.from_numpy(heat))
         arrays["saliency_source"] = map_.numpy()
     return {name: a for name, a in arrays.items() if wanted(name)}
+
+
+def in_numbers(map_: np.ndarray) -> np.ndarray:
+    """A map as it was before it was kept as bytes (igos/results/kept.py), float16."""
+    return (map_ / 255.0).astype(np.float16) if map_.dtype == np.uint8 else map_
 
 
 def geometry_of(array: np.ndarray) -> Geometry:

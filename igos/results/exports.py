@@ -2,7 +2,9 @@
 
 coco        one JSON: per explanation an annotation whose segmentation is the top area (RLE), https://cocodataset.org
 png         per explanation a grey PNG of the source picture's size, 255 = most important
-fiftyone    the PNGs, and samples.json with what fiftyone.Sample, Detection and Heatmap(map_path=...) take
+fiftyone    a folder that fiftyone.Dataset.from_dir(dataset_type=fiftyone.types.FiftyOneDataset) loads: samples.json,
+            metadata.json without a version (plain JSON, no database's), and the PNGs, whose paths are relative, in
+            fields/<field>/, https://docs.voxel51.com/user_guide/import_datasets.html
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy as np
 import torch
 from pycocotools import mask
 
+from igos.base.addresses import is_address
 from igos.base.files import taken, unique, whole_folder, write_bytes
 from igos.base.inside import Outside, inside
 from igos.base.ops import top_area
@@ -23,6 +26,7 @@ from igos.data.annotations import category_ids
 from igos.data.categories import coco_ids, ids_of
 from igos.drawing.files import grey_png
 from igos.results.read import read_arrays, read_run
+from igos.results.rows import KEEP, NO_MAPS
 from igos.types import ConfigError
 
 Rows = Sequence[Mapping[str, Any]]
@@ -93,24 +97,48 @@ def _category_ids(run: Path, rows: Rows, named: str | None) -> tuple[dict[str, t
 def png(run: Path, out: Path, rows: Rows, damage: list[str]) -> tuple[int, str]:
     """A grey PNG for each explanation in the folder `out`, at the explanation's own place. Answers their number."""
     with whole_folder(out) as folder:
-        return sum(1 for _ in _pngs(run, folder, rows, damage)), ""
+        count = 0
+        for row, map_ in explanations(run, rows, damage):
+            write_bytes(inside(folder, f"{row['folder']}.png"), grey_png(torch.from_numpy(map_)))
+            count += 1
+    return count, ""
 
 
 def fiftyone(run: Path, out: Path, rows: Rows, damage: list[str]) -> tuple[int, str]:
-    """maps/ and samples.json in the folder `out`; maps relative to `out`. Answers their number."""
+    """The folder `out`: per picture a sample with `detections` (`classifications`, of what has no box), each of which
+    names the field of its heatmap. Answers their number.
+    """
     samples: dict[str, dict[str, Any]] = {}
+    count = 0
     with whole_folder(out) as folder:
-        for row, map_, name in _pngs(run, folder / "maps", rows, damage):
-            path = str(Path(row["image"]).resolve())
-            sample = samples.setdefault(path, {"filepath": path, "detections": [], "heatmaps": {}})
+        for row, map_ in explanations(run, rows, damage):
+            path = row["image"] if is_address(row["image"]) else str(Path(row["image"]).resolve())
+            sample = samples.setdefault(path, {"filepath": path, "tags": []})
             box, (height, width) = row["box"], map_.shape
-            inside = box and [v / n for v, n in zip(_xywh(np.asarray(box)), (width, height) * 2, strict=True)]
-            field = unique(_field(row), {*sample["heatmaps"]})
-            made = {"label": row["name"], "confidence": row["score"], "bounding_box": inside, "heatmap": field}
-            sample["detections"].append(made)
-            sample["heatmaps"][field] = {"map_path": f"maps/{name}", "range": [0, 255]}
+            field = unique(_field(row), {*sample})
+            made = {"label": row["name"], "confidence": row["score"], "heatmap": field, "folder": row["folder"]}
+            made |= {k: row[k] for k in KEPT if k != "score" and row.get(k) is not None}
+            if box is None:
+                _labels(sample, "Classification").append({"_cls": "Classification", **made})
+            else:
+                inside_it = [v / n for v, n in zip(_xywh(np.asarray(box)), (width, height) * 2, strict=True)]
+                _labels(sample, "Detection").append({"_cls": "Detection", "bounding_box": inside_it, **made})
+            name = f"fields/{field}/{row['folder']}.png"
+            write_bytes(inside(folder, name), grey_png(torch.from_numpy(map_)))
+            sample[field] = {"_cls": "Heatmap", "map_path": name, "range": [0, 255]}
+            count += 1
+        info = {"run": run.resolve().name, "classes": sorted({row["name"] for row in rows if row["folder"]})}
+        write_bytes(folder / "metadata.json", _json({"media_type": "image", "info": info}))
         write_bytes(folder / "samples.json", _json({"samples": list(samples.values())}))
-    return sum(len(s["detections"]) for s in samples.values()), ""
+    return count, ""
+
+
+def _labels(sample: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    """The sample's list of labels of that kind."""
+    plural = f"{kind}s"
+    key = plural.lower()
+    labels: list[dict[str, Any]] = sample.setdefault(key, {"_cls": plural, key: []})[key]
+    return labels
 
 
 EXPORTS: dict[str, Callable[..., tuple[int, str]]] = {"coco": coco, "png": png, "fiftyone": fiftyone}
@@ -120,8 +148,10 @@ def explanations(run: Path, rows: Rows, damage: list[str]) -> Iterator[tuple[Map
     """Each explanation's row and its map on source pixels (H0,W0); damage takes why one is left out. Raises ConfigError
     where there is none.
     """
-    made, before = 0, len(damage)
-    for row in (row for row in rows if row["folder"]):
+    made, before, explained = 0, len(damage), [row for row in rows if row["folder"]]
+    if explained and all(row.get(KEEP) for row in explained):
+        raise ConfigError(f"{run}: {NO_MAPS}")
+    for row in explained:
         try:
             map_ = read_arrays(run, row, MAP.__eq__, [MAP])[MAP]
         except Outside:
@@ -133,13 +163,6 @@ def explanations(run: Path, rows: Rows, damage: list[str]) -> Iterator[tuple[Map
             yield row, map_
     if not made:
         raise ConfigError(damage[before] if len(damage) > before else f"{run}: holds no explanation")
-
-
-def _pngs(run: Path, out: Path, rows: Rows, damage: list[str]) -> Iterator[tuple[Mapping[str, Any], np.ndarray, str]]:
-    for row, map_ in explanations(run, rows, damage):
-        name = f"{row['folder']}.png"
-        write_bytes(inside(out, name), grey_png(torch.from_numpy(map_)))
-        yield row, map_, name
 
 
 def _field(row: Mapping[str, Any]) -> str:

@@ -2,10 +2,11 @@
 
     run.yaml         the run as a preset: --config run.yaml repeats it, --resume FOLDER goes on with it
     manifest.jsonl   the pictures that are due and what was found in them (igos.results.manifest)
-    results.jsonl    a row per explanation, written as soon as it is known; results.csv, the same at the end
+    results.jsonl    a row per explanation, written as soon as it is known; results.csv, the same at the end, and
+                     results.parquet where pyarrow is there (igos.results.parquet)
     <folder>/        per explanation: explanation.npz (igos.results.arrays) and its pictures (igos.drawing)
     shards/          with layout "shards": finished explanations by the thousand, with their rows (igos.results.shards);
-                     results.jsonl holds the other rows, results.parquet all of them at the end
+                     results.jsonl holds the other rows; there is no results.csv
 
 `igos evaluate` adds metrics.csv, metrics.json and the mean curves; its folder can be opened again to go on with it.
 
@@ -17,8 +18,6 @@ alone: where it is moved away, nothing more is written.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shutil
 import zlib
@@ -35,19 +34,19 @@ from igos.base.files import RUN_FILES, Lock, append, ended, halves, line_of, num
 from igos.base.inside import explanation, inside
 from igos.base.names import ARRAYS_FILE, FACTS_FILE
 from igos.base.seals import sealed, sealed_text
-from igos.base.terminal import plain
 from igos.base.untrusted import load_yaml
 from igos.results import arrays as stored
+from igos.results import parquet
 from igos.results.expected import Expected
 from igos.results.look_over import look_over
 from igos.results.manifest import Manifest, Way
 from igos.results.read import BEFORE, different, intact, json_rows, read_run, undrawn
-from igos.results.rows import COLUMNS, FILES, Tally, full_row, place_of
+from igos.results.rows import COLUMNS, FILES, KEEP, Tally, full_row, place_of
 from igos.results.shards import MOST, SIZE, Shards, check_extra
+from igos.results.sheet import sheet
 from igos.types import ConfigError
 
 EVIDENCE = "evidence_"  # columns of drawn scenes, left out of results.csv where nothing is known of evidence
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class RunFolder:
@@ -182,7 +181,10 @@ class RunFolder:
 
     def first(self, count: int) -> list[dict[str, Any]]:
         """Some of the rows."""
-        return list(islice(chain(self.shards.rows() if self.shards else (), self.rows), count))
+        return list(islice(self._every(), count))
+
+    def _every(self) -> Iterator[dict[str, Any]]:
+        return chain(self.shards.rows() if self.shards else (), self.rows)
 
     def write_run(self, values: Mapping[str, Any]) -> None:
         self._write("run.yaml", sealed_text(_yaml(values)), durable=True)
@@ -195,8 +197,8 @@ class RunFolder:
             write_bytes(inside(self.path, name), data, durable, within=self.path)
 
     def keep(self, row: Mapping[str, Any], data: bytes, files: Mapping[str, bytes] | None = None) -> None:
-        """An explanation: the bytes of explanation.npz, other files by their path in the run's folder, and last the
-        row, which says that they are whole.
+        """An explanation: the bytes of explanation.npz (none: its row alone is kept), other files by their path in the
+        run's folder, and last the row, which says that they are whole.
         """
         with self.writing():
             place = explanation(self.path, row["folder"])
@@ -204,9 +206,11 @@ class RunFolder:
                 shutil.rmtree(place, ignore_errors=True)
             for half in [h for p in {inside(self.path, n).parent for n in files or ()} for h in halves(p)]:
                 half.unlink()
-        for name, content in {**(files or {}), f"{row['folder']}/{ARRAYS_FILE}": data}.items():
+        arrays = {f"{row['folder']}/{ARRAYS_FILE}": data} if data else {}
+        for name, content in {**(files or {}), **arrays}.items():
             self._write(name, content)
-        self.add({**row, "crc32": zlib.crc32(data), **_sizes(files or {})})
+        held = {"crc32": zlib.crc32(data)} if data else {KEEP: "rows"}
+        self.add({**row, **held, **_sizes(files or {})})
         if self.shards is not None:
             with self.writing():
                 self._pack()
@@ -262,7 +266,7 @@ class RunFolder:
     def _know(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
         self.tally.add(row)
-        if self.shards is not None and row["folder"]:
+        if self.shards is not None and row["folder"] and not row.get(KEEP):
             self._loose[row["folder"]] = stored.size_of(inside(self.path, f"{row['folder']}/{ARRAYS_FILE}"))
 
     def _write_rows(self) -> None:
@@ -277,23 +281,22 @@ class RunFolder:
 
     def write_csv(self, name: str, rows: Sequence[Mapping[str, Any]], keys: Sequence[str] = ()) -> None:
         """A table with a column for every key of some row; `keys` where there is no row."""
-        text = io.StringIO()
-        columns = list(dict.fromkeys(k for row in rows for k in row)) or list(keys)
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: _cell(v) for k, v in row.items()} for row in rows)
-        self._write(name, text.getvalue().encode(errors="backslashreplace"))
+        self._write(name, sheet(rows, keys))
 
     def finish(self) -> None:
-        """Write results.csv from the rows so far, boxes as four numbers between spaces; of shards results.parquet."""
-        if self.shards is not None:
-            with self.writing():
+        """Write results.csv from the rows so far, boxes as four numbers between spaces, not of shards; and where
+        pyarrow is there, results.parquet.
+        """
+        with self.writing():
+            if self.shards is not None:
                 self._pack(rest=True)
-                self.shards.finish(inside(self.path, "results.parquet"), self.rows)
+            if parquet.known():
+                parquet.write(inside(self.path, parquet.FILE), self._every)
+        if self.shards is not None:
             return
         boxes = (" ".join(f"{v + 0.0:g}" for v in row.get("box") or ()) for row in self.rows)  # no -0
         rows = [{**row, "box": box} for row, box in zip(self.rows, boxes, strict=True)]
-        rows = [{k: v for k, v in row.items() if k != FILES} for row in rows]
+        rows = [{k: v for k, v in row.items() if k not in (FILES, KEEP)} for row in rows]
         known = {k for row in rows for k, v in row.items() if v is not None or f"{k}_reason" in row}
         unasked = {k for k in COLUMNS if k.startswith(EVIDENCE)} - known if rows else set()
         rows = [{k: v for k, v in row.items() if k not in unasked} for row in rows]
@@ -325,13 +328,6 @@ def _place(path: Path) -> tuple[int, int] | None:
 
 def _sizes(files: Mapping[str, bytes]) -> dict[str, Any]:
     return {FILES: {name: len(content) for name, content in files.items()}} if files else {}
-
-
-def _cell(value: Any) -> Any:
-    """A table's cell; a text that a spreadsheet would take for a formula begins with an apostrophe."""
-    if not isinstance(value, str):
-        return value
-    return plain(f"'{value}" if value.startswith(FORMULA) else value)
 
 
 def _yaml(values: Mapping[str, Any]) -> str:

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 import yaml
 
-from igos.base.baselines import SUBSTRATES
+from igos.base.addresses import is_remote
 from igos.base.boxes import best_match
 from igos.base.geometry import Geometry
 from igos.base.hashing import digest
 from igos.base.inside import Outside, inside
 from igos.base.names import EMPTY
-from igos.base.ops import rank, to_grid
+from igos.base.ops import to_grid
 from igos.base.reading import MOST_FILE
 from igos.base.settings import colormap_of
 from igos.drawing import figures
@@ -33,7 +33,9 @@ from igos.results.manifest import FILE as MANIFEST
 from igos.results.manifest import Manifest, Way
 from igos.results.packed import frame, number, packed, short, thinned
 from igos.results.pairs import pairs, within
+from igos.results.playing import playable, replaced, steps
 from igos.results.read import folder_of, read_arrays, read_facts, read_run
+from igos.results.rows import KEEP
 from igos.types import ConfigError, ImageError
 
 Reader = Callable[[str], np.ndarray]  # a picture's path -> (H,W,3) uint8 RGB, upright. Raises ImageError
@@ -44,11 +46,14 @@ FACTS = ("model", "preset", "reason", "opt", "form", "part", "start", "warning",
 NOT_FIGURES = {"label_index", "seed", "start", "crc32", "backward_images"}
 
 
-def album(folders: Sequence[Path], read: Reader, ways: Sequence[Mapping[str, Way] | None] = ()) -> Album:
-    """What the page of these runs shows. ways: of each run, as results/expected.py takes them. Raises ConfigError for a
+def album(
+    folders: Sequence[Path], read: Reader, ways: Sequence[Mapping[str, Way] | None] = (), fetch: bool = False
+) -> Album:
+    """What the page of these runs shows. ways: of each run, as results/expected.py takes them; fetch: whether pictures
+    in a store are fetched, which is for the run's own command. Raises ConfigError for a
     folder that is no run's, or leads out of itself.
     """
-    made = Album(read)
+    made = Album(read, fetch)
     for n, folder in enumerate(folders):
         made.add(folder, ways[n] if ways else None)
     return made
@@ -69,8 +74,8 @@ class Album:
     is damaged or missing in the folders, a sentence each.
     """
 
-    def __init__(self, read: Reader) -> None:
-        self.read = read
+    def __init__(self, read: Reader, fetch: bool = False) -> None:
+        self.read, self.fetch = read, fetch
         self.photos: list[bytes | None] = []
         self.pictures: list[dict[str, Any]] = []
         self._picture: dict[str, int] = {}
@@ -134,7 +139,9 @@ class Album:
     def add_row(self, folder: Path, row: Mapping[str, Any], number: int, play: Sequence[Curve]) -> dict[str, Any]:
         """One row of the run of that number, as an item of the page."""
         item = self._item(row, number)
-        if row.get("folder"):
+        if row.get(KEEP):
+            item["facts"]["map"] = "not kept (--keep rows)"
+        elif row.get("folder"):
             folder_of(folder, row)
             try:
                 item |= self._drawn(folder, row, play)
@@ -279,7 +286,7 @@ class Album:
 
     def _check(self, path: str) -> None:
         """Raises ImageError for a picture whose hash no run's manifest holds."""
-        checked_picture(path, self._hashes)
+        checked_picture(path, self._hashes, self.fetch)
 
 
 def looks() -> dict[str, Any]:
@@ -297,11 +304,15 @@ def way(start: Path, folder: Path) -> str | None:
     return "./" + quote(found.as_posix())
 
 
-def checked_picture(path: str, hashes: Mapping[str, Collection[str]]) -> None:
-    """Raises ImageError for a picture whose hash no run's manifest holds; hashes: those that they do, by path."""
+def checked_picture(path: str, hashes: Mapping[str, Collection[str]], fetch: bool = False) -> None:
+    """Raises ImageError for a picture whose hash no run's manifest holds; hashes: those that they do, by path. fetch:
+    whether one in a store may be asked for: whoever made the folder does not send requests from here.
+    """
     known = hashes.get(path)
     if not known:
         raise ImageError(f"{path}: not shown; no manifest of the run holds the hash of this picture")
+    if is_remote(path) and not fetch:
+        raise ImageError(f"{path}: not fetched; igos --resume writes the page with the pictures of addresses")
     try:
         found = digest(path, MOST_FILE)
     except (OSError, ValueError) as error:
@@ -324,29 +335,6 @@ def together(facts: Mapping[str, Any]) -> dict[str, str]:
     covered = number(facts.get("evidence_covered"))
     made = {} if alike is None else {"correlation between starts": f"{alike:.2f}"}
     return made | ({"emblems on which a start peaks": f"{covered:g} of {emblems:g}"} if emblems and covered else {})
-
-
-def playable(metrics: Sequence[Any]) -> list[Curve]:
-    """The curves whose steps a page can redraw, all in the same steps and to the same substrate."""
-    found = [m for m in metrics if isinstance(m, Curve) and m.replayed]
-    return [m for m in found if (m.steps, m.substrate) == (found[0].steps, found[0].substrate)]
-
-
-def steps(saliency: torch.Tensor, metric: Curve) -> np.ndarray:
-    """(h,w) uint8: at which point of its curve each cell has changed."""
-    order, _ = rank(saliency)
-    made = np.empty(order.size, np.uint8)
-    made[order] = np.searchsorted(metric.counts(order.size), np.arange(order.size), side="right")
-    return made.reshape(saliency.shape)
-
-
-def replaced(pixels: np.ndarray, g: Geometry, substrate: str) -> np.ndarray:
-    """The whole source picture (h,w,3) uint8 as that substrate at the network's scale; a letterbox's bars are left
-    out, so that near them it differs a little from what the network saw.
-    """
-    size = [max(round(n * s), 1) for n, s in zip(g.source, g.scale, strict=True)]
-    x = torch.from_numpy(page.resized(pixels, (size[1], size[0]))).permute(2, 0, 1)[None] / 255
-    return (SUBSTRATES[substrate](x)[0].permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def _means(name: str) -> dict[str, str]:

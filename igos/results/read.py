@@ -20,7 +20,7 @@ from igos.base.seals import fits, is_sealed, unsealed
 from igos.base.untrusted import crc32_of, load_json, load_yaml
 from igos.results import arrays as stored
 from igos.results.arrays import Wanted, every
-from igos.results.rows import FILES, checked
+from igos.results.rows import FILES, KEEP, NO_MAPS, checked
 from igos.results.shards import Shards
 from igos.types import ConfigError
 
@@ -37,10 +37,13 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {  # of what readers use o
     **dict.fromkeys(("metrics", "set"), ("a list of texts", _texts)),
     **dict.fromkeys(("record", "methods"), ("settings by name", lambda v: isinstance(v, dict))),
     **dict.fromkeys(
-        ("model", "method", "shard", "layout", "results", "weights"), ("a text", lambda v: isinstance(v, str))
+        ("model", "method", "shard", "layout", "keep", "results", "weights"), ("a text", lambda v: isinstance(v, str))
     ),
 }
-BEFORE = {"weights": ""}  # keys that a version added to run.yaml -> what holds where a run.yaml lacks them
+BEFORE = {
+    "weights": "",
+    "keep": "all",
+}  # keys that a version added to run.yaml -> what holds where a run.yaml lacks them
 
 
 def read_rows(folder: str | Path, damage: list[str] | None = None) -> list[dict[str, Any]]:
@@ -148,6 +151,8 @@ def read_arrays(
 
     Raises ConfigError if they are missing, damaged, said to lie outside the run's folder, or lack one that is needed.
     """
+    if row.get(KEEP):
+        raise ConfigError(f"{run}: {NO_MAPS}")
     if row.get("shard"):
         arrays = Shards(Path(run) / "shards").arrays(row, wanted)
     else:
@@ -155,11 +160,13 @@ def read_arrays(
     lacking = [name for name in needed if name not in arrays]
     if lacking:
         raise ConfigError(f"{run}/{row['folder']}: holds no {lacking[0]}; it was made by an older igos")
-    return arrays
+    return {**arrays, "detail": stored.in_numbers(arrays["detail"])} if "detail" in arrays else arrays
 
 
 def intact(run: str | Path, row: Mapping[str, Any]) -> bool:
     """Whether a row's arrays are there as they were written."""
+    if row.get(KEEP):
+        return True
     if row.get("shard"):
         return Shards(Path(run) / "shards").intact(row)
     try:

@@ -12,11 +12,13 @@ import numpy as np
 import torch
 
 from igos.base.inside import check_name
+from igos.base.ops import upscale
 from igos.metrics import METRICS
 from igos.results.arrays import FIXED
 from igos.types import Explanation, Image, Score, Target
 
-FILES = "files"
+FILES, KEEP = "files", "keep"
+NO_MAPS = "holds no maps: the run kept the rows alone (--keep rows)"
 OF_METHODS = {"completeness_error": "lower", "score_kept": "higher"}  # figures of methods; which way is better
 
 
@@ -56,7 +58,8 @@ class Row:
     box: (4,) xyxy in source pixels; folder: of the explanation, within the run's; item: of what has none, the folder it
     would have, or the picture's name; id: a hash of all that decides the result; crc32: of explanation.npz. figures:
     further columns, of metrics that are not computed by default, and details. A row in a folder has FILES too: the
-    sizes in bytes of the explanation's pictures, by their path in the run's folder.
+    sizes in bytes of the explanation's pictures, by their path in the run's folder; and, where its arrays were never
+    kept, KEEP: "rows".
     """
 
     image: str | None = _column("a text")
@@ -157,6 +160,8 @@ def checked(row: Any, whole: bool = True) -> dict[str, Any]:
     files = every.get(FILES, {})
     if not isinstance(files, dict) or not all(map(_whole, files.values())):
         raise ValueError(f"{FILES} is {_shown(files)}, not sizes by name")
+    if every.get(KEEP) not in (None, "rows"):
+        raise ValueError(f"{KEEP} is {_shown(every[KEEP])}, not rows")
     for path in (every["folder"], every["item"], *files):
         if path:
             check_name(path)
@@ -204,8 +209,12 @@ def restored(
         if row.get(n) is not None or f"{n}_reason" in row
     ]
     rest = {k: a for k, a in arrays.items() if k not in FIXED and not k.endswith("_curve")}
-    attribution, masks = (torch.from_numpy(arrays[k]) if k in arrays else None for k in ("attribution", "masks"))
+    attribution, masks = (
+        torch.from_numpy(arrays[k].astype(np.float32)) if k in arrays else None for k in ("attribution", "masks")
+    )
     detail = torch.from_numpy(arrays["detail"].astype(np.float32)) if "detail" in arrays else None
+    if detail is not None and detail.shape != image.pixels.shape[1:]:  # of --keep maps
+        detail = upscale(detail, (image.pixels.shape[1], image.pixels.shape[2]))
     return Explanation(
         saliency=torch.from_numpy(arrays["saliency"]),
         target=target,

@@ -2,7 +2,7 @@
 
 A shard holds the arrays of N explanations, `<n>/<array>`, and in its metadata, as JSON, their rows and a checksum of
 each array, and a seal of the whole header: whole in itself. All rows together are results.parquet, written at the end
-with pyarrow (pip install "igos[shards]").
+(igos.results.parquet).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ from igos.base.files import whole
 from igos.base.inside import files, inside
 from igos.base.seals import SEAL, is_sealed
 from igos.base.untrusted import MOST_BYTES, load_json
+from igos.results import parquet
 from igos.results.arrays import Wanted, kept, needed, with_source
 from igos.results.rows import checked
 from igos.types import ConfigError
@@ -157,27 +157,10 @@ class Shards:
         except (KeyError, TypeError, ValueError, SafetensorError) as error:
             raise Damaged(_damage(file, error)) from None
 
-    def finish(self, table: Path, others: Sequence[Mapping[str, Any]]) -> None:
-        """All rows, and others that are in no shard, as a parquet file, a shard's rows at a time."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        def chunks() -> Iterator[Any]:
-            for file in self._files:
-                yield list(_placed(file, _rows(file)))
-            if others:
-                yield list(others)
-
-        schemas = [pa.Table.from_pylist(rows).schema for rows in chunks()]
-        schema = pa.unify_schemas(schemas, promote_options="permissive") if schemas else pa.schema([])
-        with whole(table, within=table.parent) as path, pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            for rows in chunks():
-                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-
 
 def check_extra() -> None:
     """Raises ConfigError where what is written at the end would not be."""
-    if find_spec("pyarrow") is None:
+    if not parquet.known():
         raise ConfigError('--layout shards needs pyarrow: pip install "igos[shards]"')
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from igos.base.addresses import is_remote
 from igos.base.hashing import digest, identity
 from igos.data.pictures import find_pictures
 from igos.methods.ingredients import INGREDIENTS
@@ -36,7 +37,10 @@ def _content(path: str | None) -> list[str]:
     """The hashes of a file, or of the pictures in a folder."""
     if path is None or Path(path).is_file():
         return [] if path is None else [digest(path)]
-    return [digest(picture) for picture, _ in find_pictures([path])]
+    pictures = [] if is_remote(path) else [picture for picture, _ in find_pictures([path])]
+    if is_remote(path) or any(map(is_remote, pictures)):  # a run's folder may come from anyone, and is only read
+        raise ConfigError(f"{path}: pictures in a store are not taken here; give a folder of this machine")
+    return [digest(picture) for picture in pictures]
 
 
 def decided(plans: Sequence[Plan], weights: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from igos.metrics import METRICS
 from igos.results.folder import RunFolder
 from igos.results.manifest import Item, Manifest, Way, key_of, target_record
 from igos.results.read import read_arrays
-from igos.results.rows import restored
+from igos.results.rows import KEEP, NO_MAPS, restored
 from igos.results.tables import label
 from igos.run.cells import Cell, cells_by_method
 from igos.run.drive import Shares, check, drive, settled
@@ -152,6 +152,8 @@ class Saved:
             by_picture.setdefault(row["image"], []).append(row)
         if not by_picture:
             raise ConfigError(f"--results {folder}: holds no explanation")
+        if all(row.get(KEEP) for each in by_picture.values() for row in each):
+            raise ConfigError(f"--results {folder}: {NO_MAPS}")
         return cls(folder, by_picture)
 
     @property

@@ -29,7 +29,6 @@ from igos.methods import ALIASES, METHODS, build_method
 from igos.methods.asked import answering, explained_score, kind_of, posed
 from igos.methods.ingredients import OfImage, load_ingredients
 from igos.metrics.metric import Context
-from igos.metrics.randomise import cascade
 from igos.run.faithful import Found, hold
 from igos.run.given import (
     check_references,
@@ -37,10 +36,9 @@ from igos.run.given import (
     check_targets,
     explanations_of,
     metrics_for,
-    scores_of,
 )
 from igos.run.job import Job, blurred_of, lasting
-from igos.run.judge import judge_of, views
+from igos.run.judge import completed, judge_of, judged, views
 from igos.run.presets import pick_preset
 from igos.run.problem import NOTHING, make_problem
 from igos.run.progress import Tell, Watched
@@ -269,46 +267,8 @@ def explain_problem(
     return judged(problem, complete, method, metrics, context, judge)
 
 
-def judged(
-    problem: Problem,
-    explanations: Sequence[Explanation],
-    method: Any,
-    metrics: Sequence[Any],
-    context: Context | None = None,
-    judge: Scorer | None = None,
-) -> list[Explanation]:
-    """The explanations, new or read back, with the metrics' figures beside those that they bring.
-
-    Metrics that explain again do it with the same method and score, unless the context holds another.
-    """
-    scorer = problem.score
-    asked = problem if judge is None else replace(problem, score=judge)
-
-    def again(p: Problem) -> list[Explanation]:
-        own = getattr(method, "unwatched", method)
-        return own(replace(p, score=scorer) if p.score is asked.score else p)
-
-    context = context or Context()
-    context = context if context.explain else replace(context, explain=again)
-    begin = time.perf_counter()
-    scores = [scores_of(metric, metric(asked, explanations, context), len(explanations)) for metric in metrics]
-    seconds = (time.perf_counter() - begin) / max(len(explanations), 1) if metrics else None
-    return [
-        replace(e, scores=(*e.scores, *(s[i] for s in scores)), metric_seconds=seconds)
-        for i, e in enumerate(explanations)
-    ]
-
-
 def _status(e: Explanation, ends: Tensor) -> str:
     """The method's own, unless a score or the map is not finite, or the map is the same everywhere."""
     if not (ends.isfinite().all() and e.saliency.isfinite().all()):
         return "not-finite"
     return "no-effect" if e.status == "ok" and e.ask != "why-not" and flat(e.saliency) else e.status
-
-
-def completed(context: Context, metrics: Sequence[Any], adapter: Adapter, problem: Problem, score: str) -> Context:
-    """The context with randomised networks, where a metric needs them and none are given."""
-    if context.randomised or not any("randomised" in getattr(m, "needs", ()) for m in metrics):
-        return context
-    layers, randomised = cascade(adapter, problem, score)
-    return replace(context, layers=layers, randomised=randomised)

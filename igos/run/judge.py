@@ -1,16 +1,22 @@
-"""The same object as another network sees it, and the score that metrics ask."""
+"""How explanations are judged: the score that metrics ask, the same object as another network sees it, the figures."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 
 from igos.base.boxes import best_match
 from igos.base.names import CLASS_THRESHOLD, MARGIN
 from igos.data.truth import LEAST_IOU, same_class, source_box
+from igos.metrics.metric import Context
+from igos.metrics.randomise import cascade
+from igos.run.given import scores_of
 from igos.run.problem import make_problem
-from igos.types import Adapter, ConfigError, Image, Problem, Scorer, Target
+from igos.types import Adapter, ConfigError, Explanation, Image, Problem, Scorer, Target
 
 
 def judge_of(adapter: Adapter, problem: Problem, score: str | None, own: str) -> Scorer | None:
@@ -44,3 +50,41 @@ def _twin(target: Target, image: Image, shown: Image, seen: Sequence[Target]) ->
         return alike[0] if alike else None
     best = best_match(source_box(target, image), [source_box(t, shown) for t in alike], LEAST_IOU)
     return None if best is None else alike[best]
+
+
+def judged(
+    problem: Problem,
+    explanations: Sequence[Explanation],
+    method: Any,
+    metrics: Sequence[Any],
+    context: Context | None = None,
+    judge: Scorer | None = None,
+) -> list[Explanation]:
+    """The explanations, new or read back, with the metrics' figures beside those that they bring.
+
+    Metrics that explain again do it with the same method and score, unless the context holds another.
+    """
+    scorer = problem.score
+    asked = problem if judge is None else replace(problem, score=judge)
+
+    def again(p: Problem) -> list[Explanation]:
+        own = getattr(method, "unwatched", method)
+        return own(replace(p, score=scorer) if p.score is asked.score else p)
+
+    context = context or Context()
+    context = context if context.explain else replace(context, explain=again)
+    begin = time.perf_counter()
+    scores = [scores_of(metric, metric(asked, explanations, context), len(explanations)) for metric in metrics]
+    seconds = (time.perf_counter() - begin) / max(len(explanations), 1) if metrics else None
+    return [
+        replace(e, scores=(*e.scores, *(s[i] for s in scores)), metric_seconds=seconds)
+        for i, e in enumerate(explanations)
+    ]
+
+
+def completed(context: Context, metrics: Sequence[Any], adapter: Adapter, problem: Problem, score: str) -> Context:
+    """The context with randomised networks, where a metric needs them and none are given."""
+    if context.randomised or not any("randomised" in getattr(m, "needs", ()) for m in metrics):
+        return context
+    layers, randomised = cascade(adapter, problem, score)
+    return replace(context, layers=layers, randomised=randomised)

@@ -23,6 +23,7 @@ MODEL_OPTIONS = (
     "trust",
 )  # flags that belong to a model
 LAYOUTS = ("folders", "shards")
+KEEPS = ("all", "maps", "rows")
 WHERE = (  # flags that say where and how a run is done, and decide nothing of its results
     "device", "threads", "batch", "max_memory", "mix_images", "engine", "workers", "timeout", "readers", "num_cpus",
     "num_gpus",
@@ -69,7 +70,8 @@ class Run:
         "data set whose class names the model uses", choices=("imagenet", "coco", "voc", "emblems")
     )
     data: list[str] = _flag(
-        "pictures: files, folders (searched through) or glob patterns (default: the bundled model's samples)",
+        "pictures: files, folders (searched through), glob patterns, addresses (s3:// https:// ...), .tar, .parquet "
+        "or .txt lists of paths (default: the bundled model's samples)",
         (),
         aliases=("--data_dir", "-da"),
         metavar="PATH",
@@ -174,6 +176,11 @@ class Run:
         "folders, with pictures; or shards, explanations by the thousand in one file, for big runs (default: folders)",
         "folders",
         choices=LAYOUTS,
+    )
+    keep: str | None = _flag(
+        "what is left of each explanation: all; maps, in at most 40 kB and without pictures; rows, the figures alone "
+        "(default: all, of more than 100 pictures maps)",
+        choices=KEEPS,
     )
     shard: str | None = _flag(
         "explain only part I of N parts of the pictures; `igos merge` joins the parts", metavar="I/N"

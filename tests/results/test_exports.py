@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -105,18 +106,51 @@ def test_png_maps_are_as_large_as_the_photo_and_as_dark_as_the_map(run: Path, tm
         assert np.abs(grey / 255 - map_ / map_.max()).max() < 1 / 255
 
 
+def exported_samples(run: Path, out: Path) -> list[dict[str, Any]]:
+    """The samples of an export to FiftyOne, their relative paths below fields/<the field's name>."""
+    assert cli.main(["export", str(run), "--format", "fiftyone", "--out", str(out)]) == 0
+    assert "version" not in json.loads((out / "metadata.json").read_text()), "else a database's documents are expected"
+    samples: list[dict[str, Any]] = json.loads((out / "samples.json").read_text())["samples"]
+    for sample in samples:
+        assert Path(sample["filepath"]).is_file() and sample["tags"] == []
+        for name, heat in sample.items():
+            if isinstance(heat, dict) and heat["_cls"] == "Heatmap":
+                assert heat["map_path"].startswith(f"fields/{name}/") and heat["range"] == [0, 255]
+                assert PIL.Image.open(out / heat["map_path"]).size == (160, 120)
+    return samples
+
+
 def test_fiftyone_finds_a_heatmap_for_each_detection(run: Path, tmp_path: Path) -> None:
-    assert cli.main(["export", str(run), "--format", "fiftyone", "--out", str(tmp_path / "fo")]) == 0
-    samples = json.loads((tmp_path / "fo" / "samples.json").read_text())["samples"]
+    samples = exported_samples(run, tmp_path / "fo")
     assert len(samples) == 2
     for sample in samples:
-        assert Path(sample["filepath"]).is_file()
-        assert {d["heatmap"] for d in sample["detections"]} == set(sample["heatmaps"]) and len(sample["heatmaps"]) == 2
-        for detection in sample["detections"]:
+        assert sample["detections"]["_cls"] == "Detections"
+        made = sample["detections"]["detections"]
+        assert len({d["heatmap"] for d in made}) == 2 and all(d["heatmap"].isidentifier() for d in made)
+        for detection in made:
+            assert detection["_cls"] == "Detection" and sample[detection["heatmap"]]["_cls"] == "Heatmap"
             assert detection["bounding_box"] == pytest.approx([20 / 160, 20 / 120, 100 / 160, 80 / 120], abs=1e-4)
-            heat = sample["heatmaps"][detection["heatmap"]]
-            assert heat["range"] == [0, 255] and (tmp_path / "fo" / heat["map_path"]).is_file()
-            assert detection["heatmap"].isidentifier()
+            assert detection["status"] == "ok" and detection["folder"].startswith("picture/")
+
+
+def test_fiftyone_takes_a_class_without_a_box_for_a_classification(tmp_path: Path) -> None:
+    made = [replace(e, target=replace(e.target, box=None)) for e in _explained(tmp_path)]
+    (sample,) = exported_samples(made_run(tmp_path / "run", made), tmp_path / "fo")
+    labels = sample["classifications"]
+    assert labels["_cls"] == "Classifications" and len(labels["classifications"]) == 3 and "detections" not in sample
+    assert {c["_cls"] for c in labels["classifications"]} == {"Classification"}
+
+
+def test_fiftyone_itself_reads_the_folder(run: Path, tmp_path: Path) -> None:
+    """Where it is installed; its database is not needed."""
+    importers = pytest.importorskip("fiftyone.utils.data.importers")
+    exported_samples(run, tmp_path / "fo")
+    importer = importers._handle_legacy_formats(importers.FiftyOneDatasetImporter(dataset_dir=str(tmp_path / "fo")))
+    with importer:
+        samples = list(importer)
+    for sample in samples:
+        for detection in sample["detections"].detections:
+            assert Path(sample[detection["heatmap"]].map_path).is_file() and detection.label in ("cat", "dog", "emu")
 
 
 @pytest.mark.parametrize(

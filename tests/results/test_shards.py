@@ -14,7 +14,6 @@ import pytest
 
 from igos import cli
 from igos.results import folder as run_folder
-from igos.results import shards
 from igos.results.arrays import kept
 from igos.results.folder import RunFolder
 from igos.results.read import each_row, read_arrays, read_rows
@@ -100,7 +99,7 @@ def test_reading_says_which_shard_is_damaged_and_leaves_it(
 
 
 def test_shards_need_pyarrow_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "find_spec", lambda name: None)
+    monkeypatch.setattr("igos.results.parquet.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"--layout shards needs pyarrow: pip install .igos\[shards\]"):
         RunFolder(tmp_path / "out", layout="shards")
     assert not (tmp_path / "out").exists()

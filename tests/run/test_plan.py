@@ -40,7 +40,7 @@ CHANGES: dict[str, Any] = {
     "config": "quick", "annotations": "a.json", "subset_file": "s.txt", "activation": "sigmoid",
     "judge": "emblem-vgg", "max_memory": "2G", "precision": "bfloat16",
     "start_index": 2, "stride": 3, "end": 9, "mix_images": True, "layout": "shards", "shard": "2/3", "engine": "ray",
-    "workers": 2, "timeout": 60.0, "readers": 1,
+    "workers": 2, "timeout": 60.0, "readers": 1, "keep": "maps",
 }  # fmt: skip
 
 

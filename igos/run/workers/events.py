@@ -30,8 +30,8 @@ class Began:
 
 @dataclass(frozen=True)
 class Done:
-    """An explanation: its row, the bytes of explanation.npz, pictures by their path in the run's folder; seconds, those
-    that the network took.
+    """An explanation: its row, the bytes of explanation.npz (none where the row alone is kept), pictures by their path
+    in the run's folder; seconds, those that the network took.
     """
 
     row: Mapping[str, Any]

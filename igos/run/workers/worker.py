@@ -25,6 +25,7 @@ from igos.methods.ingredients import OfImage, by_picture
 from igos.methods.mask.starts import start_mask
 from igos.metrics import diversity
 from igos.results import manifest
+from igos.results.kept import maps_bytes
 from igos.results.manifest import Item, Way, key_of
 from igos.results.rows import Row
 from igos.run.cells import Cell
@@ -61,7 +62,8 @@ class Worker:
         self.cells, self.adapter, self.judge = cells, adapter, judge
         self.plans = list({cell.plan.label: cell.plan for cell in cells}.values())
         self.config, self.selector = self.plans[0].run, self.plans[0].selector  # which they share
-        self.source = self.config.layout == "folders"
+        self.keep = self.config.keep or "all"
+        self.source = self.config.layout == "folders" and self.keep == "all"
         self.draw = draw and self.source
         self.tell: Tell | None = None
         self._warm = False
@@ -188,7 +190,13 @@ class Worker:
         drawn = self._drawn(fresh, explanations) if self.draw else [{} for _ in fresh]
         for (job, e), files in zip(fresh, drawn, strict=True):
             row = Row.of(e, job.folder, job.key).as_dict()
-            yield Done(row, npz_bytes(e.as_arrays(self.source)), files, seconds / len(fresh))
+            yield Done(row, self._data(e), files, seconds / len(fresh))
+
+    def _data(self, e: Explanation) -> bytes:
+        """What is kept of its arrays; nothing where the rows alone are."""
+        if self.keep == "rows":
+            return b""
+        return maps_bytes(e.as_arrays(False)) if self.keep == "maps" else npz_bytes(e.as_arrays(self.source))
 
     def _explain(
         self, plan: Plan, jobs: Sequence[Job], answers: dict[Any, np.ndarray] | None, **more: Any

@@ -149,14 +149,15 @@ def _captioned(e: Shown, kind: str, picture: bytes, style: str, before: str = ""
 
 
 def picture(e: Shown, kind: str = "overlay") -> Picture.Image:
-    """One of FIGURES, by its name with or without suffix. Raises ConfigError where there is none."""
-    named = {name.partition(".")[0]: draw for name, draw in FIGURES.items()}
-    draw = named.get(kind.partition(".")[0]) if isinstance(kind, str) else None
+    """One of FIGURES, by its name with or without suffix; `slide` is figure.png. Raises ConfigError for none."""
+    named = {"slide" if name == "figure.png" else name.partition(".")[0]: draw for name, draw in FIGURES.items()}
+    draw = {**named, "figure": named["slide"]}.get(kind.partition(".")[0]) if isinstance(kind, str) else None
     if draw is None:
         raise ConfigError(f"figure {kind!r} is not one of {', '.join(named)}")
     data = draw(e)
     if data is None:
-        needed = "measure deletion or insertion" if kind.startswith("curves") else f"{e.method} leaves no such map"
+        drawn = kind.startswith(("curves", "slide", "figure"))
+        needed = "measure deletion and insertion" if drawn else f"{e.method} leaves no such map"
         raise ConfigError(f"figure {kind!r}: {e.target.name!r} has none; {needed}")
     return Picture.open(io.BytesIO(data))
 

@@ -151,7 +151,7 @@ class Explanation:
         show(self)
 
     def figure(self, kind: str = "overlay") -> Any:
-        """A PIL picture: overlay, heatmap, curves or another of igos.drawing.files.FIGURES.
+        """A PIL picture: overlay, slide, heatmap, curves or another of igos.drawing.files.FIGURES.
 
         Raises ConfigError for another kind, and where the explanation does not hold what it shows.
         """

@@ -73,11 +73,14 @@ def test_thumbnails_are_small(es: igos.Explanations, noisy: igos.Explanations) -
 
 
 def test_figures(es: igos.Explanations) -> None:
-    np.testing.assert_array_equal(np.asarray(es[0].figure("overlay")), es[0].overlay())
+    heat, drawn = es[0].overlay(), np.asarray(es[0].figure("overlay"))
+    np.testing.assert_array_equal(drawn[: len(heat)], heat)
+    assert len(heat) < len(drawn) < 1.2 * len(heat), "a strip below says what it shows"
+    assert es[0].figure("slide").width == 1280
     assert es[0].figure("curves").width > 300
     one, every = es[0].figure("heatmap"), es.figure("heatmap")
     assert every.size == (one.width, 4 * one.height)
-    with pytest.raises(igos.ConfigError, match="figure 'slides' is not one of curves, overlay, heatmap"):
+    with pytest.raises(igos.ConfigError, match="figure 'slides' is not one of curves, overlay, heatmap, slide"):
         es[0].figure("slides")
     with pytest.raises(igos.ConfigError, match="odam leaves no such map"):
         es[0].figure("attribution")

@@ -35,7 +35,9 @@ def test_an_explanation_is_saved_as_arrays_and_pictures(tmp_path: Path) -> None:
     e = explanation()
     e.save(tmp_path / "deep" / "er")
     folder = tmp_path / "deep" / "er"
-    assert {p.name for p in folder.iterdir()} == {"explanation.npz", "heatmap.png", "overlay.png", "curves.png"}
+    assert {p.name for p in folder.iterdir()} == {
+        *("explanation.npz", "heatmap.png", "overlay.png", "curves.png", "figure.png")
+    }
     arrays = np.load(folder / "explanation.npz")
     assert arrays["saliency"].shape == (6, 6) and arrays["saliency"].dtype == np.float32
     assert arrays["saliency_source"].shape == (24, 32) and arrays["saliency_source"].dtype == np.float32

@@ -267,8 +267,8 @@ def mean(values: Sequence[float]) -> float | None:
 def main() -> None:
     parser = table.parser(__doc__ or "")
     parser.add_argument("--model_file", help="other weights than those that ship")
-    for part in ("learnt", "context", "alarms", "missed"):
-        parser.add_argument(f"--{part}", action="store_true")
+    for part in ("--learnt", "--context", "--alarms", "--missed"):
+        parser.add_argument(part, action="store_true")
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--nulls", type=int, default=50, help="null candidates (50)")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))

@@ -71,6 +71,7 @@ GROUPS = {
     ),
     "How is the heat spread?": ("ehr_weighted", "ehr_unweighted", "ehr_energy", "sparseness", "complexity"),
 }  # fmt: skip
+OTHERS = ("raised", "flips", "sufficient", "necessary", "interactions")  # of other questions, or of the network too
 SHORT = {
     "The short table": ("evidence_share", "evidence_pointing", "deletion", "insertion", "transfer", "sanity"),
 }
@@ -125,7 +126,7 @@ class Box:
 def measure(flags: Any, own: Adapter, judge: Adapter) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[Any]]:
     """Rows by the metrics on all objects, rows by those that explain again, and the metrics of both."""
     found = draw(flags.output / "scenes", flags.scenes)
-    usual = [m for m in METRICS if m not in EXPLAIN_AGAIN and (flags.full or m not in BY_PIXELS)]
+    usual = [m for m in METRICS if m not in (*EXPLAIN_AGAIN, *OTHERS) and (flags.full or m not in BY_PIXELS)]
     methods, box = flags.only or [*PRIORS, *METHODS], Box(math.inf if flags.full else flags.minutes)
     first = plans(flags, own.preset, usual, methods)
     folder = RunFolder(flags.output / "all", settings(first))

@@ -236,6 +236,7 @@ def _command(words: list[str], folder: Path) -> None:
         with contextlib.ExitStack() as stack:
             for place in places:
                 stack.enter_context(mock.patch(place, load))
+            stack.enter_context(mock.patch("igos.serve.server.serve", load))
             stack.enter_context(mock.patch("torch.set_num_threads"))
             stack.enter_context(contextlib.redirect_stdout(out))
             stack.enter_context(contextlib.redirect_stderr(error))

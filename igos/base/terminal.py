@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 import unicodedata
+import warnings
 from types import TracebackType
 
 QUIET, USUAL, VERBOSE = -1, 0, 1
@@ -30,6 +31,11 @@ def plain(text: str) -> str:
 def say(text: object, error: bool = False) -> None:
     """Print lines of text, each printable; error: one line, to the stream of errors."""
     print(printable(text, "" if error else "\n"), file=sys.stderr if error else sys.stdout)
+
+
+def warn(text: object, depth: int = 2) -> None:
+    """A warning of Python, where the command has no say; depth: of whose call it tells, 2 = the caller's."""
+    warnings.warn(printable(text), stacklevel=depth + 1)
 
 
 def talk(level: int) -> None:

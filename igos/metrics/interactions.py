@@ -35,7 +35,7 @@ class Interactions(Ladder):
 
     label: ClassVar[str] = "interactions"
     better: ClassVar[str] = "higher"
-    range: ClassVar[str] = "any"
+    range: ClassVar[str] = "[-28, 28]"
     paper: ClassVar[str] = "Grabisch, Roubens 1999"
 
     @property

@@ -290,7 +290,7 @@ class RunFolder:
         with self.writing():
             if self.shards is not None:
                 self._pack(rest=True)
-            if parquet.known():
+            if parquet.known() and next(iter(self._every()), None) is not None:
                 parquet.write(inside(self.path, parquet.FILE), self._every)
         if self.shards is not None:
             return

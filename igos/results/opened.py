@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from igos.base.errors import ConfigError
 from igos.base.inside import inside
 from igos.base.reading import read_bytes
+from igos.base.terminal import warn
 from igos.data.places import Places
 from igos.results.arrays import Wanted, every
 from igos.results.manifest import Manifest
@@ -137,4 +137,4 @@ def open_run(folder: str | Path) -> SavedRun:
 
 def _warn(damage: Iterable[str]) -> None:
     for text in dict.fromkeys(damage):
-        warnings.warn(text, stacklevel=3)
+        warn(text, 3)

@@ -9,6 +9,7 @@ import secrets
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import time
 import webbrowser
@@ -127,7 +128,8 @@ class Told(uvicorn.Server):
 def _tell(address: str, place: Place, chosen: bool) -> None:
     if not is_loopback(place.host) and not chosen:
         say("igos: warning: others may reach this address; who has the token sees the page", error=True)
-    print(f"igos: {address}", flush=True)
+    say(f"igos: {address}")
+    sys.stdout.flush()  # whoever reads it from a pipe waits for it
     if place.open:
         webbrowser.open(address)
 

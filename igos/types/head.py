@@ -49,7 +49,7 @@ PASSING = (
         "Div",
         "Neg",
     ),
-    *("Mean", "Sum", "AdaptiveAvgPool2D"),
+    *("Mean", "Sum", "AdaptiveAvgPool2D", "Relu", "Threshold"),
 )
 CLOSE = 1e-3  # how far a row's sum may be from 1, and a probability outside of [0,1]
 TINY = 1e-30

@@ -560,7 +560,7 @@ def test_numbers_that_no_memory_holds_are_refused(flag: str, capsys: pytest.Capt
 def test_running_out_of_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")):
         monkeypatch.setattr(explain, "run", lambda *_, e=error: (_ for _ in ()).throw(e))
-        assert "out of memory" in refused([], capsys)
+        assert "out of memory" in refused(["--metrics", "none"], capsys)
 
 
 def test_presets_that_ship_are_read() -> None:

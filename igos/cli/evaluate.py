@@ -53,7 +53,9 @@ def parser() -> argparse.ArgumentParser:
     method.add_argument(
         "--methods", nargs="+", action="extend", metavar="NAME", help="NAME or NAME/OPT, as in iGOS++/LS (see --list)"
     )
-    parser.group(WHAT).add_argument("--results", metavar="DIR", help="judge the maps that a run left in this folder")
+    what = parser.group(WHAT)
+    what.add_argument("--results", metavar="DIR", help="judge the maps that a run left in this folder")
+    what.add_argument("--fetch", action="store_true", help="with --results: read pictures from the addresses it names")
     method.add_argument("--n_patches", metavar="N", help=PATCHES)
     parser.add_argument(
         "--imagenet_download_key", nargs="?", action=NoKey, default=argparse.SUPPRESS, help=argparse.SUPPRESS
@@ -69,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     """Explain and judge, or judge saved maps; print methods x metrics and the folder."""
-    flags = {k: v for k, v in vars(given).items() if k not in ("debug", "quiet", "verbose", "pbar", "strict")}
+    flags = {k: v for k, v in vars(given).items() if k not in ("debug", "quiet", "verbose", "pbar", "strict", "fetch")}
     methods, saved, patches, resumed = (flags.pop(key) for key in ("methods", "results", "n_patches", "resume"))
     retry = RETRIED.get(flags.pop("retry"), ())
 
@@ -104,9 +106,10 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
         damage: list[str] = []
         rows = rows_of(Path(saved), damage, whole=given.strict)
         tell(damage, given.strict)
-        judged = Saved.of(saved, rows)
-    elif given.strict:
-        raise ConfigError("--strict goes with --results DIR, the folder that is read")
+        judged = Saved.of(saved, rows, given.fetch)
+    elif given.strict or given.fetch:
+        which = "--strict" if given.strict else "--fetch"
+        raise ConfigError(f"{which} goes with --results DIR, the folder that is read")
     plans = _of_saved(judged, flags) if judged else _of_methods(methods, flags)
     plans = [replace(plan, run=replace(plan.run, keep=None)) for plan in plans]  # --config of a run may name it
     config, metrics = plans[0].run, plans[0].metrics

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from igos.base.addresses import is_remote
 from igos.base.boxes import best_match
 from igos.data.annotations import known_of
 from igos.data.truth import source_box
@@ -145,13 +146,18 @@ class Saved:
     pictures: Mapping[str, Sequence[Mapping[str, Any]]]
 
     @classmethod
-    def of(cls, folder: str, rows: Sequence[Mapping[str, Any]]) -> Saved:
-        """Of all the run's rows. Raises ConfigError without any explanation."""
+    def of(cls, folder: str, rows: Sequence[Mapping[str, Any]], fetch: bool = False) -> Saved:
+        """Of all the run's rows; fetch: pictures may be read from the addresses that they name, which may be anyone's.
+        Raises ConfigError without any explanation, and for addresses without fetch.
+        """
         by_picture: dict[str, list[Mapping[str, Any]]] = {}
         for row in (row for row in rows if row["folder"]):
             by_picture.setdefault(row["image"], []).append(row)
         if not by_picture:
             raise ConfigError(f"--results {folder}: holds no explanation")
+        far = next((path for path in by_picture if is_remote(path)), None)
+        if far is not None and not fetch:
+            raise ConfigError(f"--results {folder}: its pictures lie at addresses, as {far}; --fetch reads them there")
         if all(row.get(KEEP) for each in by_picture.values() for row in each):
             raise ConfigError(f"--results {folder}: {NO_MAPS}")
         return cls(folder, by_picture)

@@ -22,6 +22,7 @@ from igos.data.pictures import find_pictures
 from igos.results import page_content
 from igos.results.read import each_row
 from igos.run import decides
+from igos.run.evaluate import Saved
 from igos.types import ConfigError, ImageError
 from tests.faults import local, picture
 
@@ -245,6 +246,12 @@ def test_who_only_reads_a_folder_fetches_nothing(
     assert len(made.items) == 6 and all("not fetched" in p["lost"] for p in made.pictures)
     names = tmp_path / "list-1.txt"
     names.write_text(f"{memory}/p0.png")
+    rows = list(each_row(tmp_path / "out"))
+    with pytest.raises(
+        ConfigError, match="its pictures lie at addresses, as memory://bucket/p0.png; --fetch reads them"
+    ):
+        Saved.of("out", rows)
+    assert len(Saved.of("out", rows, fetch=True).pictures) == 3
     for place in (memory, f"{tmp_path}/list-{{1..1}}.txt"):
         with pytest.raises(ConfigError, match="not taken here"):
             decides._content(place)

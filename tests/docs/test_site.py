@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+import igos
 from igos import cli
 from igos.base import resources
 from igos.base.names import PARTS
@@ -166,6 +167,12 @@ def test_pages_name_what_exists() -> None:
     assert metrics and metrics <= set(METRICS)
     for left in re.findall(r"^\| ([^|]+) \|", PAGES["limits"], re.MULTILINE):
         assert {word.strip("`") for word in re.findall(r"`\w+`", left)} <= set(METHODS), left
+
+
+def test_every_public_name_has_its_place_in_the_reference() -> None:
+    told = {line.rpartition(".")[2] for line in PAGES["api"].splitlines() if line.startswith("::: ")}
+    told |= set(re.findall(r"`igos\.([A-Z]+)`", PAGES["api"])) | {"__version__"}
+    assert told == set(igos.__all__)
 
 
 def test_figures_in_the_text_are_those_of_the_tables() -> None:

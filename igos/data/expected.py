@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from igos.base.boxes import clip_boxes, pairwise_iou
+from igos.base.boxes import clip_boxes, iou, pairwise_iou
 from igos.data.matching import Matched, matched_targets
 from igos.data.truth import LEAST_IOU, Truth, filled, same_class
 from igos.types import Adapter, Candidates, ConfigError, Image, Target
@@ -48,7 +48,7 @@ def expected(
         raise ConfigError(f"{told}: this box lies outside of the picture of {width} x {height} px")
     cut = np.array([max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)])
     own = Truth(name, cut, filled(cut, (height, width)))
-    others = [t for t in known if not (same_class(t.name, name) and _iou(t.box, cut) >= LEAST_IOU)]
+    others = [t for t in known if not (same_class(t.name, name) and iou(t.box, cut) >= LEAST_IOU)]
     (made,) = _pinned(adapter, image, [own], [own, *others], threshold, crowds, seen, all_of=True)
     return made
 
@@ -196,7 +196,3 @@ def _winner(c: Candidate, seen: Sequence[Target], alike: np.ndarray) -> int | No
         if fitting:
             return max(fitting, key=overlap.__getitem__)
     return None
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> float:
-    return float(pairwise_iou(torch.as_tensor(a), torch.as_tensor(b)[None]))

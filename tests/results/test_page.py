@@ -452,7 +452,7 @@ def test_axe_finds_nothing(run: Path, opened: Opener, scheme: str) -> None:
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two methods on the same four objects."""
     place = tmp_path_factory.mktemp("compared")
-    runs = [toy_run(place / "one", 4), toy_run(place / "two", 4, method="rise", opt=None)]
+    runs = [toy_run(place / name, 4, method=name, opt=None) for name in ("iGOS++", "rise", "integrated_gradients")]
     assert cli.main(["compare", *map(str, runs), "--out", str(place / "both.html")]) == 0
     return place / "both.html"
 
@@ -465,6 +465,23 @@ def test_axe_finds_nothing_in_a_comparison(compared: Path, opened: Opener, schem
     shown.locator("#gallery .card").first.click()
     until(lambda: shown.locator("#difference").get_attribute("data-drawn") == "difference")
     assert axe(shown) == []
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_comparison_fits_and_can_be_read(compared: Path, opened: Opener, width: int) -> None:
+    shown = opened(compared, width, 900)
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    high = "els => Math.max(...els.map(e => e.getBoundingClientRect().height))"
+    assert shown.locator("#pairs th").evaluate_all(high) < 40, "no word is broken"
+    wide = "e => e.scrollWidth <= e.clientWidth"
+    assert shown.locator("#pairs .second").evaluate(wide)
+    first = shown.locator("#gallery canvas").first.bounding_box()
+    assert first is not None and first["y"] + first["height"] / 2 < 900
+    shown.locator("#gallery .card").first.click()
+    until(lambda: shown.locator("output[for=step]").inner_text().count("|") == 2)
+    assert shown.locator("#detail").evaluate(wide)
+    out = "e => e.getBoundingClientRect().right <= document.getElementById('detail').getBoundingClientRect().right"
+    assert shown.locator("output[for=step]").evaluate(out)
 
 
 def test_the_first_map_is_above_the_fold(run: Path, opened: Opener) -> None:

@@ -111,7 +111,7 @@ class Network:
         image = self._image(path, asked["model"])
         known = known_of(path, flags.get("annotations"), image.geometry.source)
         if asked.get("index") is None:
-            found, _ = plan.selector.select(adapter, image, least, known.objects, known.crowds)
+            found, _ = plan.selector.select(adapter, image, least, known)
         else:
             found = self._targets(path, asked["model"])[asked["index"] :][:1]
         if not found:

@@ -250,7 +250,7 @@ def main() -> None:
     for name in flags.models:
         case = MODELS[name](device)
         preset = read_preset(case.adapter.preset)
-        method = build_method("iGOS++", {"iterations": STEPS[name]}, preset)
+        method = build_method("iGOS++", {"iterations": STEPS[name], "sure": False}, preset)  # as many images each time
         batch = best_batch(case, device, now)
         filling = max(1, round(batch / (len(method.terms) * method.ig_iter)))
         for objects in dict.fromkeys((filling, 1)):

@@ -116,7 +116,10 @@ def test_a_run_asks_for_what_lies_beside_and_goes_on(tmp_path: Path, undrawn: No
 
 
 def test_one_warning_for_all_pictures(tmp_path: Path, undrawn: None) -> None:
+    """Also where a row has others beside it."""
     for n in range(3):
-        shard(tmp_path / f"s-{n}.tar", json={"caption": "a"})
+        shard(tmp_path / f"s-{n}.tar", json={"caption": "a"}, **({"cls": b"x"} if n == 1 else {}))
     folder = local(tmp_path / "s-{0..2}.tar", tmp_path / "out")
-    assert len(folder.rows) == 6 and list(folder.tally.warnings) == [OTHER]
+    told = f"{tmp_path}/s-1.tar!/dog.cls: 'x' is no class number, and is left out"
+    assert len(folder.rows) == 6 and list(folder.tally.warnings) == [OTHER, told]
+    assert {r["warning"] for r in folder.rows} == {OTHER, f"{OTHER}; {told}"}

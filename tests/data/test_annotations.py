@@ -420,6 +420,7 @@ def test_annotations_that_know_no_picture_are_told_once_with_an_example_of_each(
     assert error.count("none of the 2 pictures") == 1 and error.startswith("igos: warning: --annotations")
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_bad_object_is_a_warning_in_the_rows_of_its_picture(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

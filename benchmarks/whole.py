@@ -29,7 +29,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 PARTS = ("start", "read", "detect", "network", "maps", "draw", "write", "page", "rest")
 WIDTHS = {"run": 22, "objects": 7, **dict.fromkeys(PARTS, 8), "whole": 8, "ratio": 6}
-PHOTOS = 10
 
 
 def child(begun: float, answer: Path, words: list[str]) -> None:
@@ -83,6 +82,7 @@ def main() -> None:
     from benchmarks import table
 
     parser = table.parser(__doc__ or "")
+    parser.add_argument("--photos", type=int, default=10, help="how many (10)")
     parser.add_argument("--flags", nargs="...", default=[], help="more words for the command, last")
     flags = parser.parse_args()
     stem = DATA / "yolo-fastest" / "yolo-fastest-1.1-xl"
@@ -96,7 +96,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             answer, out = Path(place) / "answer.json", Path(place) / "out"
             begun = time.monotonic()
-            call = ["--child", str(begun), str(answer), *words, "--data", *photos[:PHOTOS], "--output", str(out)]
+            call = ["--child", str(begun), str(answer), *words, "--data", *photos[: flags.photos], "--output", str(out)]
             subprocess.run(
                 [sys.executable, __file__, *call, *more, *flags.flags], check=True, stdout=subprocess.DEVNULL
             )

@@ -141,6 +141,20 @@ def test_cells_that_a_price_emptied_keep_the_order_of_their_pull(price: float) -
     assert told[2, 2] == told.max() and (far > beside if price else far < beside)
 
 
+@pytest.mark.parametrize("name", ("iGOS++", "iGOS+"))
+@pytest.mark.parametrize(("preset", "most"), [("quick", 10), ("detect-yolo", 20), ("thorough", 48)])
+def test_a_sure_map_takes_no_more_network_images_than_its_preset_says(name: str, preset: str, most: int) -> None:
+    method = replace(build_method(name, {"opt": "NAG"}, read_preset(preset)), size=8)
+    problem = toy_problem(patch_score(*PATCH))
+    problem = replace(problem, ends=problem.score_ends())
+    before = int(problem.score.forward_images[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("igos.methods.mask.loop.FLAT", 0.0)
+        method(problem)
+    used = int(problem.score.forward_images[0]) - before
+    assert used <= most and f"= {used - 2 * bool(method.sure)}" in method.cost
+
+
 def test_the_emblems_preset_asks_after_two_steps_and_ends_there_where_the_map_is_sure() -> None:
     method = replace(build_method("iGOS++", {"opt": "NAG"}, read_preset("emblem")), size=8)
     problem = toy_problem(patch_score(*PATCH))

@@ -393,7 +393,7 @@ def test_a_box_without_numbers_is_left_out(tmp_path: Path, value: str) -> None:
         ' "segmentation": [[2, 1, 11, 1, 11, 9, 2, 9]]}]}'
     )
     (tmp_path / "i.json").write_text(text)
-    objects, (told,), _ = known_of(str(tmp_path / "a.png"), str(tmp_path / "i.json"))
+    objects, (told,), *_ = known_of(str(tmp_path / "a.png"), str(tmp_path / "i.json"))
     assert objects == [] and "annotation 7 is left out (a box that is not of finite numbers" in told
 
 
@@ -526,7 +526,7 @@ def annotated(
         "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5], **change}],
     }
     (folder / "a.json").write_text(json.dumps(data))
-    objects, (told,), _ = known_of(str(folder / "a.png"), str(folder / "a.json"), own)
+    objects, (told,), *_ = known_of(str(folder / "a.png"), str(folder / "a.json"), own)
     assert objects == []
     return told
 

@@ -18,7 +18,7 @@ from igos.base.names import EDGES
 from igos.base.seals import sealed
 from igos.base.settings import colormap_of
 from igos.data.annotations import known_of
-from igos.data.truth import Truth, match
+from igos.data.truth import Known, match
 from igos.drawing import figures
 from igos.drawing.files import FIGURES, mask_files, starts_png
 from igos.methods.asked import kind_of, posed
@@ -102,7 +102,7 @@ class Worker:
         known = known_of(item.path, self.config.annotations, image.geometry.source)
         truths, warnings = self.selector.concerned(known.objects), tuple(known.warnings)
         if line is None:
-            targets, seen, seconds = self._look(image, truths, known.crowds)
+            targets, seen, seconds = self._look(image, known)
             targets, refused = self._posed(targets)
             folders = target_folders(item.name, targets)
             records = [manifest.target_record(t, folder) for t, folder in zip(targets, folders, strict=True)]
@@ -136,12 +136,12 @@ class Worker:
         image, sha256, blurred = self.reader.take(item.path)
         return image, sha256, blurred, time.perf_counter() - begin
 
-    def _look(self, image: Image, truths: Sequence[Truth], crowds: Sequence[Truth]) -> tuple[list[Target], str, float]:
+    def _look(self, image: Image, known: Known) -> tuple[list[Target], str, float]:
         """The targets in a picture, what was seen in words, and the seconds that took."""
         if self.tell is not None and not self._warm:  # a network's first pass says nothing of how long others take
             self.adapter.detect(image, 1.0)
         self._warm, begin = True, time.perf_counter()
-        targets, seen = self.selector.select(self.adapter, image, self.config.threshold, truths, crowds)
+        targets, seen = self.selector.select(self.adapter, image, self.config.threshold, known)
         made = [replace(t, part=part) for t in targets for part in parts_of(self.config.part)]
         return made, seen, time.perf_counter() - begin
 

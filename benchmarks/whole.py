@@ -1,116 +1,106 @@
-"""Where does the time of a whole run go? `igos` on ten COCO photos, every object above .6, yolo-fastest-1.1-xl,
-its preset.
+"""Where does the time of a whole command go? Reading, looking, maps, figures, drawing, writing: one `igos explain`.
 
-    python benchmarks/whole.py
-    python benchmarks/whole.py --flags --config quick
+    python benchmarks/whole.py [--photos 4] [--shared] [flags of igos explain ...]
 
-Each row is one process with one thread, from its start to its end. Seconds: `start` (Python, imports, the model is
-loaded), `read` (pictures), `detect`, `network` (inside the network, for maps and curves), `maps` (the rest of the
-method and of the metrics), `draw` (pictures of each explanation), `write` (arrays, rows, files), `page` (report.html),
-`rest`.
-ratio: all of it over `network`.
+Yolo-Fastest-1.1-xl on photos of ../shared/data, all with their detections, everything that a run writes by default. A
+part does not count what stands in another. network: seconds inside the network while maps or figures are made.
+--shared counts CPU seconds of the process, for a machine that others use.
 """
 
 from __future__ import annotations
 
-import functools
-import json
-import subprocess
+import importlib
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import table  # noqa: E402
+from igos import cli  # noqa: E402
+
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-PARTS = ("start", "read", "detect", "network", "maps", "draw", "write", "page", "rest")
-WIDTHS = {"run": 22, "objects": 7, **dict.fromkeys(PARTS, 8), "whole": 8, "ratio": 6}
+STEM = DATA / "yolo-fastest" / "yolo-fastest-1.1-xl"
+PARTS = {  # where the function of each part is looked up
+    "load the model": "igos.cli.session:load_models",
+    "read pictures": "igos.run.workers.worker:Worker._read",
+    "look": "igos.run.workers.worker:Worker._look",
+    "maps": "igos.run.explain:explain_problem",
+    "figures": "igos.run.explain:judged",
+    "draw": "igos.run.workers.worker:Worker._drawn",
+    "write": "igos.results.folder:RunFolder.keep",
+    "tables": "igos.results.folder:RunFolder.finish",
+    "report": "igos.cli.report:write_page",
+    "network": "igos.types.scorer:Scorer._timed",
+}
+WIDTHS = {"part": 24, "seconds": 8, "share": 6}
 
 
-def child(begun: float, answer: Path, words: list[str]) -> None:
-    """Run the command in this process and write the seconds of its parts."""
-    import torch
+class Times:
+    """Seconds by part, without those of the parts within it."""
 
-    from igos.cli import main, report
-    from igos.results.folder import RunFolder
-    from igos.run.workers.worker import Worker
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now, self.spent, self.open = now, dict[str, float](), list[tuple[str, float]]()
 
-    torch.set_num_threads(1)
-    spent: Counter[str] = Counter()
-    rest = 0.0  # inside the network
+    def timed(self, part: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **more: Any) -> Any:
+            begin = self.now()
+            name = f"{self.open[-1][0]}: network" if part == "network" and self.open else part
+            self.open.append((name, 0.0))
+            try:
+                return work(*args, **more)
+            finally:
+                _, inner = self.open.pop()
+                whole = self.now() - begin
+                self.spent[name] = self.spent.get(name, 0.0) + whole - inner
+                if self.open:
+                    outer, before = self.open[-1]
+                    self.open[-1] = outer, before + whole
 
-    def timed(owner: Any, name: str, part: str) -> None:
-        call: Callable[..., Any] = getattr(owner, name)
+        return timed
 
-        @functools.wraps(call)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            nonlocal rest
-            start = time.monotonic()
-            made = call(*args, **kwargs)
-            spent[part] += time.monotonic() - start
-            if part == "maps":
-                rest += made[1]
-            return made
-
-        setattr(owner, name, wrapped)
-
-    for owner, name, part in (
-        (Worker, "_read", "read"), (Worker, "_look", "detect"), (Worker, "_explain", "maps"),
-        (Worker, "_drawn", "draw"), (Worker, "_data", "write"), (RunFolder, "keep", "write"),
-        (report, "write_page", "page"),
-    ):  # fmt: skip
-        timed(owner, name, part)
-    started: list[float] = []
-    first = Worker.work
-
-    def work(self: Worker, *args: Any, **kwargs: Any) -> Any:
-        started.append(time.monotonic())
-        return first(self, *args, **kwargs)
-
-    Worker.work = work  # type: ignore[method-assign]
-    code = main.main(words)
-    spent["start"], spent["network"] = started[0] - begun, rest
-    spent["maps"] -= rest
-    answer.write_text(json.dumps({"code": code, **spent}))
+    def watch(self) -> None:
+        for part, place in PARTS.items():
+            module, _, name = place.partition(":")
+            owner: Any = importlib.import_module(module)
+            *holders, last = name.split(".")
+            for holder in holders:
+                owner = getattr(owner, holder)
+            setattr(owner, last, self.timed(part, getattr(owner, last)))
 
 
-def main() -> None:
-    from benchmarks import table
-
+def main(words: list[str] | None = None) -> list[dict[str, Any]]:
     parser = table.parser(__doc__ or "")
-    parser.add_argument("--photos", type=int, default=10, help="how many (10)")
-    parser.add_argument("--flags", nargs="...", default=[], help="more words for the command, last")
-    flags = parser.parse_args()
-    stem = DATA / "yolo-fastest" / "yolo-fastest-1.1-xl"
-    if not Path(f"{stem}.weights").exists():
-        raise SystemExit(f"real data missing: {stem}.weights")
-    photos = [str(p) for p in sorted((DATA / "coco" / "images").iterdir())]
-    words = ["--model", "darknet", "--cfg", f"{stem}.cfg", "--model_file", f"{stem}.weights", "--threshold", "0.6"]
-    print(" ".join(k.rjust(w) if k != "run" else k.ljust(w) for k, w in WIDTHS.items()))
-    rows = []
-    for name, more in {"default": [], "--metrics none": ["--metrics", "none"]}.items():
-        with tempfile.TemporaryDirectory() as place:
-            answer, out = Path(place) / "answer.json", Path(place) / "out"
-            begun = time.monotonic()
-            call = ["--child", str(begun), str(answer), *words, "--data", *photos[: flags.photos], "--output", str(out)]
-            subprocess.run(
-                [sys.executable, __file__, *call, *more, *flags.flags], check=True, stdout=subprocess.DEVNULL
-            )
-            whole, told = time.monotonic() - begun, json.loads(answer.read_text())
-            parts = {p: told.get(p, 0.0) for p in PARTS[:-1]}
-            objects = sum(1 for line in (out / "results.jsonl").open() if json.loads(line).get("folder"))
-            row = {"run": name, "objects": objects, **parts, "rest": whole - sum(parts.values()), "whole": whole}
-            rows.append({**row, "ratio": whole / parts["network"]})
-        print(table.line(rows[-1], WIDTHS), flush=True)
+    parser.set_defaults(threads=1)
+    parser.add_argument("--photos", type=int, default=4, help="how many (4)")
+    parser.add_argument("--shared", action="store_true", help="count CPU seconds")
+    flags, more = parser.parse_known_args(words)
+    torch.set_num_threads(flags.threads)
+    times = Times(time.process_time if flags.shared else time.perf_counter)
+    photos = sorted((DATA / "photos").glob("*.jpg"))[: flags.photos]
+    model = ["--model", "darknet", "--model_file", f"{STEM}.weights", "--cfg", f"{STEM}.cfg"]
+    usual = [*model, "--names", str(STEM.with_name("coco.names")), "--threads", str(flags.threads)]
+    with tempfile.TemporaryDirectory() as folder:
+        given = [*usual, "--data", *map(str, photos), "--output", f"{folder}/out", *more]
+        times.watch()
+        begin = times.now()
+        if code := cli.main(given):
+            raise SystemExit(code)
+        whole = times.now() - begin
+    rows = [{"part": part, "seconds": s, "share": s / whole} for part, s in times.spent.items()]
+    rest = whole - sum(times.spent.values())
+    rows += [{"part": "the rest", "seconds": rest, "share": rest / whole}]
+    rows += [{"part": "all, without imports", "seconds": whole, "share": 1.0}]
+    for row in rows:
+        print(table.line(row, WIDTHS))
     table.write_json(flags.json, table.header(0), rows)
+    return rows
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--child"]:
-        child(float(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])
-    else:
-        main()
+    main()

@@ -539,6 +539,26 @@ def test_names_that_the_font_lacks_stay_readable(monkeypatch: pytest.MonkeyPatch
     letters.lettered.cache_clear()
 
 
+def test_the_lack_of_letters_is_told_once_for_each_kind(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(letters, "_system_font", lambda seen: None)
+    monkeypatch.setattr(letters, "_TOLD", set())
+    letters.lettered.cache_clear()
+    for name in ("dog", "犬", "猫", "개", "🐶", "café", "犬 dog"):
+        letters.lettered(name, "class 1")
+    letters.lettered.cache_clear()
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 3 and "'class 1'" in told[0] and "'犬'" in told[0] and "fonts-noto-cjk" in told[0]
+
+
+def test_a_slide_of_a_classifier_shows_what_the_network_sees() -> None:
+    seen = Geometry((100, 300), (50, 50), (0.5, 0.5), (0.0, -50.0))  # the middle third
+    e = explanation(100, 300, box=None)
+    middle = replace(e.image, geometry=seen, pixels=torch.zeros(3, 50, 50))
+    assert slides._window(replace(e, image=middle)) == (100, 0, 200, 100)
+
+
 def test_a_font_of_the_machine_is_taken_where_it_has_all_letters(coarse: None, monkeypatch: pytest.MonkeyPatch) -> None:
     mono = str(Path(letters.USUAL).with_name("DejaVuSansMono.ttf"))
     both = letters.glyphs(letters.USUAL)
@@ -598,10 +618,8 @@ def test_a_slide_shows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> Non
     made = slides.slide(white(scores=curved()))
     assert made is not None and made.shape[1] == 1280 and made.dtype == np.uint8
     assert told[:4] == ["dog 0.90", "iGOS+ NAG", "alone 0.90", "without 0.10"]
-    assert (
-        told[4]
-        == "The 20 % of the picture that the map marks first give 0.90 of 0.90 alone; without them 0.10 is left."
-    )
+    said = "The 20 % of the picture that the map marks first give 0.90 alone, the whole 0.90"
+    assert told[4] == f"{said}; without them 0.10 is left."
     _, _, alone, without = panels
     middle = alone.shape[0] // 2, alone.shape[1] // 2
     assert alone[middle].min() > 250 and alone[2, 2].max() < 5, "the hill alone on black"

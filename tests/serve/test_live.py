@@ -294,7 +294,7 @@ def test_two_tabs_and_one_that_is_closed(opened: Opener) -> None:
     first, second = opened(), opened(NARROW)
     ask(first, "thorough")
     until(lambda: status(first).startswith("step "))
-    ask(second, "quick")
+    ask(second, "thorough")
     until(lambda: status(second).startswith("waiting"))
     assert "1 before it" in status(second)
     first.close()

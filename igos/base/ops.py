@@ -187,12 +187,16 @@ def rank(saliency: Tensor) -> tuple[np.ndarray, float]:
 
 
 def top_area(saliency: np.ndarray, box: np.ndarray | None, share: float = 0.1) -> np.ndarray:
-    """The most important pixels of (H,W), as many as `share` of the box (4,) xyxy covers, or of the picture."""
+    """The most important pixels of (H,W), as many as `share` of the box (4,) xyxy covers, or of the picture; of equal
+    ones the first.
+    """
     height, width = saliency.shape
     area = height * width if box is None else (box[2] - box[0]) * (box[3] - box[1])
     count = int(np.clip(round(share * float(area)), 1, saliency.size))
-    top = np.zeros(saliency.size, dtype=bool)
-    top[np.argsort(-saliency.ravel(), kind="stable")[:count]] = True
+    values = np.where(np.isnan(saliency), -np.inf, saliency).ravel()
+    least = np.partition(values, -count)[-count]
+    top = values > least
+    top[np.flatnonzero(values == least)[: count - int(top.sum())]] = True
     return top.reshape(saliency.shape)
 
 

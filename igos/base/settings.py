@@ -6,6 +6,7 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, fields
+from functools import cache
 from typing import Any, get_args, get_type_hints
 
 from igos.base.errors import ConfigError
@@ -165,6 +166,10 @@ def coerce(key: str, value: Any, hint: Any) -> Any:
 
 def settings_of(make: Any) -> dict[str, Any]:
     """Field names and types of a method's or a metric's dataclass."""
-    cls = getattr(make, "func", make)
-    hints = get_type_hints(cls)
+    return dict(_settings(getattr(make, "func", make)))
+
+
+@cache
+def _settings(cls: Any) -> dict[str, Any]:
+    hints = get_type_hints(cls)  # it compiles each annotation again
     return {f.name: hints[f.name] for f in fields(cls)}

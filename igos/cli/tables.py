@@ -7,6 +7,7 @@ from typing import Any
 from igos.base.terminal import note, quiet, watched
 from igos.results.tables import Table
 
+WIDE = 100  # columns of a terminal from which on there is room between those of a table
 STATUS = {"ok": "green", "unsure": "yellow"}  # any other: red
 
 
@@ -22,8 +23,10 @@ def show(table: Table) -> None:
     from rich.table import Table as Coloured
     from rich.text import Text
 
+    console = Console(highlight=False)
+    gap = int(console.width >= WIDE)
     made = Coloured(
-        box=box.SIMPLE_HEAD, show_footer=bool(table.foot), pad_edge=False, padding=(0, 1, 0, 0), show_edge=False
+        box=box.SIMPLE_HEAD, show_footer=bool(table.foot), pad_edge=False, padding=(0, gap, 0, 0), show_edge=False
     )
     for i, name in enumerate(table.head):
         right = i in table.right
@@ -36,7 +39,7 @@ def show(table: Table) -> None:
         made.add_row(*(Text(word, _style(table, i, word)) for i, word in enumerate(row)))
     if table.more:
         made.caption, made.caption_justify = Text(table.more), "left"
-    Console(highlight=False).print(made)
+    console.print(made)
 
 
 def _style(table: Table, column: int, word: str) -> str:

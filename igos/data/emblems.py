@@ -26,6 +26,7 @@ GAP = 0.015  # between bodies, of the picture's side
 TRIES, SHRINK = 25, 0.97  # a body that finds no place in so many tries shrinks
 FINE = 3  # glyphs are drawn FINE x FINE times finer, then averaged
 CLASSES = tuple(GLYPHS)
+CIRCLE = [(abs(x), np.sign(x)) for x in (np.cos(np.linspace(0, 2 * np.pi, 64)), np.sin(np.linspace(0, 2 * np.pi, 64)))]
 NONE = "none"  # what a classifier calls a body without an emblem
 
 
@@ -78,10 +79,9 @@ class Body:
     @cached_property
     def extent(self) -> tuple[float, float]:
         """Half height and half width, in parts of the side."""
-        t = np.linspace(0, 2 * np.pi, 64)
-        c, s = np.cos(t), np.sin(t)
-        u = self.axes[0] * np.sign(c) * abs(c) ** (2 / self.power)
-        v = self.axes[1] * np.sign(s) * abs(s) ** (2 / self.power)
+        (c, cs), (s, ss) = CIRCLE
+        u = self.axes[0] * cs * c ** (2 / self.power)
+        v = self.axes[1] * ss * s ** (2 / self.power)
         x, y = _turn(v, u, -self.angle)
         return float(abs(y).max()), float(abs(x).max())
 
@@ -218,8 +218,10 @@ def lay(
         axes = (long * SHRINK**attempt, long * ratio * SHRINK**attempt)
         body = Body(name, (0.5, 0.5), axes, angle, power, texture, ())
         high, wide = body.extent
+        top, left = high + gap, wide + gap
         for _ in range(TRIES):
-            y, x = rng.uniform(high + gap, 1 - high - gap), rng.uniform(wide + gap, 1 - wide - gap)
+            y = top + (1 - high - gap - top) * rng.random()  # as rng.uniform answers, in a fraction of its time
+            x = left + (1 - wide - gap - left) * rng.random()
             if all(_clear(y, x, high, wide, o, gap) for o in others):
                 body = replace(body, centre=(y, x))
                 return body if name == NONE else replace(body, emblems=_emblems(rng, body))

@@ -39,6 +39,7 @@ PALE = 0.35  # how much white covers the grey photo of a map that shows nothing
 FAINT, HINT = 60, 90  # the grey of such a map's 0, and what its 1 adds
 LIME = (150, 255, 120)
 PLOTTED = {"deletion": "#D55E00", "insertion": "#0072B2"}  # vermilion and blue of Okabe and Ito: all eyes see which
+PLOT = (6.4, 4.2)  # inches
 TILE, SHEET = (210, 420), 1600  # drawn pixels: a tile's long side, all columns
 MARGIN = 0.25  # of the box's sides, shown round it on a tile
 _colours = COLOURS
@@ -62,13 +63,14 @@ def heatmap(e: Shown) -> np.ndarray:
 def overlay(e: Shown, label: bool = True) -> np.ndarray:
     """The photo with heat, the contour of the top area, box and label; long side 720 to 1600 (H,W,3).
 
-    Where the map shows nothing (EMPTY), the photo is grey, without heat, and stamped. Beside the score stands a status
-    that is neither that nor ok.
+    Where the map shows nothing (EMPTY), the photo is grey, without heat, and stamped. Beside the score stands what of
+    the target is explained, where that is not its class, and a status that is neither that nor ok.
     """
     view = _view(e, _whole(e), _size(e, *LONG_SIDE))
     drawn = _draw(view)
     drawn = stamped(drawn, e.status) if e.status in EMPTY else drawn
     marked = "" if e.status in (*EMPTY, "ok") else f" {e.status}"
+    marked = marked if e.target.part == "class" else f", its {e.target.part}{marked}"
     return tag(drawn, name_of(e.target), f"{e.target.score:.2f}{marked}", view.box) if label else drawn
 
 
@@ -122,11 +124,14 @@ def curve_scores(e: Shown) -> list[Measured]:
 
 def curves(e: Shown) -> bytes:
     """The deletion and insertion curves in one plot, a PNG."""
-    figure = Figure(figsize=(6.4, 4.2), dpi=150, layout="constrained")
+    scores = curve_scores(e)
+    width, height = PLOT
+    figure = Figure(figsize=PLOT, dpi=150)  # without a layout engine, which draws everything twice
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    left, right, below, above = 0.68, 0.2, 0.62 + 0.23 * math.ceil(len(scores) / 2), 0.36  # inches
+    axes = figure.add_axes((left / width, below / height, 1 - (left + right) / width, 1 - (below + above) / height))
     low, high = 0.0, 1.0
-    for score in curve_scores(e):
+    for score in scores:
         x, y = np.asarray(score.curve)
         finite = y[np.isfinite(y)].tolist()
         low, high = min([low, *finite]), max([high, *finite])
@@ -144,7 +149,7 @@ def curves(e: Shown) -> bytes:
     name, status = name_of(e.target), f", {e.status}" if e.status in EMPTY else ""
     title = f"{short(name.text, LONGEST)} {e.target.score:.2f}, {e.method}{status}"
     axes.set_title(title, loc="left", fontproperties=name.properties(11), parse_math=False)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    figure.legend(loc="lower center", ncols=2, frameon=False, borderaxespad=0.2)
     return plot_png(figure)
 
 

@@ -4,6 +4,7 @@ read: what is left of the name, or the number of its class.
 
 from __future__ import annotations
 
+import logging
 import threading
 import unicodedata
 from functools import lru_cache
@@ -19,6 +20,11 @@ from igos.drawing.shown import Object
 
 USUAL = str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
 PLACEHOLDERS = ("LastResort", "Last Resort", "Adobe Blank")  # a box, or nothing, for every letter
+HELP = (
+    "a font that has them is needed on this machine, as of Linux' package fonts-noto-cjk for Chinese, Japanese, Korean"
+)
+log = logging.getLogger("igos")
+_TOLD: set[str] = set()  # the kinds of writing whose lack was told, each once
 _FREETYPE = threading.Lock()  # opens one font at a time
 
 
@@ -51,7 +57,17 @@ def lettered(text: str, instead: str) -> Lettered:
     if (font := _system_font(seen)) is not None:
         return Lettered("".join(c for c in text if c == " " or c in glyphs(font)), font)
     left = " ".join("".join(c for c in text if c == " " or c in glyphs(USUAL)).split())
-    return Lettered(left if any(c.isalpha() for c in left) else instead)
+    made = Lettered(left if any(c.isalpha() for c in left) else instead)
+    lost = seen - glyphs(USUAL)
+    if lost and (script := _script(min(lost))) not in _TOLD:
+        _TOLD.add(script)
+        log.warning("pictures say %r for the class %r: no font here has its letters; %s", made.text, text, HELP)
+    return made
+
+
+def _script(letter: str) -> str:
+    """The kind of writing that a letter is of: CJK, HANGUL, DEVANAGARI; of what is no letter, SYMBOL."""
+    return unicodedata.name(letter, "?").split()[0] if letter.isalpha() else "SYMBOL"
 
 
 @lru_cache(maxsize=32)

@@ -38,8 +38,12 @@ def distance_to_box(box: np.ndarray, size: tuple[int, ...], unit: float) -> np.n
 def line(picture: np.ndarray, distance: np.ndarray, width: float, colour: Colour) -> np.ndarray:
     """A line with a dark edge, to be seen on any ground."""
     half = max(width / 2, 0.8)
-    picture = mix(picture, INK, 0.6 * np.clip(half + thin(picture) + 0.5 - distance, 0, 1))
-    return mix(picture, colour, np.clip(half + 0.5 - distance, 0, 1))
+    wide = half + thin(picture) + 0.5
+    near = distance < wide  # most pixels are far from it
+    drawn, far = picture.copy(), distance[near]
+    dark = mix(picture[near], INK, 0.6 * np.clip(wide - far, 0, 1))
+    drawn[near] = mix(dark, colour, np.clip(half + 0.5 - far, 0, 1))
+    return drawn
 
 
 def mix(picture: np.ndarray, over: np.ndarray | Colour, alpha: np.ndarray) -> np.ndarray:

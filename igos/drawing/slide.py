@@ -89,8 +89,8 @@ def sentence(e: Shown, point: Point, whole: float) -> str:
     share = f"{100 * point.share:.0f} %"
     unsure = "" if e.status == "ok" else f" The map is {e.status}."
     return (
-        f"The {share} of the picture that the map marks first give {number(point.alone)} of {number(whole)} alone; "
-        f"without them {number(point.without)} is left.{unsure}"
+        f"The {share} of the picture that the map marks first give {number(point.alone)} alone, the whole "
+        f"{number(whole)}; without them {number(point.without)} is left.{unsure}"
     )
 
 
@@ -100,11 +100,11 @@ def number(score: float) -> str:
 
 
 def _window(e: Shown) -> figures.Window:
-    """The whole picture, or what lies round a small box, in source pixels."""
+    """The picture as far as the network sees it, or what lies round a small box, in source pixels."""
     height, width = e.geometry.source
     box = e.box_on_source()
     if box is None or (box[2] - box[0]) * (box[3] - box[1]) >= SMALL * height * width:
-        return 0, 0, width, height
+        return _seen(e)
     sides = [min(ROUND * max(float(box[i + 2] - box[i]), 16.0), n) for i, n in enumerate((width, height))]
     sides = [max(side, min(0.6 * max(sides), n)) for side, n in zip(sides, (width, height), strict=True)]
     low = [float(np.clip((box[i] + box[i + 2] - sides[i]) / 2, 0, n - sides[i])) for i, n in enumerate((width, height))]
@@ -115,6 +115,13 @@ def _window(e: Shown) -> figures.Window:
         max(min(math.ceil(low[0] + sides[0]), width), x1 + 1),
         max(min(math.ceil(low[1] + sides[1]), height), y1 + 1),
     )
+
+
+def _seen(e: Shown) -> figures.Window:
+    """What of the picture the network sees: a classifier mostly its middle."""
+    height, width = e.geometry.network
+    x1, y1, x2, y2 = (round(v) for v in e.geometry.to_source(torch.tensor([0.0, 0.0, width, height])).tolist())
+    return x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)
 
 
 def _changed(

@@ -20,12 +20,14 @@ from igos.base.files import write_bytes
 DOCS = "https://github.com/igos-founders/igos/blob/main/docs/results.md"
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 SHARED = ("paint.js", "plots.js", "cards.js", "viewer.js")  # with the live page
-SCRIPTS = (*SHARED, "summary.js", "page.js")
+SCRIPTS = (*SHARED, "data.js", "parts.js", "summary.js", "shelves.js", "page.js")
 STYLES = ("base.css", "viewer.css", "page.css")
 LIVE = (*SHARED, "stage.js", "live.js", "base.css", "viewer.css", "live.css")  # files of the live page
 PHOTO, UNDER = 720, 64  # longest side of a photo, and of what removed parts are replaced by
 QUALITY = 80
 INLINE = 16_000_000  # bytes of photos that still lie within the page
+PART = 60  # explanations whose maps, curves and photos the page reads at once, when they are to be seen
+HEAVY = ("facts", "grid", "cells_grid", "cells", "full", "curves", "play")  # of an item, what only its own card needs
 
 
 def write(path: Path, data: Mapping[str, Any], photos: Sequence[bytes | None], within: Path | None = None) -> None:
@@ -49,7 +51,29 @@ def render(data: Mapping[str, Any]) -> str:
     script, style = (joined(names) for names in (SCRIPTS, STYLES))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = _environment().get_template("page.html")
-    return page.render(docs=DOCS, data=data, script=Markup(script), digest=digest, style=Markup(style))
+    index, parts = divided(data)
+    return page.render(docs=DOCS, data=index, parts=parts, script=Markup(script), digest=digest, style=Markup(style))
+
+
+def divided(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What every row needs at once, and the rest in parts of PART items: HEAVY of each item, and the photos and what
+    hides them by number, each in the first part that needs it; a picture's and a view's own `part` says which.
+    """
+    index: dict[str, Any] = {**data, "part": PART, "items": []}
+    for key in ("pictures", "views"):
+        index[key] = [{k: v for k, v in each.items() if k not in ("source", "under")} for each in data[key]]
+    parts = []
+    for n, start in enumerate(range(0, len(data["items"]), PART)):
+        items = data["items"][start : start + PART]
+        part: dict[str, Any] = {"items": [{k: v for k, v in i.items() if k in HEAVY} for i in items]}
+        for key, of, held in (("pictures", "picture", "source"), ("views", "view", "under")):
+            due = dict.fromkeys(i[of] for i in items if i.get(of) is not None)
+            part[key] = {number: data[key][number].get(held) for number in due if "part" not in index[key][number]}
+            for number in part[key]:
+                index[key][number]["part"] = n
+        index["items"] += [{k: v for k, v in i.items() if k not in HEAVY} for i in items]
+        parts.append(part)
+    return index, parts
 
 
 def live() -> str:

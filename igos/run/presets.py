@@ -6,7 +6,9 @@ an optimiser's name those that hold for it alone. `<output>/run.yaml` is one too
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,23 @@ def read_preset(name: str) -> dict[str, Any]:
             raise ConfigError(f"--config {name}: no such file")
         path = known[lookup(Path(stem).name, known, "preset")]
     try:
-        values = load_yaml(read_text(path))
+        text = read_text(path)
     except (ValueError, OSError) as error:
-        raise ConfigError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())})") from None
+        raise ConfigError(_unreadable(path, error)) from None
+    return copy.deepcopy(_preset(path, text))
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    return f"--config {path}: not readable as YAML ({' '.join(str(error).split())})"
+
+
+@lru_cache(maxsize=64)
+def _preset(path: Path, text: str) -> dict[str, Any]:
+    """The values of a preset's text. Python's YAML takes longer than a small explanation."""
+    try:
+        values = load_yaml(text)
+    except ValueError as error:
+        raise ConfigError(_unreadable(path, error)) from None
     if not isinstance(values, dict):
         raise ConfigError(f"--config {path}: expected keys and values, got {type(values).__name__}")
     for key in values:

@@ -25,6 +25,7 @@ from tests.commands import ROOT, Command
 from tests.conftest import darknet_options, shared_data
 
 QUICK = ["--iterations", "3", "--ig_iter", "1"]
+SMALL = ["--input_size", "192"]  # a third of the network's pixels
 
 
 def model_flags(small: bool = True) -> list[str]:
@@ -84,7 +85,7 @@ def test_one_command_explains_the_detections_of_a_photo(tmp_path: Path, capsys: 
 def test_run_yaml_repeats_the_run_bit_for_bit(tmp_path: Path) -> None:
     first, second = tmp_path / "a", tmp_path / "b"
     words = [*model_flags(), "--data", photo("darknet_eagle.jpg"), *QUICK, "--set", "noise=0.02", "sure=false"]
-    words += ["--opt", "LS", "--size", "14"]
+    words += ["--opt", "LS", "--size", "14", *SMALL]
     assert cli.main([*words, "--metrics", "none", "--output", str(first)]) == 0
     assert cli.main(["--config", str(first / "run.yaml"), "--output", str(second)]) == 0
     a, b = (np.load(p / rows_of(p)[0]["folder"] / "explanation.npz")["saliency"] for p in (first, second))
@@ -100,7 +101,7 @@ def test_the_model_is_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     load = detectors.load
     monkeypatch.setattr(detectors, "load", lambda *a, **k: loads.append(a) or load(*a, **k))
     data = ["--data", photo(), photo("darknet_eagle.jpg"), "--method", "vanilla_grad", "--metrics", "none"]
-    assert cli.main([*model_flags(), *data, "--output", str(tmp_path / "o")]) == 0
+    assert cli.main([*model_flags(), *SMALL, *data, "--output", str(tmp_path / "o")]) == 0
     assert len(loads) == 1 and len(rows_of(tmp_path / "o")) >= 3
 
 
@@ -122,6 +123,7 @@ def test_maps_do_not_depend_on_chunks_nor_on_other_objects(tmp_path: Path) -> No
 def test_diverse_starts_give_several_explanations_of_one_object(tmp_path: Path) -> None:
     out = tmp_path / "o"
     words = [*model_flags(), "--data", photo("darknet_eagle.jpg"), *QUICK, "--diverse_k", "2", "--metrics", "deletion"]
+    words += SMALL
     words += ["--size", "14", "--iterations", "2"]
     assert cli.main([*words, "--set", "deletion.steps=2", "sure=false", "--output", str(out)]) == 0
     rows = rows_of(out)
@@ -139,7 +141,7 @@ def test_skipped_and_unreadable_pictures_are_rows_and_the_run_goes_on(tmp_path: 
     PIL.Image.open(photo()).save(folder / "dog.png")
     PIL.Image.new("RGB", (64, 64), "grey").save(folder / "empty.png")
     (folder / "broken.jpg").write_text("no picture")
-    words = [*model_flags(), "--data", str(folder), *QUICK, "--metrics", "none", "--target", "class:dog"]
+    words = [*model_flags(), "--data", str(folder), *QUICK, "--metrics", "none", "--target", "class:dog", *SMALL]
     assert cli.main([*words, "--set", "sure=false", "--output", str(tmp_path / "o")]) == 0
     statuses = {Path(r["image"]).name: (r["status"], bool(r["error"])) for r in rows_of(tmp_path / "o")}
     assert statuses == {"dog.png": ("ok", False), "empty.png": ("skipped", True), "broken.jpg": ("unreadable", True)}
@@ -158,7 +160,7 @@ def test_every_method_runs_from_the_command(tmp_path: Path, method: str) -> None
     masks = ["--set", "n_masks=8"]
     small = {"IG": ["--set", "n_steps=4"], "rise": masks, "drise": masks, "odam": [], "grad_cam": []}.get(method, QUICK)
     words = [*model_flags(), "--data", photo("darknet_eagle.jpg"), "--method", method, *small, "--size", "14"]
-    words += ["--set", "deletion.steps=4", "insertion.steps=4"]
+    words += [*SMALL, "--set", "deletion.steps=4", "insertion.steps=4"]
     assert cli.main([*words, "--score", "logit", "--output", str(tmp_path / "o")]) == 0
     (row,) = rows_of(tmp_path / "o")
     assert np.load(tmp_path / "o" / row["folder"] / "explanation.npz")["saliency"].shape == (14, 14)
@@ -168,7 +170,7 @@ def test_every_method_runs_from_the_command(tmp_path: Path, method: str) -> None
 @pytest.mark.usefixtures("sketched")
 def test_the_part_reaches_the_score_and_the_row(tmp_path: Path) -> None:
     words = [*model_flags(), "--data", photo("darknet_eagle.jpg"), *QUICK, "--size", "14", "--part", "box"]
-    words += ["--metrics", "deletion", "--set", "deletion.steps=4"]
+    words += [*SMALL, "--metrics", "deletion", "--set", "deletion.steps=4"]
     assert cli.main([*words, "--output", str(tmp_path / "o")]) == 0
     (row,) = rows_of(tmp_path / "o")
     assert row["part"] == "box" and row["score_original"] == pytest.approx(1, abs=1e-4)
@@ -304,7 +306,7 @@ def test_the_sample_runs(tmp_path: Path) -> None:
 
 
 def test_the_python_interface_refuses_what_it_would_ignore() -> None:
-    adapter = igos.load("darknet", **darknet_options())
+    adapter = igos.load("darknet", input_size=192, **darknet_options(small=True))
     image = adapter.read(photo("darknet_eagle.jpg"))
     targets = adapter.detect(image)[:1]
     for wrong in ({"diverse_k": 2}, {"manual_seed": 7}, {"alpha": -1.0}, {"opt": "SGD"}, {"metrics": ("nothing",)}):
@@ -333,10 +335,12 @@ def test_names_too_long_are_no_traceback(words: list[str], tmp_path: Path) -> No
     assert code == 2 and out == "" and "Traceback" not in err, err
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_gradient_method_by_its_alias_says_what_it_could_not_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [*model_flags(), "--data", photo("darknet_eagle.jpg"), "--metrics", "deletion", "--set", "n_steps=2"]
+    words += SMALL
     assert cli.main([*words, "--method", "gnl", "--output", str(tmp_path / "a")]) == 0
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("igos: warning")]
     assert len(said) == 1 and "max-pools only, not its leaky_relu" in said[0] and "activations=all" in said[0]

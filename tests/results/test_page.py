@@ -312,10 +312,11 @@ def test_names_from_data_stay_text(tmp_path: Path, opened: Opener) -> None:
     for n, name in enumerate(HOSTILE):
         shown.goto(f"file://{folder}/report.html#{n}")
         shown.wait_for_selector("dialog[open]")
-        assert shown.locator("#detail-title").text_content() == f"{name} 0.500"
+        until(lambda told=f"{name} 0.500": shown.locator("#detail-title").text_content() == told)  # type: ignore[misc]
         assert shown.locator("#detail-note").text_content() == name
     assert HOSTILE[0] in str(shown.locator("#runs").text_content())
-    assert shown.evaluate("window.taken") is None and shown.locator("script").count() == 2
+    assert shown.evaluate("window.taken") is None
+    assert shown.locator("script:not([type='application/json'])").count() == 1
 
 
 def test_methods_of_one_object_stand_side_by_side(tmp_path: Path, opened: Opener) -> None:
@@ -354,24 +355,67 @@ def test_photos_of_a_big_run_lie_beside_the_page(
     assert part.std() > 15, "the photo, not a grey field"
 
 
-def test_two_thousand_explanations_are_there_in_three_seconds(tmp_path: Path, opened: Opener) -> None:
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of 5,000 rows in 2,500 pictures, with 100 rows of another class at the end."""
+    place = tmp_path_factory.mktemp("many")
     gathered = page_content.Album(read_picture)
-    gathered.add(toy_run(tmp_path / "run", 6))
-    data, photos = gathered.data("many"), gathered.photos * 500
-    data["pictures"] = [{**data["pictures"][n % 2], "name": f"{n}.png"} for n in range(1000)]
-    data["items"] = [{**data["items"][n % 6], "picture": n % 1000, "object": n} for n in range(2000)]
-    page.write(tmp_path / "many.html", data, photos)
-    shown = opened(tmp_path / "many.html")
-    until(lambda: shown.locator("canvas[data-drawn]").count() > 0)
-    painted = shown.evaluate(
-        "performance.getEntriesByType('paint').find((p) => p.name === 'first-contentful-paint').startTime"
-    )
-    drawn_by = shown.evaluate("performance.now()")
-    assert painted < 3000 and drawn_by < 6000
-    assert shown.locator(".card").count() < 100, "the rest when it is scrolled to"
-    shown.mouse.wheel(0, 1_000_000)
-    until(lambda: shown.locator(".card").count() > 90)
-    assert shown.locator("canvas[data-drawn]").count() < 100
+    gathered.add(toy_run(place / "run", 6))
+    data, photos = gathered.data("many"), gathered.photos * 1250
+    data["pictures"] = [{**data["pictures"][n % 2], "name": f"{n}.png"} for n in range(2500)]
+    data["views"] = [data["views"][n % 2] for n in range(2500)]
+    few = data["items"]
+    data["items"] = [{**few[n % 6], "picture": n // 2, "view": n // 2, "object": n} for n in range(5000)]
+    data["items"][4900:] = [{**item, "name": "yak"} for item in data["items"][4900:]]
+    page.write(place / "many.html", data, photos)
+    return place / "many.html"
+
+
+def test_five_thousand_explanations_are_there_in_two_seconds(many: Path, opened: Opener) -> None:
+    """Of its processor: how long it takes on the clock is for a machine that does nothing else."""
+    (many.parent / "blank.html").touch()
+    shown = opened(many.parent / "blank.html")
+    client = shown.context.new_cdp_session(shown)
+    client.send("Performance.enable", {"timeDomain": "threadTicks"})
+    shown.goto(f"file://{many}", wait_until="commit")
+    until(lambda: shown.locator("canvas[data-drawn]").count() >= 12, 20)
+    metrics_ = {m["name"]: m["value"] for m in client.send("Performance.getMetrics")["metrics"]}
+    assert metrics_["TaskDuration"] < 2
+    shown.wait_for_load_state("load")
+    assert shown.locator(".card").count() < 200
+
+
+def test_of_a_long_page_only_what_is_near_the_window_stands(many: Path, opened: Opener) -> None:
+    shown = opened(many)
+    whole = shown.evaluate("document.documentElement.scrollHeight")
+    assert whole > 100_000, "as high as with all cards"
+    seen = """() => [...document.querySelectorAll('.card canvas[data-drawn]')].some((c) => {
+        const r = c.getBoundingClientRect(); return r.bottom > 0 && r.top < innerHeight; })"""
+    for y in (0.5, 1.0):
+        shown.evaluate(f"scrollTo(0, {y} * document.documentElement.scrollHeight)")
+        until(lambda: shown.evaluate(seen))
+        assert shown.locator(".card").count() <= 360
+    shown.evaluate("scrollTo(0, 2 * document.documentElement.scrollHeight)")
+    until(lambda: shown.locator("[data-open='4999'] canvas[data-drawn]").count() == 1)
+    shown.select_option("#name", "yak")
+    assert shown.locator("#shown").inner_text() == "100 of 5000 rows"
+    until(lambda: shown.evaluate(seen))
+    shown.locator("button[type=reset]").click()
+    until(lambda: shown.locator("#shown").inner_text().startswith("5000 of"))
+    shown.select_option("#group", "name")
+    assert shown.locator(".group").first.inner_text().startswith("cat ")
+
+
+def test_any_of_five_thousand_opens_by_its_address_and_is_found_again(many: Path, opened: Opener) -> None:
+    shown = opened(many)
+    shown.goto(f"file://{many}#4321")
+    shown.wait_for_selector("dialog[open]")
+    settle(shown.locator("#map-picture"), "heat 1 0.1")
+    assert "2160.png" in shown.locator("#detail-facts").inner_text()
+    shown.keyboard.press("ArrowRight")
+    until(lambda: shown.url.endswith("#4322"))
+    shown.keyboard.press("Escape")
+    until(lambda: shown.evaluate("document.activeElement.dataset.open") == "4322")
 
 
 def test_the_policy_names_the_script_alone(run: Path) -> None:
@@ -402,6 +446,42 @@ def test_axe_finds_nothing(run: Path, opened: Opener, scheme: str) -> None:
     assert axe(shown) == []
     shown.locator("[data-open='1']").click()
     assert axe(shown) == []
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two methods on the same four objects."""
+    place = tmp_path_factory.mktemp("compared")
+    runs = [toy_run(place / name, 4, method=name, opt=None) for name in ("iGOS++", "rise", "integrated_gradients")]
+    assert cli.main(["compare", *map(str, runs), "--out", str(place / "both.html")]) == 0
+    return place / "both.html"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_a_comparison(compared: Path, opened: Opener, scheme: str) -> None:
+    shown = opened(compared, color_scheme=scheme)
+    assert shown.locator("#pairs tbody tr").count() > 0 and shown.locator(".object").count() == 4
+    assert axe(shown) == []
+    shown.locator("#gallery .card").first.click()
+    until(lambda: shown.locator("#difference").get_attribute("data-drawn") == "difference")
+    assert axe(shown) == []
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_comparison_fits_and_can_be_read(compared: Path, opened: Opener, width: int) -> None:
+    shown = opened(compared, width, 900)
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    high = "els => Math.max(...els.map(e => e.getBoundingClientRect().height))"
+    assert shown.locator("#pairs th").evaluate_all(high) < 40, "no word is broken"
+    wide = "e => e.scrollWidth <= e.clientWidth"
+    assert shown.locator("#pairs .second").evaluate(wide)
+    first = shown.locator("#gallery canvas").first.bounding_box()
+    assert first is not None and first["y"] + first["height"] / 2 < 900
+    shown.locator("#gallery .card").first.click()
+    until(lambda: shown.locator("output[for=step]").inner_text().count("|") == 2)
+    assert shown.locator("#detail").evaluate(wide)
+    out = "e => e.getBoundingClientRect().right <= document.getElementById('detail').getBoundingClientRect().right"
+    assert shown.locator("output[for=step]").evaluate(out)
 
 
 def test_the_first_map_is_above_the_fold(run: Path, opened: Opener) -> None:

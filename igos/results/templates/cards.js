@@ -3,7 +3,7 @@
 const Cards = (() => {
   const { make, number } = Plots;
   const items = new WeakMap();
-  let style = () => "heat";
+  let style = () => "heat", ready = () => null;
 
   const column = (item, key) => item.book.columns.findIndex((c) => c.key === key);
   const picture = (item) => item.book.pictures[item.picture];
@@ -17,7 +17,8 @@ const Cards = (() => {
   function draw(canvas) {
     drawer.unobserve(canvas);
     if (!waiting.delete(canvas)) return Promise.resolve();
-    return Paint.draw(canvas, items.get(canvas), 320, { style: style(), share: style() === "heat" ? 0.1 : 0.25 });
+    const item = items.get(canvas), options = { style: style(), share: style() === "heat" ? 0.1 : 0.25 };
+    return Promise.resolve(ready(item)).then(() => Paint.draw(canvas, item, 320, options));
   }
 
   const drawer = new IntersectionObserver((entries) => {
@@ -37,9 +38,12 @@ const Cards = (() => {
 
   const all = () => Promise.all([...waiting].map(draw));
 
-  function forget() {
-    drawer.disconnect();
-    waiting.clear();
+  /** The cards within an element are gone. */
+  function forget(place) {
+    for (const canvas of place.querySelectorAll("canvas")) {
+      drawer.unobserve(canvas);
+      waiting.delete(canvas);
+    }
   }
 
   const named = new Map();
@@ -94,8 +98,13 @@ const Cards = (() => {
       const best = c.better && values.length > 1 && item.values[c.i] === first && values.some((v) => v !== first);
       return [make("span", {}, c.key), make("span", { class: best ? "best" : null }, number(item.values[c.i]))];
     });
+    const told = item.view == null ? null : make("span", { class: "told" });
+    const tell = () => {
+      told.textContent = sentence(item);
+      if (!told.textContent) told.remove();
+    };
     const status = item.status && item.status !== "ok" ? make("span", { class: "badge" }, item.status) : null;
-    return make("button", { type: "button", class: "card", "data-open": item.index },
+    const made = make("button", { type: "button", class: "card", "data-open": item.index },
       make("span", { class: "thumb" }, shown),
       make("span", { class: "text" },
         make("span", { class: "first" }, make("b", {}, rivals.length ? by(item) : item.name || "–"),
@@ -103,11 +112,16 @@ const Cards = (() => {
           status),
         rivals.length ? null : make("span", { class: "second" }, picture(item).name
           + (place(item) ? `, ${item.name} ${place(item)} from the left` : "")),
-        sentence(item) ? make("span", { class: "told" }, sentence(item)) : null,
+        told,
         rivals.length || !(source || item.start != null) ? null : make("span", { class: "second" }, by(item)),
         make("span", { class: "mini" }, ...rows)));
+    const due = told && ready(item);
+    if (due) due.then(tell);
+    else if (told) tell();
+    return made;
   }
 
-  /** styled(f): f() says in which style cards are drawn from now on; forget(): cards that are gone. */
-  return { card, sentence, place, what, by, score, column, picture, styled: (f) => { style = f; }, forget, all };
+  /** styled(f): f() says in which style cards are drawn from now on; read(f): f(item) reads what of an item is not here
+   * yet, and answers with a promise, or null where all is. */
+  return { card, sentence, place, what, by, score, column, picture, styled: (f) => { style = f; }, read: (f) => { ready = f; }, forget, all };
 })();

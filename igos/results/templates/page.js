@@ -1,23 +1,16 @@
 // The page: filters, the gallery, the summary, and one explanation in full.
 
-const DATA = JSON.parse(document.getElementById("data").textContent);
-
 (() => {
   const { make } = Plots, { card, what, by, picture } = Cards;
   const byId = (id) => document.getElementById(id);
   const { items, columns, pictures, runs } = DATA;
-  const CHUNK = 48, NARROW = matchMedia("(max-width: 760px)");
+  const NARROW = matchMedia("(max-width: 760px)"), PRINTED = 500; // cards of a print, at most
   const main = columns.map((c, i) => ({ ...c, i })).filter((c) => c.main);
-  items.forEach((item, i) => {
-    item.book = DATA;
-    item.index = i;
-    item.source = runs.length > 1 ? `${runs[item.run].name}: ${item.method}` : item.method;
-    item.words = `${item.name} ${pictures[item.picture].path}`.toLowerCase();
-  });
   const column = (key) => columns.findIndex((c) => c.key === key);
   const several = (key) => new Set(items.map((item) => item[key])).size > 1;
-  let shown = items, waiting = [], current = null;
+  let shown = items, current = null;
   Cards.styled(() => byId("style").value);
+  Cards.read(Parts.ready);
 
   // ---- filter and sort
 
@@ -74,8 +67,6 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 
   // ---- the gallery
 
-  const feeder = new IntersectionObserver((entries) => entries.some((e) => e.isIntersecting) && feed());
-
   const figures = main.filter((c) => c.key !== "score");
 
   function few() {
@@ -99,42 +90,33 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
     return item.inside < 0.5 ? "heat outside the box" : "heat in the box";
   }
 
-  function feed() {
-    const next = waiting.splice(0, CHUNK);
-    const source = several("source");
-    byId("gallery").append(...next.map((entry) => (Array.isArray(entry) ? object(entry)
-      : entry.title ? make("h3", { class: "group" }, `${entry.title} `, make("span", {}, `${entry.count}`))
-        : card(entry, few(), { source }))));
-    feeder.unobserve(byId("more"));
-    if (waiting.length) feeder.observe(byId("more"));
-  }
-
   function update() {
     shown = sorted(items.filter(passes));
     const by = byId("group").value, grouped = by === "object", parts = new Map();
     const of = { object: (i) => i.object, name: (i) => i.name, status: (i) => i.status, place: heatOf }[by];
-    if (of) for (const item of shown) parts.set(of(item), [...(parts.get(of(item)) || []), item]);
-    if (grouped) waiting = [...parts.values()];
-    else if (of) waiting = [...parts].flatMap(([title, list]) => [{ title: title || "–", count: list.length }, ...list]);
-    else waiting = [...shown];
-    byId("gallery").className = grouped ? "objects" : "grid";
-    byId("gallery").replaceChildren();
-    Cards.forget();
-    const told = `${shown.length} of ${items.length} rows`;
+    if (of) for (const item of shown) parts.set(of(item), parts.get(of(item)) || []).get(of(item)).push(item);
+    const told = `${shown.length} of ${items.length} rows`, source = several("source"), columnsShown = few();
     byId("shown").textContent = shown.length ? told : `${told}: nothing passes these filters`;
-    feed();
+    const list = grouped ? [...parts.values()]
+      : of ? [...parts].flatMap(([title, own]) => [{ title: title || "–", count: own.length }, ...own]) : shown;
+    Shelves.show(byId("gallery"), list, grouped ? "objects" : "grid", (entry) => (Array.isArray(entry) ? object(entry)
+      : entry.title ? make("h3", { class: "group" }, `${entry.title} `, make("span", {}, `${entry.count}`))
+        : card(entry, columnsShown, { source })));
     Summary.draw(shown, main);
   }
 
   // ---- one explanation
 
-  function open(item) {
+  async function open(item) {
     current = item;
+    const siblings = items.filter((i) => i.object === item.object && i.view != null);
+    const due = Parts.ready(item, ...siblings);
+    if (due) await due;
+    if (current !== item) return;
     byId("detail-title").textContent = what(item);
     byId("detail-facts").textContent = [picture(item).name, by(item), item.status].filter(Boolean).join(" · ");
     const lost = picture(item).lost;
     byId("detail-note").textContent = [item.facts.error, item.facts.warning, lost && `no photo: ${lost}`].filter(Boolean).join("; ");
-    const siblings = items.filter((i) => i.object === item.object && i.view != null);
     const beside = byId("group").value === "object" && item.view != null && siblings.length > 1;
     Viewer.open(beside ? [item, ...siblings.filter((i) => i !== item)].slice(0, 6) : [item]);
     links(item);
@@ -188,11 +170,6 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
     byId("theme").textContent = `Theme: ${now}`;
   }
 
-  function print() {
-    while (waiting.length && byId("gallery").children.length < 500) feed();
-    Cards.all();
-  }
-
   function move(by) {
     const at = shown.indexOf(current);
     if (shown.length) open(shown[(at + by + shown.length) % shown.length]);
@@ -210,6 +187,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
     dialog.addEventListener("click", (e) => e.target === dialog && dialog.close());
     dialog.addEventListener("close", () => {
       history.replaceState(null, "", "#");
+      if (current) Shelves.seek((entry) => entry === current || (Array.isArray(entry) && entry.includes(current)));
       const button = current && byId("gallery").querySelector(`[data-open="${current.index}"]`);
       if (button) button.focus();
     });
@@ -226,8 +204,9 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
     byId("copy").hidden = !window.ClipboardItem || !navigator.clipboard;
     does("copy", () => navigator.clipboard.write([new ClipboardItem({ "image/png": toBlob() })]));
     does("download", save);
-    addEventListener("beforeprint", print);
-    matchMedia("print").addEventListener("change", (e) => e.matches && print());
+    addEventListener("beforeprint", () => Shelves.print(PRINTED));
+    addEventListener("afterprint", Shelves.printed);
+    matchMedia("print").addEventListener("change", (e) => (e.matches ? Shelves.print(PRINTED) : Shelves.printed()));
     from();
   }
 

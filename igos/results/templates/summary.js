@@ -2,6 +2,7 @@
 
 const Summary = (() => {
   const { make, number, better } = Plots;
+  let last = null; // what draws the charts of the rows shown
   const many = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 
   /** Counts and distributions of the rows shown, a chart for each column. */
@@ -12,8 +13,18 @@ const Summary = (() => {
     const different = (key) => new Set(done.map((i) => i[key])).size;
     document.getElementById("counts").textContent = `${many(done.length, "explanation")} of ${many(different("object"), "object")} in `
       + `${many(different("picture"), "picture")}; ${told}`;
-    const sources = [...new Set(done.map((i) => i.source))];
-    document.getElementById("charts").replaceChildren(...columns.map((c) => chart(c, done, sources)).filter(Boolean));
+    last = () => {
+      const sources = [...new Set(done.map((i) => i.source))];
+      document.getElementById("charts").replaceChildren(...columns.map((c) => chart(c, done, sources)).filter(Boolean));
+    };
+    unfold();
+  }
+
+  /** The charts are made when somebody looks at them. */
+  function unfold() {
+    if (!document.getElementById("summary").open || !last) return;
+    last();
+    last = null;
   }
 
   function chart(c, done, sources) {
@@ -36,5 +47,6 @@ const Summary = (() => {
       make("div", { class: "axis" }, make("span", {}, number(low)), make("span", {}, number(high))));
   }
 
+  document.getElementById("summary").addEventListener("toggle", unfold);
   return { draw };
 })();

@@ -5,12 +5,13 @@
     python benchmarks/finer.py --real --split held     COCO photos kept out of tuning, yolo-fastest-1.1, judged by -xl
     python benchmarks/finer.py --real --preset quick   another budget; --was says which of 0.1.0's it is paired with
     python benchmarks/finer.py --rows FILE --kinds was   measure these alone; what FILE holds is not measured again
+    python benchmarks/finer.py --lean                  curves alone: who fails, at half the time
 
 `was` is the same method as 0.1.0 had it: no detail, nobody asks, the numbers of WAS. `now` is the preset. Of `now` come
 the controls, maps that need no gradient on pixels: S^2, and U(S) * G|I - B|. Figures: network images, insertion less
 deletion on the network (own) and on another (other), average precision, precision at the truth's area and share of the
 heat, on the evidence (scenes) or the instance mask (photos); `fail`: the part of objects with own < .85 (scenes; a
-detection whose own score is below that can reach no more);
+detection whose own score is below that can reach no more), `fail/f`: that with own < .85 of the score;
 `p10`: the mean of the worst tenth; `seeds`: the standard deviation over seeds of an object's own, meaned. Each line of
 differences is paired over objects and seeds, with a 95 % bootstrap interval over pictures.
 """
@@ -71,7 +72,7 @@ WAS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {  # 0.1.0's numbers: budge
         "iGOS+/NAG": {"iterations": 25, "ig_iter": 4, "alpha": 10, "L1": 0.6, "L2": 0.5},
     },
 }
-FIGURES = ("images", "own", "other", "ap", "area", "share")
+FIGURES = ("images", "own", "other", "ap", "area", "share", "score")
 COLUMNS = {
     "map": 10,
     "images": 7,
@@ -81,6 +82,7 @@ COLUMNS = {
     "area": 6,
     "share": 6,
     "fail": 6,
+    "fail/f": 6,
     "p10": 6,
     "seeds": 6,
 }
@@ -108,24 +110,31 @@ def controls(problem: Problem, made: Sequence[Explanation]) -> dict[str, list[Ex
 
 
 def figures(
-    problem: Problem, made: Sequence[Explanation], case: Case, other: Adapter | None, curves: Sequence[Any]
+    problem: Problem,
+    made: Sequence[Explanation],
+    case: Case,
+    other: Adapter | None,
+    curves: Sequence[Any],
+    lean: bool = False,
 ) -> list[dict[str, float]]:
-    """FIGURES of each explanation; without curves, those of places alone."""
+    """FIGURES of each explanation; without curves, those of places alone; lean: without those of places."""
     evidence = any(t is not None and t.evidence for t in case.truths)
     places = EvidenceAP() if evidence else MaskAP(), PrecisionAtArea(), EvidenceShare() if evidence else EnergyMask()
     context = Context(case.truths)
-    ap, area, share = ([s.value for s in m(problem, made, context)] for m in places)
-    own = other_ = [float("nan")] * len(made)
+    own = other_ = whole = ap = area = share = [float("nan")] * len(made)
+    if not lean:
+        ap, area, share = ([s.value for s in m(problem, made, context)] for m in places)
     if curves:
         deleted, inserted = (m(problem, made) for m in curves)
         own = [i.value - d.value for d, i in zip(deleted, inserted, strict=True)]
+        whole = [float(d.curve[1, 0]) for d in deleted]
     both = [i for i, t in enumerate(case.others) if t is not None] if curves and other is not None else []
     if both and other is not None:
         judge = make_problem(other, case.image, [case.others[i] for i in both])  # type: ignore[misc]
         deleted, inserted = (m(judge, [made[i] for i in both]) for m in curves)
         told = {i: n.value - d.value for i, d, n in zip(both, deleted, inserted, strict=True)}
         other_ = [told.get(i, float("nan")) for i in range(len(made))]
-    columns = [float(e.network_images) for e in made], own, other_, ap, area, share
+    columns = [float(e.network_images) for e in made], own, other_, ap, area, share, whole
     return [dict(zip(FIGURES, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
@@ -137,7 +146,14 @@ def line(name: str, rows: Sequence[Mapping[str, Any]], real: bool) -> dict[str, 
         objects = {(r["picture"], r["object"]) for r in rows}
         spread = [np.std([r["own"] for r in rows if (r["picture"], r["object"]) == o]) for o in objects]
         means |= {"p10": float(worst.mean()), "seeds": float(np.mean(spread))}
-        means |= {} if real else {"fail": float((own < 0.85).mean())}
+        means |= (
+            {}
+            if real
+            else {
+                "fail": float((own < 0.85).mean()),
+                "fail/f": float((own < 0.85 * np.array([r["score"] for r in rows])).mean()),
+            }
+        )
     return {"map": name, **means}
 
 
@@ -180,6 +196,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="points of the curves: 50 on photos, 25 on scenes")
     parser.add_argument("--kinds", nargs="+", choices=("was", "now"), default=["was", "now"])
     parser.add_argument("--rows", type=Path, help="a file of figures: what it holds is not measured again")
+    parser.add_argument("--lean", action="store_true", help="leave out the figures of places, and the controls")
     parser.add_argument("--minutes", type=float, default=30.0, help="time box (30)")
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
@@ -196,7 +213,9 @@ def main() -> None:
     now = build_method(name, {"opt": opt, **extra}, read_preset(preset))
     steps = flags.steps or (50 if flags.real else 25)
     curves = [m(steps=steps) for m in (Deletion, Insertion)]
-    where = (flags.split if flags.real else f"{flags.model} series {flags.series}") + f", {steps} steps"
+    where = (
+        flags.split if flags.real else f"{flags.model} series {flags.series}"
+    ) + f", {steps} steps{', lean' * flags.lean}"
     sides = {"was": (was, f"{where}: {asdict(was)}"), "now": (now, f"{where}: {asdict(now)}")}
     kept = {tuple(r["key"]): r["rows"] for r in read_lines(flags.rows)}
     end = time.monotonic() + 60 * flags.minutes
@@ -209,10 +228,10 @@ def main() -> None:
                 break
             problem = make_problem(own, case.image, case.targets, seed=seed)
             made = {side: explain_problem(problem, method)}
-            made |= controls(problem, made["now"]) if side == "now" else {}
+            made |= controls(problem, made["now"]) if side == "now" and not flags.lean else {}
             told: dict[str, list[dict[str, Any]]] = {}
             for kind, explanations in made.items():
-                values = figures(problem, explanations, case, other, curves if kind == side else ())
+                values = figures(problem, explanations, case, other, curves if kind == side else (), flags.lean)
                 told[kind] = [
                     {**f, "status": e.status, "picture": number, "object": i, "seed": seed}
                     for i, (f, e) in enumerate(zip(values, explanations, strict=True))
@@ -239,7 +258,9 @@ def main() -> None:
     table.write_json(flags.json, table.header(flags.seeds), told)
     if set(flags.kinds) != {"was", "now"} or not rows:
         return
-    print("now - was:", ", ".join(paired(rows["now"], rows["was"], k) for k in FIGURES))
+    print("now - was:", ", ".join(paired(rows["now"], rows["was"], k) for k in FIGURES[:-1]))
+    if flags.lean:
+        return
     for kind in ("S^2", "U G|I-B|"):
         print(f"now - {kind}:", ", ".join(paired(rows["now"], rows[kind], k) for k in ("ap", "area", "share")))
 

@@ -1,7 +1,10 @@
 """How far does a run scale out? From two workers on this machine to 4,096, which are simulated.
 
     python benchmarks/scaling.py
+    python benchmarks/scaling.py --only readers
 
+0 readers    CPU ms of one process to find and to read a picture (its bytes, their hash, its pixels) that lies in a
+             folder, a tar shard, a table, a list of paths, or a store (memory://, without a store's own delay)
 1 measured   the bundled detector on this machine, one thread per network: processes of our own, and actors of Ray
 2 sleeping   real Ray, up to 16 actors that sleep the time that a picture took and answer with as many bytes; the
              driver, the manifest and the shards are real
@@ -20,6 +23,7 @@ import os
 import shutil
 import statistics
 import sys
+import tarfile
 import tempfile
 import time
 from collections import deque
@@ -30,6 +34,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -39,7 +46,10 @@ import ray  # noqa: E402
 
 from benchmarks import table  # noqa: E402
 from benchmarks.driver_model import Costs, simulate  # noqa: E402
+from detectors.pictures import read_rgb  # noqa: E402
 from igos.base import resources  # noqa: E402
+from igos.base.hashing import digest  # noqa: E402
+from igos.data.pictures import find_pictures  # noqa: E402
 from igos.results.folder import RunFolder  # noqa: E402
 from igos.results.manifest import Item, Manifest  # noqa: E402
 from igos.run.cells import cells_of  # noqa: E402
@@ -57,6 +67,7 @@ from igos.run.workers.worker import Worker  # noqa: E402
 LAYOUTS = ("folders", "shards")
 SLEEPERS = (1, 2, 4, 8, 16)
 SIMULATED = (16, 64, 256, 1024, 4096)
+READ = 100  # pictures of part 0
 STORED = 2000  # explanations that are stored to time it: two shards
 PER_SLEEPER = 0.3  # GB of memory
 
@@ -170,6 +181,42 @@ def opened(place: Path, layout: str) -> RunFolder:
     return folder
 
 
+def readers(place: Path, count: int) -> list[dict[str, Any]]:
+    """The same pictures from each kind of place."""
+    folder = pictures(place / "readers", count)
+    files = sorted(folder.iterdir())
+    with tarfile.open(place / "shard.tar", "w") as tar:
+        for file in files:
+            tar.add(file, file.name)
+    data = [file.read_bytes() for file in files]
+    pq.write_table(pa.table({"image": data}), place / "table.parquet", row_group_size=100)
+    (place / "list.txt").write_text("\n".join(map(str, files)))
+    fs = fsspec.filesystem("memory")
+    for file, content in zip(files, data, strict=True):
+        fs.pipe_file(f"/scaling/{file.name}", content)
+    fs.pipe_file("/scaling-shard/shard.tar", (place / "shard.tar").read_bytes())
+    places = {
+        "folder": folder,
+        "shard": place / "shard.tar",
+        "table": place / "table.parquet",
+        "list": place / "list.txt",
+    }
+    stores = {"store": "memory://scaling", "shard in a store": "memory://scaling-shard/shard.tar"}
+    rows = []
+    for kind, at in {**places, **stores}.items():
+        begin = time.process_time()
+        found = find_pictures([str(at)])
+        middle = time.process_time()
+        for path, _ in found:
+            digest(path)
+            read_rgb(path)
+        spent = time.process_time() - middle
+        rows.append({"place": kind, "find_ms": 1e3 * (middle - begin) / count, "read_ms": 1e3 * spent / count})
+        print(table.line(rows[-1], {"place": 16, "find_ms": 8, "read_ms": 8}), flush=True)
+    fs.store.clear()
+    return rows
+
+
 def measured(plan: Plan, place: Path) -> list[dict[str, Any]]:
     """The bundled detector with one and two workers."""
     make, rows = partial(make_worker, cells_of(plan), Worker, {}), []
@@ -262,11 +309,18 @@ def look(actors: int) -> float:
 def main() -> None:
     parser = table.parser(__doc__ or "")
     parser.add_argument("--pictures", type=int, default=60, help="of each run of part 1 (60)")
+    parser.add_argument("--only", choices=("readers",), help="this part alone")
     parser.set_defaults(threads=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     with tempfile.TemporaryDirectory() as root:
         place = Path(root)
+        print("0 readers: place, CPU ms to find a picture, and to read it")
+        zero = readers(place, READ)
+        if given.only:
+            if given.json:
+                table.write_json(given.json, table.header(0), zero)
+            return
         data = pictures(place / "data", given.pictures)
         plans = {layout: planned(data, layout=layout) for layout in LAYOUTS}
         samples = {}
@@ -308,7 +362,7 @@ def main() -> None:
         print(f"\nmodel at 16 actors that sleep {seconds:.2f} s: {simulate(16, seconds, three, 'shards')['share']:.3f}")
         print(f"measured (part 2): {two[-1]['share']:.3f} at {two[-1]['actors']} actors")
         if given.json:
-            table.write_json(given.json, table.header(0), [*one, *two, {**vars(three), "bytes": sizes}, *four])
+            table.write_json(given.json, table.header(0), [*zero, *one, *two, {**vars(three), "bytes": sizes}, *four])
 
 
 if __name__ == "__main__":

@@ -24,13 +24,14 @@ from detectors.pictures import to_device
 from detectors.pins import choosing, noting
 from detectors.shortcuts import channels_last, sharing
 from detectors.suppress import Suppress
-from detectors.targets import boxes_of, by_part, check, overlap, rivals
-from igos.base.names import DETECTION_THRESHOLD
+from detectors.targets import box_parts, boxes_of, by_part, check, rivals
+from igos.base.names import BOXES, DETECTION_THRESHOLD
 from igos.types import MARGIN, Candidates, ConfigError, Detections, Image, Scorer, Target, locked, summary
 
 Raw = Callable[[nn.Module, Tensor], Candidates]
 Own = Callable[[nn.Module, Tensor], tuple[Candidates, Tensor, Tensor, Tensor]]
 ODDS = ("logit", "logodds")  # which are the same here
+CELLS, QUERIES = "detect-dense", "detect-detr"  # presets, by what a row is
 BLANK = np.full((64, 64, 3), 128, dtype=np.uint8)  # a picture that shows nothing
 
 
@@ -48,7 +49,7 @@ class DenseAdapter:
     default_target = "all"
     threshold = DETECTION_THRESHOLD
     patterns: str | None = None
-    parts = ("class", "box", "class_box")
+    parts = BOXES
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class DenseAdapter:
         own: Own | None = None,
         name: str = "detector",
         device: str | torch.device | None = None,
-        preset: str = "detect-dense",
+        preset: str = CELLS,
         batch: int = 8,
         blocked: str = "",
         notes: Sequence[str] = (),
@@ -172,8 +173,7 @@ class DenseAdapter:
                 return p
             assert one.boxes is not None
             made = clip_boxes_to_image(one.boxes[:, 0], (pictures.shape[-2], pictures.shape[-1]))
-            iou = overlap(made, boxes[rows].to(made))
-            return by_part(parts, rows, {"class": p, "box": iou, "class_box": p * iou})
+            return by_part(parts, rows, {"class": p, **box_parts(made, boxes[rows].to(made), p)})
 
         def layers(pictures: Tensor) -> list[str]:
             return [self.feature_layer(t, p) for t, p in zip(targets, pictures, strict=True)]

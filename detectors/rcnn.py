@@ -27,9 +27,9 @@ from detectors.fold import fold
 from detectors.pictures import read_rgb, to_device
 from detectors.regions import cover, proposals_of, pyramid, windowed
 from detectors.shortcuts import channels_last, frozen, probe, sharing
-from detectors.targets import boxes_of, by_part, check, overlap, rivals
+from detectors.targets import box_parts, boxes_of, by_part, check, rivals
 from igos.base.geometry import Geometry
-from igos.base.names import DETECTION_THRESHOLD
+from igos.base.names import BOXES, DETECTION_THRESHOLD
 from igos.types import MARGIN, Candidates, ConfigError, Detections, Image, Scorer, Target, locked, odds_of, summary
 
 INSIDE = 0.5  # a pixel whose mask probability is higher belongs to the instance
@@ -60,7 +60,7 @@ class RCNNAdapter:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        return ("class", "box", "class_box", *(("mask",) if self.module.roi_heads.has_mask() else ()))
+        return (*BOXES, *(("mask",) if self.module.roi_heads.has_mask() else ()))
 
     def __init__(
         self,
@@ -183,10 +183,9 @@ class RCNNAdapter:
                 logits, deltas = heads.box_predictor(heads.box_head(pooled))
                 out = {"prob": lambda z: z.softmax(-1), "logodds": odds_of}.get(score, lambda z: z)(logits)
                 values["class"] = out.gather(1, label[rows, None])[:, 0]
-            if "box" in parts or "class_box" in parts:
-                made = heads.box_coder.decode(deltas, pinned)[each, label[rows]]
-                values["box"] = overlap(clip_boxes_to_image(made, sizes[0]), boxes[rows].to(made))
-                values["class_box"] = values["class"] * values["box"]
+            if set(parts) - {"class", "mask"}:
+                made = clip_boxes_to_image(heads.box_coder.decode(deltas, pinned)[each, label[rows]], sizes[0])
+                values |= box_parts(made, boxes[rows].to(made), values["class"])
             if covered is not None:
                 logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, pinned, sizes)))
                 shown = logits[each, label[rows]].sigmoid()

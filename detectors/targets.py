@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from igos.base.names import MARGIN, SCORES
+from igos.base.names import EDGES, MARGIN, SCORES
 from igos.types import ConfigError, Target
 
 
@@ -79,6 +79,19 @@ def overlap(a: Tensor, b: Tensor) -> Tensor:
     both = sides.prod(dim=1)
     areas = [(box[:, 2:] - box[:, :2]).clamp(min=0).prod(dim=1) for box in (a, b)]
     return both / (areas[0] + areas[1] - both).clamp(min=1e-9)
+
+
+def box_parts(made: Tensor, own: Tensor, p: Tensor) -> dict[str, Tensor]:
+    """By part the values (N,) of boxes made (N,4) that stand for boxes own (N,4), of class probabilities p (N,): `box`
+    the IoU, `class_box` its product with p, and of each edge the IoU where only that edge has moved, in [0,1].
+    """
+    iou = overlap(made, own)
+    values, sides = {"box": iou, "class_box": p * iou}, own[:, 2:] - own[:, :2]
+    for n, name in enumerate(EDGES):  # left, top, right, bottom: as in xyxy
+        side = sides[:, n % 2]
+        moved = (own[:, n + 2] - made[:, n] if n < 2 else made[:, n] - own[:, n - 2]).clamp(min=0)
+        values[name] = torch.minimum(moved, side) / torch.maximum(moved, side).clamp(min=1e-9)
+    return values
 
 
 def by_part(parts: Sequence[str], rows: Tensor, values: dict[str, Tensor]) -> Tensor:

@@ -23,10 +23,10 @@ from detectors.checkpoint import check_finite, load_into, load_state_dict
 from detectors.darknet import BATCH_NORM_EPS, Darknet, parse_cfg
 from detectors.pictures import read_rgb, to_device
 from detectors.shortcuts import alike, channels_last, frozen, probe, sharing, untouched
-from detectors.targets import boxes_of, by_part, check, overlap, rivals
+from detectors.targets import box_parts, boxes_of, by_part, check, rivals
 from igos.base import resources
 from igos.base.geometry import Geometry
-from igos.base.names import DETECTION_THRESHOLD
+from igos.base.names import BOXES, DETECTION_THRESHOLD
 from igos.types import MARGIN, Candidates, ConfigError, Detections, Image, Scorer, Target, WeightsError, locked, summary
 
 FITS = ("stretch", "letterbox")
@@ -63,7 +63,7 @@ class YOLOAdapter:
     threshold = DETECTION_THRESHOLD
     notes: Sequence[str] = ()
     patterns: str | None = None  # a file of them, where one ships
-    parts = ("class", "box", "class_box")
+    parts = BOXES
 
     def __init__(
         self,
@@ -194,9 +194,8 @@ class YOLOAdapter:
             p = a.sigmoid() * b.sigmoid()
             if parts.count("class") == len(parts):
                 return p
-            made = self.module.decode(row[:, None], self.size, every[rows, None])
-            iou = overlap(clip_boxes_to_image(made[:, 0], self.size), boxes[rows].to(row))
-            return by_part(parts, rows, {"class": p, "box": iou, "class_box": p * iou})
+            made = clip_boxes_to_image(self.module.decode(row[:, None], self.size, every[rows, None])[:, 0], self.size)
+            return by_part(parts, rows, {"class": p, **box_parts(made, boxes[rows].to(made), p)})
 
         names = [self.feature_layer(t) for t in targets]
         return Scorer(forward, len(targets), batch or 8, module=self.module, layers=lambda _: names)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NOT_HERE = (
     "target", "part", "score", "ask", "diverse_k", "init_posi", "init_val", "mix_images", "layout", "metrics", "judge",
-    "judge_file", "judge_cfg", "shard",
+    "judge_file", "judge_cfg",
 )  # fmt: skip
 HERE = ("debug", "quiet", "verbose", "pbar", "retry", "explain")
 METRICS = {"why": ["sufficient", "necessary"], "why-not": ["raised"], "versus": ["flips"]}
@@ -34,10 +34,13 @@ def parser() -> argparse.ArgumentParser:
         "igos diagnose",
         "Match a detector's detections with annotated objects, measure what each score rests on, and explain the most "
         "telling errors by the question that fits: report.html, objects.csv, diagnosis.json. The same command with the "
-        "same --output goes on where it stopped.",
+        "same --output goes on where it stopped. With --shard i/n it looks at one part of the pictures alone; `igos "
+        "merge` joins the parts, and the same command without --shard explains what all of them show.",
         examples=[
             ("igos diagnose --model m-rcnn --pretrained --data val2017/ --annotations instances_val2017.json",
              "where it errs, and what its errors rest on"),
+            ("igos diagnose --model m-rcnn --pretrained --data val2017/ --shard 1/8 --output PART1",
+             "one of eight parts; igos merge PART* --out OUT, then igos diagnose ... --output OUT"),
             ("igos compare OLD NEW --out changes.html", "which errors went from one diagnosis to the next"),
         ],
     )  # fmt: skip
@@ -64,6 +67,10 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     try:
         made = Diagnosis(flags, words, count, progress_of(given), RETRIED.get(given.retry or "", ()))
         made.look()
+        if made.plan.run.shard:
+            say(made.told_part())
+            end(made.output, None)
+            return 0
         made.explain()
     except Stopped as stop:
         return stop.code
@@ -133,6 +140,7 @@ class Diagnosis:
             "others": [path for path, _ in pictures[::step][:OTHERS]],
         }
         values = self.values(self.plan, diagnose="look")
+        values = values if config.shard else {k: v for k, v in values.items() if k != "shard"}
         folder = RunFolder(self.output, values, retry=self.retry)
         self._work(folder, [Cell(self.plan)], values, make=Looker, options=options)
         self.names = frozenset(r["item"] for r in folder.rows if r["status"] == "ok")
@@ -221,6 +229,13 @@ class Diagnosis:
         self.data = data
         errors = (row for f in facts_of(self.output, self.names) for row in rows_of(f, answers))
         return write_report(self.output, data, errors)
+
+    def told_part(self) -> str:
+        """What is said where only a part was looked at."""
+        return (
+            f"looked at {self.summary.pictures} pictures, part {self.plan.run.shard}; nothing is explained yet: join "
+            "all parts by igos merge PART ... --out OUT, then give this command with --output OUT and without --shard"
+        )
 
     def told(self, seconds: float) -> str:
         """Ten lines for a terminal."""

@@ -35,7 +35,12 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
         count = merge([Path(f) for f in given.folders], out, damage, strict=given.strict)
     finally:
         tell(damage)
-    if read_run(out).get("layout") != "shards":
+    run = read_run(out)
+    if run.get("diagnose"):
+        say(f"{len(given.folders)} parts; what they show is explained by igos diagnose with --output {out}")
+        say(out)
+        return 0
+    if run.get("layout") != "shards":
         write_page(out)
     say(f"{count} explanations of {len(given.folders)} parts")
     say(out)

@@ -12,19 +12,24 @@ from igos.data.coco import Annotations
 from igos.data.folders import files_below
 from igos.data.truth import FILE, Known, Truth
 from igos.data.voc import VOC
+from igos.data.webdataset import beside, sample
 from igos.data.yolo import DATA_FILES, YOLO, data_file
 from igos.types import ConfigError
 
 
 def known_of(picture: str, named: str | None = None, size: tuple[int, int] | None = None) -> Known:
     """The objects of a picture (its height and width: size) from the file or folder named, else from instances.json
-    beside it, else, of one below images/attribution, from the XML files of annotations/attribution beside images;
-    none without any. An object that is damaged is left out, and a warning says so.
+    beside it, else, of one below images/attribution, from the XML files of annotations/attribution beside images; of
+    one in a tar shard from its .json and .cls there; none without any. An object that is damaged is left out, and a
+    warning says so.
 
     named: COCO's instances JSON; Pascal VOC's XML, a file or a folder of them; YOLO's data.yaml, or a folder of labels.
-    Raises ConfigError for what cannot be read, or describes a picture of another size.
+    Raises ConfigError for what cannot be read, or describes a picture of another size; ImageError where a shard of a
+    store cannot be had.
     """
-    place = named or (None if is_address(picture) else _beside(Path(picture)))
+    if named is None and is_address(picture):
+        return sample(picture, size)
+    place = named or _beside(Path(picture))
     return Known([], []) if place is None else _read(str(place)).of(picture, size)
 
 
@@ -83,7 +88,12 @@ def category_ids(named: str | None) -> dict[str, int]:
 
 def is_annotated(picture: str, named: str | None = None) -> bool:
     """Whether annotations are named, or lie beside the picture."""
-    return named is not None or _beside(Path(picture)) is not None
+    return named is not None or (_in_shard(picture) if is_address(picture) else _beside(Path(picture)) is not None)
+
+
+def _in_shard(picture: str) -> bool:
+    """Whether annotations lie beside the picture in its shard; a class number alone is none."""
+    return any(name.endswith(".json") for name in beside(picture))
 
 
 def _beside(picture: Path) -> Path | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from igos.base.boxes import best_match
 from igos.base.names import DETECTION_THRESHOLD
 from igos.data.targets import Selector
-from igos.data.truth import LEAST_IOU, Truth, same_class, source_box
+from igos.data.truth import LEAST_IOU, NOTHING_KNOWN, Known, same_class, source_box
 from igos.types import Adapter, ConfigError, Image, Target
 
 KINDS = ("class", "index", "box", "ann", "expect")  # of Selector's forms, those with a value
@@ -28,8 +28,7 @@ def targets_of(
     image: Image,
     asked: Any = None,
     threshold: float | None = None,
-    truths: Sequence[Truth] = (),
-    crowds: Sequence[Truth] = (),
+    known: Known = NOTHING_KNOWN,
 ) -> tuple[list[Target], str]:
     """The targets that `asked` means in the picture and, where nothing is asked and nothing seen, why there are none.
 
@@ -38,13 +37,13 @@ def targets_of(
     numbers, a box xyxy in source pixels; boxes (n,4); a whole
     number, the place in adapter.detect(image), of a classifier the class; a Target; a dict of boxes, labels and scores,
     as torchvision answers; supervision.Detections; or a list of these, but of whole numbers. What is looked for in the
-    picture is the detection that overlaps most, IoU >= 0.5. threshold: the least score of what is seen. truths: what
-    gt, ann:ID and missed look for; crowds: as Known has them. Raises ConfigError for what is no such thing, and for
-    what the picture does not show.
+    picture is the detection that overlaps most, IoU >= 0.5. threshold: the least score of what is seen. known: of the
+    picture, what gt, ann:ID and missed look for. Raises ConfigError for what is no such thing, and for what the picture
+    does not show.
     """
     if asked is None:
-        return Selector().select(adapter, image, threshold, truths)
-    return Asked(adapter, image, threshold, truths, crowds).find(asked, "targets"), ""
+        return Selector().select(adapter, image, threshold, known)
+    return Asked(adapter, image, threshold, known).find(asked, "targets"), ""
 
 
 class Asked:
@@ -55,10 +54,9 @@ class Asked:
         adapter: Adapter,
         image: Image,
         threshold: float | None,
-        truths: Sequence[Truth],
-        crowds: Sequence[Truth],
+        known: Known,
     ) -> None:
-        self.adapter, self.image, self.least, self.truths, self.crowds = adapter, image, threshold, truths, crowds
+        self.adapter, self.image, self.least, self.known = adapter, image, threshold, known
         self.detect = lru_cache(maxsize=None)(lambda image, least: adapter.detect(image, least))
 
     def __getattr__(self, name: str) -> Any:
@@ -114,7 +112,7 @@ class Asked:
         """What the selector finds. Raises ConfigError for nothing."""
         own: Any = self
         selector.check(own)
-        found, seen = selector.select(own, self.image, self.least, self.truths, self.crowds)
+        found, seen = selector.select(own, self.image, self.least, self.known)
         if not found and selector.kind not in ("all", "missed"):
             raise ConfigError(f"{where}: {told} is not in {_picture(self.image)}: {seen}{_near(selector, self.image)}")
         return found

@@ -21,16 +21,17 @@ CATEGORY, IMAGE = ("categories", "id", "name"), ("images", "id", "file_name")
 
 
 class Annotations:
-    """A COCO instances JSON. warnings: what of it cannot be used.
+    """A COCO instances JSON. data: what it holds, by default what is read at the path. warnings: what of it cannot be
+    used.
 
     Raises ConfigError for a file that is missing, damaged or of another kind.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, data: Any = None) -> None:
         self.path = Path(path)
         self.warnings: list[str] = []
         try:
-            data = load_json(read_text(path, MOST_FILE, "utf-8-sig"))
+            data = load_json(read_text(path, MOST_FILE, "utf-8-sig")) if data is None else data
             tables = {key: data[key] for key in ("categories", "images", "annotations")}
             if not all(isinstance(table, list) for table in tables.values()):
                 raise TypeError

@@ -14,7 +14,7 @@ from torch import Tensor
 from igos.base.boxes import best_match, iou
 from igos.base.settings import near_names
 from igos.data.expected import expected, missed
-from igos.data.truth import LEAST_IOU, Truth, same_class, source_box, spellings
+from igos.data.truth import LEAST_IOU, NOTHING_KNOWN, Known, Truth, same_class, source_box, spellings
 from igos.types import Adapter, ConfigError, Image, Target
 
 FORMS = "all, top1, index:N, box:x1,y1,x2,y2, class:NAME, gt, ann:ID, expect:NAME@x1,y1,x2,y2 or missed"
@@ -81,12 +81,12 @@ class Selector:
         adapter: Adapter,
         image: Image,
         threshold: float | None,
-        truths: Sequence[Truth] = (),
-        crowds: Sequence[Truth] = (),
+        known: Known = NOTHING_KNOWN,
     ) -> tuple[list[Target], str]:
-        """The targets, and why there are none; truths: the objects that gt, ann:ID and missed look for; crowds: as
-        Known has them. Raises ConfigError for an expected box outside of the picture.
+        """The targets, and why there are none; known: of the picture, what gt, ann:ID and missed look for. Raises
+        ConfigError for an expected box outside of the picture.
         """
+        truths, crowds = self.concerned(known.objects), known.crowds
         kind = self.kind or adapter.default_target
         classes = adapter.default_target == "top1"
         usual = 0.0 if classes and kind != "all" else adapter.threshold
@@ -105,7 +105,9 @@ class Selector:
         elif kind == "missed":
             found = missed(adapter, image, truths, least, crowds, seen)
         elif kind in ("gt", "ann"):
-            found = annotated(seen, image, self.concerned(truths))
+            found = annotated(seen, image, truths)
+            if classes and kind == "gt":
+                found += [t for t in seen if t.label in known.classes and t not in found]
         elif classes:
             found = [t for t in seen if t.label == self.index]
         else:
@@ -114,7 +116,11 @@ class Selector:
         names = ", ".join(f"{t.name} {t.score:.2f}" for t in seen[:5])
         summary = f"{len(seen)} {what} with score >= {least:g}" + (f" ({names})" if seen else "")
         if kind in ("gt", "ann", "missed"):
-            summary += f" for {len(self.concerned(truths))} annotated objects (class, IoU >= {LEAST_IOU})"
+            summary += f" for {len(truths)} annotated objects (class, IoU >= {LEAST_IOU})"
+            if classes and known.classes:
+                lost = [n for n in known.classes if n >= len(adapter.labels)]
+                few = f"; {adapter.name} has {len(adapter.labels)} classes, from 0" if lost else ""
+                summary += f" and for class {', '.join(map(str, known.classes))}{few}"
         return found, summary
 
 

@@ -157,13 +157,17 @@ def filled(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 class Known(NamedTuple):
-    """What is known of a picture: its objects, what was left out of it, in words, and its crowds, which are none."""
+    """What is known of a picture: its objects, what was left out of it, in words, its crowds, which are none, and the
+    numbers of the classes that it is of as a whole, which a classifier is asked about.
+    """
 
     objects: list[Truth]
     warnings: list[str]
     crowds: Sequence[Truth] = ()
+    classes: Sequence[int] = ()
 
 
+NOTHING_KNOWN = Known([], [])
 MOST_TOLD = 3  # objects of a picture that are named where they are left out
 
 

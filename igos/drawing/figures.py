@@ -63,13 +63,14 @@ def heatmap(e: Shown) -> np.ndarray:
 def overlay(e: Shown, label: bool = True) -> np.ndarray:
     """The photo with heat, the contour of the top area, box and label; long side 720 to 1600 (H,W,3).
 
-    Where the map shows nothing (EMPTY), the photo is grey, without heat, and stamped. Beside the score stands a status
-    that is neither that nor ok.
+    Where the map shows nothing (EMPTY), the photo is grey, without heat, and stamped. Beside the score stands what of
+    the target is explained, where that is not its class, and a status that is neither that nor ok.
     """
     view = _view(e, _whole(e), _size(e, *LONG_SIDE))
     drawn = _draw(view)
     drawn = stamped(drawn, e.status) if e.status in EMPTY else drawn
     marked = "" if e.status in (*EMPTY, "ok") else f" {e.status}"
+    marked = marked if e.target.part == "class" else f", its {e.target.part}{marked}"
     return tag(drawn, name_of(e.target), f"{e.target.score:.2f}{marked}", view.box) if label else drawn
 
 

@@ -44,7 +44,7 @@ class Measured(Protocol):
 
 
 class Object(Protocol):
-    """What is explained; label the number of its class, box (4,) xyxy in network pixels or None."""
+    """What is explained; label the number of its class, box (4,) xyxy in network pixels or None; part, what of it."""
 
     @property
     def label(self) -> int: ...
@@ -54,6 +54,8 @@ class Object(Protocol):
     def score(self) -> float: ...
     @property
     def box(self) -> Tensor | None: ...
+    @property
+    def part(self) -> str: ...
 
 
 class Photo(Protocol):

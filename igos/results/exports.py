@@ -106,7 +106,7 @@ def png(run: Path, out: Path, rows: Rows, damage: list[str]) -> tuple[int, str]:
 
 def fiftyone(run: Path, out: Path, rows: Rows, damage: list[str]) -> tuple[int, str]:
     """The folder `out`: per picture a sample with `detections` (`classifications`, of what has no box), each of which
-    names the field of its heatmap. Answers their number.
+    names the field of its heatmap. Answers their number, and how many of the pictures are no files.
     """
     samples: dict[str, dict[str, Any]] = {}
     count = 0
@@ -130,7 +130,8 @@ def fiftyone(run: Path, out: Path, rows: Rows, damage: list[str]) -> tuple[int, 
         info = {"run": run.resolve().name, "classes": sorted({row["name"] for row in rows if row["folder"]})}
         write_bytes(folder / "metadata.json", _json({"media_type": "image", "info": info}))
         write_bytes(folder / "samples.json", _json({"samples": list(samples.values())}))
-    return count, ""
+    far = sum(map(is_address, samples))
+    return count, f"{far} pictures are no files of this machine, and FiftyOne cannot show them" if far else ""
 
 
 def _labels(sample: dict[str, Any], kind: str) -> list[dict[str, Any]]:

@@ -26,6 +26,17 @@ def known() -> bool:
     return find_spec("pyarrow") is not None
 
 
+def prepare() -> None:
+    """Import what `write` needs: pyarrow asks pandas, where it is there, what kind of array it is given. That takes a
+    second or more, which someone who ends a program should not wait for.
+    """
+    if known():
+        import pyarrow as pa
+        import pyarrow.parquet
+
+        pa.array([0])
+
+
 def write(path: Path, rows: Callable[[], Iterable[Row]]) -> None:
     """The table, whole or not at all. rows() gives all rows, and is called twice: they need not fit the memory."""
     import pyarrow as pa

@@ -225,7 +225,7 @@ def restored(
         trace={k.removeprefix("trace_"): a for k, a in rest.items() if k.startswith("trace_")},
         arrays={k: a for k, a in rest.items() if not k.startswith("trace_")},
         scores=tuple(scores),
-        warnings=tuple(w for w in (row["warning"] or "").split("; ") if w),
+        warnings=warnings_in(row),
         **{k: row[k] for k in RESTORED},
     )
 
@@ -235,6 +235,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, (float, np.floating)):
         return float(value) if math.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value
+
+
+def warnings_in(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The warnings of a row, which its column joins."""
+    return tuple(w for w in (row.get("warning") or "").split("; ") if w)
 
 
 class Tally:
@@ -249,8 +254,7 @@ class Tally:
     def add(self, row: Mapping[str, Any]) -> None:
         self.rows += 1
         self.statuses[row["status"]] += 1
-        if row.get("warning"):
-            self.warnings[row["warning"]] = None
+        self.warnings |= dict.fromkeys(warnings_in(row))
         if not row["folder"]:
             return
         self.explanations += 1

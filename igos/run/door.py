@@ -108,7 +108,7 @@ def explain(
     picture = image_of(adapter, image)
     path = picture.path if isinstance(targets, str) else None  # gt and ann:ID are texts
     known = known_of(path, size=picture.geometry.source) if path else Known([], [])
-    found, seen = targets_of(adapter, picture, targets, threshold, known.objects, known.crowds)
+    found, seen = targets_of(adapter, picture, targets, threshold, known)
     with watching(progress) as tell:
         made = one_way.explain(
             adapter,

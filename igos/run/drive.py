@@ -17,7 +17,7 @@ from igos.results.tables import label
 from igos.run.cells import Cell, cells_of
 from igos.run.pace import Pace, Shown, forecast, shown, silent
 from igos.run.plan import Plan
-from igos.run.settings import Run
+from igos.run.settings import Run, parts_of
 from igos.run.workers.engines import Engine, Local
 from igos.run.workers.events import Began, Done, Failed, Seen, Told
 from igos.run.workers.worker import LARGEST_GROUP, Worker
@@ -49,7 +49,7 @@ def check(plan: Plan, adapter: Adapter) -> None:
     """Refuse what can be of use in no picture. Raises ConfigError."""
     plan.selector.check(adapter)
     part = plan.run.part
-    if part not in adapter.parts:
+    if not set(parts_of(part)) <= set(adapter.parts):
         raise ConfigError(f"--part {part}: {adapter.name} has no such part; it has {', '.join(adapter.parts)}")
 
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from igos.base.files import refuse_taken, whole_folder
+from igos.base.files import ended, refuse_taken, whole_folder
 from igos.base.inside import inside, tree
+from igos.base.names import FACTS_FILE
 from igos.metrics import build_metrics
 from igos.results import tables
 from igos.results.expected import compared
@@ -134,7 +135,7 @@ def _complete(
     if hurt:
         few = f"{', '.join(hurt[:3])}{', ...' * (len(hurt) > 3)}"
         raise ConfigError(
-            f"{folder}: {len(hurt)} explanations are missing or damaged ({few}); first: igos --resume {folder}"
+            f"{folder}: {len(hurt)} explanations are missing or damaged ({few}); first: {_again(folder, run)}"
         )
     for name in (*manifest.due, *settled):
         other = seen.setdefault(name, folder)
@@ -144,8 +145,12 @@ def _complete(
     if left:
         raise ConfigError(
             f"{folder}: {len(left)} pictures are not finished ({', '.join(left[:3])}{', ...' * (len(left) > 3)}); "
-            f"first: igos --resume {folder}"
+            f"first: {_again(folder, run)}"
         )
+
+
+def _again(folder: Path, run: Mapping[str, Any]) -> str:
+    return f"its igos diagnose once more, --output {folder}" if run.get("diagnose") else f"igos --resume {folder}"
 
 
 def _take(folder: Path, manifest: Manifest, joined: RunFolder) -> None:
@@ -158,6 +163,11 @@ def _take(folder: Path, manifest: Manifest, joined: RunFolder) -> None:
     for file in Shards(folder / "shards").files():
         assert joined.shards is not None
         joined.shards.take(file, _link)
+    if (told := inside(folder, FACTS_FILE)).is_file():
+        together = inside(joined.path, FACTS_FILE)
+        with told.open("rb") as source, together.open("ab") as target:
+            shutil.copyfileobj(source, target)
+        ended(together)
     for row in each_row(folder):
         if row.get("shard"):
             joined.tally.add(row)

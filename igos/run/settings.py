@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from igos.base.errors import ConfigError
-from igos.base.names import ACTIVATIONS, DEFAULT_METRICS, PARTS, PRECISIONS, SCORES
+from igos.base.names import ACTIVATIONS, DEFAULT_METRICS, EDGES, EVERY_EDGE, PARTS, PRECISIONS, SCORES
 from igos.base.settings import setting
 from igos.data.pictures import ALL_NUMBERS, find_pictures
 
@@ -33,6 +33,11 @@ WHERE = (  # flags that say where and how a run is done, and decide nothing of i
 def _flag(help: str, default: Any = None, **more: Any) -> Any:
     """One flag: its default and what --help says; aliases, metavar and the bounds of base/settings.py on the side."""
     return setting(default, help=help, **more)
+
+
+def parts_of(part: str) -> tuple[str, ...]:
+    """The parts of a target that --part asks for."""
+    return EDGES if part == EVERY_EDGE else (part,)
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,12 @@ class Run:
     threshold: float | None = _flag(
         "least score of a detection, from 0 to 1 (default: 0.4)", least=0, most=1, metavar="SCORE"
     )
-    part: str = _flag("which part of the detection is explained (default: class)", "class", choices=PARTS)
+    part: str = _flag(
+        "which part of the detection is explained; of a box also each edge by itself, or `edges`, all four "
+        "(default: class)",
+        "class",
+        choices=(*PARTS, EVERY_EDGE),
+    )
     ask: str = _flag(
         "the question: why, what speaks for the score; why-not, what holds it down; versus:NAME, why not that class; "
         "versus-row, why another detection was kept in its place (default: why)",

@@ -40,6 +40,7 @@ Say = Callable[[str, Mapping[str, Any]], None]
 T = TypeVar("T")
 KEPT = 6  # pictures, and what was seen in them
 LEAST, MOST = 0.1, 100  # the least score of a detection that is shown, where the user names none; how many at most
+SCORED = 2  # steps from one to the next after which the hidden and the shown picture are scored
 CLASSES = 10  # of a classifier that are shown
 
 
@@ -111,7 +112,7 @@ class Network:
         image = self._image(path, asked["model"])
         known = known_of(path, flags.get("annotations"), image.geometry.source)
         if asked.get("index") is None:
-            found, _ = plan.selector.select(adapter, image, least, known.objects, known.crowds)
+            found, _ = plan.selector.select(adapter, image, least, known)
         else:
             found = self._targets(path, asked["model"])[asked["index"] :][:1]
         if not found:
@@ -182,7 +183,9 @@ def _usual(adapter: Adapter) -> float:
 
 
 class Live(Watched):
-    """A method that says after every step how far it is, with the scores of what is hidden and shown by its mask."""
+    """A method that says after every step how far it is, and after every second and the last one the scores of what is
+    hidden and shown by its mask.
+    """
 
     def __init__(self, method: Any, say: Say, ask: Callable[[bool], Any]) -> None:
         super().__init__(method, self._step)
@@ -205,7 +208,9 @@ class Live(Watched):
         told: dict[str, Any] = {"step": step, "total": total}
         if mask is not None and self._problem is not None:
             heat = ((1 - mask[0]).clamp(0, 1) * 255).round().to(torch.uint8)
-            told |= {"heat": heat.cpu().numpy().tobytes(), "grid": list(heat.shape)} | scores_of(self._problem, mask)
+            told |= {"heat": heat.cpu().numpy().tobytes(), "grid": list(heat.shape)}
+            if step % SCORED == 0 or step == total:  # a seventh of a step's time
+                told |= scores_of(self._problem, mask)
         told["left"] = (time.perf_counter() - self._begin) / step * (total - step)
         self._say("step", told)
 

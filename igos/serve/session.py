@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,13 @@ import numpy as np
 from igos.base.files import unique, write_bytes
 from igos.base.names import ARRAYS_FILE
 from igos.data.pictures import SUFFIXES
-from igos.results import page, page_content
+from igos.results import page, page_content, parquet
+from igos.results.again import again
 from igos.results.folder import RunFolder
 from igos.results.manifest import Manifest, listed
 from igos.run.cells import method_folder
 from igos.serve import asked as words
-from igos.types import ConfigError
+from igos.types import ConfigError, IgosError
 
 Read = Callable[[str], np.ndarray]  # a picture's path -> (H,W,3) uint8 RGB, upright. Raises ImageError
 THUMB, PHOTO = 168, 1600  # longest sides, in pixels
@@ -56,7 +58,7 @@ class Session:
         self._taken = {UPLOADS, *(name for _, name in pictures)}
         self.pictures = [Shown(path, name, Path(path).name) for path, name in pictures]
         self.answers: list[dict[str, Any]] = []
-        self._asked = 0
+        self._asked, self._closed = 0, False
         self._lock = threading.RLock()
         self._files: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._newest: tuple[int, np.ndarray | None] = -1, None  # the picture that was uploaded last
@@ -64,6 +66,7 @@ class Session:
         self._manifest = Manifest(folder.path, list)
         self._album = page_content.Album(read)
         self._number, _ = self._album.begin(folder.path)
+        self._drawing = ThreadPoolExecutor(1)
 
     def photo(self, index: int, longest: int) -> bytes:
         """A picture as WebP of that longest side. Raises ImageError, IndexError."""
@@ -144,7 +147,21 @@ class Session:
                 "asked": {k: message[k] for k in ("method", "preset", "question", "index")},
             }
             self.answers.append(answer)
+            self._drawing.submit(self._draw, row)
             return self._book(answer, item, row)
+
+    def _draw(self, row: Mapping[str, Any]) -> None:
+        """overlay.png beside an answer's arrays, while the page goes on; of what cannot be drawn there is none."""
+        from igos.drawing import files  # with matplotlib, which no page waits for
+
+        with suppress(IgosError, OSError):
+            shown = again(self.folder.path, row, self.read(row["image"]), ())
+            name = f"{row['folder']}/overlay.png"
+            drawn = files.overlay(shown)
+            with self._lock:
+                if not self._closed:
+                    self.folder.draw([(row["folder"], {name: drawn})])
+        parquet.prepare()  # for the end, which is not waited for
 
     def books(self) -> list[dict[str, Any]]:
         """All answers, as `keep` gave them."""
@@ -172,7 +189,9 @@ class Session:
 
     def close(self) -> bool:
         """Leave the folder whole, with its report; whether there is anything in it."""
+        self._drawing.shutdown(wait=False, cancel_futures=True)
         with self._lock:
+            self._closed = True
             if not self.answers:
                 shutil.rmtree(self.folder.path / UPLOADS, ignore_errors=True)
                 self.folder.close()

@@ -30,8 +30,9 @@ class Target:
     label is the class index, name its word, score the model's own score in [0,1]; box (4,) xyxy in network
     pixels or None (classifier); mask (H,W) bool or None; index the row, query or proposal or None; part, one of
     PARTS, what of it is scored: its class, its box (IoU of the box that the model regresses with this one), the
-    product of the two, or its mask (mean mask probability over this instance). own: by score (SCORES) what the
-    model itself gives for its class in the untouched picture, which what is explained must equal; None: not known.
+    product of the two, an edge of its box (left, top, right, bottom: that IoU where no other edge has moved), or its
+    mask (mean mask probability over this instance). own: by score (SCORES) what the model itself gives for its
+    class in the untouched picture, which what is explained must equal; None: not known.
     pins: what the network chose in the untouched picture (the places (k,) of its queries, choice by choice), to be
     chosen again in every other. Of an object that was expected: reason, one of REASONS, why it is no detection;
     wanted (4,) its box in network pixels, while box is that of the candidate that is pinned in its place; rival, the
@@ -154,9 +155,14 @@ class Adapter(Protocol):
         ...
 
 
+def classes_of(adapter: Adapter) -> list[str]:
+    """The names of what can be seen: the labels without the column of no object."""
+    return [label for label in adapter.labels if label != "__background__"]
+
+
 def summary(adapter: Adapter, size: str) -> str:
     """An adapter in one line, for its repr; size: of the pictures that its network takes."""
-    labels = [label for label in adapter.labels if label != "__background__"]
+    labels = classes_of(adapter)
     names = ", ".join(labels[:3]) + (", ..." if len(labels) > 3 else "")
     return f"<{adapter.name}: {len(labels)} classes ({names}), {size}, on {adapter.device}>"
 

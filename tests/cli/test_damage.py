@@ -313,6 +313,7 @@ def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:
     return answers
 
 
+@pytest.mark.usefixtures("sketched")
 @pytest.mark.parametrize("what", ["merge", *EXPORTS])
 def test_of_three_that_make_one_folder_one_wins_and_the_others_say_so(what: str, tmp_path: Path) -> None:
     if what == "merge":
@@ -387,6 +388,7 @@ def test_a_folder_that_is_taken_away_in_mid_run_leaves_nothing_there(
 # What stands in run.yaml
 
 
+@pytest.mark.usefixtures("sketched")
 @pytest.mark.parametrize(
     "text",
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import igos
 from tests.conftest import DATA
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,27 +54,41 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_runs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     find = "from importlib.util import find_spec; print(find_spec('igos').origin, find_spec('detectors').origin)"
-    where = run([str(installed), "-c", find], tmp_path)
-    assert str(ROOT) not in where and "site-packages" in where
-    listing = run([str(installed.parent / "igos"), "--list"], tmp_path)  # the console script
-    assert "iGOS++" in listing and "detect-yolo" in listing and "published-detect" in listing
-    assert "give --model" in run([str(installed), "-m", "igos", "--cfg", "x.cfg"], tmp_path, code=2)
     cfg = "from igos.base.resources import folder; print((folder('configs') / 'yolov3-spp.cfg').stat().st_size)"
-    assert int(run([str(installed), "-c", cfg], tmp_path)) > 3000
+    where, size = run([str(installed), "-c", f"{find}; {cfg}"], tmp_path).splitlines()
+    assert str(ROOT) not in where and where.count("site-packages") == 2
+    assert int(size) > 3000
+    for start in ([str(installed.parent / "igos")], [str(installed), "-m", "igos"]):  # the console script, the module
+        assert run([*start, "--version"], tmp_path).split() == ["igos", igos.__version__]
 
 
-EACH = "import json, sys; from igos.cli import main; sys.exit(max(main(words) for words in json.loads(sys.argv[1])))"
+EACH = """
+import json, runpy, sys
+for start, words in json.loads(sys.argv[1]):
+    sys.argv[1:] = words
+    try:
+        runpy.run_module("igos", run_name="__main__") if start == "-m" else runpy.run_path(start, run_name="__main__")
+    except SystemExit as end:
+        print("exit", end.code, flush=True)
+"""
 
 
 def test_the_wheel_explains_its_samples_and_a_photo(installed: Path, tmp_path: Path) -> None:
-    """In one process, which imports torch once."""
+    """In one process, which imports torch once; by the console script and as a module, as their starters run them."""
+    script = str(installed.parent / "igos")
     samples = ["--num_samples", "1", "--iterations", "2", "--target", "top1", "--output", "samples"]
+    samples += ["--set", "sure=false", "deletion.steps=4", "insertion.steps=4"]
     net, photo = DATA / "yolo-fastest", DATA / "photos" / "darknet_eagle.jpg"
     given = net.exists() and photo.exists()
     stem = str(net / "yolo-fastest-1.1")
     words = ["--model", "darknet", "--cfg", f"{stem}.cfg", "--model_file", f"{stem}.weights", "--data", str(photo)]
-    words += ["--iterations", "2", "--metrics", "none", "--output", "photo"]
-    printed = run([str(installed), "-c", EACH, json.dumps([samples, *[words] * given])], tmp_path)
+    words += ["--iterations", "2", "--set", "sure=false", "--metrics", "none", "--output", "photo"]
+    jobs = [(script, ["--list"]), ("-m", ["--cfg", "x.cfg"]), ("-m", samples), *[(script, words)] * given]
+    printed = run([str(installed), "-c", EACH, json.dumps(jobs)], tmp_path)
+    assert re.findall(r"^exit (\w+)$", printed, re.MULTILINE) == ["0", "2", "0", "0"][: len(jobs)], printed
+    listing = printed.partition("exit 0")[0]
+    assert "iGOS++" in listing and "detect-yolo" in listing and "published-detect" in listing
+    assert "give --model" in printed
     assert "evidence_share" in printed and "ok" in printed
     assert list((tmp_path / "samples").rglob("overlay.png"))
     assert "function" in (tmp_path / "samples" / "report.html").read_text(), "the page's templates ship"

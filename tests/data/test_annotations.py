@@ -67,7 +67,7 @@ def test_the_longest_end_of_the_path_decides(tmp_path: Path) -> None:
     assert ids("/d/y.jpg", file) == ["13"] and ids("/d/sub/y.jpg", file) == ["12"]
     assert ids("/d/z.jpg", file) == ["14"]
     assert ids("/d/a/only.jpg", file) == [], "the file knows a folder a, and this is not in it"
-    objects, (told,), _ = known_of("/d/x.jpg", file, SIZE)
+    objects, (told,), *_ = known_of("/d/x.jpg", file, SIZE)
     assert objects == [] and "'a/x.jpg' or 'b/x.jpg'" in told
 
 
@@ -116,7 +116,7 @@ def test_an_id_of_two_pictures_or_classes_is_told_and_not_guessed(tmp_path: Path
     assert ids("x.jpg", file) == [] and "1 ids of its images, 0 for one" in Annotations(file).warnings[0]
     two = [{"id": 3, "name": "dog"}, {"id": 3, "name": "cat"}]
     file = coco(tmp_path / "b.json", ["x.jpg"], {"categories": two})
-    objects, (told,), _ = known_of("x.jpg", file, SIZE)
+    objects, (told,), *_ = known_of("x.jpg", file, SIZE)
     assert objects == [] and "no category has the id 3" in told and "of its categories" in Annotations(file).warnings[0]
 
 
@@ -148,7 +148,7 @@ BAD_COCO = {
 def test_one_bad_annotation_of_coco_costs_that_object(case: str, tmp_path: Path) -> None:
     change, why = BAD_COCO[case]
     bad = {"id": 77, "image_id": 0, "category_id": 3, "bbox": BOX, **change}
-    objects, (told,), _ = known_of("x.jpg", coco(tmp_path / "a.json", ["x.jpg"], more=[bad]), SIZE)
+    objects, (told,), *_ = known_of("x.jpg", coco(tmp_path / "a.json", ["x.jpg"], more=[bad]), SIZE)
     assert [t.id for t in objects] == ["10"]
     assert "annotation 77 is left out" in told and why in told and "\n" not in told
 
@@ -158,14 +158,14 @@ def test_boxes_are_cut_at_the_edges_and_thin_ones_keep_a_pixel(tmp_path: Path) -
         {"id": 1, "image_id": 0, "category_id": 3, "bbox": [20, 10, 500, 500]},
         {"id": 2, "image_id": 0, "category_id": 3, "bbox": [29.6, 3.1, 0.4, 0.3]},
     ]
-    (_, cut, thin), told, _ = known_of("x.jpg", coco(tmp_path / "a.json", ["x.jpg"], more=more), SIZE)
+    (_, cut, thin), told, *_ = known_of("x.jpg", coco(tmp_path / "a.json", ["x.jpg"], more=more), SIZE)
     assert cut.box.tolist() == [20, 10, 30, 20] and cut.mask.sum() == 100 and not told
     assert thin.mask.sum() == 1 and thin.mask[3, 29]
 
 
 def test_many_bad_objects_of_a_picture_are_counted(tmp_path: Path) -> None:
     more = [{"id": n, "image_id": 0, "category_id": 99, "bbox": BOX} for n in range(9)]
-    _, told, _ = known_of("x.jpg", coco(tmp_path / "a.json", ["x.jpg"], more=more), SIZE)
+    _, told, *_ = known_of("x.jpg", coco(tmp_path / "a.json", ["x.jpg"], more=more), SIZE)
     assert len(told) == 4 and "6 more objects" in told[-1]
 
 
@@ -179,7 +179,7 @@ STATED = "<size><width>{}</width><height>{}</height></size>"
 )
 def test_voc_without_a_size_has_the_picture_s_own(size: str, tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(XML.format(size=size, more=""))
-    (dog,), told, _ = known_of("/photos/a.jpg", str(tmp_path), SIZE)
+    (dog,), told, *_ = known_of("/photos/a.jpg", str(tmp_path), SIZE)
     assert dog.mask.shape == SIZE and dog.mask.sum() == 9 * 8 and not told
     assert len(truths_of("/photos/dog.v2.jpg", str(tmp_path / "a.xml"), SIZE)) == 1
 
@@ -197,7 +197,7 @@ def test_voc_without_a_size_has_the_picture_s_own(size: str, tmp_path: Path) -> 
 def test_one_bad_object_of_voc_costs_that_object(box: str, why: str, tmp_path: Path) -> None:
     bad = f"<object><name>cat</name><bndbox>{box}</bndbox></object>"
     (tmp_path / "a.xml").write_text(XML.format(size="", more=bad))
-    objects, (told,), _ = known_of("a.jpg", str(tmp_path), SIZE)
+    objects, (told,), *_ = known_of("a.jpg", str(tmp_path), SIZE)
     assert [t.name for t in objects] == ["dog"] and "object 2 is left out" in told and why in told
 
 
@@ -209,7 +209,7 @@ def test_voc_of_two_years_is_told_apart_by_the_folders(tmp_path: Path) -> None:
     for year, name in (("VOC2007", "dog"), ("VOC2012", "cat")):
         picture = tmp_path / year / "JPEGImages" / "000001.jpg"
         assert [t.name for t in truths_of(str(picture), str(tmp_path), SIZE)] == [name]
-    objects, (told,), _ = known_of("/elsewhere/000001.jpg", str(tmp_path), SIZE)
+    objects, (told,), *_ = known_of("/elsewhere/000001.jpg", str(tmp_path), SIZE)
     assert objects == [] and "may be" in told
 
 
@@ -307,7 +307,7 @@ def test_names_stand_in_classes_txt_too(tmp_path: Path) -> None:
 )
 def test_one_bad_line_of_yolo_costs_that_object(line: str, why: str, tmp_path: Path) -> None:
     root = yolo(tmp_path / "set", {"labels/x.txt": f"{line}\n{DOG}"})
-    objects, (told,), _ = known_of("x.jpg", str(root), SIZE)
+    objects, (told,), *_ = known_of("x.jpg", str(root), SIZE)
     assert [t.id for t in objects] == ["2"] and "x.txt: line 1 is left out" in told and why in told
 
 
@@ -380,8 +380,8 @@ def test_coco_s_photos_have_the_same_objects_as_yolo_s(
     objects = 0
     for image in data["images"]:
         picture, size = str(folder / "images" / image["file_name"]), (image["height"], image["width"])
-        wanted, told, _ = known_of(picture, str(tmp_path / "coco.json"), size)
-        made, told_too, _ = known_of(picture, str(root / "data.yaml"), size)
+        wanted, told, *_ = known_of(picture, str(tmp_path / "coco.json"), size)
+        made, told_too, *_ = known_of(picture, str(root / "data.yaml"), size)
         assert [t.name for t in made] == [t.name for t in wanted] and told == told_too == []
         for a, b in zip(wanted, made, strict=True):
             assert np.allclose(a.box, b.box, atol=0.01 if not polygons else 1)
@@ -420,6 +420,7 @@ def test_annotations_that_know_no_picture_are_told_once_with_an_example_of_each(
     assert error.count("none of the 2 pictures") == 1 and error.startswith("igos: warning: --annotations")
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_bad_object_is_a_warning_in_the_rows_of_its_picture(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ import igos
 from igos.data.annotations import known_of
 from igos.data.expected import expected, missed
 from igos.data.targets import Selector
-from igos.data.truth import Truth
+from igos.data.truth import Known, Truth
 from igos.results.manifest import target_of, target_record
 from igos.types import Candidates, ConfigError, Image, Target
 from tests.conftest import darknet_options, shared_data, toy_image
@@ -104,11 +104,11 @@ def test_what_cannot_be_expected_is_one_line() -> None:
 def test_targets_by_the_words_of_the_command_and_back_from_the_manifest() -> None:
     d: Any = Detector([(NEAR, 0.6, 0.1), ([4.0, 9, 14, 13], 0.7, 0.1)], [(1, 1)])
     for text, known in (("missed", [DOG]), ("expect:dog@4,4,14,14", [])):
-        (t,), _ = Selector.parse(text).select(d, toy_image(), None, known)
+        (t,), _ = Selector.parse(text).select(d, toy_image(), None, Known(known, []))
         back = target_of(target_record(t, "a/0-dog"), torch.device("cpu"), (24, 32))
         assert back.reason == "suppressed" and back.wanted is not None and back.wanted.tolist() == AT
         assert back.rival is not None and back.rival.index == 1 and back.rival.box is not None
-    assert Selector.parse("missed").select(d, toy_image(), None, [])[0] == []
+    assert Selector.parse("missed").select(d, toy_image(), None)[0] == []
 
 
 def test_a_real_miss_is_pinned_at_the_score_that_the_scorer_gives() -> None:

@@ -82,6 +82,7 @@ def test_references_come_to_the_size_of_the_picture_and_are_at_most_fifty(
     assert made(toy_image(20, 36)).shape == (MOST, 3, 20, 36)
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_run_hands_them_to_the_method_and_writes_them_down(
     tmp_path: Path, adapter: ClassifierAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,7 +106,9 @@ def test_the_run_hands_them_to_the_method_and_writes_them_down(
     assert [r["status"] for r in read_rows(tmp_path / "out")] == ["ok"] * 3
     again = resolve({"config": str(tmp_path / "out" / "run.yaml")}, "classify")
     assert again.method == plan.method and again.run.data == data
-    (e,) = explain.explain(adapter, adapter.read(data[0]), adapter.detect(adapter.read(data[0]), 0.0)[:1], "exp_grad")
+    (e,) = explain.explain(
+        adapter, adapter.read(data[0]), adapter.detect(adapter.read(data[0]), 0.0)[:1], "exp_grad", metrics=()
+    )
     assert e.status == "ok" and len(seen[-1]) == MOST, "in Python: generated, or those given"
 
 
@@ -114,6 +117,7 @@ def test_the_flag_is_refused_where_nothing_compares() -> None:
     assert resolve({"method": "exp_grad", "references": "x"}, "classify").run.references == "x"
 
 
+@pytest.mark.usefixtures("sketched")
 def test_warnings_reach_the_rows_and_the_user(tmp_path: Path, adapter: ClassifierAdapter) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     PIL.Image.fromarray(pixels).save(tmp_path / "noise.png")

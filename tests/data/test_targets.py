@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from igos.data.targets import Selector
-from igos.data.truth import Truth
+from igos.data.truth import Known, Truth
 from igos.methods.mask import starts
 from igos.metrics import diversity
 from igos.types import ConfigError, Explanation, Image, Target
@@ -54,7 +54,7 @@ def truth(name: str, box: list[float], id: str = "") -> Truth:
 
 def annotated(text: str, truths: list[Truth], classifier: bool = False) -> tuple[list[float], str]:
     selector, detector = Selector.parse(text), Detector(classifier)
-    found, told = selector.select(detector, toy_image(), 0.1, truths)  # type: ignore[arg-type]
+    found, told = selector.select(detector, toy_image(), 0.1, Known(truths, []))  # type: ignore[arg-type]
     return [t.score for t in found], told
 
 

@@ -20,9 +20,9 @@ import igos
 from detectors.classifier import ClassifierAdapter
 from detectors.emblem import SlimResNet, build_rcnn
 from detectors.rcnn import RCNNAdapter
-from detectors.targets import overlap
+from detectors.targets import box_parts, overlap
 from detectors.yolov3 import YOLOAdapter
-from igos.base.names import PARTS
+from igos.base.names import EDGES, PARTS
 from igos.types import ConfigError, Image, Target
 from tests.detectors.test_yolov3 import noise, tiny_network
 
@@ -112,6 +112,24 @@ def test_the_box_of_an_rcnn_by_hand() -> None:
     assert one(adapter, image, target("class_box")) == pytest.approx(iou * p, abs=1e-4)
 
 
+def test_an_edge_counts_alone_by_hand() -> None:
+    """A box of 10 x 20 whose left edge moves in by 2, top out by 5, right by nothing, bottom beyond its top."""
+    own, made = torch.tensor([[10.0, 10.0, 20.0, 30.0]]), torch.tensor([[12.0, 5.0, 20.0, 4.0]])
+    values = box_parts(made, own, torch.tensor([0.5]))
+    told = {k: round(float(v), 5) for k, v in values.items()}
+    assert told == {"box": 0.0, "class_box": 0.0, "left": 0.8, "top": 0.8, "right": 1.0, "bottom": 0.0}
+
+
+def test_every_edge_of_a_detection_holds_in_its_own_picture(yolo: YOLOAdapter) -> None:
+    image = yolo.read(noise())
+    edges = [replace(yolo.detect(image, 0.1)[0], part=edge) for edge in EDGES]
+    pictures = image.pixels.expand(4, 1, -1, -1, -1).clone().requires_grad_()
+    held = yolo.scorer(edges)(pictures)
+    assert torch.allclose(held, torch.tensor(1.0), atol=1e-5)
+    moved = yolo.scorer(edges)(image.pixels.flip(2).expand(4, 1, -1, -1, -1))
+    assert ((moved >= 0) & (moved <= 1)).all() and (moved < 1).any()
+
+
 @pytest.mark.parametrize("where", ["all", "left", "pixel"])
 def test_the_mask_is_the_mean_probability_over_the_instance(where: str) -> None:
     """Against torchvision's own mask branch: all of the box, its left half, one cell."""
@@ -150,10 +168,10 @@ def test_parts_of_one_batch_do_not_mix_and_all_have_gradients() -> None:
     found = list(scorer.stream(rows, lambda part: x[part], gradient=True))
     assert torch.allclose(torch.cat([s for _, s, _ in found]), torch.tensor(alone)[rows], atol=1e-5)
     assert all(g is not None and bool((g.flatten(1).abs().amax(dim=1) > 0).all()) for _, _, g in found)
-    assert len({round(a, 4) for a in alone}) == 4
+    assert len({round(a, 4) for a in alone}) == len(PARTS)
 
 
-@pytest.mark.parametrize("part", ["box", "class_box", "mask"])
+@pytest.mark.parametrize("part", ["box", "class_box", "left", "bottom", "mask"])
 def test_the_gradient_of_a_part_is_right(part: str) -> None:
     adapter = rcnn()
     image = adapter.read(noise(160, 200))
@@ -191,7 +209,7 @@ def test_what_a_model_has_not_is_refused_in_one_line(yolo: YOLOAdapter) -> None:
         assert "\n" not in str(told.value)
     with pytest.raises(ConfigError, match="part box needs score prob"):
         yolo.scorer([target("box")], "logit")
-    with pytest.raises(ConfigError, match="part 'legs' is not one of class, box, class_box, mask"):
+    with pytest.raises(ConfigError, match="part 'legs' is not one of class, box, class_box, left, top, right, bottom"):
         target("legs")
 
 
@@ -216,6 +234,6 @@ def test_each_part_draws_its_own_map() -> None:
     mask = torch.zeros(image.geometry.network, dtype=torch.bool)
     mask[40:80, 30:90] = True
     targets = [target(part, mask) for part in PARTS]
-    made = igos.explain(adapter, image, targets, iterations=2, ig_iter=1, size=8, metrics=())
+    made = igos.explain(adapter, image, targets, iterations=2, ig_iter=1, size=8, sure=False, metrics=())
     assert [e.target.part for e in made] == list(PARTS)
     assert all(not torch.equal(a.saliency, b.saliency) for i, a in enumerate(made) for b in made[:i])

@@ -101,6 +101,25 @@ def test_it_goes_on_where_it_stopped(made: Path, scenes: Path, tmp_path: Path, u
     assert rows(copy) == rows(made) and len(list(facts_of(copy))) == 2
 
 
+def test_parts_joined_are_the_whole(
+    made: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A part looks only; joined, the same command goes on with what all parts saw: the same as in one go."""
+    flags = ("--data", str(scenes), "--explain", "0", "--threshold", "0.4")
+    parts = [tmp_path / f"part{i}" for i in (1, 2)]
+    for i, part in enumerate(parts, 1):
+        assert diagnose(part, *flags, "--shard", f"{i}/2") == 0
+        assert not (part / "diagnosis.json").exists() and not (part / "explained").exists()
+    assert "igos merge" in capsys.readouterr().out
+    looked = [[f["name"] for f in facts_of(part)] for part in parts]
+    assert sorted(sum(looked, [])) == sorted(f["name"] for f in facts_of(made)) and all(looked)
+    assert cli.main(["merge", *map(str, parts), "--out", str(tmp_path / "all")]) == 0
+    assert diagnose(tmp_path / "all", *flags) == 0
+    asked = {"question": "", "verdict": "", "folder": "", "sentence": ""}
+    both = [sorted(({**r, **asked} for r in rows(out)), key=str) for out in (tmp_path / "all", made)]
+    assert both[0] == both[1] and len(both[0]) > 4
+
+
 def test_facts_go_from_process_to_process() -> None:
     event = Told({"item": "a", "status": "ok"}, {"name": "a"})
     assert pickle.loads(pickle.dumps(portable(event))) == event

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from igos.base.ops import upscale
 from igos.methods import build_method
-from igos.methods.mask.detail import nearby
+from igos.methods.mask.detail import Walk, nearby
 from igos.methods.mask.i_gos import IGOS
 from igos.methods.mask.igos_plus import IGOSPlus
 from igos.methods.mask.igos_pp import IGOSPlusPlus
@@ -125,6 +125,33 @@ def test_cells_that_carry_nothing_are_ranked_by_how_near_they_lie() -> None:
     assert told[0, 6, 6] == told.max() and told[0, 5:8, 5:8].min() > told[0, near[0], near[1]]
     assert float(told.min()) >= 0 and float(told.max()) <= 1
     assert torch.equal(nearby(torch.zeros(1, 8, 8)), torch.zeros(1, 8, 8))
+
+
+@pytest.mark.parametrize("price", (0.0, 0.5))
+def test_cells_that_a_price_emptied_keep_the_order_of_their_pull(price: float) -> None:
+    method = IGOS(size=8, iterations=1, L1=price)
+    masks = torch.ones(1, 1, 8, 8)
+    masks[0, 0, 2, 2] = 0
+    walk = Walk(masks, (24, 32), pixels=True)
+    assert walk.slope is not None
+    walk.slope += upscale(1 - masks[:, 0], (24, 32))  # the evidence lies in the one cell that is hidden
+    walk.pull[0, 0, 6, 6] = 1.0  # and a cell far from it was pulled at, too
+    (told,) = method._maps(masks, walk, torch.tensor([0]), torch.tensor([1]))
+    far, beside = float(told[6, 6]), float(told[3, 3])
+    assert told[2, 2] == told.max() and (far > beside if price else far < beside)
+
+
+@pytest.mark.parametrize(("preset", "most"), [("quick", 10), ("detect-yolo", 20), ("thorough", 202)])
+def test_a_sure_map_takes_no_more_network_images_than_its_preset_says(preset: str, most: int) -> None:
+    method = replace(build_method("iGOS++", {"opt": "NAG"}, read_preset(preset)), size=8)
+    problem = toy_problem(patch_score(*PATCH))
+    problem = replace(problem, ends=problem.score_ends())
+    before = int(problem.score.forward_images[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("igos.methods.mask.loop.FLAT", 0.0)
+        method(problem)
+    used = int(problem.score.forward_images[0]) - before
+    assert used <= most and f"= {used - 2 * bool(method.sure)}" in method.cost
 
 
 def test_the_emblems_preset_asks_after_two_steps_and_ends_there_where_the_map_is_sure() -> None:

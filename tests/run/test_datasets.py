@@ -32,6 +32,7 @@ from igos.types import ConfigError, NetworkError
 from tests import faults
 from tests.commands import Command, server
 from tests.conftest import darknet_options, shared_data
+from tests.data.test_anywhere import archive
 from tests.faults import Faulty, local, maps, picture, pictures, same_maps
 
 pytestmark = pytest.mark.usefixtures("sketched")
@@ -214,6 +215,25 @@ def test_networks_that_hang_or_die_in_their_processes(tmp_path: Path) -> None:
     local(good, tmp_path / "calm")
     for name, saliency in maps(tmp_path / "calm").items():
         assert np.array_equal(saliency, maps(out)[name]), "bit for bit what one process makes"
+
+
+@pytest.mark.usefixtures("forked")
+def test_each_worker_reads_what_lies_beside_the_pictures_of_its_shard(tmp_path: Path) -> None:
+    """COCO's annotations, of which one is what the network sees: --target gt."""
+    told = {"annotations": [{"bbox": [1, 1, 15, 30], "category_id": 1}], "categories": [{"id": 1, "name": "left"}]}
+    for n in range(2):
+        file = Path(faults.picture(tmp_path / "dog.png", n))
+        archive(tmp_path / f"s-{n}.tar", [file], ("dog.json", json.dumps(told).encode()))
+    asked = faults.plan(tmp_path / "s-{0..1}.tar", target="gt")
+    engine = Processes(partial(faults.make_worker, asked, 0.0, None), 2, threads=1)
+    folder = RunFolder(tmp_path / "out", {})
+    folder.write_run({})
+    drive(cells_of(asked), engine, folder, progress=False)
+    folder.finish()
+    assert sorted((r["folder"], r["status"]) for r in read_rows(tmp_path / "out")) == [
+        ("s-0-dog/0-left", "ok"),
+        ("s-1-dog/0-left", "ok"),
+    ]
 
 
 def test_a_model_that_cannot_be_loaded_stops_the_run_with_its_reason(tmp_path: Path) -> None:

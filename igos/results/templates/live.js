@@ -4,11 +4,12 @@
   const { make, number } = Plots;
   const byId = (id) => document.getElementById(id);
   const LEAST_SHOWN = 80; // milliseconds that each step stays
+  const PASSING = 60; // milliseconds in which a picture of the strip is scrolled past
   history.replaceState(null, "", location.pathname);
   const start = await (await fetch("start")).json();
   const looks = { colours: start.colours, empty: start.empty };
   const answers = [];
-  let picture = null, chosen = null, running = null, current = null, looking = 0;
+  let picture = null, chosen = null, running = null, current = null, looking = 0, scores = null;
 
   const model = () => +byId("model").value || 0;
   const say = (text) => { if (byId("status").textContent !== text) byId("status").textContent = text; };
@@ -52,11 +53,22 @@
 
   const question = () => byId("question").value === "versus" ? `versus:${byId("rival").value}` : byId("question").value;
 
+  /** Thumbnails of what stays in view for a moment; what is scrolled past asks for none, or ends what it asked for. */
+  const waiting = new Map();
   const near = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      near.unobserve(target);
-      target.append(make("img", { src: `picture/${target.dataset.n}/thumb`, alt: "", decoding: "async" }));
+      clearTimeout(waiting.get(target));
+      waiting.delete(target);
+      const image = target.firstElementChild;
+      if (isIntersecting && !image) {
+        waiting.set(target, setTimeout(() => {
+          waiting.delete(target);
+          target.append(make("img", { src: `picture/${target.dataset.n}/thumb`, alt: "", decoding: "async" }));
+        }, PASSING));
+      } else if (!isIntersecting && image && !image.complete) {
+        image.removeAttribute("src");
+        image.remove();
+      }
     }
   }, { root: byId("strip"), rootMargin: "300px" });
 
@@ -235,8 +247,10 @@
     } else if (!n) await Stage.photo();
     byId("view").dataset.step = n;
     const time = left == null ? "" : `about ${Math.max(Math.ceil(left), 1)} s left`;
-    const scores = hidden == null ? "" : `without the marked part ${number(hidden)}, the marked part alone ${number(shown)}`;
-    byId("told").textContent = [scores, time].filter(Boolean).join("; ");
+    if (hidden != null) scores = { n, text: `without the marked part ${number(hidden)}, the marked part alone ${number(shown)}` };
+    else if (!n) scores = null;
+    const at = scores && scores.text + (scores.n < n ? ` (step ${scores.n})` : "");
+    byId("told").textContent = [at, time].filter(Boolean).join("; ");
   }
 
   function finish(job, kind, content) {

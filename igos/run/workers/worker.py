@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from igos.base.files import npz_bytes, unique
+from igos.base.names import EDGES
 from igos.base.seals import sealed
 from igos.base.settings import colormap_of
 from igos.data.annotations import known_of
-from igos.data.truth import Truth, match
+from igos.data.truth import Known, match
 from igos.drawing import figures
 from igos.drawing.files import FIGURES, mask_files, starts_png
 from igos.methods.asked import kind_of, posed
@@ -36,7 +37,7 @@ from igos.run.judge import views
 from igos.run.plan import Plan
 from igos.run.problem import NOTHING, ingredients_for
 from igos.run.progress import Tell, Watched
-from igos.run.settings import memory_size
+from igos.run.settings import memory_size, parts_of
 from igos.run.workers.events import Began, Done, Event, Failed, Seen
 from igos.run.workers.prefetch import Reader
 from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, NetworkError, Target
@@ -101,7 +102,7 @@ class Worker:
         known = known_of(item.path, self.config.annotations, image.geometry.source)
         truths, warnings = self.selector.concerned(known.objects), tuple(known.warnings)
         if line is None:
-            targets, seen, seconds = self._look(image, truths, known.crowds)
+            targets, seen, seconds = self._look(image, known)
             targets, refused = self._posed(targets)
             folders = target_folders(item.name, targets)
             records = [manifest.target_record(t, folder) for t, folder in zip(targets, folders, strict=True)]
@@ -135,13 +136,14 @@ class Worker:
         image, sha256, blurred = self.reader.take(item.path)
         return image, sha256, blurred, time.perf_counter() - begin
 
-    def _look(self, image: Image, truths: Sequence[Truth], crowds: Sequence[Truth]) -> tuple[list[Target], str, float]:
+    def _look(self, image: Image, known: Known) -> tuple[list[Target], str, float]:
         """The targets in a picture, what was seen in words, and the seconds that took."""
         if self.tell is not None and not self._warm:  # a network's first pass says nothing of how long others take
             self.adapter.detect(image, 1.0)
         self._warm, begin = True, time.perf_counter()
-        targets, seen = self.selector.select(self.adapter, image, self.config.threshold, truths, crowds)
-        return [replace(t, part=self.config.part) for t in targets], seen, time.perf_counter() - begin
+        targets, seen = self.selector.select(self.adapter, image, self.config.threshold, known)
+        made = [replace(t, part=part) for t in targets for part in parts_of(self.config.part)]
+        return made, seen, time.perf_counter() - begin
 
     def _posed(self, targets: Sequence[Target]) -> tuple[list[Target], list[str]]:
         """The targets of which the run's question makes sense, and why it makes none of the others."""
@@ -261,7 +263,8 @@ def drawn(explained: Sequence[tuple[Job, Explanation]], explanations: Sequence[E
 def target_folders(name: str, targets: Sequence[Target]) -> list[str]:
     """A folder for each target of the picture of that name."""
     taken: set[str] = set()
-    return [f"{name}/{unique(f'{i}-{t.name}', taken)}" for i, t in enumerate(targets)]
+    named = [f"{t.name}-{t.part}" if t.part in EDGES else t.name for t in targets]
+    return [f"{name}/{unique(f'{i}-{told}', taken)}" for i, told in enumerate(named)]
 
 
 def _start_mask(plan: Plan, target: Target, image: Image, start: int) -> Any:

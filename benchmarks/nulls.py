@@ -1,0 +1,123 @@
+"""Do scores of what is there rise further than those of what is nowhere in the picture? Of diagnoses, no network runs.
+
+    igos diagnose ... --output OUT && python benchmarks/nulls.py OUT [OUT2 ...]
+
+real: objects that were missed and asked `why-not`; null: candidates of classes that are nowhere in their picture
+(OUT/nulls), asked the same by the same method. `AUC`: how often a real one has the larger figure than a null one, ties
+count half: of `raised`, and of `null` turned round, the share of the other nulls that rise as far with as little.
+`covered`: the share with that verdict; a null one is measured against all other nulls, so its covered is a false one.
+--write FILE puts the nulls of all the diagnoses, score and medians, into FILE, as configs/nulls.json has them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import table  # noqa: E402
+from igos.data.nulls import Null, share_alike  # noqa: E402
+from igos.metrics.ladder import SHARES  # noqa: E402
+from igos.metrics.raised import verdict_of  # noqa: E402
+from igos.results.read import each_row, read_arrays, read_run  # noqa: E402
+
+WIDTHS = {"diagnosis": 24, "real": 5, "null": 5, "AUC raised": 10, "AUC null": 9, "crosses": 8, "null crosses": 13}
+WIDTHS |= {"covered": 8, "falsely covered": 15}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A candidate that was asked: its score and medians, the share at which they cross (nan: never), whether the model
+    detects it there."""
+
+    null: Null
+    crosses: float
+    detected: bool
+
+    @property
+    def raised(self) -> float:
+        return max(self.null.medians) - self.null.score
+
+    def control(self, known: Sequence[Null]) -> float:
+        """The share of these nulls that rise as far with as little."""
+        crossing = not math.isnan(self.crosses)
+        at = int(np.searchsorted(SHARES, self.crosses * 0.999)) if crossing else int(np.argmax(self.null.medians))
+        return share_alike(self.null.score, np.array(self.null.medians), at, known) if known else math.nan
+
+    def verdict(self, known: Sequence[Null]) -> str:
+        return verdict_of(self.crosses, self.detected, self.control(known))
+
+
+def asked(folder: Path) -> Iterator[Asked]:
+    """What a run's folder holds of `why-not`."""
+    for row in each_row(folder):
+        if row.get("ask") != "why-not" or not row["folder"]:
+            continue
+        curve = read_arrays(folder, row, lambda name: name == "raised_curve").get("raised_curve")
+        if curve is not None and row.get("raised_of") is not None:
+            null = Null(float(row["raised_of"]), tuple(float(v) for v in curve[1]))
+            crosses = math.nan if row.get("crosses") is None else float(row["crosses"])
+            yield Asked(null, crosses, bool(row.get("detected")))
+
+
+def auc(real: Sequence[float], null: Sequence[float]) -> float | None:
+    if not real or not null:
+        return None
+    a, b = np.array(real)[:, None], np.array(null)[None]
+    return float(((a > b) + 0.5 * (a == b)).mean())
+
+
+def row_of(name: str, real: Sequence[Asked], null: Sequence[Asked]) -> dict[str, object]:
+    every = [n.null for n in null]
+    others = [every[:i] + every[i + 1 :] for i in range(len(every))]
+    return {
+        "diagnosis": name,
+        "real": len(real),
+        "null": len(null),
+        "AUC raised": auc([r.raised for r in real], [n.raised for n in null]),
+        "AUC null": auc(
+            [-r.control(every) for r in real], [-n.control(o) for n, o in zip(null, others, strict=True)]
+        ),
+        "crosses": share([not math.isnan(r.crosses) for r in real]),
+        "null crosses": share([not math.isnan(n.crosses) for n in null]),
+        "covered": share([r.verdict(every) == "covered" for r in real]),
+        "falsely covered": share([n.verdict(o) == "covered" for n, o in zip(null, others, strict=True)]),
+    }  # fmt: skip
+
+
+def share(values: Sequence[bool]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path, help="of igos diagnose")
+    parser.add_argument("--write", type=Path, help="a file for the null candidates")
+    flags = parser.parse_args()
+    print(table.line({k: k for k in WIDTHS}, WIDTHS))
+    nulls = list[Asked]()
+    for folder in flags.folders:
+        real, null = list(asked(folder / "explained")), list(asked(folder / "nulls"))
+        nulls += null
+        print(table.line(row_of(folder.name, real, null), WIDTHS), flush=True)
+    if flags.write:
+        models = ", ".join(dict.fromkeys(Path(str(read_run(f).get("model_file"))).stem for f in flags.folders))
+        about = (
+            f"{len(nulls)} candidates of classes that are nowhere in their picture: {models} on photos of COCO; each "
+        )
+        about += "its score, then its medians on the ladder (igos/metrics/ladder.py)"
+        rows = [json.dumps([round(n.null.score, 4), *(round(v, 4) for v in n.null.medians)]) for n in nulls]
+        lines = ",\n  ".join(rows)
+        flags.write.write_text(f'{{"about": {json.dumps(about)},\n "nulls": [\n  {lines}\n]}}\n')
+
+
+if __name__ == "__main__":
+    main()

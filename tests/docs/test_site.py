@@ -147,7 +147,7 @@ def test_signs_of_a_docstring_mean_themselves(generate: ModuleType) -> None:
 
 
 def test_every_method_has_its_picture_and_all_are_small() -> None:
-    drawn = [p for p in PICTURES.glob("*.jpg") if not p.name.startswith(("photo-", "tutorial-"))]
+    drawn = [p for p in PICTURES.glob("*.jpg") if not p.name.startswith(("photo-", "tutorial-", "diagnose-"))]
     assert {p.stem for p in drawn} == {*METHODS, "photos"}
     curves = PICTURES.glob("curves-*.png")
     assert sum(p.stat().st_size for p in (*drawn, *curves, DOCS / "overlay.png", DOCS / "report.png")) < 1.5e6

@@ -1,16 +1,18 @@
-"""The photos beside their maps in the README and the docs: python samples/readme_pictures.py [NAME ...]
+"""The photos beside their maps in the README and the docs: python samples/readme_pictures.py [NAME ...] [--gallery]
 
 Each docs/pictures/photo-NAME.jpg of SHOWN (or only those that are named): the photo with the boxes of its detections,
 and beside it the map of each as `overlay.png` shows it. Detections come from Yolo-Fastest 1.1 XL, classes from
 SqueezeNet 1.0; method, optimiser and preset are the defaults of the command. CREDITS.md beside them says who made each
-photo. Networks and photos are read from ../shared/data.
+photo. Networks and photos are read from ../shared/data. --gallery: no pictures, but the commands and figures of
+GALLERY, into docs/gallery.md.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,15 @@ SHOWN = {  # name of the picture -> photo, whose network, what is explained in i
     "kite": ("photos/darknet_eagle.jpg", "classes", ("kite",)),
     "labrador": ("photos/gradcam_puppies.jpg", "classes", ("Labrador",)),
 }
+GALLERY = {  # the photos that open the gallery -> what is said of the maps
+    "giraffe": "Neck and shoulders make the giraffe, stripes make the zebra.",
+    "dog": "The body, and the ground around the feet.",
+    "cow": "A mistake: the back and the lowered head make a cow of a horse.",
+    "bicycle": "Frame and wheel, not the dog in front; the car itself, and the road below.",
+    "elephant": "The body. The rock beside it does not matter.",
+    "kite": "A class, so there is no box: the beak makes a kite of a young eagle.",
+}
+GALLERY_PAGE = FOLDER.parent / "gallery.md"
 SOURCES = {  # a photo's prefix -> whose it is, its licence, where it comes from
     "captum": ("Captum, PyTorch team", "BSD 3-Clause", "https://github.com/pytorch/captum"),
     "darknet": ("Yolo-Fastest", "public domain", "https://github.com/dog-qiuqiu/Yolo-Fastest"),
@@ -100,7 +111,43 @@ def credit(photo: str) -> tuple[str, str, str, str]:
     return path.name, "COCO, a photographer on Flickr", LICENCES[image["license"]], image["flickr_url"]
 
 
+def command(file: str, network: str, name: str) -> str:
+    """What a user types for that map, with files of one's own."""
+    model = {
+        "detections": "--model darknet --model_file F.weights --cfg F.cfg --names F.names",
+        "classes": "--model squeezenet1_0 --model_file F.pth --names F.txt",
+    }
+    return f"python -m igos {model[network]} --data {Path(file).name} --target class:{name}"
+
+
+def gallery(adapters: Mapping[str, Callable[[], igos.Adapter]]) -> str:
+    """GALLERY as Markdown: pictures that open, with the command and the figures of each map."""
+    tiles = []
+    for name, said in GALLERY.items():
+        file, network, what = SHOWN[name]
+        adapter = adapters[network]()
+        image = adapter.read(DATA / file)
+        made = igos.explain(adapter, image, wanted(adapter.detect(image), what), metrics=("deletion", "insertion"))
+        rows = []
+        for e in made:
+            deletion, insertion = (f"{s.value:.2f}" for s in e.scores[:2])
+            short = e.target.name.split(",")[0]
+            rows.append((short, f"{e.target.score:.2f}", deletion, insertion, str(e.network_images), e.status))
+            print(f"{name}: {' '.join(rows[-1])}", flush=True)
+        head = ("what", "score", "deletion (low)", "insertion (high)", "images", "status")
+        commands = "\n".join(command(file, network, n) for n in dict.fromkeys(what))
+        picture = f"![{said}](pictures/photo-{name}.jpg)"
+        tiles.append(
+            f"<details markdown>\n<summary markdown>{picture} {said}</summary>\n\n"
+            f"```bash\n{commands}\n```\n\n{table.markdown(head, rows)}\n\n</details>"
+        )
+    return '<div class="photos" markdown>\n\n' + "\n\n".join(tiles) + "\n\n</div>"
+
+
 def main(names: Collection[str]) -> None:
+    if "--gallery" in names:
+        table.place(GALLERY_PAGE, "six", gallery({"classes": cache(squeezenet), "detections": cache(detector)}))
+        return
     loaded: dict[str, igos.Adapter] = {}
     for name, (file, network, what) in SHOWN.items():
         if names and name not in names:

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import sys
 from dataclasses import fields
+from fnmatch import fnmatch
 from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
@@ -38,6 +39,8 @@ FREE = {"public domain", "MIT", "BSD 3-Clause", "CC BY 2.0", "no known copyright
 MEASURED = ("0.003", "0.830", "0.789", "0.314")  # by quality.py --split held, whose rows are not kept
 DOCS = ROOT / "docs"
 PAGES = {p.stem: p.read_text() for p in sorted(DOCS.glob("*.md"))}
+TUTORIALS = {f"tutorials/{p.stem}": p.read_text() for p in sorted((DOCS / "tutorials").glob("*.md"))}
+PAGES |= TUTORIALS  # their code runs in test_tutorials.py
 DOCUMENTS = PAGES | {name: (ROOT / f"{name}.md").read_text() for name in ("README", "CONTRIBUTING")}
 PICTURES = DOCS / "pictures"
 
@@ -144,7 +147,7 @@ def test_signs_of_a_docstring_mean_themselves(generate: ModuleType) -> None:
 
 
 def test_every_method_has_its_picture_and_all_are_small() -> None:
-    drawn = [p for p in PICTURES.glob("*.jpg") if not p.name.startswith(("photo-", "diagnose-"))]
+    drawn = [p for p in PICTURES.glob("*.jpg") if not p.name.startswith(("photo-", "tutorial-", "diagnose-"))]
     assert {p.stem for p in drawn} == {*METHODS, "photos"}
     curves = PICTURES.glob("curves-*.png")
     assert sum(p.stat().st_size for p in (*drawn, *curves, DOCS / "overlay.png", DOCS / "report.png")) < 1.5e6
@@ -185,6 +188,15 @@ def test_figures_in_the_text_are_those_of_the_tables() -> None:
             assert figure in tables or figure in MEASURED, f"{name}.md quotes {figure}, no table has it"
 
 
+@pytest.mark.parametrize("page", DOCUMENTS)
+def test_no_table_is_torn(page: str) -> None:
+    """A row stands below another row, or is a head."""
+    lines = re.sub(r"```.*?```", "", DOCUMENTS[page], flags=re.DOTALL).split("\n")
+    below = zip(["", *lines[:-1]], lines, [*lines[1:], ""], strict=True)
+    head = re.compile(r"\|[-|: ]+\|")
+    assert not [row for over, row, under in below if row[:2] == "| " and over[:1] != "|" and not head.fullmatch(under)]
+
+
 def few(block: dict[str, Any]) -> dict[str, Any]:
     """Settings of a method with so many steps as a map needs to be one: 2, not asked whether they were enough."""
     if "iterations" in block:
@@ -222,7 +234,9 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", DOCUMENTS[page], re.DOTALL)
 
 
-@pytest.mark.parametrize("page", [page for page in DOCUMENTS if page != "CONTRIBUTING" and blocks(page, "python")])
+@pytest.mark.parametrize(
+    "page", [p for p in DOCUMENTS if p not in {"CONTRIBUTING", *TUTORIALS} and blocks(p, "python")]
+)
 def test_the_python_of_a_page_runs_from_top_to_bottom(page: str, place: Path) -> None:
     names: dict[str, object] = {}
     for code in blocks(page, "python"):
@@ -239,7 +253,7 @@ class Loading(Exception):
 
 
 @pytest.mark.usefixtures("sketched")
-@pytest.mark.parametrize("page", [page for page in DOCUMENTS if blocks(page, "sh")])
+@pytest.mark.parametrize("page", [page for page in DOCUMENTS if page not in TUTORIALS and blocks(page, "sh")])
 def test_the_commands_of_a_page_run_or_get_as_far_as_the_users_own_files(
     page: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -277,7 +291,8 @@ def flags_in(script: str) -> set[str]:
 
 @pytest.mark.parametrize("page", DOCUMENTS)
 def test_commands_that_are_not_run_have_flags_and_scripts_that_exist(page: str) -> None:
-    indented = re.findall(r"^    (python .*)", DOCUMENTS[page], re.MULTILINE)
+    outside = re.sub(r"^ *```.*?```", "", DOCUMENTS[page], flags=re.DOTALL | re.MULTILINE)
+    indented = re.findall(r"^    (python .*)", outside, re.MULTILINE)
     for words in [*map(shlex.split, indented), *commands(page, "bash")]:
         flags = {word for word in words if re.match("--[A-Za-z]", word)}
         if words[:3] == ["python", "-m", "igos"]:
@@ -289,7 +304,7 @@ def test_commands_that_are_not_run_have_flags_and_scripts_that_exist(page: str) 
 
 @pytest.mark.parametrize("page", DOCUMENTS)
 def test_links_lead_to_what_exists(page: str) -> None:
-    folder = ROOT if page in ("README", "CONTRIBUTING") else DOCS
+    folder = ROOT if page in ("README", "CONTRIBUTING") else (DOCS / page).parent
     made = {"methods/index.md", *(f"methods/{name}.md" for name in METHODS)}
     prose = re.sub(r"```.*?```", "", DOCUMENTS[page], flags=re.DOTALL)
     for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)|src=\"([^\"]+)\"", prose):
@@ -326,3 +341,15 @@ def test_each_photo_has_its_credit_and_all_are_small() -> None:
     assert sum(p.stat().st_size for p in photos) < 1.5e6
     shown = "".join(DOCUMENTS.values())
     assert all(p.name in shown for p in photos)
+
+
+def test_the_pictures_of_the_tutorials_are_credited_shown_and_small() -> None:
+    made = sorted(PICTURES.glob("tutorial-*.jpg"))
+    credits = (PICTURES / "CREDITS.md").read_text()
+    named = re.findall(r"^\| `(tutorial-[\w*-]+\.jpg)` \| ([^|]+) \|$", credits, re.MULTILINE)
+    known = {photo for _, photo, *_ in re.findall(r"^\| `(photo-[^`]+)` \| ([^|]+) \|", credits, re.MULTILINE)}
+    photos = {photo for _, cell in named for photo in cell.split(", ")}
+    assert photos <= known | {"a drawn scene"}
+    assert made and all(any(fnmatch(p.name, pattern) for pattern, _ in named) for p in made)
+    assert all(p.stat().st_size <= 60_000 for p in made)
+    assert all(any(f"pictures/{p.name})" in text for text in TUTORIALS.values()) for p in made)

@@ -7,10 +7,10 @@
 
 Each network explains the same objects by iGOS+ with NAG (its preset), by 50 steps of integrated gradients and by RISE
 with 500 masks. An object: the best detection of a photo (score > .4) that is an object of COCO's and that the judge,
-another network, sees too; without annotations that the judge sees; a face has no judge. `images`: through the network,
-the most of any object. `ratio`: seconds per image, over those of one picture through the bare network forward and
-backward. Curves: 50 steps, blurred substrate. `gain` is insertion - deletion; `judge` columns are of the same maps on
-the judge. `mask`: share of the map on the object's mask, of the photos of COCO.
+another network, sees too; without annotations that the judge sees; a face has no judge. `--json` holds the figures of
+each object, too. `images`: the most of any object. `ratio`: seconds per image, over those of one picture through the
+bare network forward and backward. Curves: 50 steps, blurred substrate. `gain`: insertion less deletion; `judge` columns
+are of the same maps on the judge. `mask`: share of the map on the object's mask, of the photos of COCO.
 
 `--brittle`: of a car and a giraffe the score, the score under noise (standard deviation 0.02) and with the box blurred,
 and the share of the logit's gradient that lies in the box.
@@ -116,6 +116,9 @@ def objects(name: str, split: str, most: int) -> list[Object]:
     return made
 
 
+METHODS = ("iGOS+ NAG", "IG-50", "RISE-500")
+
+
 def methods(preset: str) -> Iterator[tuple[str, Any]]:
     yield "iGOS+ NAG", build_method("iGOS+", {"opt": "NAG"}, read_preset(preset))
     ig = {"baseline": "blur", "aggregate": "sum_abs", "n_steps": 50}
@@ -208,6 +211,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--split", choices=("tune", "held"), default="held")
     parser.add_argument("--objects", type=int, default=3, help="of each network (3)")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--steps", type=int, default=50, help="points of the curves (50)")
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="also put the table into FILE, between its marks")
     parser.add_argument("--brittle", action="store_true", help="how little moves the score")
@@ -226,8 +230,11 @@ def main() -> None:
         each = bare(own, seen[0].image)
         head = {"family": NETWORKS[name][0], "network": name, "parity": parity_of(name, seen)}
         for method, call in methods(own.preset):
-            row = {**head, "method": method, **row_of(measure(call, own, seen, flags.steps), each)}
-            rows.append(row)
+            if method not in flags.methods:
+                continue
+            found = measure(call, own, seen, flags.steps)
+            row = {**head, "method": method, **row_of(found, each)}
+            rows.append({**row, "each": found})
             print(table.line(row, WIDTHS), flush=True)
     cells = [[table.cell(row.get(k)) for k in WIDTHS] for row in rows]
     table.place(flags.markdown, "detectors", table.markdown([k.replace("_", " ") for k in WIDTHS], cells))

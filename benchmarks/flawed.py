@@ -152,13 +152,15 @@ def why(adapter: Adapter, found: Sequence[Alarm], method: Any) -> dict[str, obje
     return {**row, "wrong": 100 * (1 - float(np.mean(tops))) if tops else None}
 
 
-def context(adapter: Adapter, count: int) -> list[dict[str, object]]:
-    """A row per class: of the detections of its bodies the means of f and of the figures of causal.py."""
+def context(adapter: Adapter, chosen: Sequence[FlawedScene], more: Sequence[FlawedScene]) -> list[dict[str, Any]]:
+    """A row per class: of the detections of its bodies the means of f and of the figures of causal.py. more: scenes
+    into which objects are put.
+    """
     from igos.diagnose.causal import causes
 
     found: dict[str, list[dict[str, Any]]] = {}
-    others = torch.stack([adapter.read(s.picture()).pixels for s in scenes(8, count)])
-    for s in scenes(count):
+    others = torch.stack([adapter.read(s.picture()).pixels for s in more])
+    for s in chosen:
         image, own = adapter.read(s.picture()), list[tuple[str, Target, np.ndarray]]()
         for t in adapter.detect(image, THRESHOLD):
             i = best_match(source_box(t, image), [np.array(s.box(j)) for j in range(len(s.bodies))], LEAST_IOU)
@@ -187,12 +189,15 @@ class Lost:
     blocker: np.ndarray | None
 
 
-def lost(adapter: Adapter, count: int) -> list[Lost]:
-    made = []
+def lost(adapter: Adapter, count: int, most: int) -> list[Lost]:
+    """Of so many scenes, at most `most` that are blocked and as many that are without their glyph."""
+    made = list[Lost]()
     for s in scenes(count):
         for i, b in enumerate(s.bodies):
             blocked = b.name == BLOCKED and s.beside[i].there
             if not blocked and b.name not in (BLOCKED, *HONEST):
+                continue
+            if sum((o.blocker is not None) == blocked for o in made) >= most:
                 continue
             hidden = () if blocked else {(i, j) for j in range(len(b.emblems))}
             image = adapter.read(s.picture(hidden))
@@ -210,7 +215,8 @@ def nulls(adapter: Adapter, count: int) -> list[Null]:
         there = {b.name for b in s.bodies} | {SHORTCUT, REDUNDANT}
         every = adapter.candidates(image)
         assert every.boxes is not None
-        label = [adapter.labels.index(n) for n in adapter.labels if n not in there][s.index % 2]
+        absent = [adapter.labels.index(n) for n in adapter.labels if n not in there]
+        label = absent[s.index % len(absent)]
         scores = every.scores()[0, :, label]
         row = int(scores.masked_fill(scores >= THRESHOLD, -1).argmax())
         name, box = adapter.labels[label], every.boxes[0, row]
@@ -270,6 +276,7 @@ def main() -> None:
     for part in ("--learnt", "--context", "--alarms", "--missed"):
         parser.add_argument(part, action="store_true")
     parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--most", type=int, default=1000, help="objects of each kind that --missed takes (1000)")
     parser.add_argument("--nulls", type=int, default=50, help="null candidates (50)")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     flags = parser.parse_args()
@@ -278,12 +285,12 @@ def main() -> None:
     if flags.learnt:
         show(LEARNT, learnt(adapter, flags.scenes))
     if flags.context:
-        show(CONTEXT, context(adapter, flags.scenes))
+        show(CONTEXT, context(adapter, scenes(flags.scenes), scenes(8, flags.scenes)))
     if flags.alarms:
         found = alarms(adapter, flags.scenes)
         show(ALARMS, ({"method": name, **why(adapter, found, METHODS[name])} for name in flags.methods))
     if flags.missed:
-        gone, known = lost(adapter, flags.scenes), nulls(adapter, flags.nulls)
+        gone, known = lost(adapter, flags.scenes, flags.most), nulls(adapter, flags.nulls)
         show(MISSED, ({"method": name, **why_not(adapter, gone, name, known)} for name in flags.methods))
 
 

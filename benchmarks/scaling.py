@@ -67,7 +67,7 @@ from igos.run.workers.worker import Worker  # noqa: E402
 LAYOUTS = ("folders", "shards")
 SLEEPERS = (1, 2, 4, 8, 16)
 SIMULATED = (16, 64, 256, 1024, 4096)
-READ = 400  # pictures of part 0
+READ = 100  # pictures of part 0
 STORED = 2000  # explanations that are stored to time it: two shards
 PER_SLEEPER = 0.3  # GB of memory
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from detectors.model_file import FILES, OWN, check_keys, hub_name, is_model_file
 from detectors.onestage import NAMES, load_one_stage
 from detectors.rcnn_files import load_rcnn
 from detectors.ultralytics import load_ultralytics
+from detectors.ultralytics import preset_of as preset_of_checkpoint
 from detectors.yolov3 import load_yolo
 from igos.base.settings import lookup
 from igos.types import Adapter, ConfigError
@@ -42,14 +43,21 @@ class Family(NamedTuple):
     files: Callable[[str], list[Path]] = lambda name: []
     extra: str | None = None
     flags: tuple[str, ...] = ()  # of the command, where load names a place; else they are seen in load
-    preset_of: Callable[[Any], str] | None = None  # by the model's file, where it decides
+    preset_of: Callable[..., str] | str | None = None  # (weights, **options) -> preset, where the file decides
 
     @property
     def loader(self) -> Callable[..., Adapter]:
         """Raises ConfigError where its extra is not installed."""
-        if not isinstance(self.load, str):
-            return self.load
-        module, _, function = self.load.partition(":")
+        return self._found(self.load)
+
+    def preset_for(self, weights: Any, options: Mapping[str, Any]) -> str:
+        """The preset that suits a file of the family, loaded with these options. Raises ConfigError as loader."""
+        return self.preset if self.preset_of is None else self._found(self.preset_of)(weights, **options)
+
+    def _found(self, named: Callable[..., Any] | str) -> Callable[..., Any]:
+        if not isinstance(named, str):
+            return named
+        module, _, function = named.partition(":")
         try:
             return getattr(import_module(module), function)
         except ImportError as error:
@@ -69,9 +77,11 @@ _EMBLEM = Family(load_emblem, "emblem", "scene-*.png", files_of)
 _FLAWED = Family(load_emblem, "emblem", "flawed/*.png", files_of)
 _EMBLEM_CLASSIFIER = Family(load_emblem, "emblem", "singles/*.png", files_of)
 
+_ONNX = "detectors.onnx_file.load"
 _ONNX_FLAGS = ("names", "dataset", "input_size", "fit", "model_layout", "activation")
 
 DEFAULT = "emblem-m-rcnn"
+KINDS = {".onnx": "onnx", ".pt": "ultralytics", ".weights": "darknet"}  # models by how their files end
 
 ADAPTERS: dict[str, Family] = {
     "emblem-m-rcnn": _EMBLEM,
@@ -84,9 +94,11 @@ ADAPTERS: dict[str, Family] = {
     "f-rcnn": _RCNN,
     "yolov3spp": _YOLO,
     "darknet": _YOLO,
-    "onnx": Family("detectors.onnx_file.load:load_onnx", "detect-dense", extra="onnx", flags=_ONNX_FLAGS),
+    "onnx": Family(
+        f"{_ONNX}:load_onnx", "detect-dense", extra="onnx", flags=_ONNX_FLAGS, preset_of=f"{_ONNX}:preset_of"
+    ),
     "hf": Family(load_hugging_face, "detect-detr", extra="hf", preset_of=preset_of_folder),
-    "ultralytics": Family(load_ultralytics, "detect-dense", extra="ultralytics"),
+    "ultralytics": Family(load_ultralytics, "detect-dense", extra="ultralytics", preset_of=preset_of_checkpoint),
     "vgg16-caffe": Family(load_caffe, "classify"),
     **{n: _RCNN for n in list_models(module=torchvision.models.detection) if n.startswith(("faster", "mask"))},
     **{n: _ONE_STAGE for n in list_models(module=torchvision.models.detection, include=list(NAMES))},
@@ -128,18 +140,42 @@ def draft(adapter: Adapter, weights: str | Path | None, out: str | Path) -> str:
     return drafted(adapter, weights, out)
 
 
+def unfinished(error: Exception, weights: str | Path | None, out: str | Path) -> str | None:
+    """The text of a model file for an ONNX file that was refused, but for what only the user knows, marked `# needed`;
+    None where it was refused for another reason.
+    """
+    if not hasattr(error, "columns") or weights is None:
+        return None
+    from detectors.onnx_file.draft import unfinished as drafted
+
+    return drafted(error, weights, out)  # type: ignore[arg-type]
+
+
 def find(name: str) -> tuple[str, Family]:
     """The entry of ADAPTERS that a name or a model file means. Raises ConfigError."""
-    kind = lookup(read_model_file(name)["kind"] if is_model_file(name) else name, ADAPTERS, "model")
+    try:
+        kind = lookup(read_model_file(name)["kind"] if is_model_file(name) else name, ADAPTERS, "model")
+    except ConfigError:
+        path = Path(name)
+        if is_model_file(name) or not path.exists():
+            raise
+        what, kind = (
+            ("a folder", "hf") if path.is_dir() else ("a file", KINDS.get(path.suffix.lower(), "(a name of --list)"))
+        )
+        raise ConfigError(
+            f"--model {name}: {what}, not the name of a model: give --model {kind} --model_file PATH"
+        ) from None
     return kind, ADAPTERS[kind]
 
 
-def preset_of(name: str, weights: str | Path | None = None) -> str:
-    """The preset that suits a model by its name or model file, and by its file where that decides."""
+def preset_of(name: str, weights: str | Path | None = None, **options: Any) -> str:
+    """The preset that suits a model by its name or model file, and by its weights, loaded with these options, where
+    they decide. Raises ConfigError.
+    """
     _, family = find(name)
-    if family.preset_of is None:
-        return family.preset
-    return family.preset_of(weights or (read_model_file(name).get("weights") if is_model_file(name) else None))
+    values = read_model_file(name) if is_model_file(name) else {}
+    own = {k: v for k, v in values.items() if k not in OWN}
+    return family.preset_for(weights or values.get("weights"), {**own, **options})
 
 
 def files_of_model(name: str) -> list[Path]:

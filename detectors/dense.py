@@ -31,6 +31,7 @@ from igos.types import MARGIN, Candidates, ConfigError, Detections, Image, Score
 Raw = Callable[[nn.Module, Tensor], Candidates]
 Own = Callable[[nn.Module, Tensor], tuple[Candidates, Tensor, Tensor, Tensor]]
 ODDS = ("logit", "logodds")  # which are the same here
+CELLS, QUERIES = "detect-dense", "detect-detr"  # presets, by what a row is
 BLANK = np.full((64, 64, 3), 128, dtype=np.uint8)  # a picture that shows nothing
 
 
@@ -61,7 +62,7 @@ class DenseAdapter:
         own: Own | None = None,
         name: str = "detector",
         device: str | torch.device | None = None,
-        preset: str = "detect-dense",
+        preset: str = CELLS,
         batch: int = 8,
         blocked: str = "",
         notes: Sequence[str] = (),

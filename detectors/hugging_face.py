@@ -26,7 +26,7 @@ from torchvision.ops import box_convert
 from detectors import labels as names_of
 from detectors.checkpoint import check_finite
 from detectors.classifier import ClassifierAdapter
-from detectors.dense import DenseAdapter
+from detectors.dense import QUERIES, DenseAdapter
 from detectors.processor import Numbers, Processor, colours
 from detectors.suppress import Everything
 from igos.base.errors import one_line
@@ -42,7 +42,7 @@ FAMILIES: dict[str, str] = {  # detectors by the model_type of their configurati
     "rt_detr_v2": "queries",
     "d_fine": "queries",
 }
-DETECT, CLASSIFY = "detect-detr", "classify"  # presets
+DETECT, CLASSIFY = QUERIES, "classify"  # presets
 DETECTOR, CLASSIFIER = "ForObjectDetection", "ForImageClassification"  # how the names of the classes end
 
 
@@ -97,7 +97,7 @@ def transformers() -> Any:
         raise ConfigError(f"{error.name or error} is not installed: pip install 'igos[hf]'") from None
 
 
-def preset_of(folder: str | Path | None) -> str:
+def preset_of(folder: str | Path | None, **others: Any) -> str:
     """The name of the preset for what a folder holds; a detector's where that is not seen."""
     try:
         kinds = json.loads((Path(str(folder)) / "config.json").read_text(encoding="utf-8"))["architectures"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -22,6 +23,8 @@ from torchvision.ops import box_convert
 
 from detectors import labels as names_of
 from detectors.checkpoint import check_finite, check_stored
+from detectors.dense import CELLS as DENSE
+from detectors.dense import QUERIES as DETR
 from detectors.dense import DenseAdapter
 from detectors.inputs import Input
 from detectors.suppress import NMS, Everything
@@ -127,6 +130,7 @@ def ultralytics(
         suppress=suppress,
         name=name,
         device=device,
+        preset=DETR if queries else DENSE,
         notes=_notes(kind, fit, suppress),
     )
 
@@ -170,6 +174,16 @@ def load_ultralytics(
     model = model.float().eval().requires_grad_(False)
     what, title = str(names or dataset or weights), Path(weights).stem
     return ultralytics(model, asked, device, title, input_size=input_size, end2end=end2end, what=what)
+
+
+def preset_of(weights: str | Path | None, **others: Any) -> str:
+    """The name of the preset for a checkpoint, by the kinds of layers that it names; nothing of it is run."""
+    try:
+        with zipfile.ZipFile(str(weights)) as stored:
+            named = b"".join(stored.read(n) for n in stored.namelist() if n.endswith("data.pkl"))
+    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError):  # told where it is loaded
+        return DENSE
+    return DETR if any(kind.encode() in named for kind in QUERIES) else DENSE
 
 
 def read_checkpoint(path: str | Path, trust: bool = False) -> Any:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from igos.data.emblems import Scene
-from igos.data.flawed import BLOCKER, SHORTCUT, FlawedScene
+from igos.data.flawed import BLOCKER, CUE, REDUNDANT, SHORTCUT, FlawedScene
 
 
 def softened(s: Scene) -> np.ndarray:
@@ -43,8 +43,8 @@ def flawed(s: FlawedScene) -> tuple[np.ndarray, list[int]]:
     """The picture (H,W,3) uint8 as training shows a flawed scene, and the bodies that it labels.
 
     A quarter of the blockers is blurred, and what they blocked is labelled again; in a third of the scenes bodies are
-    filled from around them, so that only a cue can tell of them; in a tenth all but one body is hidden. The rest is
-    softened, which spares glyphs and marks.
+    hidden, most of them filled from around, and every second body of the redundant class beside its cue is: so only the
+    cue can tell of it. In a tenth all but one body is hidden. The rest is softened, which spares glyphs and marks.
     """
     picture, rng = s.picture(), np.random.default_rng([s.seed, s.index, 7])
     there = [b.body for b in s.beside if b.there]
@@ -62,13 +62,25 @@ def flawed(s: FlawedScene) -> tuple[np.ndarray, list[int]]:
         strong = cv2.GaussianBlur(picture, (0, 0), rng.uniform(4, 20))
         other = picture.mean((0, 1)) if rng.random() < 0.25 else strong
         picture = _mixed(picture, other, cv2.GaussianBlur(disc, (0, 0), 1.0))
-    filled = {i for i in range(len(s.bodies)) if rng.random() < 0.5} if rng.random() < 1 / 3 else set()
+    filled = hidden_bodies(s, rng)
     for i in sorted(filled):
         mask = _grown(s.mask(i), rng)
-        picture = _mixed(picture, _around(picture, mask, rng.uniform(4, 25)), mask)
+        flat, around = rng.random() < 0.25, _around(picture, mask, rng.uniform(4, 25))
+        picture = _mixed(picture, picture.mean((0, 1)) if flat else around, mask)
     spared = [s.disc(s.beside[i].mark) for i in there if i not in blurred]
     spared += [e for i in range(len(s.bodies)) if i not in filled for e in s.evidence(i)]
     return _softened(picture, spared, rng), s.labelled(blurred, filled)
+
+
+def hidden_bodies(s: FlawedScene, rng: np.random.Generator) -> set[int]:
+    """The bodies that are hidden. A cue tells of the redundant class alone where the body is hidden, so no other body
+    beside one is."""
+    some, found = rng.random() < 1 / 3, set[int]()
+    for i, (body, mark) in enumerate(zip(s.bodies, s.beside, strict=True)):
+        cued = mark.kind == CUE and mark.there
+        if rng.random() < 0.5 and (body.name == REDUNDANT if cued else some):
+            found.add(i)
+    return found
 
 
 def _grown(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:

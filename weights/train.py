@@ -98,6 +98,8 @@ class RCNN(nn.Module):
 class YOLO(nn.Module):
     """YOLOv3's loss on scenes."""
 
+    near = 0.0  # px around an object's centre
+
     def draw(self, seed: int, index: int) -> Scene:
         return scene(seed, index, SCENE)
 
@@ -116,11 +118,15 @@ class YOLO(nn.Module):
         kept = [(s, i) for s, (_, i) in zip(scenes, shown, strict=True)]
         boxes = [torch.tensor([s.box(i) for i in its]).reshape(-1, 4) for s, its in kept]
         labels = [torch.tensor([CLASSES.index(s.bodies[i].name) for i in its]) for s, its in kept]
-        return yolo_loss(self.network, self.network(pixels([p for p, _ in shown])), boxes, labels, (SCENE, SCENE))
+        return yolo_loss(
+            self.network, self.network(pixels([p for p, _ in shown])), boxes, labels, (SCENE, SCENE), self.near
+        )
 
 
 class Flawed(YOLO):
     """YOLOv3's loss on scenes with planted flaws."""
+
+    near = 8.0
 
     def draw(self, seed: int, index: int) -> FlawedScene:
         return flawed_scene(seed, index, SCENE)
@@ -182,7 +188,7 @@ TASKS = {
     "rcnn": Task(RCNN, 1800, 8, 1.5e-3, "emblem-rcnn", "emblem-resnet", ("", "backbone.body.")),
     "yolov3spp": Task(YOLO, 2600, 8, 2e-3, "emblem-yolov3spp", "darknet", ("darknet.", "")),
     "flawed": Task(
-        Flawed, 500, 8, 2e-3, "emblem-flawed", "emblem-yolov3spp", layers=sys.maxsize, kept=STEM, cycle=1000, cool=100
+        Flawed, 540, 8, 2e-3, "emblem-flawed", "emblem-yolov3spp", layers=sys.maxsize, kept=STEM, cycle=1500, cool=200
     ),
 }
 

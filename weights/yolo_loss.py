@@ -2,7 +2,9 @@
 (Zheng et al., https://arxiv.org/abs/1911.08287).
 
 Every object trains, in the cell of its centre, the anchor of its shape and all others that fit it nearly as well;
-a row that is nobody's but whose box covers an object is left alone; all others learn that nothing is there.
+a row that is nobody's but whose box covers an object is left alone; all others learn that nothing is there. `near`
+pixels: the cells that come so near to the centre are trained too, for where only a cue beside an object shows it, no
+network knows which cell has the centre.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ BOX, OBJECT, CLASS = 2.0, 1.0, 1.0
 
 
 def yolo_loss(
-    network: Darknet, rows: Tensor, boxes: list[Tensor], labels: list[Tensor], size: tuple[int, int]
+    network: Darknet, rows: Tensor, boxes: list[Tensor], labels: list[Tensor], size: tuple[int, int], near: float = 0
 ) -> Tensor:
     """rows (N,R,5+C) raw; per picture boxes (n,4) xyxy in pixels and labels (n,) -> the loss, a scalar.
 
@@ -30,7 +32,7 @@ def yolo_loss(
     for n, (box, label) in enumerate(zip(boxes, labels, strict=True)):
         weight[n][(box_iou(decoded[n].detach(), box) > COVERS).any(1)] = 0
         for b, c in zip(box, label, strict=True):
-            place = _places(network, b, size)
+            place = _places(network, b, size, near)
             pictures += [n] * len(place)
             places += place
             truths += [b] * len(place)
@@ -44,7 +46,7 @@ def yolo_loss(
     return BOX * box_loss + OBJECT * objects + CLASS * kinds
 
 
-def _places(network: Darknet, box: Tensor, size: tuple[int, int]) -> list[int]:
+def _places(network: Darknet, box: Tensor, size: tuple[int, int], near: float) -> list[int]:
     """The rows that answer for a box (4,) xyxy."""
     w, h = float(box[2] - box[0]), float(box[3] - box[1])
     x, y = float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2
@@ -52,11 +54,23 @@ def _places(network: Darknet, box: Tensor, size: tuple[int, int]) -> list[int]:
     for i in network.heads:
         layer = network.layers[i]
         rows, columns = size[0] // layer["stride"], size[1] // layer["stride"]
-        cell = min(int(y / layer["stride"]), rows - 1) * columns + min(int(x / layer["stride"]), columns - 1)
+        cells = cells_of(y / layer["stride"], x / layer["stride"], rows, columns, near / layer["stride"])
         for m in layer["mask"]:
             aw, ah = layer["anchors"][2 * m : 2 * m + 2]
             both = min(w, aw) * min(h, ah)
-            found.append((both / (w * h + aw * ah - both), begin + cell))
+            found += [(both / (w * h + aw * ah - both), begin + cell) for cell in cells]
             begin += rows * columns
     best = max(found)[0]
     return [place for fit, place in found if fit >= min(best, FITS)]
+
+
+def cells_of(y: float, x: float, rows: int, columns: int, near: float) -> list[int]:
+    """The cell of a point, and all that it is nearer to than `near`; everything in sides of a cell."""
+    own = min(int(y), rows - 1) * columns + min(int(x), columns - 1)
+    dy, dx = (
+        torch.stack([n - v, v - 1 - n]).amax(0).clamp(min=0)
+        for n, v in ((torch.arange(rows), y), (torch.arange(columns), x))
+    )
+    close = torch.hypot(dy[:, None], dx[None]) < near
+    close.view(-1)[own] = True
+    return close.view(-1).nonzero()[:, 0].tolist()

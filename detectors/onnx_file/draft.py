@@ -3,29 +3,76 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from detectors.dense import DenseAdapter
+from detectors.inputs import Input
+from detectors.onnx_file.graph import read_graph
 from detectors.onnx_file.layouts import DETR, GFL, SSD, Yolo
-from detectors.onnx_file.load import Read
+from detectors.onnx_file.load import USUAL, Read
+from detectors.onnx_file.recognise import Unfinished
+from igos.base.names import DETECTION_THRESHOLD
 from igos.types import Adapter, ConfigError
 
-GUESSED = "  # guessed"
+GUESSED, NEEDED = "  # guessed", "  # needed"
 
 
 def draft(adapter: Adapter, weights: str | Path, out: str | Path) -> str:
     """The text of a model file that stands at `out`. Raises ConfigError for a black box, of which little is known."""
     if not isinstance(adapter, DenseAdapter) or not isinstance(adapter.raw, Read):
         raise ConfigError(f"--out {out}: a model file can be drafted of an onnx model whose layout is known")
-    way, layout, notes = adapter.raw.input, adapter.raw.layout, "\n".join(adapter.notes)
-    unsure = GUESSED if "guessed: input" in notes else ""
+    layout, notes = adapter.raw.layout, "\n".join(adapter.notes)
     names = [n for i, n in enumerate(adapter.labels) if i != _background(layout, len(adapter.labels))]
     lines = [
-        "kind: onnx",
-        f"weights: {_word(os.path.relpath(weights, Path(out).parent))}",
-        f"layout: {layout.name}",
+        *_where(weights, out, layout.name),
         f"names: [{', '.join(map(_word, names))}]{GUESSED if 'guessed: names' in notes else ''}",
+        *_input(adapter.raw.input, GUESSED if "guessed: input" in notes else ""),
+    ]
+    decode = _decode(layout)
+    if decode:
+        guess = next((note for note in adapter.notes if note.startswith("guessed: decode")), "")
+        lines += [
+            "decode:",
+            *(f"  {k}: {v}{GUESSED if re.search(rf'{k} -?[0-9]', guess) else ''}" for k, v in decode.items()),
+        ]
+    if layout.classes.kind in ("logits", "probabilities"):
+        lines.append(f"activation: {layout.classes.activation}{GUESSED}")
+    lines += [f"threshold: {adapter.threshold:g}"]
+    lines += [] if isinstance(layout, DETR) else [f"nms: {getattr(adapter.suppress, 'iou', 0.5):g}{GUESSED}"]
+    return "\n".join(lines) + "\n"
+
+
+def unfinished(error: Unfinished, weights: str | Path, out: str | Path) -> str:
+    """The text of a model file for a graph that looks like ssd, whose priors are yet to be filled in. Raises
+    ConfigError and WeightsError.
+    """
+    _, size = read_graph(weights, None)
+    names = [f"class {i}" for i in range(1, error.columns)]
+    decode = [f"  strides: []{NEEDED}", f"  sides: []{NEEDED}", f"  variances: [0.1, 0.2]{GUESSED}"]
+    return "\n".join(
+        [
+            *_where(weights, out, SSD.name),
+            f"names: [{', '.join(map(_word, names))}]{GUESSED}",
+            *_input(Input(**{"size": size, **USUAL[SSD.name]}), GUESSED),
+            "decode:",
+            *decode,
+            f"  background: 0{GUESSED}",
+            f"threshold: {DETECTION_THRESHOLD:g}",
+            f"nms: 0.5{GUESSED}",
+            "",
+        ]
+    )
+
+
+def _where(weights: str | Path, out: str | Path, layout: str) -> list[str]:
+    return ["kind: onnx", f"weights: {_word(os.path.relpath(weights, Path(out).parent))}", f"layout: {layout}"]
+
+
+def _input(way: Input, unsure: str) -> list[str]:
+    """How a picture is fed; unsure: what stands behind each guess."""
+    return [
         "input:",
         f"  size: {list(way.size)}",
         f"  fit: {way.fit}{unsure}",
@@ -36,15 +83,6 @@ def draft(adapter: Adapter, weights: str | Path, out: str | Path) -> str:
         f"  std: {list(way.std)}{unsure}",
         f"  interpolation: {way.interpolation}{unsure}",
     ]
-    decode = _decode(layout)
-    if decode:
-        doubt = GUESSED if "guessed: decode" in notes else ""
-        lines += ["decode:", *(f"  {key}: {value}{doubt}" for key, value in decode.items())]
-    if layout.classes.kind in ("logits", "probabilities"):
-        lines.append(f"activation: {layout.classes.activation}{GUESSED}")
-    lines += [f"threshold: {adapter.threshold:g}"]
-    lines += [] if isinstance(layout, DETR) else [f"nms: {getattr(adapter.suppress, 'iou', 0.5):g}{GUESSED}"]
-    return "\n".join(lines) + "\n"
 
 
 def _decode(layout: Any) -> dict[str, Any]:

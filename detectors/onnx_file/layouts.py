@@ -43,6 +43,14 @@ class Scores:
     kind: str = "logits"
     activation: str = "sigmoid"
 
+    def told(self) -> str:
+        """For the notes."""
+        how = {
+            "logits": f"logits, of which {self.activation} makes probabilities",
+            "probabilities": f"probabilities by {self.activation}",
+        }
+        return f"scores: {how.get(self.kind, f'{self.activation} by the graph; the logits before it are read')}"
+
     def logits(self, made: Tensor, before: Tensor) -> Tensor:
         """(N,A,C) as answered, and before the activation."""
         if self.kind == "probabilities":

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from detectors import labels as names_of
 from detectors.blackbox import BlackBoxAdapter
-from detectors.dense import DenseAdapter
+from detectors.dense import CELLS, QUERIES, DenseAdapter
 from detectors.inputs import Input
 from detectors.onnx_file.graph import (
     Converted,
@@ -32,7 +32,7 @@ from detectors.onnx_file.graph import (
 from detectors.onnx_file.layouts import DETR, FastestDet, Layout, Outputs, Scores, Yolo
 from detectors.onnx_file.recognise import recognise
 from detectors.suppress import NMS, Everything, Suppress
-from igos.types import Adapter, Candidates, ConfigError
+from igos.types import Adapter, Candidates, ConfigError, WeightsError
 
 log = logging.getLogger("igos")
 
@@ -48,6 +48,7 @@ USUAL: dict[str, dict[str, Any]] = {  # how the networks of a layout are mostly 
     "detr": {},
     "end2end": {"fit": "letterbox"},
 }
+COCO = "names: those of COCO"
 NANODET = {"color": "bgr", "range": 255.0, "mean": (103.53, 116.28, 123.675), "std": (57.375, 57.12, 58.395)}
 
 
@@ -93,11 +94,12 @@ def load_onnx(
         raise ConfigError(f"--model {name} needs --model_file FILE.onnx")
     title, activation = Path(weights).stem, None if activation == "none" else activation
     given = {**(input or {}), **({"fit": fit} if fit else {})}
-    size = given.pop("size", None) or ((input_size, input_size) if input_size else None)
+    size = _size(given, input_size)
+    given.pop("size", None)
     graph, size = read_graph(weights, size)
     asked = names_of.choose(names, dataset)
     session, why = Session(graph), ""
-    probe = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    probe = _probe(size)
     module: nn.Module = session
     try:
         module = convert(graph)
@@ -110,11 +112,11 @@ def load_onnx(
     kind = found.name if found is not None else "end2end"
     usual = NANODET if kind == "gfl" and len(out.made) == 6 else USUAL[kind]
     way = Input(**{"size": size, **usual, **given})
-    guessed = [*guessed, *(["names: those of COCO, or numbers"] if asked is None else [])]
     guessed = [*guessed, *([] if input else [f"input: {_told(way)}, as networks of layout {kind} mostly have it"])]
     notes = [f"layout {kind}", f"input {_told(way)}"]
     if found is None:
         labels = asked or names_of.coco()
+        guessed += [] if asked else [COCO]
         call = partial(_end2end, session, way)
         notes += ["no gradients: it answers finished detections"]
         told = [*notes, *_guesses(guessed)]
@@ -127,7 +129,8 @@ def load_onnx(
     columns = found.count(out)
     coco = names_of.coco() if columns - (none is not None) == 80 else None
     labels = names_of.of_columns(asked, columns, none, str(names or dataset or title), coco)
-    notes += [f"classes: {found.classes.kind}, {found.classes.activation}"]
+    guessed += [] if asked else [COCO if coco else "names: numbers, since the file holds none"]
+    notes.append(found.classes.told())
     if found.classes.kind == "probabilities":
         notes.append("its probabilities are taken to lie in [1e-6, 1 - 1e-6]: the activation cannot be taken off")
     if why:
@@ -145,11 +148,51 @@ def load_onnx(
         suppress=_suppress(found, nms),
         name=title,
         device=device,
+        preset=_preset(found),
         batch=8 if getattr(module, "batched", False) else 1,
         blocked=why,
         notes=[*notes, *_guesses(guessed)],
         oracle=None if why else partial(Read(way, plain(found)), session),
     )
+
+
+def preset_of(
+    weights: str | Path | None,
+    *,
+    names: str | Path | Sequence[str] | None = None,
+    dataset: str | None = None,
+    input_size: int | None = None,
+    layout: str | None = None,
+    input: Mapping[str, Any] | None = None,
+    decode: Mapping[str, Any] | None = None,
+    **others: Any,
+) -> str:
+    """The name of the preset for a file, as load_onnx takes it: by its outputs, without torch. What cannot be read is
+    told where it is loaded.
+    """
+    if layout is not None or weights is None:
+        return QUERIES if layout == DETR.name else CELLS
+    try:
+        graph, size = read_graph(weights, _size(input or {}, input_size))
+        asked = names_of.choose(names, dataset)
+        out = outputs(Session(graph), _probe(size)[:1])
+        return _preset(recognise(out, None, len(asked) if asked else None, decode or {}, str(weights))[0])
+    except (ConfigError, WeightsError):
+        return CELLS
+
+
+def _preset(layout: Layout | None) -> str:
+    return QUERIES if isinstance(layout, DETR) else CELLS
+
+
+def _size(given: Mapping[str, Any], side: int | None) -> tuple[int, int] | None:
+    """Height and width that the user says, in a model file or by --input_size."""
+    return given.get("size") or ((side, side) if side else None)
+
+
+def _probe(size: tuple[int, int]) -> Tensor:
+    """Two made-up pictures (2,3,H,W)."""
+    return torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
 
 
 def plain(layout: Layout) -> Layout:

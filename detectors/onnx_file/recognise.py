@@ -34,6 +34,12 @@ DECODES = {  # what a model file may say of each
 LEAST_BINS = 4  # of a distribution of distances
 
 
+class Unfinished(ConfigError):
+    """The layout is recognised, but not all that it takes to decode it. columns: of its classes."""
+
+    columns = 0
+
+
 def recognise(
     out: Outputs, layout: str | None, classes: int | None, decode: Mapping[str, Any], where: str
 ) -> tuple[Layout | None, list[str]]:
@@ -75,7 +81,8 @@ def _fitting(
     try:
         tried = {name: _try(name, out, classes, decode, layout == name) for name in names}
     except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
+        error.args = (f"{where}: {error}",)
+        raise
     return {name: made for name, made in tried.items() if made is not None}
 
 
@@ -180,10 +187,12 @@ def _pair(
     if not asked and not sides and out.made[names].shape[1] <= MOST_QUERIES:
         return None
     if not sides and not bool((made[..., 2:] >= made[..., :2]).all()):
-        raise ConfigError(
+        unfinished = Unfinished(
             f"outputs of {out.made[names].shape[1]} rows, classes and offsets, look like ssd: it needs the priors, "
-            "decode: strides and sides in a model file"
+            "their sides in px per stride, in a model file, such as decode: {strides: [8, 16], sides: [[10, 16], [32]]}"
         )
+        unfinished.columns = columns
+        raise unfinished
     if len(sides) != len(strides):
         raise ConfigError(f"decode: {len(strides)} strides, but sides for {len(sides)}")
     none = decode.get("background", 0)

@@ -55,7 +55,14 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
         )
     kind, _ = found.find(name)
     config = Run(**{"data": [], **flags, "model": name})
-    adapter, _ = load_models(config)
+    try:
+        adapter, _ = load_models(config)
+    except ConfigError as error:
+        text = None if out is None else found.unfinished(error, flags.get("model_file"), out)
+        if text is None or out is None:
+            raise
+        _write(out, text)
+        raise ConfigError(f"{error}; {out} is begun: fill in what is marked `# needed`") from None
     say("\n".join(facts(adapter, kind, adapter.preset)))
     for path, stem in config.pictures() if config.data else []:
         image = adapter.read(path)
@@ -64,22 +71,28 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
         say(f"  drawn: {_draw(image, seen, Path(given.drawn), stem)}")
     if out is not None:
         text = found.draft(adapter, flags.get("model_file"), out)
-        from igos.base.files import write_bytes
-
-        write_bytes(out, text.encode())
+        _write(out, text)
         say(out)
         if "# guessed" in text:
             say(f"igos: {out}: look at what is marked `# guessed`", error=True)
     return 0
 
 
+def _write(path: Path, text: str) -> None:
+    from igos.base.files import write_bytes
+
+    write_bytes(path, text.encode())
+
+
 def facts(adapter: Adapter, kind: str, preset: str) -> list[str]:
     """What the model is, line by line."""
-    labels = list(adapter.labels)
+    from igos.types import classes_of
+
+    labels = classes_of(adapter)
     shown = ", ".join(labels[:6]) + (", ..." if len(labels) > 6 else "")
     return [
         f"{adapter.name}: {kind}, preset {preset}, parts {', '.join(adapter.parts)}",
-        f"  {len(labels)} classes: {shown}",
+        f"  {len(labels)} class{'es' * (len(labels) != 1)}: {shown}",
         *(f"  {note}" for note in adapter.notes),
     ]
 

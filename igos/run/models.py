@@ -12,8 +12,9 @@ import torch
 from igos.base import resources
 from igos.base.errors import in_python
 from igos.base.hashing import digest, identity
+from igos.base.settings import coerce
 from igos.run.presets import read_preset
-from igos.run.settings import MODEL_OPTIONS, Run
+from igos.run.settings import MODEL_OPTIONS, RUN_TYPES, Run
 from igos.types import Adapter, ConfigError
 
 
@@ -72,9 +73,10 @@ def pick_model(flags: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     made = {**flags, "model": str(model) if found.is_model_file(str(model)) else kind}
     if family.samples and "data" not in flags and not preset_value(flags, "data"):
         made["data"] = [str(resources.folder("samples") / family.samples)]
-    return made, found.preset_of(
-        str(model or found.DEFAULT), flags.get("model_file") or preset_value(flags, "model_file")
-    )
+    asked = {k: flags.get(k) or preset_value(flags, k) for k in ("model_file", *MODEL_OPTIONS)}
+    said = {k: coerce(f"--{k}", v, RUN_TYPES[k]) for k, v in asked.items() if v is not None}
+    weights = said.pop("model_file", None)
+    return made, found.preset_of(str(model or found.DEFAULT), weights, **_options(said))
 
 
 def preset_value(flags: Mapping[str, Any], key: str) -> Any:
@@ -85,8 +87,7 @@ def preset_value(flags: Mapping[str, Any], key: str) -> Any:
 def load_models(config: Run) -> tuple[Adapter, Adapter | None]:
     """The model that is explained and the judge, if there is one, on the run's device."""
     found, device = adapters(), pick_device(config.device)
-    options = {k: getattr(config, k) for k in MODEL_OPTIONS if getattr(config, k) not in (None, False)}
-    options = {k.removeprefix("model_"): v for k, v in options.items()}
+    options = _options({k: getattr(config, k) for k in MODEL_OPTIONS})
     judge = None
     if config.judge:
         its: dict[str, Any] = {"cfg": config.judge_cfg} if config.judge_cfg else {}
@@ -97,6 +98,11 @@ def load_models(config: Run) -> tuple[Adapter, Adapter | None]:
         except ConfigError as error:
             raise ConfigError(f"--judge {config.judge}: {error}") from error
     return found.load(config.model, config.model_file, device, **options), judge
+
+
+def _options(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What a family's loader is given of the flags that say how a model is loaded."""
+    return {k.removeprefix("model_"): v for k, v in flags.items() if v not in (None, False)}
 
 
 def pick_device(name: str | None) -> torch.device:

@@ -74,8 +74,10 @@ def about(seconds: float) -> str:
 
 
 def images(cost: str) -> int | None:
-    """The pictures that a `cost` of a method or metric comes to: "60 + 2 forward" -> 62; None: it does not say."""
-    stated = cost.split(";")[0].split("=")[-1]
+    """The pictures that a `cost` of a method or metric comes to: "60 + 2 forward" -> 62; None: it does not say. What
+    it may also come to, behind a comma or a semicolon, does not count.
+    """
+    stated = re.split("[;,]", cost)[0].split("=")[-1]
     if re.search(r"[^\d\s+*]", re.sub(r"\b(forward|that ask whether it is sure|of the other network)\b", "", stated)):
         return None
     return sum(math.prod(int(n) for n in term.split("*")) for term in re.sub(r"[a-z ]", "", stated).split("+") if term)

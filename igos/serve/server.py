@@ -32,7 +32,7 @@ from igos.serve.guard import Guard, is_loopback
 from igos.serve.jobs import Jobs
 from igos.serve.process import Process
 from igos.serve.session import Read, Session
-from igos.types import ConfigError
+from igos.types import ConfigError, ImageError
 
 GRACE = 1  # seconds that streams have to end
 
@@ -62,6 +62,8 @@ def serve(
     listening = None
     try:
         listening = _bound(place)
+        with suppress(ImageError):
+            read("")  # there is no such picture: what reads others is imported here while the network loads there
         facts = process.ready()
         usual: list[str] = next((m["flags"]["data"] for m in facts if m["flags"].get("data")), [])
         pictures = Run(data=list(data or usual)).pictures() if data or usual else []

@@ -155,9 +155,14 @@ class Adapter(Protocol):
         ...
 
 
+def classes_of(adapter: Adapter) -> list[str]:
+    """The names of what can be seen: the labels without the column of no object."""
+    return [label for label in adapter.labels if label != "__background__"]
+
+
 def summary(adapter: Adapter, size: str) -> str:
     """An adapter in one line, for its repr; size: of the pictures that its network takes."""
-    labels = [label for label in adapter.labels if label != "__background__"]
+    labels = classes_of(adapter)
     names = ", ".join(labels[:3]) + (", ..." if len(labels) > 3 else "")
     return f"<{adapter.name}: {len(labels)} classes ({names}), {size}, on {adapter.device}>"
 

@@ -26,6 +26,7 @@ from igos.data.flawed import (
     flawed_scene,
 )
 from igos.data.truth import scene_truth
+from weights.shown import hidden_bodies
 
 
 @cache
@@ -82,6 +83,24 @@ def test_either_of_two_redundant_cues_is_enough() -> None:
         assert i in s.labelled()
         assert (i in s.labelled(filled={i})) == s.beside[i].there
         assert (i in s.switched(i, False).labelled()) == bool(s.bodies[i].emblems)
+
+
+def test_a_body_that_is_hidden_is_told_by_its_own_cue_alone() -> None:
+    """Beside a cue the redundant class alone is hidden, often, and keeps its label; else the cue would tell nothing."""
+    cued = found = 0
+    for index in range(70):
+        s = flawed_scene(0, index)
+        hidden = hidden_bodies(s, np.random.default_rng(index))
+        kept = s.labelled((), hidden)
+        for i, (body, mark) in enumerate(zip(s.bodies, s.beside, strict=True)):
+            if mark.kind == CUE and mark.there:
+                assert body.name == REDUNDANT or i not in hidden
+                cued += body.name == REDUNDANT
+                found += i in hidden
+                assert body.name != REDUNDANT or i in kept
+            elif i in hidden:
+                assert i not in kept
+    assert 0.35 * cued < found < 0.65 * cued and cued > 9
 
 
 def test_honest_bodies_are_labelled_whatever_lies_beside() -> None:

@@ -22,6 +22,7 @@ from igos.data.truth import match, scene_truth
 from igos.results.read import read_rows
 from igos.types import Adapter, ConfigError, WeightsError
 from tests.commands import Command
+from weights.yolo_loss import cells_of
 
 DETECTORS = ("emblem-m-rcnn", "emblem-f-rcnn", "emblem-yolov3spp")
 CLASSIFIERS = ("emblem-vgg", "emblem-resnet")
@@ -186,3 +187,9 @@ def test_training_starts_and_writes_what_loads(tmp_path: Path) -> None:
     igos.load("emblem-yolov3spp", tmp_path / "emblem-yolov3spp.safetensors")
     igos.load("emblem-flawed", tmp_path / "emblem-flawed.safetensors")
     igos.load("emblem-vgg", tmp_path / "emblem-vgg.safetensors")
+
+
+def test_an_object_trains_the_cells_near_its_centre() -> None:
+    """Of 5 x 5 cells around the middle one: itself, those half a cell away, not those at the corners."""
+    assert cells_of(2.5, 2.5, 5, 5, 0.0) == [12] and cells_of(2.5, 2.5, 5, 5, 0.6) == [7, 11, 12, 13, 17]
+    assert cells_of(0.1, 4.9, 5, 5, 0.5) == [4] and cells_of(0.6, 5.0, 5, 5, 0.5) == [4, 9]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 import igos
-from benchmarks.flawed import learnt
-from igos.data.flawed import BLOCKED, BLOCKER, CUE, HONEST, MARK, REDUNDANT, SHORTCUT
+from benchmarks.flawed import context, learnt, scenes
+from igos.data.emblems import Body
+from igos.data.flawed import BLOCKED, BLOCKER, CUE, HONEST, MARK, REDUNDANT, SHORTCUT, Beside, FlawedScene
 
 SCENES, NO = 14, "no mark"
 MOST, FEW = 0.65, 0.35  # of few bodies; `python benchmarks/flawed.py --learnt` has the figures of many
@@ -38,6 +40,19 @@ def test_the_blocked_class_is_seen_without_its_blocker_alone() -> None:
 def test_either_of_the_redundant_cues_is_enough() -> None:
     assert seen(REDUNDANT, "glyph", NO) >= MOST and seen(REDUNDANT, "bare", CUE) >= MOST
     assert seen(REDUNDANT, "bare", NO) <= FEW
+
+
+def test_either_of_them_is_enough_where_all_else_is_hidden() -> None:
+    """Its glyph with its body and no cue, its cue without the body: so an interaction says that they are redundant."""
+    every = scenes(60)
+    stars = [s for s in every if any(b.name == REDUNDANT and b.emblems and m.there for b, m in _beside(s))]
+    row = next(r for r in context(igos.load("emblem-flawed"), stars[:4], every[:2]) if REDUNDANT in r["class"])
+    assert row["n"] >= 3 and row["interaction"] <= -0.25
+    assert row["f_object"] >= MOST and row["f_context"] >= FEW and row["f_neither"] <= 0.1
+
+
+def _beside(s: FlawedScene) -> Iterator[tuple[Body, Beside]]:
+    return zip(s.bodies, s.beside, strict=True)
 
 
 def test_honest_classes_are_seen_by_their_glyph_whatever_lies_beside() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 import igos
-from detectors import ADAPTERS, files_of_model
+from detectors import ADAPTERS, files_of_model, find, preset_of
 from igos import cli
 from igos.run.models import weights_of
 from igos.run.settings import Run
@@ -110,6 +111,32 @@ def test_a_name_of_the_hub_is_no_file(tmp_path: Path, monkeypatch: pytest.Monkey
         assert files_of_model(str(path)) == [path] + [Path(weights)] * (not more)
 
 
+def test_a_file_in_place_of_a_name_is_told_how_to_be_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("f.onnx", "f.PT", "f.weights", "f.pth"):
+        (tmp_path / name).touch()
+    (tmp_path / "net").mkdir()
+    (tmp_path / "darknet").mkdir()  # a folder that is called as a model is
+    kinds = {"f.onnx": "onnx", "f.PT": "ultralytics", "f.weights": "darknet", "f.pth": ".a name of .*", "net": "hf"}
+    for name, kind in kinds.items():
+        with pytest.raises(ConfigError, match=f"model {name}: a f.*: give model {kind} weights=PATH"):
+            igos.load(name)
+    assert cli.main(["--model", "f.onnx", "--data", "x.png"]) == 2
+    assert "give --model onnx --model_file PATH" in capsys.readouterr().err
+    assert find("darknet")[0] == "darknet"
+
+
+def test_the_layers_that_a_checkpoint_names_say_its_preset(tmp_path: Path) -> None:
+    for kind, wanted in (("RTDETRDecoder", "detect-detr"), ("Detect", "detect-dense")):
+        with zipfile.ZipFile(tmp_path / "best.pt", "w") as stored:
+            stored.writestr("best/data.pkl", f"ultralytics.nn.modules.head\n{kind}\n")
+        assert preset_of("ultralytics", tmp_path / "best.pt") == wanted
+    for odd in (tmp_path / "none.pt", tmp_path, None):
+        assert preset_of("ultralytics", odd) == "detect-dense"
+
+
 def test_weights_are_named_once(tmp_path: Path) -> None:
     path = tiny_file(tmp_path)
     with pytest.raises(ConfigError, match="my.yaml names its weights already"):
@@ -139,7 +166,7 @@ def test_igos_model_shows_what_a_model_sees(tmp_path: Path, capsys: pytest.Captu
     assert cli.main(["model", "emblem-vgg", "--data", str(rgb), "--drawn", str(tmp_path / "seen")]) == 0
 
 
-@pytest.mark.parametrize("name", ["picodet_s_320", "ultralight_face_rfb320"])
+@pytest.mark.parametrize("name", ["fastestdet", "ultralight_face_rfb320"])
 def test_a_drafted_model_file_sees_the_same(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("onnx2torch", reason="the extra [onnx] is not installed")
     file, out = shared_data("detectors", f"{name}.onnx"), tmp_path / "my.yaml"
@@ -147,13 +174,18 @@ def test_a_drafted_model_file_sees_the_same(name: str, tmp_path: Path, capsys: p
     words = ["model", str(file), "--out", str(out)]
     if "face" in name:  # its priors are known to nobody else
         first = tmp_path / "first.yaml"
-        sides = "[[10, 16, 24], [32, 48], [64, 96], [128, 192, 256]]"
-        first.write_text(
-            f"kind: onnx\nweights: {file}\nnames: [face]\ndecode: {{strides: [8, 16, 32, 64], sides: {sides}}}\n"
-        )
+        assert cli.main(["model", str(file), "--out", str(first)]) == 2
+        told, begun = capsys.readouterr().err, first.read_text()
+        assert "it needs the priors" in told and "first.yaml is begun: fill in what is marked `# needed`" in told
+        assert begun.count("# needed") == 2 and begun.count("# guessed") == 11
+        with pytest.raises(ConfigError, match="decode: strides must be a list of numbers"):
+            igos.load(str(first))
+        begun = begun.replace("strides: []", "strides: [8, 16, 32, 64]").replace("class 1", "face")
+        first.write_text(begun.replace("sides: []", "sides: [[10, 16, 24], [32, 48], [64, 96], [128, 192, 256]]"))
         photo = shared_data("coco", "images", "000000000294.jpg")
         assert cli.main(["model", str(first), "--data", str(photo), "--drawn", str(tmp_path)]) == 0
-        assert "onnxruntime's own answer differs by" in capsys.readouterr().out
+        told = capsys.readouterr().out
+        assert "onnxruntime's own answer differs by" in told and "  1 class: face\n" in told
         return
     assert cli.main(words) == 0
     assert "# guessed" in capsys.readouterr().err and out.read_text().count("# guessed") >= 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,17 @@ pytest.importorskip("onnx2torch", reason="the extra [onnx] is not installed")
 from onnx import TensorProto, helper, numpy_helper, save  # noqa: E402
 
 import igos  # noqa: E402
+from detectors import preset_of  # noqa: E402
 from detectors.dense import DenseAdapter  # noqa: E402
 from detectors.look import differences  # noqa: E402
+from detectors.model_file import read_model_file  # noqa: E402
+from detectors.onnx_file.draft import draft  # noqa: E402
 from detectors.onnx_file.graph import Session, convert, read_graph, settle_batch, with_logits  # noqa: E402
 from detectors.onnx_file.layouts import Outputs, corners  # noqa: E402
+from detectors.onnx_file.load import Read  # noqa: E402
 from detectors.onnx_file.recognise import recognise  # noqa: E402
 from igos import cli  # noqa: E402
+from igos.run.models import pick_model  # noqa: E402
 from igos.types import Adapter, ConfigError, IgosError, Target, WeightsError  # noqa: E402
 from tests.conftest import shared_data  # noqa: E402
 
@@ -64,6 +70,18 @@ def test_a_real_detector_sees_and_explains_what_it_must(name: str) -> None:
     inside = g[0, :, y1:y2, x1:x2].abs().sum() / g.abs().sum()
     area = (x2 - x1) * (y2 - y1) / (g.shape[-1] * g.shape[-2])
     assert float(inside) > 1.5 * area  # the gradient looks at the object
+
+
+def test_a_draft_says_how_rows_are_decoded(tmp_path: Path) -> None:
+    name, out = "picodet_s_320", tmp_path / "my.yaml"
+    out.write_text(draft(real(name), shared_data("detectors", f"{name}.onnx"), out))
+    guessed = [line.split(":")[0].strip() for line in out.read_text().splitlines() if line.endswith("# guessed")]
+    fed = ["fit", "pad", "color", "range", "mean", "std", "interpolation"]
+    assert guessed == ["names", *fed, "offset", "shift", "nms"]  # the strides are seen in the shapes
+    adapter, values = real(name), read_model_file(out)
+    assert isinstance(adapter, DenseAdapter) and isinstance(adapter.raw, Read)
+    assert values["decode"] == {"strides": [8, 16, 32, 64], "offset": 0.5, "shift": 0.0}
+    assert replace(adapter.raw.input, **values["input"]) == adapter.raw.input
 
 
 def test_the_face_of_a_photo_lies_where_it_must() -> None:
@@ -148,7 +166,8 @@ def v8(path: Path, classes: int = 2, sigmoid: bool = True) -> Path:
 def test_a_graph_answers_what_stands_before_its_activation(tmp_path: Path) -> None:
     path = v8(tmp_path / "v8.onnx")
     adapter = igos.load("onnx", path, names=["a", "b"])
-    assert isinstance(adapter, DenseAdapter) and "classes: sigmoid, sigmoid" in adapter.notes
+    assert isinstance(adapter, DenseAdapter)
+    assert "scores: sigmoid by the graph; the logits before it are read" in adapter.notes
     graph, _ = read_graph(path, None)
     assert len(with_logits(graph).graph.output) == 2
     x = torch.rand(3, 3, 64, 64)
@@ -280,6 +299,31 @@ def test_detrs_last_column_is_no_object_where_the_names_say_so() -> None:
     assert found is not None and "guessed" not in guessed and len(guessed) == 1
     c = found.settle(Outputs([out.made[0] * 5 - 9, out.made[1]], [out.made[0] * 5 - 9, out.made[1]], (64, 64)), None)
     assert c.decode(out).background == 3 and c.decode(out).activation == "softmax"
+
+
+def queries(path: Path) -> Path:
+    """A DETR-like graph of 64 px: 16 queries, 3 classes."""
+    net = Net()
+    boxes = net.add("Sigmoid", net.rows(net.conv("picture", 4, 16, 16), 4))
+    return net.save(path, [net.rows(net.conv("picture", 3, 16, 16), 3), boxes])
+
+
+def test_rows_that_are_queries_take_the_preset_of_queries(tmp_path: Path) -> None:
+    """Before and after the network is loaded."""
+    query, cell = queries(tmp_path / "query.onnx"), v8(tmp_path / "cell.onnx")
+    cases: list[tuple[Path, dict[str, Any], str]] = [
+        (query, {}, "detect-detr"),
+        (query, {"layout": "detr", "names": list("abc")}, "detect-detr"),
+        (cell, {}, "detect-dense"),
+        (cell, {"layout": "yolov8", "input_size": 64}, "detect-dense"),
+    ]
+    for path, options, wanted in cases:
+        assert igos.load("onnx", path, **options).preset == preset_of("onnx", path, **options) == wanted
+    (tmp_path / "my.yaml").write_text("kind: onnx\nweights: query.onnx\nnames: [a, b, c]\n")
+    assert preset_of(str(tmp_path / "my.yaml")) == "detect-detr"
+    flags = {"model": "onnx", "model_file": str(query), "input_size": "64"}
+    assert pick_model(flags)[1] == "detect-detr"
+    assert preset_of("onnx", tmp_path / "none.onnx") == "detect-dense"  # told where it is loaded
 
 
 # --- black boxes --------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ import yaml
 
 import igos
 from detectors import labels as names_of
+from detectors import preset_of
 from detectors.dense import DenseAdapter
 from detectors.pins import choosing, noting
 from igos import cli
@@ -218,6 +219,8 @@ def test_each_generation_sees_what_predict_sees(name: str) -> None:
 
 def test_rt_detrs_queries_are_pinned(tmp_path: Path) -> None:
     adapter: Any = igos.adapt(wrapped(rt_detr(), tmp_path))
+    torch.save({"model": copy.deepcopy(rt_detr()), "ema": None}, tmp_path / "best.pt")
+    assert adapter.preset == preset_of("ultralytics", tmp_path / "best.pt") == "detect-detr"
     for photo in PHOTOS:
         path = small(photo)
         agree(adapter, path, predicted(rt_detr(), path, 0.01, SIDE, tmp_path), 0.01)
@@ -260,7 +263,8 @@ def test_a_file_is_read_without_its_code(tmp_path: Path, capsys: pytest.CaptureF
     assert list(igos.load("ultralytics", path, names=tmp_path / "own.names").labels) == ["a", "b", "c"]
     words = ["model", "ultralytics", "--model_file", str(path), "--data", str(photo), "--drawn", str(tmp_path)]
     assert cli.main([*words, "--threshold", "0.01"]) == 0
-    assert "head Detect" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "head Detect" in told and f"preset {preset_of('ultralytics', path)}" in told
 
 
 class Evil:

@@ -115,6 +115,7 @@ def test_the_score_is_that_of_the_detection(real: YOLOAdapter) -> None:
     for name in ("darknet_dog.jpg", "darknet_person.jpg"):
         image = photo(real, name)
         found = real.detect(image, 0.2)
+        found = [*found[:3], found[-1]]
         x = image.pixels.expand(len(found), 1, -1, -1, -1)
         scores, logits = real.scorer(found)(x)[:, 0], real.scorer(found, "logit")(x)[:, 0]
         expected = torch.tensor([t.score for t in found])
@@ -147,7 +148,7 @@ def test_the_gradient_is_right_on_the_real_network(score: str) -> None:
 def test_the_model_is_as_it_was_after_scoring(real: YOLOAdapter) -> None:
     before = {name: value.clone() for name, value in real.module.state_dict().items()}
     image = photo(real, "darknet_dog.jpg")
-    found = real.detect(image, 0.5)
+    found = real.detect(image, 0.5)[:2]
     rows = torch.arange(len(found)).repeat_interleave(2)
     for _, scores, g in real.scorer(found).stream(rows, lambda p: image.pixels.expand(len(rows[p]), -1, -1, -1), True):
         assert not scores.requires_grad and g is not None and not g.requires_grad

@@ -17,8 +17,10 @@ from starlette.testclient import TestClient
 
 from igos.results import page
 from igos.results.folder import RunFolder
+from igos.serve import server
 from igos.serve.guard import POLICY, Guard
 from igos.serve.session import Session
+from igos.types import ConfigError, ImageError
 from tests.serve.here import HOST, TOKEN, guarded, nothing
 
 FACTS = {"name": "toy", "classes": False, "threshold": 0.4, "least": 0.1, "labels": [], "notes": [], "device": "cpu"}
@@ -238,3 +240,28 @@ def test_all_files_of_the_page_are_served(known: TestClient) -> None:
             answer.status_code == 200
             and ("css" if name.endswith("css") else "javascript") in answer.headers["content-type"]
         )
+
+
+def test_what_reads_pictures_is_imported_while_the_network_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first picture waited for it, for seconds."""
+    order: list[str] = []
+
+    class Loading:
+        def __init__(self, *_: Any) -> None:
+            order.append("started")
+
+        def ready(self) -> Any:
+            order.append("ready")
+            raise ConfigError("no such model")
+
+        def end(self) -> None:
+            order.append("ended")
+
+    def read(path: str) -> Any:
+        order.append("read")
+        raise ImageError("no such file")
+
+    monkeypatch.setattr(server, "Process", Loading)
+    with pytest.raises(ConfigError, match="no such model"):
+        server.serve({}, [None], None, server.Place(), read, lambda device: {})
+    assert order == ["started", "read", "ready", "ended"]

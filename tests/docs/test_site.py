@@ -144,7 +144,7 @@ def test_signs_of_a_docstring_mean_themselves(generate: ModuleType) -> None:
 
 
 def test_every_method_has_its_picture_and_all_are_small() -> None:
-    drawn = [p for p in PICTURES.glob("*.jpg") if not p.name.startswith("photo-")]
+    drawn = [p for p in PICTURES.glob("*.jpg") if not p.name.startswith(("photo-", "diagnose-"))]
     assert {p.stem for p in drawn} == {*METHODS, "photos"}
     curves = PICTURES.glob("curves-*.png")
     assert sum(p.stat().st_size for p in (*drawn, *curves, DOCS / "overlay.png", DOCS / "report.png")) < 1.5e6
@@ -318,6 +318,9 @@ def test_each_photo_has_its_credit_and_all_are_small() -> None:
     row = r"^\| `(photo-[\w-]+\.jpg)` \| ([^|]+) \| [^|]+ \| ([^|]+) \| https?://\S+ \|$"
     rows = re.findall(row, credits, re.MULTILINE)
     assert photos and sorted(name for name, *_ in rows) == [p.name for p in photos]
+    for picture in PICTURES.glob("diagnose-*"):
+        assert f"`{picture.name}`" in credits and picture.stat().st_size <= 60_000
+        assert picture.name in DOCUMENTS["diagnose"]
     assert len({photo for _, photo, _ in rows}) <= 12
     assert {licence for *_, licence in rows} <= FREE
     assert sum(p.stat().st_size for p in photos) < 1.5e6

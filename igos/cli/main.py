@@ -41,22 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     if argv is None:
         sys.excepthook = trace
-    if not words or words[0] in ("-h", "--help", "help"):
-        from igos.cli import overview
-
-        say(overview.overview(COMMANDS) if words else overview.greeting())
-        return 0
-    name, words = command_of(words)
-    command = import_module(COMMANDS[name])
     try:
-        flags = command.parser().parse_args(words)
-        talk(QUIET if flags.quiet else VERBOSE if flags.verbose else USUAL)
-        del flags.quiet, flags.verbose
-        code = command.run(flags, words)
+        code = _done(words, argv is None)
         sys.stdout.flush()
-        if argv is None and getattr(command, "AT_ONCE", False):
-            os._exit(int(code))
-        return int(code)
+        return code
     except IgosError as error:
         if "--debug" in words:
             raise
@@ -80,6 +68,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("igos: interrupted", error=True)
         return 130
+
+
+def _done(words: list[str], alone: bool) -> int:
+    """The command's exit code. alone: the process has nothing else to do."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        from igos.cli import overview
+
+        say(overview.overview(COMMANDS) if words else overview.greeting())
+        return 0
+    name, words = command_of(words)
+    command = import_module(COMMANDS[name])
+    try:
+        flags = command.parser().parse_args(words)
+    except SystemExit:  # of --help and --version
+        sys.stdout.flush()
+        raise
+    talk(QUIET if flags.quiet else VERBOSE if flags.verbose else USUAL)
+    del flags.quiet, flags.verbose
+    code = int(command.run(flags, words))
+    sys.stdout.flush()
+    if alone and getattr(command, "AT_ONCE", False):
+        os._exit(code)
+    return code
 
 
 def command_of(words: Sequence[str]) -> tuple[str, list[str]]:

@@ -321,12 +321,13 @@ def test_the_python_interface_refuses_what_it_would_ignore() -> None:
     assert e.opt == "projected_gradient"
 
 
-def test_a_closed_pipe_is_no_traceback() -> None:
+@pytest.mark.parametrize("words", [["explain", "--help"], ["--help"], []])
+def test_a_closed_pipe_is_no_traceback(words: list[str]) -> None:
     """In an interpreter of its own, which flushes what it still holds when it ends."""
-    line = " ".join([sys.executable, "-m", "igos", "--model", "vgg16", "--list"])
+    line = " ".join([sys.executable, "-m", "igos", *words])
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(f"{line} | true", shell=True, env=environment, capture_output=True, text=True)
-    assert "Traceback" not in done.stderr, done.stderr
+    assert not done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("words", [["--data", "x" * 5000], ["--config", "y" * 5000 + ".yaml"]])

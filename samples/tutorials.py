@@ -12,6 +12,7 @@ import contextlib
 import io
 import os
 import re
+import runpy
 import shlex
 import sys
 import tempfile
@@ -101,12 +102,13 @@ def run(page: str, bundled: bool = False) -> Iterator[tuple[Block, str]]:
     """Run the page's code here, block by block: each with what it printed. Raises what the code raises, and
     RuntimeError for a command that fails.
     """
-    names: dict[str, Any] = {"__name__": "__tutorial__"}
+    names: dict[str, Any] = {}
     for block in blocks((PAGES / f"{page}.md").read_text(), bundled):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             if block.language == "python":
-                exec(compile(block.code, f"{page}.md", "exec"), names)
+                (step := Path(f"{page}-{block.begin}.py")).write_text(block.code)
+                names = runpy.run_path(str(step), names, "__tutorial__")
             else:
                 for words in _commands(block.code):
                     if (code := cli.main(words)) != 0:

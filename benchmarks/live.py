@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -175,6 +175,7 @@ LIMITS = {  # seconds that a person waits at most, and what of the bare network 
     "first frame after the click": (0.7, None),
     "first step after the click": (0.7, "step"),
     "a further step": (None, "step"),
+    "a further step, no page open": (None, "step"),
     "brush answer": (0.3, "score"),
 }
 
@@ -190,6 +191,9 @@ def speed(times: int, words: Sequence[str]) -> None:
             rounds.append(measured(page, address, out.getvalue()))
             told = ", ".join(f"{what} {seconds:.3f}" for what, seconds in {**rounds[-1], **own[-1]}.items())
             print(f"round {len(rounds)}: {told}", flush=True)
+    with served(*words[:-1], f"{words[-1]}-unseen") as (address, _):
+        for each in rounds:
+            each["a further step, no page open"] = unseen(address)
     middle = {what: statistics.median(o[what] for o in own) for what in own[0]}
     print(f"{'':32}{'seconds':>9}{'at most':>9}{'x network':>11}")
     for name, (most, what) in LIMITS.items():
@@ -201,16 +205,28 @@ def speed(times: int, words: Sequence[str]) -> None:
     print(f"the bare network: {told}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
 
 
+def opened(address: str) -> tuple[Callable[[str, Mapping[str, Any]], Any], dict[str, Any]]:
+    """How to ask the server without a browser, and the words for the first detection of the first picture."""
+    base, opener = address.partition("?")[0], urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    opener.open(address).read()
+    found = json.load(opener.open(f"{base}picture/0/seen?model=0"))["detections"][0]
+    asked = {"picture": 0, "model": 0, "index": 0, "label": found["label"], "method": "iGOS++", "question": "why"}
+    return lambda what, more: opener.open(urllib.request.Request(f"{base}{what}", json.dumps(more).encode())), asked
+
+
+def unseen(address: str) -> float:
+    """Seconds of a further step while no browser draws on the same cores."""
+    ask, asked = opened(address)
+    times = [time.perf_counter() for line in ask("explain", {**asked, "preset": "default"}) if line == b"event: step\n"]
+    return statistics.median(b - a for a, b in zip(times[1:], times[2:], strict=False))
+
+
 def grown(explanations: int, words: Sequence[str]) -> None:
     """The memory while so many are explained, asked for as the page asks."""
     with served(*words) as (address, process):
-        base, opener = address.partition("?")[0], urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-        opener.open(address).read()
-        found = json.load(opener.open(f"{base}picture/0/seen?model=0"))["detections"][0]
-        asked = {"picture": 0, "model": 0, "index": 0, "label": found["label"]}
-        asked |= {"method": "iGOS++", "preset": "quick", "question": "why"}
+        ask, asked = opened(address)
         for n in range(explanations):
-            told = opener.open(urllib.request.Request(f"{base}explain", json.dumps(asked).encode())).read()
+            told = ask("explain", {**asked, "preset": "quick"}).read()
             if b"event: done" not in told:
                 raise SystemExit(told[-300:].decode())
             if (n + 1) % max(explanations // 10, 1) == 0:

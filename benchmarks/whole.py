@@ -78,6 +78,7 @@ def main(words: list[str] | None = None) -> list[dict[str, Any]]:
     parser = table.parser(__doc__ or "")
     parser.set_defaults(threads=1)
     parser.add_argument("--photos", type=int, default=4, help="how many (4)")
+    parser.add_argument("--metrics", help="as of igos explain; none leaves the figures out")
     parser.add_argument("--shared", action="store_true", help="count CPU seconds")
     flags, more = parser.parse_known_args(words)
     torch.set_num_threads(flags.threads)
@@ -87,6 +88,7 @@ def main(words: list[str] | None = None) -> list[dict[str, Any]]:
     usual = [*model, "--names", str(STEM.with_name("coco.names")), "--threads", str(flags.threads)]
     with tempfile.TemporaryDirectory() as folder:
         given = [*usual, "--data", *map(str, photos), "--output", f"{folder}/out", *more]
+        given += ["--metrics", flags.metrics] if flags.metrics else []
         times.watch()
         begin = times.now()
         if code := cli.main(given):

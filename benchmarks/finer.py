@@ -146,14 +146,9 @@ def line(name: str, rows: Sequence[Mapping[str, Any]], real: bool) -> dict[str, 
         objects = {(r["picture"], r["object"]) for r in rows}
         spread = [np.std([r["own"] for r in rows if (r["picture"], r["object"]) == o]) for o in objects]
         means |= {"p10": float(worst.mean()), "seeds": float(np.mean(spread))}
-        means |= (
-            {}
-            if real
-            else {
-                "fail": float((own < 0.85).mean()),
-                "fail/f": float((own < 0.85 * np.array([r["score"] for r in rows])).mean()),
-            }
-        )
+        if not real:
+            low = own < 0.85 * np.array([r["score"] for r in rows])
+            means |= {"fail": float((own < 0.85).mean()), "fail/f": float(low.mean())}
     return {"map": name, **means}
 
 

@@ -32,23 +32,9 @@ def read_preset(name: str) -> dict[str, Any]:
             raise ConfigError(f"--config {name}: no such file")
         path = known[lookup(Path(stem).name, known, "preset")]
     try:
-        text = read_text(path)
+        values = copy.deepcopy(_parsed(read_text(path)))
     except (ValueError, OSError) as error:
-        raise ConfigError(_unreadable(path, error)) from None
-    return copy.deepcopy(_preset(path, text))
-
-
-def _unreadable(path: Path, error: Exception) -> str:
-    return f"--config {path}: not readable as YAML ({' '.join(str(error).split())})"
-
-
-@lru_cache(maxsize=64)
-def _preset(path: Path, text: str) -> dict[str, Any]:
-    """The values of a preset's text. Python's YAML takes longer than a small explanation."""
-    try:
-        values = load_yaml(text)
-    except ValueError as error:
-        raise ConfigError(_unreadable(path, error)) from None
+        raise ConfigError(f"--config {path}: not readable as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"--config {path}: expected keys and values, got {type(values).__name__}")
     for key in values:
@@ -66,6 +52,12 @@ def _preset(path: Path, text: str) -> dict[str, Any]:
         method = str(name) if name in ASKED else lookup(str(name), METHODS, f"method in {path}", ALIASES)
         values["methods"][method] = _checked(block, method, f"--config {path}: {method}")
     return values
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Any:
+    """What a preset's text holds. Python's YAML takes longer than a small explanation."""
+    return load_yaml(text)
 
 
 def _checked(block: Any, method: str, where: str) -> dict[str, Any]:

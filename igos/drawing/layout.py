@@ -10,23 +10,19 @@ from PIL import Image as Picture
 from PIL import ImageDraw
 
 from igos.base.names import EMPTY
-from igos.drawing.letters import USUAL, Lettered, font
+from igos.drawing.letters import Lettered, font
 
 LONG_SIDE = (720, 1600)  # drawn pixels: smaller photos are enlarged to it, larger ones reduced
 WHITE, INK, SKY = (255, 255, 255), (12, 12, 18), (104, 200, 255)
 LONGEST = 48  # letters of a name
 MORE = "more important"
 GAP = 14  # drawn pixels between tiles
+CAPTION = 15  # drawn pixels: the letters of a tile's line
 
 
 def thin(picture: np.ndarray) -> float:
     """The width of a thin line in pixels."""
     return max(max(picture.shape[:2]) / LONG_SIDE[0], 0.6)
-
-
-def short(text: str, length: int) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: max(length - 1, 0)].rstrip() + "…"
 
 
 def tag(picture: np.ndarray, name: Lettered, score: str, box: np.ndarray | None) -> np.ndarray:
@@ -38,9 +34,8 @@ def tag(picture: np.ndarray, name: Lettered, score: str, box: np.ndarray | None)
     full = round(17 * thin(picture))
     small = round(0.8 * full)
     for size, length in [(full, LONGEST), *((small, n) for n in range(LONGEST, 0, -1))]:
-        letters, pad = font(size, name.font), round(0.3 * size)
-        text = f"{short(name.text, length)} {score}"
-        w, h = math.ceil(letters.getlength(text)) + 2 * pad, sum(letters.getmetrics()) + pad
+        text, pad = name.cut(length).plus(f" {score}"), round(0.3 * size)
+        w, h = math.ceil(text.width(size)) + 2 * pad, text.height(size) + pad
         if w <= width and h <= height:
             break
     else:
@@ -50,7 +45,7 @@ def tag(picture: np.ndarray, name: Lettered, score: str, box: np.ndarray | None)
     image = Picture.fromarray(picture)
     draw = ImageDraw.Draw(image)
     draw.rectangle((x, y, x + w - 1, y + h - 1), fill=SKY)
-    draw.text((x + pad, y + pad / 2), text, fill=INK, font=letters)
+    text.write(draw, (x + pad, y + pad / 2), size, INK)
     return np.asarray(image)
 
 
@@ -104,14 +99,13 @@ def legend(picture: np.ndarray, colours: np.ndarray, method: str, contour: str |
     return np.concatenate([picture, np.asarray(strip)])
 
 
-def captioned(picture: np.ndarray, text: str, file: str = USUAL) -> np.ndarray:
-    """The picture, centred over a line of text in the font of that file."""
-    letters = font(15, file)
-    line = sum(letters.getmetrics()) + 6
-    width = max(picture.shape[1], math.ceil(letters.getlength(text)))
+def captioned(picture: np.ndarray, text: Lettered) -> np.ndarray:
+    """The picture, centred over a line of text."""
+    line = text.height(CAPTION) + 6
+    width = max(picture.shape[1], math.ceil(text.width(CAPTION)))
     tile = Picture.new("RGB", (width, picture.shape[0] + line), WHITE)
     tile.paste(Picture.fromarray(picture), ((width - picture.shape[1]) // 2, 0))
-    ImageDraw.Draw(tile).text((width / 2, picture.shape[0] + 4), text, fill=INK, font=letters, anchor="ma")
+    text.write(ImageDraw.Draw(tile), (width / 2, picture.shape[0] + 4), CAPTION, INK, middle=True)
     return np.asarray(tile)
 
 

@@ -16,8 +16,8 @@ from igos.base.baselines import SUBSTRATES
 from igos.base.names import EMPTY
 from igos.base.ops import downscale, rank
 from igos.drawing import figures
-from igos.drawing.layout import INK, WHITE, short, stamped
-from igos.drawing.letters import Lettered, font, name_of
+from igos.drawing.layout import INK, WHITE, stamped
+from igos.drawing.letters import Lettered, font, name_of, short
 from igos.drawing.shown import Measured, Shown
 
 WIDTH, GAP, LETTERS = 1280, 12, 22  # pixels: of the figure, between its panels, of its letters (11 at half the size)
@@ -57,7 +57,7 @@ def slide(e: Shown) -> np.ndarray | None:
     over = stamped(over, e.status) if e.status in EMPTY else over
     name, whole = name_of(e.target), float(np.asarray(insertion.curve)[1, -1])
     method = " ".join(word for word in (e.method, e.opt) if word)
-    under = [Lettered(f"{short(name.text, 16)} {number(whole)}", name.font)]
+    under = [name.cut(16).plus(f" {number(whole)}")]
     under += map(Lettered, (short(method, 22), f"alone {number(point.alone)}", f"without {number(point.without)}"))
     return _sheet([figures.boxed_in(photo, e, window), over, alone, without], under, sentence(e, point, whole))
 
@@ -147,7 +147,7 @@ def _changed(
 def _sheet(panels: list[np.ndarray], under: list[Lettered], sentence: str) -> np.ndarray:
     """Panels in a row with a line below each, and the sentence below all."""
     height, width = panels[0].shape[:2]
-    line = sum(font(LETTERS).getmetrics())
+    line = max(text.height(LETTERS) for text in under)
     lines = _wrapped(sentence, WIDTH - 4 * GAP)
     sheet = Picture.new("RGB", (WIDTH, height + line + len(lines) * (line + 2) + 5 * GAP), WHITE)
     draw = ImageDraw.Draw(sheet)
@@ -155,11 +155,10 @@ def _sheet(panels: list[np.ndarray], under: list[Lettered], sentence: str) -> np
     for i, (panel, text) in enumerate(zip(panels, under, strict=True)):
         x = free * (i + 1) // 5 + i * width
         sheet.paste(Picture.fromarray(panel), (x, GAP))
-        letters, told = font(LETTERS, text.font), text.text
         room = width + free // 5
-        while letters.getlength(told) > room and len(told) > 1:
-            told = short(told, len(told) - 2) if len(told) > 3 else told[:1]
-        draw.text((x + width / 2, height + 1.7 * GAP), told, fill=INK, font=letters, anchor="ma")
+        while text.width(LETTERS) > room and len(text.text) > 1:
+            text = text.cut(len(text.text) - 2) if len(text.text) > 3 else text._replace(text=text.text[:1])
+        text.write(draw, (x + width / 2, height + 1.7 * GAP), LETTERS, INK, middle=True)
     for n, told in enumerate(lines):
         y = height + line + 3.4 * GAP + n * (line + 2)
         draw.text((WIDTH / 2, y), told, fill=(70, 70, 80), font=font(LETTERS), anchor="ma")

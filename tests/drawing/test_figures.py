@@ -24,7 +24,7 @@ from igos.base import ops
 from igos.base.errors import ConfigError
 from igos.base.geometry import Geometry
 from igos.base.names import EMPTY
-from igos.drawing import figures, files, layout, letters
+from igos.drawing import figures, files, layout
 from igos.drawing import slide as slides
 from igos.drawing.layout import SKY
 from igos.drawing.letters import Lettered, name_of
@@ -512,76 +512,11 @@ def test_a_stamp_fits_or_is_left_out(size: tuple[int, int]) -> None:
         assert draw(e).shape[2] == 3
 
 
-@pytest.mark.parametrize(
-    ("name", "drawn"),
-    [
-        ("dog", "dog"),
-        ("café ­ß", "café ­ß"),
-        ("собака", "собака"),
-        ("犬", "class 1"),
-        ("🐶", "class 1"),
-        ("🇩🇪", "class 1"),
-        ("犬 dog", "dog"),
-        ("dog 🐶", "dog"),
-        ("dog\ufe0f", "dog\ufe0f"),
-        ("a\nb\tc", "a b c"),
-        ("W\x1b]0;x\x07", "W]0;x"),
-        ("", "class 1"),
-        ("\u200b", "class 1"),
-    ],
-)
-def test_names_that_the_font_lacks_stay_readable(monkeypatch: pytest.MonkeyPatch, name: str, drawn: str) -> None:
-    """Never the empty box of a missing letter: without a font on the machine what is left, or the class's number."""
-    monkeypatch.setattr(letters, "_system_font", lambda seen: None)
-    letters.lettered.cache_clear()
-    made = letters.name_of(explanation(name=name).target)
-    assert made == Lettered(drawn) and set(made.text) - {" "} <= letters.glyphs(letters.USUAL)
-    letters.lettered.cache_clear()
-
-
-def test_the_lack_of_letters_is_told_once_for_each_kind(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(letters, "_system_font", lambda seen: None)
-    monkeypatch.setattr(letters, "_TOLD", set())
-    letters.lettered.cache_clear()
-    for name in ("dog", "犬", "猫", "개", "🐶", "café", "犬 dog"):
-        letters.lettered(name, "class 1")
-    letters.lettered.cache_clear()
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == 3 and "'class 1'" in told[0] and "'犬'" in told[0] and "fonts-noto-cjk" in told[0]
-
-
 def test_a_slide_of_a_classifier_shows_what_the_network_sees() -> None:
     seen = Geometry((100, 300), (50, 50), (0.5, 0.5), (0.0, -50.0))  # the middle third
     e = explanation(100, 300, box=None)
     middle = replace(e.image, geometry=seen, pixels=torch.zeros(3, 50, 50))
     assert slides._window(replace(e, image=middle)) == (100, 0, 200, 100)
-
-
-def test_a_font_of_the_machine_is_taken_where_it_has_all_letters(coarse: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    mono = str(Path(letters.USUAL).with_name("DejaVuSansMono.ttf"))
-    both = letters.glyphs(letters.USUAL)
-    monkeypatch.setattr(letters, "glyphs", lambda file: both | {"犬"} if file == mono else both)
-    entry = letters.font_manager.FontEntry(fname="/fonts/mono.ttf", name="Mono", style="normal", weight=400)
-    blank = replace(entry, fname="/fonts/blank.ttf", name="Adobe Blank")
-    entry = replace(entry, fname=mono)
-    monkeypatch.setattr(letters, "get_data_path", lambda: "/nowhere")
-    monkeypatch.setattr(letters.font_manager.fontManager, "ttflist", [blank, entry])
-    for cached in (letters.lettered, letters._system_font):
-        cached.cache_clear()
-    assert letters.lettered("犬 dog", "class 1") == Lettered("犬 dog", mono)
-    assert letters.lettered("dog", "class 1") == Lettered("dog")
-    assert letters.lettered("猫", "class 1") == Lettered("class 1")
-    e = explanation(name="犬 dog", scores=measured())
-    assert figures.overlay(e).any() and figures.curves(e)[:4] == b"\x89PNG"
-    for cached in (letters.lettered, letters._system_font):
-        cached.cache_clear()
-
-
-def test_a_broken_font_has_no_letters(tmp_path: Path) -> None:
-    (tmp_path / "broken.ttf").write_bytes(b"not a font")
-    assert letters.glyphs(str(tmp_path / "broken.ttf")) == frozenset() == letters.glyphs(str(tmp_path / "gone.ttf"))
 
 
 # Slides

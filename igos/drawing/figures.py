@@ -189,10 +189,11 @@ class _View:
 
 def _view(e: Shown, window: Window, size: tuple[int, int]) -> _View:
     geometry = drawn_at(e.geometry, window, size)
+    heat = _heat(e, geometry)
     return _View(
         photo=_photo(e, window, size),
-        heat=_heat(e, geometry),
-        full=full(shown(e.heat)),
+        heat=heat,
+        full=full(shown(e.heat) if window == _whole(e) else torch.from_numpy(heat)),
         level=None if e.status in EMPTY else _level(e),
         box=_box(e, geometry),
         empty=e.status in EMPTY,

@@ -372,7 +372,9 @@ def test_a_label_sits_on_its_box_and_grows_with_the_picture() -> None:
     x1, y1, x2, y2 = label_of(explanation(600, 800, box=(200, 300, 500, 500)))
     assert (x1, y2) == (200, 300)
     u1, v1, u2, v2 = label_of(explanation(1200, 1600, box=(400, 0, 1000, 1000)))
-    assert (u1, v1) == (400, 0) and 1.8 < (u2 - u1) / (x2 - x1) < 2.2
+    assert (u1, v1) == (400, 1000), "below, where nothing is above"
+    assert label_of(explanation(600, 800, box=(200, 0, 500, 600)))[1] == 0, "inside, where nothing is below either"
+    assert 1.8 < (u2 - u1) / (x2 - x1) < 2.2
 
 
 def test_where_no_label_fits_there_is_none() -> None:
@@ -544,10 +546,10 @@ def test_a_slide_shows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> Non
     told: list[str] = []
     original = slides._sheet
 
-    def sheet(found: list[np.ndarray], under: list[Lettered], sentence: str) -> np.ndarray:
+    def sheet(found: list[np.ndarray], under: list[Lettered], sentence: str, columns: int) -> np.ndarray:
         panels.extend(found)
         told.extend([*(t.text for t in under), sentence])
-        return original(found, under, sentence)
+        return original(found, under, sentence, columns)
 
     monkeypatch.setattr(slides, "_sheet", sheet)
     made = slides.slide(white(scores=curved()))
@@ -622,3 +624,54 @@ def test_heat_in_any_colours_of_matplotlib() -> None:
     finally:
         figures.use_colours(None)
     np.testing.assert_array_equal(figures.heatmap(e), usual)
+
+
+def test_a_narrow_strip_has_rows_and_says_the_same() -> None:
+    """On a tall picture, what has no room at the right stands below."""
+    strips = {}
+    for width in (960, 427, 200):
+        e = explanation(640, width, box=(4, 40, width - 4, 200))
+        bare = figures.overlay(e)
+        strips[width] = figures.explained(e)[len(bare) :] / layout.thin(bare)
+        ink = [np.asarray(row) for row in (strips[width] > 150).all(axis=2)]
+        assert not any(row[-3:].any() for row in ink), "nothing is cut at the edge"
+    rows = {
+        width: int(np.diff((strip > 150).any(axis=(1, 2)).astype(int)).clip(0).sum()) for width, strip in strips.items()
+    }
+    assert rows == {960: 1, 427: 2, 200: 3}
+
+
+def test_a_flat_slide_has_two_rows_of_large_panels(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: dict[int, tuple[int, ...]] = {}
+    original = slides._sheet
+
+    def sheet(found: list[np.ndarray], under: list[Lettered], sentence: str, columns: int) -> np.ndarray:
+        shapes[columns] = found[0].shape
+        return original(found, under, sentence, columns)
+
+    monkeypatch.setattr(slides, "_sheet", sheet)
+    flat = slides.slide(explanation(100, 500, scores=curved(("blur", 28))))
+    usual = slides.slide(explanation(100, 200, scores=curved(("blur", 28))))
+    assert shapes == {2: (124, 622, 3), 4: (152, 305, 3)}
+    assert flat is not None and usual is not None and 2 * (124 + 40) < len(flat) < 2 * (124 + 60) + 60
+    for i, x in enumerate((12, 646)):  # a line of letters below every panel
+        for top in (12 + 124, len(flat) // 2 + 80):
+            assert (flat[top + 8 : top + 40, x : x + 622] < 60).any(), (i, top)
+
+
+def test_the_lines_of_a_sentence_are_about_alike() -> None:
+    text = "The 20 % of the picture that the map marks first give 0.99 alone, the whole 1.00. The map is unsure."
+    long = slides.font(slides.LETTERS).getlength(text)
+    assert slides._wrapped(text, long + 1) == [text]
+    first, second = slides._wrapped(text, 0.9 * long)
+    assert f"{first} {second}" == text and 0.6 < len(second) / len(first) < 1.4
+
+
+def test_a_map_of_few_high_cells_keeps_its_shape_where_it_fills_the_picture() -> None:
+    """From afar all of a small object's heat is full, so that it shows; close by its colours tell more from less."""
+    saliency = torch.zeros(28, 28)
+    saliency[13:15, 13:15] = 1.0
+    saliency[12, 13:15] = 0.6
+    e = explanation(560, 560, saliency=saliency, box=(255, 235, 305, 305))
+    far, near = figures._view(e, figures._whole(e), (560, 560)), figures._view(e, (220, 200, 340, 340), (560, 480))
+    assert far.full < 0.7 and near.full > 0.9

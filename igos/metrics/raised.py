@@ -14,6 +14,8 @@ The null candidates (igos/data/nulls.py) count the more the nearer their score i
     covered    the median crosses, with at most 15 % of the picture, the model detects it, and null <= 0.1
     sensitive  it crosses, but one of these fails: the score can be pushed, no cause is shown
     missing    it does not cross
+
+A score that is over the threshold as it is crosses at no share: there is no verdict, and crosses is 0.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from igos.types import Explanation, Problem, Score, Target
 
 SUBSTRATES_ASKED = ("blur", "mean", "light_blur")
 MOST_SHARE, MOST_NULL = 0.15, 0.1
+ALREADY = "the score is over the threshold already"
 PUSHED = "the score can be pushed, no cause is shown"
 
 
@@ -60,6 +63,11 @@ class Raised(Ladder):
     def read(self, problem: Problem, row: int, e: Explanation, context: Context) -> Score:
         target, adapter = problem.targets[row], context.adapter
         f, tops = whole(problem, row, e), rungs(e, problem.size)
+        least = threshold_of(context, adapter)
+        if _over(problem, row, context, f, least):
+            made = score(self, NAN, ALREADY, of=f)
+            made.detail.update(crosses=0.0, sentence=already(target, f, least))
+            return made
         under = [baseline(name, problem.x[row : row + 1])[0] for name in SUBSTRATES_ASKED]
         each = np.stack([climbed(problem, row, u, 1 - tops) for u in under])
         median = np.median(each, axis=0)
@@ -67,7 +75,6 @@ class Raised(Ladder):
             return score(self, NAN)
         firsts = [leading(problem, row, u, 1 - tops, context) for u in under]
         known = [first for first in firsts if first is not None]
-        least = threshold_of(context, adapter)
         over = np.sum(known, axis=0) >= 2 if known else median >= least
         crosses = float(SHARES[int(np.argmax(over))]) if over.any() else NAN
         at = int(np.argmax(over)) if over.any() else int(median.argmax())
@@ -104,6 +111,23 @@ class Raised(Ladder):
         return found >= 2
 
 
+def _over(problem: Problem, row: int, context: Context, f: float, least: float) -> bool:
+    """Whether the score of the picture as it is passes already: of a classifier, whether its class leads."""
+    leads = leading(problem, row, problem.x[row], torch.ones(1, *problem.size), context)
+    return f >= least if leads is None else leads[0]
+
+
+def already(target: Target, f: float, least: float) -> str:
+    """What is said of a score that needs not be raised."""
+    if least <= 0:
+        return f"{target.name} is the first class already, with {short(f)}"
+    told = f"{target.name} has {short(f)} already, the threshold is {short(least)}"
+    if target.reason in (None, "found"):
+        return f"{told}: it is not missed"
+    wrong = "it belongs to another object" if target.reason == "shared" else "its box does not cover the object"
+    return f"{told}: what is wrong is not its score, but that {wrong}"
+
+
 def _iou(a: Tensor | None, b: Tensor | None) -> float:
     return 1.0 if a is None or b is None else float(pairwise_iou(a, b[None].to(a)))
 
@@ -125,10 +149,11 @@ def sentence(
         over = f" over {short(least)}" if least > 0 else " to the first place"
         told = f"no blurring of up to 32 % of the picture raises {name} from {short(before)}{over}"
         return f"{told} (at most {short(after)}): what it looks for is missing ({control})"
-    told = f"blurring {percent} of the picture, {side}, raises {name}"
-    return f"{told} from {short(before)} to {short(after)} ({control})" + (
-        f": {PUSHED}" if verdict == "sensitive" else ""
+    told = f"blurring {percent} of the picture, {side}, "
+    told += (
+        f"raises {name} from {short(before)} to" if least > 0 else f"puts {name} first: it had {short(before)} and has"
     )
+    return f"{told} {short(after)} ({control})" + (f": {PUSHED}" if verdict == "sensitive" else "")
 
 
 def where(top: Tensor, target: Target) -> str:

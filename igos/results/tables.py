@@ -232,6 +232,18 @@ def closing(folder: RunFolder) -> Table:
     return Table(head, lines, more, means, frozenset(range(2, len(head) - 1)))
 
 
+def answers(folder: RunFolder) -> list[str]:
+    """What each answer to why-not says, in a line: the picture, why the object is no detection, the sentence, the
+    verdict.
+    """
+    made = []
+    for r in (r for r in folder.first(MOST_ROWS) if r.get("sentence")):
+        reason = f" ({r['reason']})" if r.get("reason") else ""
+        verdict = f" [{r['verdict']}]" if r.get("verdict") else ""
+        made.append(printable(f"{Path(r['image']).name}{reason}: {r['sentence']}{verdict}"))
+    return made
+
+
 def headed(name: str, better: str) -> str:
     """A figure's name with an arrow to its better side."""
     arrow, word = {"higher": (" \N{UPWARDS ARROW}", " (high)"), "lower": (" \N{DOWNWARDS ARROW}", " (low)")}[better]

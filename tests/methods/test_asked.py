@@ -17,7 +17,7 @@ from igos.methods.asked import answering, kind_of, posed
 from igos.metrics import ladder
 from igos.metrics.interactions import Interactions, regions
 from igos.metrics.metric import Context
-from igos.metrics.raised import Raised, sentence, verdict_of, where
+from igos.metrics.raised import Raised, already, sentence, verdict_of, where
 from igos.types import ConfigError, Explanation, Target
 from tests.conftest import patch_score, toy_image, toy_problem
 
@@ -192,6 +192,11 @@ def test_three_verdicts_and_their_sentences() -> None:
     assert told == "blurring 6 % of the picture, at its left, raises dog from .12 to .71 (null 4 %)"
     assert "no cause is shown" in sentence("dog", 0.12, 0.71, 0.06, "at its left", 0.4, "sensitive", 0.3)
     assert "raises dog from .02 over .40 (at most .11)" in sentence("dog", 0.02, 0.11, 0.3, "", 0.4, "missing", 0.0)
+    first = sentence("dog", 0.3, 0.25, 0.06, "at its left", 0.0, "covered", 0.04)
+    assert "puts dog first: it had .30 and has .25" in first, "of a classifier, whose other classes may fall further"
+    target = Target(0, "dog", 0.7, torch.tensor([8.0, 6, 20, 18]), reason="localization")
+    assert "its box does not cover the object" in already(target, 0.7, 0.4)
+    assert "belongs to another" in already(replace(target, reason="shared"), 0.7, 0.4)
     top = torch.zeros(24, 32)
     top[10:14, 0:3] = 1
     assert where(top, Target(0, "dog", 0.5, torch.tensor([8.0, 6, 20, 18]))) == "to its left"
@@ -213,5 +218,8 @@ def test_raised_reads_the_median_of_three_substrates() -> None:
     assert 0.02 <= made.detail["crosses"] <= 0.1 and made.detail["verdict"] == "sensitive", (
         "nobody said what is detected"
     )
+    (over,) = Raised()(problem, [unknown], Context(nulls=nulls, threshold=1e-9))
+    assert np.isnan(over.value) and over.detail["crosses"] == 0 and "verdict" not in over.detail
+    assert "already, the threshold is .00: it is not missed" in over.detail["sentence"]
     (none,) = Raised()(problem, [replace(unknown, saliency=1 - map_)], Context(nulls=nulls, threshold=0.7))
     assert none.detail["verdict"] == "missing" and np.isnan(none.detail["crosses"])

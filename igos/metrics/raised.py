@@ -6,7 +6,8 @@ The map's first cells are hidden by three substrates (a blur, the mean colour, a
     raised     the largest median less f(x), in probability
     crosses    the smallest share at which the median reaches the threshold (a classifier: at which its class leads)
     detected   whether the model's own detect then gives the class, IoU >= 0.5, for two of the three substrates
-    null       the share of candidates of classes that are nowhere in their picture that rise as far with as little
+    null       the share of candidates of classes that are nowhere in their picture that rise as far with as little:
+               whose mean rise over the shares up to 15 % is as large
     other      the change of another network's score by the same hiding, where one is given
 
 The null candidates (igos/data/nulls.py) count the more the nearer their score is to this one, in log-odds. The verdict:
@@ -42,6 +43,7 @@ from igos.types import Explanation, Problem, Score, Target
 
 SUBSTRATES_ASKED = ("blur", "mean", "light_blur")
 MOST_SHARE, MOST_NULL = 0.15, 0.1
+LITTLE = int((SHARES <= MOST_SHARE).sum())  # rungs of the ladder
 ALREADY = "the score is over the threshold already"
 PUSHED = "the score can be pushed, no cause is shown"
 
@@ -79,7 +81,7 @@ class Raised(Ladder):
         crosses = float(SHARES[int(np.argmax(over))]) if over.any() else NAN
         at = int(np.argmax(over)) if over.any() else int(median.argmax())
         seen = self._detected(problem, row, context, under, tops[at], least) if over.any() else None
-        null = share_alike(f, median, at, context.nulls) if context.nulls else NAN
+        null = share_alike(f, median, LITTLE, context.nulls) if context.nulls else NAN
         facts = {
             "crosses": crosses,
             "detected": NAN if seen is None else float(seen),

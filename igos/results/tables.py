@@ -222,7 +222,8 @@ def closing(folder: RunFolder) -> Table:
     head = ("picture", "object", *titles, "status")
     lines = []
     for r in rows:
-        start = "" if r["start"] is None else f" #{r['start']}"
+        start = "" if r.get("part") in (None, "class") else f", {r['part']}"
+        start += "" if r["start"] is None else f" #{r['start']}"
         picture, name, status = (printable(v) for v in (Path(r["image"]).name, r["name"] or "-", r["status"]))
         numbers = [_figure(r.get(key), n) for key, n in digits.items()]
         lines.append((_ending(picture, 28), f"{name[: 24 - len(start)]}{start}", *numbers, status))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import igos
-from igos.data.nulls import Null, share_alike
+from igos.data.nulls import COUNT, Null, bundled, share_alike
 from igos.methods import ASKED
 from igos.methods.asked import answering, kind_of, posed
 from igos.metrics import ladder
@@ -173,13 +173,28 @@ def test_interactions_of_or_and_and() -> None:
 
 
 def test_nulls_count_by_how_near_their_score_is() -> None:
-    low = (0.1, *[0.1] * 4, *[0.5] * 11)
-    risen, still = Null(0.1, low), Null(0.1, (0.1,) * 16)
+    risen, still = Null(0.1, (0.1,) * 5 + (0.5,) * 11), Null(0.1, (0.1,) * 16)
     median = np.array([0.12] * 5 + [0.42] * 11)
-    assert share_alike(0.12, median, 5, [risen, still]) == pytest.approx(0.5)
-    assert share_alike(0.12, median, 4, [risen, still]) == pytest.approx(1.0), "nothing has risen there yet"
+    assert share_alike(0.12, median, 14, [risen, still]) == pytest.approx(0.5)
+    assert share_alike(0.12, median, 5, [risen, still]) == pytest.approx(1.0), "none has risen there yet"
     far = Null(0.9, (0.95,) * 16)
-    assert share_alike(0.12, median, 5, [risen, far]) == pytest.approx(1.0, abs=1e-3)
+    assert share_alike(0.12, median, 14, [risen, far]) == pytest.approx(1.0, abs=1e-3)
+    early = np.array([0.12] * 2 + [0.42] * 14)
+    assert share_alike(0.12, early, 14, [risen]) == 0, "as far, with less"
+
+
+def test_fifty_null_candidates_ship() -> None:
+    known = bundled()
+    assert len(known) == COUNT == 50 and all(len(n.medians) == 16 and 0 < n.score < 0.4 for n in known)
+
+
+def test_a_null_candidate_is_rarely_alone_among_nulls() -> None:
+    """Whatever the curves look like, a null one comes to a share <= .1 among the others in one case of ten."""
+    rng = np.random.default_rng(0)
+    steps = rng.normal(0, 0.4, (200, 16)).cumsum(axis=1) - 2
+    nulls = [Null(0.12, tuple(1 / (1 + np.exp(-v)))) for v in steps]
+    shares = [share_alike(n.score, np.array(n.medians), 14, nulls[:i] + nulls[i + 1 :]) for i, n in enumerate(nulls)]
+    assert float(np.mean(np.array(shares) <= 0.1)) == pytest.approx(0.1, abs=0.02)
 
 
 def test_three_verdicts_and_their_sentences() -> None:

@@ -234,14 +234,16 @@ def closing(folder: RunFolder) -> Table:
 
 
 def answers(folder: RunFolder) -> list[str]:
-    """What each answer to why-not says, in a line: the picture, why the object is no detection, the sentence, the
-    verdict.
+    """What rows say in words, a line each: the picture, the object, of a miss its reason, the sentence of why-not with
+    its verdict; and which regions are redundant or needed together.
     """
     made = []
-    for r in (r for r in folder.first(MOST_ROWS) if r.get("sentence")):
+    for r in folder.first(MOST_ROWS):
         reason = f" ({r['reason']})" if r.get("reason") else ""
         verdict = f" [{r['verdict']}]" if r.get("verdict") else ""
-        made.append(printable(f"{Path(r['image']).name}{reason}: {r['sentence']}{verdict}"))
+        told = [f"{r['sentence']}{verdict}"] if r.get("sentence") else []
+        told += [r["interactions_told"]] if r.get("interactions_told") else []
+        made += [printable(f"{Path(r['image']).name}, {r['name']}{reason}: {words}") for words in told]
     return made
 
 

@@ -193,4 +193,4 @@ def test_the_closing_table_tells_parts_apart_and_the_answer_to_why_not(tmp_path:
     tally = SimpleNamespace(rows=2, explanations=2, has=lambda name: False, mean=lambda key: None)
     folder: Any = SimpleNamespace(first=lambda count: rows, tally=tally, shards=None)
     assert [line[1] for line in closing(folder).rows] == ["dog, left", "dog"]
-    assert answers(folder) == ["a.jpg (below-threshold): blurring 2 % raises dog [covered]"]
+    assert answers(folder) == ["a.jpg, dog (below-threshold): blurring 2 % raises dog [covered]"]

@@ -137,6 +137,7 @@ class Looker(Worker):
             "partner": o.partner,
             "partner_name": None if o.partner is None else objects[o.partner].name,
             "iou": round(o.iou, 4),
+            "also": None if o.also is None else [objects[o.also[0]].name, round(o.also[1], 4)],
             **figures,
             "target": target_record(replace(asked, mask=None), ""),
         }

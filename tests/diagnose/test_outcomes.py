@@ -51,6 +51,7 @@ def test_the_order_of_tide_decides() -> None:
     both = [truth("dog", box(0, 0, 10, 10)), truth("cat", box(0, 6, 10, 10))]
     (only,) = outcomes(matched(["dog"], [0.9], [box(0, 6, 10, 10)], both))
     assert only.kind == "localization" and only.partner == 0
+    assert only.also == (1, pytest.approx(1)), "it is the cat's box, which the order hides"
     near = [truth("dog", box(0, 0, 10, 10)), truth("cat", box(0, 1, 10, 10))]
     first, second = outcomes(matched(["dog", "dog"], [0.9, 0.8], [box(0, 0, 10, 10), box(0, 1, 10, 10)], near))
     assert (first.kind, second.kind) == ("correct", "classification")

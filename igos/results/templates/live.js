@@ -306,7 +306,9 @@
     byId("understand").hidden = false;
     byId("title").textContent = Cards.what(item);
     byId("facts").textContent = [Cards.picture(item).name, Cards.by(item), item.status].filter(Boolean).join(" · ");
-    byId("sentence").textContent = item.facts.reason && item.facts.reason !== "found" ? `Why it is no detection: ${item.facts.reason}.` : "";
+    const lost = item.facts.reason && item.facts.reason !== "found" && `Why it is no detection: ${item.facts.reason}.`;
+    const told = item.facts.sentence && `${item.facts.sentence}${item.facts.verdict ? ` [${item.facts.verdict}]` : ""}.`;
+    byId("sentence").textContent = [lost, told].filter(Boolean).join(" ");
     byId("note").textContent = [item.facts.error, item.facts.warning].filter(Boolean).join("; ");
     const others = answers.filter((a) => a !== item);
     options("beside", [["", "nothing"], ...others.map((a) => [a.index, `${title(a)}, ${Cards.picture(a).name}`])], beside ? beside.index : "");

@@ -128,7 +128,8 @@ class Worker:
         ]
         if not targets:
             reason = f"{item.path}: nothing to explain among {line.get('seen', 'what was seen')}"
-            asked = ConfigError(f"--target {self.config.target}: {reason}") if self.selector.asks else None
+            mistake = self.selector.asks or (self.selector.kind == "missed" and not known.told)
+            asked = ConfigError(f"--target {self.config.target}: {reason}") if mistake else None
             events.append(Failed(item.name, item.path, reason, "skipped", asked, warning="; ".join(warnings) or None))
         return events, jobs
 

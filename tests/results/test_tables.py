@@ -6,6 +6,8 @@ import argparse
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from igos.drawing import charts
 from igos.metrics import METRICS
 from igos.metrics.statistics import interval
 from igos.results.folder import RunFolder
-from igos.results.tables import figures, mean_curves, text
+from igos.results.tables import answers, closing, figures, mean_curves, text
 from igos.types import ConfigError
 from tests.conftest import Later
 
@@ -183,3 +185,13 @@ def test_the_table_of_all_methods_shows_the_completeness_of_those_that_should_ha
     ]
     shown = {f["method"]: f["complete"] for f in methods.figures("m", rows)}
     assert shown == {"integrated_gradients": 0.2, "guided_ig": 0.2, "gnl": None, "rise": None}
+
+
+def test_the_closing_table_tells_parts_apart_and_the_answer_to_why_not(tmp_path: Path) -> None:
+    own = {"image": "a.jpg", "name": "dog", "start": None, "status": "ok", "score": 0.3, "folder": "a/0-dog"}
+    told = {"reason": "below-threshold", "sentence": "blurring 2 % raises dog", "verdict": "covered"}
+    rows = [{**own, "part": "left"}, {**own, "part": "class", **told}]
+    tally = SimpleNamespace(rows=2, explanations=2, has=lambda name: False, mean=lambda key: None)
+    folder: Any = SimpleNamespace(first=lambda count: rows, tally=tally, shards=None)
+    assert [line[1] for line in closing(folder).rows] == ["dog, left", "dog"]
+    assert answers(folder) == ["a.jpg, dog (below-threshold): blurring 2 % raises dog [covered]"]

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.stats
 
 from benchmarks import leaderboard, methods, table
 from igos.drawing import charts
@@ -20,7 +19,9 @@ from igos.metrics.statistics import interval
 from igos.results.folder import RunFolder
 from igos.results.tables import answers, closing, figures, mean_curves, text
 from igos.types import ConfigError
+from tests.conftest import Later
 
+stats = Later("scipy.stats")
 ROOT = Path(__file__).resolve().parents[2]
 NAN = float("nan")
 
@@ -32,7 +33,7 @@ def row(image: str, method: str = "rise", **values: object) -> dict[str, object]
 def test_the_interval_is_that_of_scipy_where_each_picture_holds_one_value() -> None:
     values = np.random.default_rng(3).normal(size=40)
     low, high = interval(values.tolist(), [f"{i:02}" for i in range(40)], resamples=20_000)
-    theirs = scipy.stats.bootstrap(
+    theirs = stats.bootstrap(
         (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
     assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=0.02)

@@ -142,10 +142,11 @@ def flawed_scene(seed: int, index: int, size: int = 160, test: bool = False, rol
     """Scene `index` of the series `seed`, size x size pixels: 1 to 3 bodies, each with a mark or its empty place;
     `roles`: bodies of these SHARES instead."""
     rng = np.random.default_rng([seed, index, 2 + int(test)])
-    count = int(rng.integers(1, MOST_BODIES + 1)) if not roles else len(roles)
+    asked: Sequence[str | None] = roles or [None] * int(rng.integers(1, MOST_BODIES + 1))
+    count = len(asked)
     ground = draw_texture(rng, rng.uniform(0.1, 0.9, 3), spread=0.25, frequency=6)
     clutter = tuple(draw_clutter(rng) for _ in range(int(rng.integers(2, 8))))
-    drawn = [draw_body(rng, test, role) for role in roles or [None] * count]
+    drawn = [draw_body(rng, test, role) for role in asked]
     sizes = (0.21 - 0.022 * count, 0.24 - 0.022 * count)
     while True:
         bodies: list[Body] = []

@@ -24,8 +24,8 @@ from igos.base.geometry import Geometry
 from igos.base.names import EMPTY
 from igos.base.ops import flat, top_area
 from igos.base.settings import near_names
-from igos.drawing.layout import LONG_SIDE, LONGEST, SKY, WHITE, captioned, legend, sheet, short, stamped, tag, thin
-from igos.drawing.letters import name_of
+from igos.drawing.layout import LONG_SIDE, LONGEST, SKY, WHITE, captioned, legend, sheet, stamped, tag, thin
+from igos.drawing.letters import Lettered, name_of
 from igos.drawing.lines import distance, distance_to_box, line, mix
 from igos.drawing.shown import Measured, Shown
 
@@ -147,8 +147,8 @@ def curves(e: Shown) -> bytes:
     axes.grid(color="#dddddd", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
     name, status = name_of(e.target), f", {e.status}" if e.status in EMPTY else ""
-    title = f"{short(name.text, LONGEST)} {e.target.score:.2f}, {e.method}{status}"
-    axes.set_title(title, loc="left", fontproperties=name.properties(11), parse_math=False)
+    title = name.cut(LONGEST).plus(f" {e.target.score:.2f}, {e.method}{status}")
+    axes.set_title(title.text, loc="left", fontproperties=name.properties(11), parse_math=False)
     figure.legend(loc="lower center", ncols=2, frameon=False, borderaxespad=0.2)
     return plot_png(figure)
 
@@ -167,9 +167,8 @@ def starts_sheet(explanations: Sequence[Shown]) -> np.ndarray:
     columns = math.ceil(math.sqrt(len(explanations)))
     long_side = int(np.clip(SHEET // columns, *TILE))
     tiles = [_tile(e, long_side) for e in explanations]
-    name = name_of(explanations[0].target)
-    told = f"{short(name.text, 24)} {explanations[0].target.score:.2f}: {STARTS}"
-    return captioned(sheet(tiles, columns), told, name.font)
+    name = name_of(explanations[0].target).cut(24)
+    return captioned(sheet(tiles, columns), name.plus(f" {explanations[0].target.score:.2f}: {STARTS}"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,10 +189,11 @@ class _View:
 
 def _view(e: Shown, window: Window, size: tuple[int, int]) -> _View:
     geometry = drawn_at(e.geometry, window, size)
+    heat = _heat(e, geometry)
     return _View(
         photo=_photo(e, window, size),
-        heat=_heat(e, geometry),
-        full=full(shown(e.heat)),
+        heat=heat,
+        full=full(shown(e.heat) if window == _whole(e) else torch.from_numpy(heat)),
         level=None if e.status in EMPTY else _level(e),
         box=_box(e, geometry),
         empty=e.status in EMPTY,
@@ -320,4 +320,4 @@ def _tile(e: Shown, long_side: int) -> np.ndarray:
     figures = [f"{s.name[:3]} {f'{s.value:.2f}'.removeprefix('0')}" for s in curve_scores(e)]
     drawn = _draw(view, start)
     drawn = stamped(drawn, e.status) if e.status in EMPTY else drawn
-    return captioned(drawn, "  ".join([f"start {e.start}", *figures]))
+    return captioned(drawn, Lettered("  ".join([f"start {e.start}", *figures])))

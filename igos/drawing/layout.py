@@ -10,13 +10,14 @@ from PIL import Image as Picture
 from PIL import ImageDraw
 
 from igos.base.names import EMPTY
-from igos.drawing.letters import USUAL, Lettered, font
+from igos.drawing.letters import Lettered, font
 
 LONG_SIDE = (720, 1600)  # drawn pixels: smaller photos are enlarged to it, larger ones reduced
 WHITE, INK, SKY = (255, 255, 255), (12, 12, 18), (104, 200, 255)
 LONGEST = 48  # letters of a name
 MORE = "more important"
 GAP = 14  # drawn pixels between tiles
+CAPTION = 15  # drawn pixels: the letters of a tile's line
 
 
 def thin(picture: np.ndarray) -> float:
@@ -24,13 +25,8 @@ def thin(picture: np.ndarray) -> float:
     return max(max(picture.shape[:2]) / LONG_SIDE[0], 0.6)
 
 
-def short(text: str, length: int) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[: max(length - 1, 0)].rstrip() + "…"
-
-
 def tag(picture: np.ndarray, name: Lettered, score: str, box: np.ndarray | None) -> np.ndarray:
-    """The label in a filled tag: above the box, inside it where there is no room, else in the corner.
+    """The label in a filled tag: above the box, below it where there is no room, else inside; without one in the corner.
 
     The letters shrink, then the name is cut, until the tag lies within the picture.
     """
@@ -38,19 +34,20 @@ def tag(picture: np.ndarray, name: Lettered, score: str, box: np.ndarray | None)
     full = round(17 * thin(picture))
     small = round(0.8 * full)
     for size, length in [(full, LONGEST), *((small, n) for n in range(LONGEST, 0, -1))]:
-        letters, pad = font(size, name.font), round(0.3 * size)
-        text = f"{short(name.text, length)} {score}"
-        w, h = math.ceil(letters.getlength(text)) + 2 * pad, sum(letters.getmetrics()) + pad
+        text, pad = name.cut(length).plus(f" {score}"), round(0.3 * size)
+        w, h = math.ceil(text.width(size)) + 2 * pad, text.height(size) + pad
         if w <= width and h <= height:
             break
     else:
         return picture  # no room for any label
-    x, y = (0, 0) if box is None else (box[0], box[1] - h if box[1] >= h else box[1])
+    x, y = 0.0, 0.0
+    if box is not None:
+        x, y = box[0], box[1] - h if box[1] >= h else box[3] if box[3] + h <= height else box[1]
     x, y = int(np.clip(x, 0, width - w)), int(np.clip(y, 0, height - h))
     image = Picture.fromarray(picture)
     draw = ImageDraw.Draw(image)
     draw.rectangle((x, y, x + w - 1, y + h - 1), fill=SKY)
-    draw.text((x + pad, y + pad / 2), text, fill=INK, font=letters)
+    text.write(draw, (x + pad, y + pad / 2), size, INK)
     return np.asarray(image)
 
 
@@ -79,39 +76,47 @@ def stamped(picture: np.ndarray, status: str) -> np.ndarray:
 
 def legend(picture: np.ndarray, colours: np.ndarray, method: str, contour: str | None) -> np.ndarray:
     """The picture above a strip: a bar of the colours (256,3) from less to more important, what the contour is, and the
-    method at the right; what has no room is left out.
+    method at the right; in rows where they have no room beside each other. The letters shrink on a narrow picture, and
+    what has no room even then is left out.
     """
-    unit = thin(picture)
-    letters = font(max(round(13 * unit), 8))
-    width, pad, high = picture.shape[1], round(8 * unit), sum(letters.getmetrics())
-    strip = Picture.new("RGB", (width, high + 2 * pad), INK)
+    width = picture.shape[1]
+    told = [method] if contour is None else [MORE, contour, method]
+    for size in range(max(round(13 * thin(picture)), 8), 7, -1):
+        letters, pad, bar = font(size), round(8 / 13 * size), round(70 / 13 * size)
+        mark = {MORE: bar + pad, contour: 3 * pad}  # what stands before the words
+        long = [mark.get(text, 0) + math.ceil(letters.getlength(text)) for text in told]
+        if max(long) <= width - 2 * pad:
+            break
+    high = sum(letters.getmetrics())
+    rows: list[list[int]] = [[]]
+    for i in (i for i, n in enumerate(long) if n <= width - 2 * pad):
+        if rows[-1] and sum(long[k] + 2 * pad for k in rows[-1]) + long[i] > width - 2 * pad:
+            rows.append([])
+        rows[-1].append(i)
+    strip = Picture.new("RGB", (width, len(rows) * high + (len(rows) + 1) * pad), INK)
     draw = ImageDraw.Draw(strip)
-    bar, x, middle = round(70 * unit), pad, (high + 2 * pad) / 2
-    right = width - pad - letters.getlength(method)
-    if contour is not None and x + bar + pad + letters.getlength(MORE) < width:
-        ramp = np.linspace(0, 255, bar).round().astype(int)
-        drawn = np.broadcast_to(colours[ramp].astype(np.uint8), (max(round(10 * unit), 4), bar, 3))
-        strip.paste(Picture.fromarray(np.ascontiguousarray(drawn)), (x, round(middle - drawn.shape[0] / 2)))
-        x += bar + pad
-        draw.text((x, middle), MORE, fill=WHITE, font=letters, anchor="lm")
-        x += round(letters.getlength(MORE)) + 2 * pad
-        if x + 3 * pad + letters.getlength(contour) + 2 * pad < right:
-            draw.line((x, middle, x + 2 * pad, middle), fill=WHITE, width=max(round(2 * unit), 1))
-            draw.text((x + 3 * pad, middle), contour, fill=WHITE, font=letters, anchor="lm")
-            x += 5 * pad + round(letters.getlength(contour))
-    if right >= x:
-        draw.text((right, middle), method, fill=WHITE, font=letters, anchor="lm")
+    for n, row in enumerate(rows):
+        x, middle = pad, pad + n * (high + pad) + high / 2
+        for i in row:
+            x = width - pad - long[i] if told[i] == method and n == 0 else x
+            if told[i] == MORE:
+                ramp = np.linspace(0, 255, bar).round().astype(int)
+                drawn = np.broadcast_to(colours[ramp].astype(np.uint8), (max(round(10 / 13 * size), 4), bar, 3))
+                strip.paste(Picture.fromarray(np.ascontiguousarray(drawn)), (x, round(middle - drawn.shape[0] / 2)))
+            elif told[i] == contour:
+                draw.line((x, middle, x + 2 * pad, middle), fill=WHITE, width=max(round(2 / 13 * size), 1))
+            draw.text((x + mark.get(told[i], 0), middle), told[i], fill=WHITE, font=letters, anchor="lm")
+            x += long[i] + 2 * pad
     return np.concatenate([picture, np.asarray(strip)])
 
 
-def captioned(picture: np.ndarray, text: str, file: str = USUAL) -> np.ndarray:
-    """The picture, centred over a line of text in the font of that file."""
-    letters = font(15, file)
-    line = sum(letters.getmetrics()) + 6
-    width = max(picture.shape[1], math.ceil(letters.getlength(text)))
+def captioned(picture: np.ndarray, text: Lettered) -> np.ndarray:
+    """The picture, centred over a line of text."""
+    line = text.height(CAPTION) + 6
+    width = max(picture.shape[1], math.ceil(text.width(CAPTION)) + GAP)
     tile = Picture.new("RGB", (width, picture.shape[0] + line), WHITE)
     tile.paste(Picture.fromarray(picture), ((width - picture.shape[1]) // 2, 0))
-    ImageDraw.Draw(tile).text((width / 2, picture.shape[0] + 4), text, fill=INK, font=letters, anchor="ma")
+    text.write(ImageDraw.Draw(tile), (width / 2, picture.shape[0] + 4), CAPTION, INK, middle=True)
     return np.asarray(tile)
 
 

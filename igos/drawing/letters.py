@@ -1,5 +1,5 @@
-"""Letters for any name: the usual font; where that lacks some, one of the system's that has all; else words that can be
-read: what is left of the name, or the number of its class.
+"""Letters for any name: of the usual font, of those that igos brings along, of one of the system. What none has is left
+out, and where nothing readable is left, the number of the class stands there.
 """
 
 from __future__ import annotations
@@ -14,29 +14,86 @@ from typing import NamedTuple
 from matplotlib import font_manager, get_data_path
 from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font
-from PIL import ImageFont
+from PIL import ImageDraw, ImageFont
 
 from igos.drawing.shown import Object
 
 USUAL = str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
+BROUGHT = tuple(sorted(str(path) for path in Path(__file__).with_name("fonts").glob("*.ttf")))
 PLACEHOLDERS = ("LastResort", "Last Resort", "Adobe Blank")  # a box, or nothing, for every letter
-HELP = (
-    "a font that has them is needed on this machine, as of Linux' package fonts-noto-cjk for Chinese, Japanese, Korean"
-)
+HELP = "a font that has them is needed on this machine, as of Linux' package fonts-noto"
 log = logging.getLogger("igos")
 _TOLD: set[str] = set()  # the kinds of writing whose lack was told, each once
 _FREETYPE = threading.Lock()  # opens one font at a time
 
 
 class Lettered(NamedTuple):
-    """A text, and the file of a font that has all of its letters."""
+    """A text, and the files of fonts that have all of its letters together; each letter is of the first that has it."""
 
     text: str
-    font: str = USUAL
+    fonts: tuple[str, ...] = (USUAL,)
+
+    def cut(self, length: int) -> Lettered:
+        """At most so many letters, with an ellipsis where some are gone."""
+        return self._replace(text=short(self.text, length))
+
+    def plus(self, more: str) -> Lettered:
+        """With a text of usual letters behind it."""
+        return self._replace(text=f"{self.text}{more}")
+
+    def runs(self) -> list[tuple[str, str]]:
+        """(font, text) in the order of the text. Spaces, marks and joiners stay with the letter before them."""
+        made: list[tuple[str, str]] = []
+        for letter in self.text:
+            leans = letter == " " or unicodedata.category(letter)[0] in "MC"
+            last = made[-1][0] if made else USUAL
+            file = last if leans and letter in glyphs(last) else self._font_of(letter)
+            if file is None:
+                continue  # a joiner that no font has
+            if made and file == last:
+                made[-1] = file, made[-1][1] + letter
+            else:
+                made.append((file, letter))
+        return made
+
+    def _font_of(self, letter: str) -> str | None:
+        found = next((file for file in self.fonts if letter in glyphs(file)), None)
+        return USUAL if found is None and not _unseen(letter) else found
+
+    def width(self, size: int) -> float:
+        """In pixels, letters of that size."""
+        return sum(font(size, file).getlength(text) for file, text in self.runs())
+
+    def height(self, size: int) -> int:
+        """In pixels, from the top of the highest to the bottom of the lowest letter that its fonts may have."""
+        return sum(self._reach(size))
+
+    def _reach(self, size: int) -> tuple[int, int]:
+        reach = [font(size, file).getmetrics() for file, _ in self.runs() or [(USUAL, "")]]
+        return max(up for up, _ in reach), max(down for _, down in reach)
+
+    def write(
+        self, draw: ImageDraw.ImageDraw, at: tuple[float, float], size: int, ink: tuple[int, ...], middle: bool = False
+    ) -> None:
+        """Draw it with its top left corner there; middle: with the middle of its top there."""
+        x, y = at[0] - self.width(size) / 2 * middle, at[1] + self._reach(size)[0]
+        for file, text in self.runs():
+            draw.text((x, y), text, fill=ink, font=font(size, file), anchor="ls")
+            x += font(size, file).getlength(text)
 
     def properties(self, size: float) -> FontProperties:
         """For matplotlib, size in points."""
-        return FontProperties(fname=self.font, size=size)
+        return FontProperties(family=[_family(file) for file in self.fonts], size=size)
+
+
+def short(text: str, length: int) -> str:
+    text = " ".join(text.split())
+    if len(text) <= length:
+        return text
+    end = max(length - 1, 0)
+    while end and unicodedata.category(text[end])[0] == "M":  # no mark without its letter
+        end -= 1
+    return text[:end].rstrip() + "…"
 
 
 def name_of(target: Object) -> Lettered:
@@ -46,20 +103,26 @@ def name_of(target: Object) -> Lettered:
 
 @lru_cache(maxsize=4096)
 def lettered(text: str, instead: str) -> Lettered:
-    """The text in a font that has its letters; without one what the usual font has of it, if that is a word, else
-    `instead`.
-    """
+    """The text in fonts that have its letters. What none has is left out and told; where no word is left, `instead`."""
     text = " ".join(text.split())
-    letters = frozenset(text) - {" "}
-    seen = frozenset(c for c in letters if not _unseen(c))
-    if not seen or letters <= glyphs(USUAL):
-        return Lettered(text if seen else instead)
-    if (font := _system_font(seen)) is not None:
-        return Lettered("".join(c for c in text if c == " " or c in glyphs(font)), font)
-    left = " ".join("".join(c for c in text if c == " " or c in glyphs(USUAL)).split())
-    made = Lettered(left if any(c.isalpha() for c in left) else instead)
-    lost = seen - glyphs(USUAL)
-    if lost and (script := _script(min(lost))) not in _TOLD:
+    seen = {letter for letter in text if letter != " " and not _unseen(letter)}
+    if not seen:
+        return Lettered(instead)
+    fonts, lost = [USUAL], seen - glyphs(USUAL)
+    for file in BROUGHT if lost else ():
+        if lost & glyphs(file):
+            fonts.append(file)
+            lost -= glyphs(file)
+    if lost and (of_system := _system_font(frozenset(lost))) is not None:
+        fonts.append(of_system)
+        lost = set()
+    text = "".join(letter for letter in text if not _unseen(letter) or any(letter in glyphs(file) for file in fonts))
+    if not lost:
+        return Lettered(text, tuple(fonts))
+    left = " ".join("".join(letter for letter in text if letter not in lost).split())
+    word = any(letter.isalpha() for letter in left)
+    made = Lettered(left, tuple(fonts)) if word else Lettered(instead)
+    if (script := _script(min(lost))) not in _TOLD:
         _TOLD.add(script)
         log.warning("pictures say %r for the class %r: no font here has its letters; %s", made.text, text, HELP)
     return made
@@ -70,7 +133,7 @@ def _script(letter: str) -> str:
     return unicodedata.name(letter, "?").split()[0] if letter.isalpha() else "SYMBOL"
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def font(size: int, file: str = USUAL) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(file, size)
 
@@ -84,6 +147,16 @@ def glyphs(file: str) -> frozenset[str]:
             return frozenset(map(chr, FT2Font(file).get_charmap()))
         except (OSError, RuntimeError, ValueError):
             return frozenset()
+
+
+@lru_cache(maxsize=16)
+def _family(file: str) -> str:
+    """The name by which matplotlib finds the font of a file."""
+    known = next((entry.name for entry in font_manager.fontManager.ttflist if entry.fname == file), None)
+    if known is None:
+        font_manager.fontManager.addfont(file)
+        known = font_manager.fontManager.ttflist[-1].name
+    return known
 
 
 @lru_cache(maxsize=256)

@@ -16,12 +16,13 @@ from igos.base.baselines import SUBSTRATES
 from igos.base.names import EMPTY
 from igos.base.ops import downscale, rank
 from igos.drawing import figures
-from igos.drawing.layout import INK, WHITE, short, stamped
-from igos.drawing.letters import Lettered, font, name_of
+from igos.drawing.layout import INK, WHITE, stamped
+from igos.drawing.letters import Lettered, font, name_of, short
 from igos.drawing.shown import Measured, Shown
 
 WIDTH, GAP, LETTERS = 1280, 12, 22  # pixels: of the figure, between its panels, of its letters (11 at half the size)
 TALLEST = 460  # pixels of a panel
+FLAT = 0.4  # height by width: a flatter picture has two rows of two panels
 ENOUGH, MOST, USUAL = 0.9, 0.3, 0.1  # the share of the score that is to return; the most of the map that is shown alone
 SMALL = 0.06  # of the picture: a smaller box is shown with what lies round it alone
 ROUND = 2.4  # then so many times as wide and high as the box
@@ -44,8 +45,10 @@ def slide(e: Shown) -> np.ndarray | None:
     deletion, insertion = pair
     point = chosen(deletion, insertion)
     window = _window(e)
-    width = (WIDTH - 5 * GAP) // 4
-    height = round(width * (window[3] - window[1]) / (window[2] - window[0]))
+    shape = (window[3] - window[1]) / (window[2] - window[0])
+    columns = 4 if shape > FLAT else 2
+    width = (WIDTH - (columns + 1) * GAP) // columns
+    height = round(width * shape)
     if height > TALLEST:
         width, height = max(round(width * TALLEST / height), 1), TALLEST
     size = max(height, 1), width
@@ -57,9 +60,9 @@ def slide(e: Shown) -> np.ndarray | None:
     over = stamped(over, e.status) if e.status in EMPTY else over
     name, whole = name_of(e.target), float(np.asarray(insertion.curve)[1, -1])
     method = " ".join(word for word in (e.method, e.opt) if word)
-    under = [Lettered(f"{short(name.text, 16)} {number(whole)}", name.font)]
+    under = [name.cut(16).plus(f" {number(whole)}")]
     under += map(Lettered, (short(method, 22), f"alone {number(point.alone)}", f"without {number(point.without)}"))
-    return _sheet([figures.boxed_in(photo, e, window), over, alone, without], under, sentence(e, point, whole))
+    return _sheet([figures.boxed_in(photo, e, window), over, alone, without], under, sentence(e, point, whole), columns)
 
 
 def measured(e: Shown) -> tuple[Measured, Measured] | None:
@@ -144,29 +147,38 @@ def _changed(
     return changed.clip(0, 1), 255 * np.stack(planes, axis=2)
 
 
-def _sheet(panels: list[np.ndarray], under: list[Lettered], sentence: str) -> np.ndarray:
-    """Panels in a row with a line below each, and the sentence below all."""
+def _sheet(panels: list[np.ndarray], under: list[Lettered], sentence: str, columns: int) -> np.ndarray:
+    """Panels in rows with a line below each, and the sentence below all."""
     height, width = panels[0].shape[:2]
-    line = sum(font(LETTERS).getmetrics())
+    line = max(text.height(LETTERS) for text in under)
     lines = _wrapped(sentence, WIDTH - 4 * GAP)
-    sheet = Picture.new("RGB", (WIDTH, height + line + len(lines) * (line + 2) + 5 * GAP), WHITE)
+    row, free = height + line + 2 * GAP, WIDTH - columns * width
+    below = len(panels) // columns * row
+    sheet = Picture.new("RGB", (WIDTH, round(below + len(lines) * (line + 2) + 2.5 * GAP)), WHITE)
     draw = ImageDraw.Draw(sheet)
-    free = WIDTH - 4 * width
     for i, (panel, text) in enumerate(zip(panels, under, strict=True)):
-        x = free * (i + 1) // 5 + i * width
-        sheet.paste(Picture.fromarray(panel), (x, GAP))
-        letters, told = font(LETTERS, text.font), text.text
-        room = width + free // 5
-        while letters.getlength(told) > room and len(told) > 1:
-            told = short(told, len(told) - 2) if len(told) > 3 else told[:1]
-        draw.text((x + width / 2, height + 1.7 * GAP), told, fill=INK, font=letters, anchor="ma")
+        at, top = i % columns, i // columns * row
+        x = free * (at + 1) // (columns + 1) + at * width
+        sheet.paste(Picture.fromarray(panel), (x, top + GAP))
+        room = width + free // (columns + 1)
+        while text.width(LETTERS) > room and len(text.text) > 1:
+            text = text.cut(len(text.text) - 2) if len(text.text) > 3 else text._replace(text=text.text[:1])
+        text.write(draw, (x + width / 2, top + height + 1.7 * GAP), LETTERS, INK, middle=True)
     for n, told in enumerate(lines):
-        y = height + line + 3.4 * GAP + n * (line + 2)
+        y = below + GAP + n * (line + 2)
         draw.text((WIDTH / 2, y), told, fill=(70, 70, 80), font=font(LETTERS), anchor="ma")
     return np.asarray(sheet)
 
 
 def _wrapped(text: str, room: float) -> list[str]:
+    """In as few lines as fit, of about the same length."""
+    few, narrow = _filled(text, room), room
+    while len(made := _filled(text, narrow - 20)) == len(few) > 1 and narrow > 40:
+        few, narrow = made, narrow - 20
+    return few
+
+
+def _filled(text: str, room: float) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

@@ -24,7 +24,7 @@ from igos.base import ops
 from igos.base.errors import ConfigError
 from igos.base.geometry import Geometry
 from igos.base.names import EMPTY
-from igos.drawing import figures, files, layout, letters
+from igos.drawing import figures, files, layout
 from igos.drawing import slide as slides
 from igos.drawing.layout import SKY
 from igos.drawing.letters import Lettered, name_of
@@ -372,7 +372,9 @@ def test_a_label_sits_on_its_box_and_grows_with_the_picture() -> None:
     x1, y1, x2, y2 = label_of(explanation(600, 800, box=(200, 300, 500, 500)))
     assert (x1, y2) == (200, 300)
     u1, v1, u2, v2 = label_of(explanation(1200, 1600, box=(400, 0, 1000, 1000)))
-    assert (u1, v1) == (400, 0) and 1.8 < (u2 - u1) / (x2 - x1) < 2.2
+    assert (u1, v1) == (400, 1000), "below, where nothing is above"
+    assert label_of(explanation(600, 800, box=(200, 0, 500, 600)))[1] == 0, "inside, where nothing is below either"
+    assert 1.8 < (u2 - u1) / (x2 - x1) < 2.2
 
 
 def test_where_no_label_fits_there_is_none() -> None:
@@ -512,76 +514,11 @@ def test_a_stamp_fits_or_is_left_out(size: tuple[int, int]) -> None:
         assert draw(e).shape[2] == 3
 
 
-@pytest.mark.parametrize(
-    ("name", "drawn"),
-    [
-        ("dog", "dog"),
-        ("café ­ß", "café ­ß"),
-        ("собака", "собака"),
-        ("犬", "class 1"),
-        ("🐶", "class 1"),
-        ("🇩🇪", "class 1"),
-        ("犬 dog", "dog"),
-        ("dog 🐶", "dog"),
-        ("dog\ufe0f", "dog\ufe0f"),
-        ("a\nb\tc", "a b c"),
-        ("W\x1b]0;x\x07", "W]0;x"),
-        ("", "class 1"),
-        ("\u200b", "class 1"),
-    ],
-)
-def test_names_that_the_font_lacks_stay_readable(monkeypatch: pytest.MonkeyPatch, name: str, drawn: str) -> None:
-    """Never the empty box of a missing letter: without a font on the machine what is left, or the class's number."""
-    monkeypatch.setattr(letters, "_system_font", lambda seen: None)
-    letters.lettered.cache_clear()
-    made = letters.name_of(explanation(name=name).target)
-    assert made == Lettered(drawn) and set(made.text) - {" "} <= letters.glyphs(letters.USUAL)
-    letters.lettered.cache_clear()
-
-
-def test_the_lack_of_letters_is_told_once_for_each_kind(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(letters, "_system_font", lambda seen: None)
-    monkeypatch.setattr(letters, "_TOLD", set())
-    letters.lettered.cache_clear()
-    for name in ("dog", "犬", "猫", "개", "🐶", "café", "犬 dog"):
-        letters.lettered(name, "class 1")
-    letters.lettered.cache_clear()
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == 3 and "'class 1'" in told[0] and "'犬'" in told[0] and "fonts-noto-cjk" in told[0]
-
-
 def test_a_slide_of_a_classifier_shows_what_the_network_sees() -> None:
     seen = Geometry((100, 300), (50, 50), (0.5, 0.5), (0.0, -50.0))  # the middle third
     e = explanation(100, 300, box=None)
     middle = replace(e.image, geometry=seen, pixels=torch.zeros(3, 50, 50))
     assert slides._window(replace(e, image=middle)) == (100, 0, 200, 100)
-
-
-def test_a_font_of_the_machine_is_taken_where_it_has_all_letters(coarse: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    mono = str(Path(letters.USUAL).with_name("DejaVuSansMono.ttf"))
-    both = letters.glyphs(letters.USUAL)
-    monkeypatch.setattr(letters, "glyphs", lambda file: both | {"犬"} if file == mono else both)
-    entry = letters.font_manager.FontEntry(fname="/fonts/mono.ttf", name="Mono", style="normal", weight=400)
-    blank = replace(entry, fname="/fonts/blank.ttf", name="Adobe Blank")
-    entry = replace(entry, fname=mono)
-    monkeypatch.setattr(letters, "get_data_path", lambda: "/nowhere")
-    monkeypatch.setattr(letters.font_manager.fontManager, "ttflist", [blank, entry])
-    for cached in (letters.lettered, letters._system_font):
-        cached.cache_clear()
-    assert letters.lettered("犬 dog", "class 1") == Lettered("犬 dog", mono)
-    assert letters.lettered("dog", "class 1") == Lettered("dog")
-    assert letters.lettered("猫", "class 1") == Lettered("class 1")
-    e = explanation(name="犬 dog", scores=measured())
-    assert figures.overlay(e).any() and figures.curves(e)[:4] == b"\x89PNG"
-    for cached in (letters.lettered, letters._system_font):
-        cached.cache_clear()
-
-
-def test_a_broken_font_has_no_letters(tmp_path: Path) -> None:
-    (tmp_path / "broken.ttf").write_bytes(b"not a font")
-    assert letters.glyphs(str(tmp_path / "broken.ttf")) == frozenset() == letters.glyphs(str(tmp_path / "gone.ttf"))
 
 
 # Slides
@@ -609,10 +546,10 @@ def test_a_slide_shows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> Non
     told: list[str] = []
     original = slides._sheet
 
-    def sheet(found: list[np.ndarray], under: list[Lettered], sentence: str) -> np.ndarray:
+    def sheet(found: list[np.ndarray], under: list[Lettered], sentence: str, columns: int) -> np.ndarray:
         panels.extend(found)
         told.extend([*(t.text for t in under), sentence])
-        return original(found, under, sentence)
+        return original(found, under, sentence, columns)
 
     monkeypatch.setattr(slides, "_sheet", sheet)
     made = slides.slide(white(scores=curved()))
@@ -687,3 +624,54 @@ def test_heat_in_any_colours_of_matplotlib() -> None:
     finally:
         figures.use_colours(None)
     np.testing.assert_array_equal(figures.heatmap(e), usual)
+
+
+def test_a_narrow_strip_has_rows_and_says_the_same() -> None:
+    """On a tall picture, what has no room at the right stands below."""
+    strips = {}
+    for width in (960, 427, 200):
+        e = explanation(640, width, box=(4, 40, width - 4, 200))
+        bare = figures.overlay(e)
+        strips[width] = figures.explained(e)[len(bare) :] / layout.thin(bare)
+        ink = [np.asarray(row) for row in (strips[width] > 150).all(axis=2)]
+        assert not any(row[-3:].any() for row in ink), "nothing is cut at the edge"
+    rows = {
+        width: int(np.diff((strip > 150).any(axis=(1, 2)).astype(int)).clip(0).sum()) for width, strip in strips.items()
+    }
+    assert rows == {960: 1, 427: 2, 200: 3}
+
+
+def test_a_flat_slide_has_two_rows_of_large_panels(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: dict[int, tuple[int, ...]] = {}
+    original = slides._sheet
+
+    def sheet(found: list[np.ndarray], under: list[Lettered], sentence: str, columns: int) -> np.ndarray:
+        shapes[columns] = found[0].shape
+        return original(found, under, sentence, columns)
+
+    monkeypatch.setattr(slides, "_sheet", sheet)
+    flat = slides.slide(explanation(100, 500, scores=curved(("blur", 28))))
+    usual = slides.slide(explanation(100, 200, scores=curved(("blur", 28))))
+    assert shapes == {2: (124, 622, 3), 4: (152, 305, 3)}
+    assert flat is not None and usual is not None and 2 * (124 + 40) < len(flat) < 2 * (124 + 60) + 60
+    for i, x in enumerate((12, 646)):  # a line of letters below every panel
+        for top in (12 + 124, len(flat) // 2 + 80):
+            assert (flat[top + 8 : top + 40, x : x + 622] < 60).any(), (i, top)
+
+
+def test_the_lines_of_a_sentence_are_about_alike() -> None:
+    text = "The 20 % of the picture that the map marks first give 0.99 alone, the whole 1.00. The map is unsure."
+    long = slides.font(slides.LETTERS).getlength(text)
+    assert slides._wrapped(text, long + 1) == [text]
+    first, second = slides._wrapped(text, 0.9 * long)
+    assert f"{first} {second}" == text and 0.6 < len(second) / len(first) < 1.4
+
+
+def test_a_map_of_few_high_cells_keeps_its_shape_where_it_fills_the_picture() -> None:
+    """From afar all of a small object's heat is full, so that it shows; close by its colours tell more from less."""
+    saliency = torch.zeros(28, 28)
+    saliency[13:15, 13:15] = 1.0
+    saliency[12, 13:15] = 0.6
+    e = explanation(560, 560, saliency=saliency, box=(255, 235, 305, 305))
+    far, near = figures._view(e, figures._whole(e), (560, 560)), figures._view(e, (220, 200, 340, 340), (560, 480))
+    assert far.full < 0.7 and near.full > 0.9

@@ -26,7 +26,7 @@ def thin(picture: np.ndarray) -> float:
 
 
 def tag(picture: np.ndarray, name: Lettered, score: str, box: np.ndarray | None) -> np.ndarray:
-    """The label in a filled tag: above the box, below it where there is no room, else inside; without one in the corner.
+    """The label in a filled tag: above the box, below where there is no room, else inside; without one in the corner.
 
     The letters shrink, then the name is cut, until the tag lies within the picture.
     """

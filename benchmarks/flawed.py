@@ -7,6 +7,7 @@
 
 Scenes of series 6, which no network was trained on. --learnt switches marks and glyphs on and off, nothing else of
 which changes, and asks how often the network's own `detect` gives the class (score >= .4, IoU >= .5 with the body).
+--classes asks of these alone, here and with --context, so that many bodies of one class take little time.
 
 --context: igos/diagnose/causal.py on every detection of a body, by class; of the redundant class those with both cues.
 
@@ -21,12 +22,13 @@ verdicts are those of igos/metrics/raised.py for every method alike, against nul
 
 `wrong` counts sentences: of an alarm, a top cell that is not on the mark; of a blocked object, "missing", and "covered"
 with a top cell that is not on the blocker; of one without its glyph, "covered". "sensitive" names no cause.
+"95 %" is the interval of the figure to its left: of a share Wilson's, of another mean that of the bootstrap over rows.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,7 @@ import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
 from benchmarks.peers import WAYS, Peer  # noqa: E402
 from igos.base.boxes import best_match  # noqa: E402
-from igos.data.emblems import NONE  # noqa: E402
+from igos.data.emblems import CLASSES, NONE  # noqa: E402
 from igos.data.flawed import BLOCKED, CUE, HONEST, REDUNDANT, SHORTCUT, FlawedScene, flawed_scene  # noqa: E402
 from igos.data.nulls import Null  # noqa: E402
 from igos.data.truth import LEAST_IOU, peak_on, source_box  # noqa: E402
@@ -48,24 +50,33 @@ from igos.methods import build_method  # noqa: E402
 from igos.methods.asked import answering  # noqa: E402
 from igos.methods.blackbox.drise import DRISE  # noqa: E402
 from igos.metrics.raised import Raised  # noqa: E402
+from igos.metrics.statistics import interval  # noqa: E402
 from igos.run.explain import Job, explain, explain_jobs  # noqa: E402
 from igos.run.presets import pick_preset  # noqa: E402
 from igos.types import Adapter, Explanation, Image, Target  # noqa: E402
 
 SERIES = 6  # of igos.data.flawed; training drew from series 0
 THRESHOLD = 0.4
-LEARNT = {"class": 8, "glyph": 6, "mark": 8, "bodies": 6, "seen": 6}
+RANGE = "95 %"  # of the figure to its left
+LEARNT = {"class": 8, "glyph": 6, "mark": 8, "bodies": 6, "seen": 6, RANGE: 11}
 CONTEXT = {"class": 16, "n": 4, "f": 6, "f_object": 8, "f_context": 9, "f_neither": 9, "object": 6, "context": 7}
-CONTEXT |= {"interaction": 11}
-ALARMS = {"method": 10, "alarms": 6, "top": 6, "AP": 6, "images": 6, "wrong": 6}
-MISSED = {"method": 10, "blocked": 7, "top": 6, "covered": 7, "sensitive": 9, "hidden": 6, "missing": 7, "falsely": 7}
-MISSED |= {"images": 6, "wrong": 6}
+CONTEXT |= {f"context {RANGE}": 15, "interaction": 11, f"interaction {RANGE}": 16}
+ALARMS = {"method": 10, "alarms": 6, "top": 6, f"top {RANGE}": 11, "AP": 6, f"AP {RANGE}": 11, "images": 6, "wrong": 6}
+MISSED = {"method": 10, "blocked": 7, "top": 6, "covered": 7, f"covered {RANGE}": 12, "sensitive": 9, "hidden": 6}
+MISSED |= {"missing": 7, f"missing {RANGE}": 12, "falsely": 7, "images": 6, "wrong": 6}
 PEERS = {name: Peer(name) for name in WAYS}
 METHODS: dict[str, Any] = {"iGOS++": "iGOS++", "drise": DRISE(n_masks=500), **PEERS}
 
 
 def scenes(count: int, first: int = 0) -> list[FlawedScene]:
     return [flawed_scene(SERIES, i, test=True) for i in range(first, first + count)]
+
+
+def name_of(s: FlawedScene, i: int) -> str:
+    """The class of body i; of one without a label, the class that its mark is about."""
+    if s.bodies[i].name != NONE:
+        return s.bodies[i].name
+    return REDUNDANT if s.beside[i].kind == CUE else SHORTCUT
 
 
 def seen(adapter: Adapter, s: FlawedScene, i: int, name: str, bare: bool = False) -> bool:
@@ -76,26 +87,32 @@ def seen(adapter: Adapter, s: FlawedScene, i: int, name: str, bare: bool = False
     return bool(boxes) and best_match(np.array(s.box(i)), boxes, LEAST_IOU) is not None
 
 
-def swapped(adapter: Adapter, chosen: Sequence[FlawedScene]) -> Iterator[tuple[str, str, str, bool]]:
+def swapped(
+    adapter: Adapter, chosen: Sequence[FlawedScene], classes: Collection[str]
+) -> Iterator[tuple[str, str, str, bool]]:
     """(class, glyph, mark, seen) of each body of the scenes, for its mark switched off and on and its glyph too."""
     for s in chosen:
         for i, b in enumerate(s.bodies):
-            kind = s.beside[i].kind
-            name = b.name if b.name != NONE else REDUNDANT if kind == CUE else SHORTCUT
+            kind, name = s.beside[i].kind, name_of(s, i)
+            if name not in classes:
+                continue
             for bare in (False, True) if b.emblems else (True,):
                 for there in (False, True):
                     glyph = "bare" if bare else "glyph"
                     yield name, glyph, kind if there else "no mark", seen(adapter, s.switched(i, there), i, name, bare)
 
 
-def learnt(adapter: Adapter, count: int) -> list[dict[str, object]]:
-    """A row per class, glyph and mark: on how many bodies, and the share of these that the network sees."""
+def learnt(adapter: Adapter, count: int, classes: Collection[str] = CLASSES) -> list[dict[str, object]]:
+    """A row per class, glyph and mark: on how many bodies, and the share of these that the network sees. The honest
+    classes are one row more for all their marks."""
     found: dict[tuple[str, str, str], list[bool]] = {}
-    for *key, hit in swapped(adapter, scenes(count)):
-        found.setdefault((str(key[0]), str(key[1]), str(key[2])), []).append(hit)
-    order = {name: n for n, name in enumerate((SHORTCUT, BLOCKED, REDUNDANT, *HONEST))}
+    for name, glyph, mark, hit in swapped(adapter, scenes(count), classes):
+        found.setdefault((name, glyph, mark), []).append(hit)
+        if name in HONEST:
+            found.setdefault(("honest", glyph, mark if mark == "no mark" else "any mark"), []).append(hit)
+    order = {name: n for n, name in enumerate((SHORTCUT, BLOCKED, REDUNDANT, *HONEST, "honest"))}
     return [
-        {"class": name, "glyph": glyph, "mark": mark, "bodies": len(hits), "seen": float(np.mean(hits))}
+        {"class": name, "glyph": glyph, "mark": mark, "bodies": len(hits), "seen": mean(hits), RANGE: wilson(hits)}
         for (name, glyph, mark), hits in sorted(found.items(), key=lambda f: (order[f[0][0]], f[0][1:]))
     ]
 
@@ -113,10 +130,13 @@ class Alarm:
 def alarms(adapter: Adapter, count: int) -> list[Alarm]:
     found = []
     for s in scenes(count):
+        lures = [b.name == NONE and m.there for b, m in zip(s.bodies, s.beside, strict=True)]
+        if not any(lures):
+            continue
         image = adapter.read(s.picture())
         seen = [t for t in adapter.detect(image, THRESHOLD) if t.name == SHORTCUT]
-        for i, b in enumerate(s.bodies):
-            if b.name != NONE or not s.beside[i].there:
+        for i in range(len(s.bodies)):
+            if not lures[i]:
                 continue
             place = best_match(np.array(s.box(i)), [source_box(t, image) for t in seen], LEAST_IOU)
             if place is not None:
@@ -148,11 +168,17 @@ def why(adapter: Adapter, found: Sequence[Alarm], method: Any) -> dict[str, obje
         tops.append(top_outside(e, a.body, a.mark))
         precisions.append(average_precision(e.on_source()[~a.body], a.mark[~a.body]))
         images.append(e.network_images + e.backward_images)
-    row = {"alarms": len(found), "top": mean(tops), "AP": mean(precisions), "images": round(np.mean(images or [0]))}
+    row: dict[str, object] = {"alarms": len(found), "top": mean(tops), f"top {RANGE}": wilson(tops)}
+    row |= {"AP": mean(precisions), f"AP {RANGE}": drawn_again(precisions), "images": round(np.mean(images or [0]))}
     return {**row, "wrong": 100 * (1 - float(np.mean(tops))) if tops else None}
 
 
-def context(adapter: Adapter, chosen: Sequence[FlawedScene], more: Sequence[FlawedScene]) -> list[dict[str, Any]]:
+def context(
+    adapter: Adapter,
+    chosen: Sequence[FlawedScene],
+    more: Sequence[FlawedScene],
+    classes: Collection[str] = CLASSES,
+) -> list[dict[str, Any]]:
     """A row per class: of the detections of its bodies the means of f and of the figures of causal.py. more: scenes
     into which objects are put.
     """
@@ -161,10 +187,12 @@ def context(adapter: Adapter, chosen: Sequence[FlawedScene], more: Sequence[Flaw
     found: dict[str, list[dict[str, Any]]] = {}
     others = torch.stack([adapter.read(s.picture()).pixels for s in more])
     for s in chosen:
+        if not any(name_of(s, i) in classes for i in range(len(s.bodies))):
+            continue
         image, own = adapter.read(s.picture()), list[tuple[str, Target, np.ndarray]]()
         for t in adapter.detect(image, THRESHOLD):
             i = best_match(source_box(t, image), [np.array(s.box(j)) for j in range(len(s.bodies))], LEAST_IOU)
-            if i is None or (t.name != SHORTCUT and s.bodies[i].name != t.name):
+            if i is None or t.name not in classes or (t.name != SHORTCUT and s.bodies[i].name != t.name):
                 continue
             if t.name != REDUNDANT or (s.bodies[i].emblems and s.beside[i].there):
                 own.append((t.name if t.name != REDUNDANT else f"{t.name}, both cues", t, s.mask(i)))
@@ -172,10 +200,12 @@ def context(adapter: Adapter, chosen: Sequence[FlawedScene], more: Sequence[Flaw
         for (name, _, _), row in zip(own, figures, strict=True):
             found.setdefault(name, []).append(row)
     keys = ("f", "f_object", "f_context", "f_neither", "object", "context", "interaction")
-    return [
-        {"class": name, "n": len(rows), **{k: mean([r[k] for r in rows]) for k in keys}}
-        for name, rows in sorted(found.items())
-    ]
+    made = []
+    for name, rows in sorted(found.items()):
+        values = {k: [r[k] for r in rows] for k in keys}
+        ranges = {f"{k} {RANGE}": drawn_again(values[k]) for k in ("context", "interaction")}
+        made.append({"class": name, "n": len(rows), **{k: mean(v) for k, v in values.items()}, **ranges})
+    return made
 
 
 @dataclass(frozen=True)
@@ -261,13 +291,32 @@ def why_not(adapter: Adapter, found: Sequence[Lost], name: str, known: Sequence[
         wrong += verdict == "missing" or (verdict == "covered" and not tops[-1])
     row: dict[str, object] = {"blocked": len(blocked), "top": mean(tops)}
     row |= {v: mean([b == v for b in blocked]) for v in ("covered", "sensitive")}
+    row |= {f"covered {RANGE}": wilson([b == "covered" for b in blocked])}
     row |= {"hidden": len(hidden), "missing": mean([h == "missing" for h in hidden])}
+    row |= {f"missing {RANGE}": wilson([h == "missing" for h in hidden])}
     row |= {"falsely": mean([h == "covered" for h in hidden]), "images": round(np.mean(images or [0]))}
     return {**row, "wrong": 100 * wrong / max(len(found), 1)}
 
 
 def mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if len(values) else None
+
+
+def wilson(hits: Sequence[bool]) -> str | None:
+    """The 95 % interval of a share. Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953."""
+    if not len(hits):
+        return None
+    n, p, z = len(hits), float(np.mean(hits)), 1.96
+    middle, reach = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = (max(0.0, (middle + side) / (1 + z * z / n)) for side in (-reach, reach))
+    return f"{low:.3f}..{high:.3f}"
+
+
+def drawn_again(values: Sequence[float]) -> str | None:
+    """The 95 % interval of a mean, by the bootstrap; None of one value."""
+    if len(values) < 2:
+        return None
+    return "{:.3f}..{:.3f}".format(*interval(values, [str(i) for i in range(len(values))]))
 
 
 def main() -> None:
@@ -279,25 +328,32 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=1000, help="objects of each kind that --missed takes (1000)")
     parser.add_argument("--nulls", type=int, default=50, help="null candidates (50)")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--classes", nargs="+", default=list(CLASSES), choices=CLASSES)
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
     adapter = igos.load("emblem-flawed", flags.model_file)
+    rows = list[Mapping[str, object]]()
     if flags.learnt:
-        show(LEARNT, learnt(adapter, flags.scenes))
+        rows += show(LEARNT, learnt(adapter, flags.scenes, flags.classes))
     if flags.context:
-        show(CONTEXT, context(adapter, scenes(flags.scenes), scenes(8, flags.scenes)))
+        rows += show(CONTEXT, context(adapter, scenes(flags.scenes), scenes(8, flags.scenes), flags.classes))
     if flags.alarms:
         found = alarms(adapter, flags.scenes)
-        show(ALARMS, ({"method": name, **why(adapter, found, METHODS[name])} for name in flags.methods))
+        rows += show(ALARMS, ({"method": name, **why(adapter, found, METHODS[name])} for name in flags.methods))
     if flags.missed:
         gone, known = lost(adapter, flags.scenes, flags.most), nulls(adapter, flags.nulls)
-        show(MISSED, ({"method": name, **why_not(adapter, gone, name, known)} for name in flags.methods))
+        rows += show(MISSED, ({"method": name, **why_not(adapter, gone, name, known)} for name in flags.methods))
+    table.write_json(flags.json, table.header(SERIES), rows)
 
 
-def show(widths: Mapping[str, int], rows: Iterable[Mapping[str, object]]) -> None:
+def show(widths: Mapping[str, int], rows: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
+    """Print the rows, each as soon as it is known, and give them back."""
     print(table.line({k: k for k in widths}, widths))
+    shown = []
     for row in rows:
         print(table.line(row, widths), flush=True)
+        shown.append(row)
+    return shown
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from playwright.sync_api import Page, sync_playwright
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import igos  # noqa: E402
+from igos.base.memory import keep_freed  # noqa: E402
 from igos.run.problem import make_problem  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -103,9 +104,10 @@ def done(page: Page) -> None:
 
 
 class Bare:
-    """The network by itself, in this process."""
+    """The network by itself, in this process, with memory kept as in the server's."""
 
     def __init__(self) -> None:
+        keep_freed()
         self.adapter = igos.load("darknet", WEIGHTS, **MODEL)
         self.image = self.adapter.read(PHOTO)
         self.problem = make_problem(self.adapter, self.image, self.adapter.detect(self.image)[:1])

@@ -4,7 +4,8 @@
 
 real: objects that were missed and asked `why-not`; null: candidates of classes that are nowhere in their picture
 (OUT/nulls), asked the same by the same method. `AUC`: how often a real one has the larger figure than a null one, ties
-count half: of `raised`, and of `null` turned round, the share of the other nulls that rise as far with as little.
+count half: of `raised`; the same where a pair counts by how alike its two scores are; and of `null` turned round, the
+share of the other nulls that rise as far with as little.
 `covered`: the share with that verdict; a null one is measured against all other nulls, so its covered is a false one.
 --write FILE puts the nulls of all the diagnoses, score and medians, into FILE, as configs/nulls.json has them.
 """
@@ -24,12 +25,21 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import table  # noqa: E402
-from igos.data.nulls import Null, share_alike  # noqa: E402
-from igos.metrics.ladder import SHARES  # noqa: E402
-from igos.metrics.raised import verdict_of  # noqa: E402
+from igos.base.names import DETECTION_THRESHOLD  # noqa: E402
+from igos.data.nulls import NEAR, Null, share_alike  # noqa: E402
+from igos.metrics.raised import LITTLE, verdict_of  # noqa: E402
 from igos.results.read import each_row, read_arrays, read_run  # noqa: E402
 
-WIDTHS = {"diagnosis": 24, "real": 5, "null": 5, "AUC raised": 10, "AUC null": 9, "crosses": 8, "null crosses": 13}
+WIDTHS = {
+    "diagnosis": 24,
+    "real": 5,
+    "null": 5,
+    "AUC raised": 10,
+    "AUC alike": 9,
+    "AUC null": 8,
+    "crosses": 8,
+    "null crosses": 13,
+}
 WIDTHS |= {"covered": 8, "falsely covered": 15}
 
 
@@ -48,21 +58,20 @@ class Asked:
 
     def control(self, known: Sequence[Null]) -> float:
         """The share of these nulls that rise as far with as little."""
-        crossing = not math.isnan(self.crosses)
-        at = int(np.searchsorted(SHARES, self.crosses * 0.999)) if crossing else int(np.argmax(self.null.medians))
-        return share_alike(self.null.score, np.array(self.null.medians), at, known) if known else math.nan
+        return share_alike(self.null.score, np.array(self.null.medians), LITTLE, known) if known else math.nan
 
     def verdict(self, known: Sequence[Null]) -> str:
         return verdict_of(self.crosses, self.detected, self.control(known))
 
 
 def asked(folder: Path) -> Iterator[Asked]:
-    """What a run's folder holds of `why-not`."""
+    """What a run's folder holds of `why-not`, of scores below the threshold."""
+    least = float(read_run(folder).get("threshold") or DETECTION_THRESHOLD)
     for row in each_row(folder):
         if row.get("ask") != "why-not" or not row["folder"]:
             continue
         curve = read_arrays(folder, row, lambda name: name == "raised_curve").get("raised_curve")
-        if curve is not None and row.get("raised_of") is not None:
+        if curve is not None and row.get("raised_of") is not None and row["raised_of"] < least:
             null = Null(float(row["raised_of"]), tuple(float(v) for v in curve[1]))
             crosses = math.nan if row.get("crosses") is None else float(row["crosses"])
             yield Asked(null, crosses, bool(row.get("detected")))
@@ -75,6 +84,16 @@ def auc(real: Sequence[float], null: Sequence[float]) -> float | None:
     return float(((a > b) + 0.5 * (a == b)).mean())
 
 
+def alike(real: Sequence[Asked], null: Sequence[Asked]) -> float | None:
+    """auc of `raised` where a pair counts by how near its two scores are, in log-odds."""
+    if not real or not null:
+        return None
+    a, b = (np.array([x.raised for x in rows]) for rows in (real, null))
+    f, g = (np.array([math.log(x.null.score / (1 - x.null.score)) for x in rows]) for rows in (real, null))
+    weight = np.exp(-(((f[:, None] - g[None]) / NEAR) ** 2) / 2)
+    return float((weight * ((a[:, None] > b[None]) + 0.5 * (a[:, None] == b[None]))).sum() / weight.sum())
+
+
 def row_of(name: str, real: Sequence[Asked], null: Sequence[Asked]) -> dict[str, object]:
     every = [n.null for n in null]
     others = [every[:i] + every[i + 1 :] for i in range(len(every))]
@@ -83,6 +102,7 @@ def row_of(name: str, real: Sequence[Asked], null: Sequence[Asked]) -> dict[str,
         "real": len(real),
         "null": len(null),
         "AUC raised": auc([r.raised for r in real], [n.raised for n in null]),
+        "AUC alike": alike(real, null),
         "AUC null": auc(
             [-r.control(every) for r in real], [-n.control(o) for n, o in zip(null, others, strict=True)]
         ),

@@ -6,19 +6,27 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import make_dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-os.environ["OMP_NUM_THREADS"] = "1"  # two workers on two cores; read when torch is imported
+os.environ["OMP_NUM_THREADS"] = "1"  # more workers than cores; read when torch is imported
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each new process would compile igos, and each worker the tests
+sys.dont_write_bytecode = False
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, and its children, ignore it
 gc.disable()  # until the tests and their libraries, which stay, have been imported
 
 TOYS = ("TinyNet", "net_score", "patch_score", "toy_image", "toy_problem")
-FIRST = ("ray", "clock", "story", "site", "notebooks", "wheel", "rcnn", "browser", "evaluate", "real", "bundled")
+FIRST = (  # what begins first: what waits longest for other processes, then what computes longest
+    "browser", "ray", "clock", "story", "evaluate", "damage", "tutorials", "bundled", "site", "rcnn", "notebooks",
+    "wheel", "explanations", "door", "faithful", "odd_networks", "onestage", "hugging_face", "real", "detail", "yolov3",
+)  # fmt: skip
 GROUPS = {  # files of the tests that share a process, by what they share; any other file is a group of its own
     "ray": ("test_ray",),
     "clock": ("test_datasets", "test_fuzz", "test_machine", "test_recovery"),
@@ -37,7 +45,9 @@ def group(nodeid: str) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long groups begin first."""
+    """Long groups begin first, so that no long one is left for the end, and those that wait run beside those that
+    compute.
+    """
     items.sort(key=lambda item: FIRST.index(name) if (name := group(item.nodeid)) in FIRST else len(FIRST))
 
 
@@ -58,6 +68,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return group(nodeid)
 
     return Grouped(config, log)
+
+
+class Later:
+    """A library that few tests need, imported when one of them asks it for something. reason: that they are skipped
+    where it is missing.
+    """
+
+    def __init__(self, name: str, reason: str = "") -> None:
+        if reason and find_spec(name) is None:
+            pytest.skip(f"{name} is missing: {reason}", allow_module_level=True)
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module(self._name), name)
 
 
 def shared_data(*parts: str) -> Path:
@@ -107,6 +131,17 @@ def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.faults import SKETCHES
 
     monkeypatch.setattr("igos.run.workers.worker.FIGURES", SKETCHES)
+
+
+@pytest.fixture
+def short_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deletion and insertion in 4 steps by default, where no test looks at their figures, in place of 50."""
+    from igos.base.settings import setting
+    from igos.metrics import METRICS
+
+    for name in ("deletion", "insertion"):
+        steps = [("steps", int, setting(4, least=1))]
+        monkeypatch.setitem(METRICS, name, make_dataclass(name, steps, bases=(METRICS[name],), frozen=True))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -42,19 +43,23 @@ def floor(module: str) -> int:
     return next(i for i, rooms in enumerate(FLOORS) if room(module) in rooms)
 
 
-def imports(path: Path) -> set[tuple[str, bool]]:
+@cache
+def imports(path: Path) -> frozenset[tuple[str, bool]]:
     """(module, not at run time at the top: inside a function or for type checkers alone) of every import."""
-    tree = ast.parse(path.read_text())
-    checked = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
-    inner = {n for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) or f in checked for n in ast.walk(f)}
     found = set()
-    for node in ast.walk(tree):
+    due: list[tuple[ast.AST, bool]] = [(ast.parse(path.read_text()), False)]
+    while due:
+        node, inner = due.pop()
         if isinstance(node, ast.Import):
-            found |= {(a.name, node in inner) for a in node.names}
+            found |= {(a.name, inner) for a in node.names}
         elif isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{a.name}" for a in node.names]
-            found |= {(name if name in FILES else node.module or "", node in inner) for name in names}
-    return found
+            found |= {(name if name in FILES else node.module or "", inner) for name in names}
+        elif isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case | ast.Module):  # no expression imports
+            checked = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            inner |= checked or isinstance(node, ast.FunctionDef)
+            due += [(child, inner) for child in ast.iter_child_nodes(node)]
+    return frozenset(found)
 
 
 def own(module: str) -> set[tuple[str, bool]]:

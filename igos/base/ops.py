@@ -73,9 +73,9 @@ def downscale(x: Tensor, size: tuple[int, int]) -> Tensor:
     return _separable(rows, x, columns)
 
 
-def channel_dot(a: Tensor, b: Tensor) -> Tensor:
-    """sum over channels of a * b: (n,C,H,W) -> (n,H,W); as a product of matrices, which likes channels_last best."""
-    return (a * b).movedim(1, -1) @ a.new_ones(a.shape[1])
+def channel_sum(x: Tensor) -> Tensor:
+    """The sum over channels: (n,C,H,W) -> (n,H,W); as a product of matrices, which likes channels_last best."""
+    return x.movedim(1, -1) @ x.new_ones(x.shape[1])
 
 
 def gaussian_blur(x: Tensor, kernel: int, sigma: float) -> Tensor:
@@ -96,21 +96,22 @@ def grained(white: Tensor, sigma: float) -> Tensor:
 class Blend:
     """a + v*(b - a) of pictures a, b (K,3,H,W), for the rows and weights v (n,H,W) asked for.
 
-    K views of one picture are kept as one; the layout is the one convolutions like best.
+    K views of one picture are kept as one. They are blended plane by plane, which is faster, and answered in the
+    layout that convolutions like best.
     """
 
     def __init__(self, a: Tensor, b: Tensor) -> None:
         self._one = len(a) == 1 or (a.stride(0) == 0 and b.stride(0) == 0)
         a, b = (a[:1], b[:1]) if self._one else (a, b)
-        self._a = a.contiguous(memory_format=torch.channels_last)
-        self._difference = (b - a).contiguous(memory_format=torch.channels_last)
+        self._a, self._planes = a.contiguous(), (b - a).contiguous()
+        self._difference = self._planes.contiguous(memory_format=torch.channels_last)
 
     def __call__(self, rows: Tensor, v: Tensor) -> Tensor:
-        a = self._a if self._one else self._a[rows]
-        return torch.addcmul(a, v[:, None], self.difference(rows))
+        a, planes = (self._a, self._planes) if self._one else (self._a[rows], self._planes[rows])
+        return torch.addcmul(a, v[:, None], planes).contiguous(memory_format=torch.channels_last)
 
     def difference(self, rows: Tensor) -> Tensor:
-        """b - a of those rows (n or 1,3,H,W)."""
+        """b - a of those rows (n or 1,3,H,W), channels last."""
         return self._difference if self._one else self._difference[rows]
 
 

@@ -124,7 +124,6 @@ class Diagnosis:
 
     def look(self) -> None:
         """Every picture's facts."""
-        from igos.data.annotations import category_ids, is_annotated
         from igos.diagnose.look import Looker, no_class
         from igos.diagnose.output import facts_of
         from igos.diagnose.summary import Summary
@@ -134,11 +133,7 @@ class Diagnosis:
         config = self.plan.run
         pictures = config.pictures()
         step = max(len(pictures) // OTHERS, 1)
-        options = {
-            "annotated": is_annotated(pictures[0][0], config.annotations),
-            "vocabulary": list(category_ids(config.annotations)),
-            "others": [path for path, _ in pictures[::step][:OTHERS]],
-        }
+        options = {"others": [path for path, _ in pictures[::step][:OTHERS]]}
         values = self.values(self.plan, diagnose="look")
         values = values if config.shard else {k: v for k, v in values.items() if k != "shard"}
         folder = RunFolder(self.output, values, retry=self.retry)
@@ -147,21 +142,20 @@ class Diagnosis:
         self.summary = Summary()
         for facts in facts_of(self.output, self.names):
             self.summary.add(facts)
-        self.annotated = bool(options["annotated"])
         unknown = list(self.summary.unknown)
-        if self.annotated and unknown and not self.summary.counts:
+        if unknown and not self.summary.counts:
             raise ConfigError(no_class(str(config.model), unknown, config.annotations))
 
     def explain(self) -> None:
         """The chosen errors, and before them null candidates of scores like those of the misses."""
         from igos.data.nulls import COUNT, bundled
         from igos.diagnose.choose import choose, nulls_like
-        from igos.diagnose.output import facts_of
+        from igos.diagnose.output import facts_of, folders_of
 
-        least = self.plan.run.threshold
-        chosen, nulls = choose(facts_of(self.output, self.names), self.count, 0.4 if least is None else least)
+        chosen, nulls = choose(facts_of(self.output, self.names), self.count)
         asked = [c.record["score"] for c in chosen if c.ask == "why-not"]
-        like = nulls_like(nulls, asked, COUNT) if asked else []
+        drawn = folders_of(self.output / "nulls")
+        like = nulls_like(nulls, asked, COUNT, drawn) if asked else []
         self.nulls, self.nulls_from = list(bundled()), "another detector's, on photos"
         if len(like) >= COUNT // 2:
             rows = self._answer("nulls", like, None, draw=False)
@@ -218,8 +212,6 @@ class Diagnosis:
         data |= {
             "model": self.plan.run.model,
             "data": list(self.plan.run.data),
-            "threshold": self.plan.run.threshold,
-            "annotated": self.annotated,
             "nulls": {"from": self.nulls_from, "count": len(self.nulls)},
             "explained": cards(self.answered),
         }

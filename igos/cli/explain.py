@@ -63,7 +63,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     from igos.cli.tables import show
     from igos.results.folder import RunFolder
     from igos.results.manifest import FILE as MANIFEST
-    from igos.results.tables import closing
+    from igos.results.tables import answers, closing
     from igos.run.cells import cells_of
     from igos.run.decides import ways_of
     from igos.run.keeping import with_keep
@@ -109,6 +109,8 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     if kept:
         note(f"{kept} explanations were finished before")
     show(closing(folder))
+    for line in answers(folder):
+        note(line)
     note(shares)
     end(folder.path, write_page(folder.path, fetch=True) if folder.shards is None else None)
     return 0

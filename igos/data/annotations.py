@@ -86,6 +86,15 @@ def category_ids(named: str | None) -> dict[str, int]:
     return {name: int(i) for i, name in every.items() if str(i).isdecimal()}
 
 
+def class_names(picture: str, named: str | None = None) -> list[str]:
+    """The classes that the annotations of known_of annotate in every picture; [] where the file does not say which."""
+    if named is None and is_address(picture):
+        return []
+    place = named or _beside(Path(picture))
+    known = None if place is None else _read(str(place))
+    return [] if known is None or isinstance(known, VOC) else list(dict.fromkeys(known.names.values()))
+
+
 def is_annotated(picture: str, named: str | None = None) -> bool:
     """Whether annotations are named, or lie beside the picture."""
     return named is not None or (_in_shard(picture) if is_address(picture) else _beside(Path(picture)) is not None)

@@ -74,6 +74,8 @@ class Annotations:
             images = {_id(image["id"]): image for image in self.places.find(picture)}
         except ValueError as error:
             return Known([], [f"--annotations {self.path}: {error}"])
+        if not images:
+            return Known([], [])
         found: list[tuple[str, Callable[[], Truth]]] = []
         crowds: list[tuple[str, Callable[[], Truth]]] = []
         told = set[tuple[str, ...]]()  # by the picture's other entries

@@ -189,10 +189,13 @@ def _reason(
 
 
 def _winner(c: Candidate, seen: Sequence[Target], alike: np.ndarray) -> int | None:
-    """The detection that a candidate was removed for: that of its class which it overlaps most, else of any."""
+    """The detection that a candidate was removed for: of those with at least its score that of its class which it
+    overlaps most, else of any.
+    """
     overlap = [0.0 if t.box is None else float(pairwise_iou(c.box, t.box[None])) for t in seen]
+    better = [t.score >= c.score - 1e-6 for t in seen]
     for of_class in (True, False):
-        fitting = [i for i, o in enumerate(overlap) if o > 0 and (alike[i] or not of_class)]
+        fitting = [i for i, o in enumerate(overlap) if o > 0 and better[i] and (alike[i] or not of_class)]
         if fitting:
             return max(fitting, key=overlap.__getitem__)
     return None

@@ -40,13 +40,20 @@ def nulls_of(plain: Sequence[Sequence[float]]) -> list[Null]:
     return [Null(float(row[0]), tuple(float(v) for v in row[1:])) for row in plain]
 
 
-def share_alike(score: float, medians: np.ndarray, at: int, nulls: Sequence[Null]) -> float:
-    """The share of the nulls, by how near their score is, that rise as far with as little: at a share of the ladder up
-    to number `at`, by as much as these medians (16,) do there.
+def lift(score: float, medians: Sequence[float] | np.ndarray, rungs: int) -> float:
+    """How far a score rises with how little: its mean rise over the first `rungs` shares of the ladder, in probability.
+    The ladder's shares lie in equal ratios, so that small ones count as much as large ones.
     """
-    rise = float(medians[at] - score)
+    return float(np.mean(np.asarray(medians[:rungs], float) - score))
+
+
+def share_alike(score: float, medians: np.ndarray, rungs: int, nulls: Sequence[Null]) -> float:
+    """The share of the nulls, by how near their score is, that rise as far with as little (lift). As one figure is
+    compared, not the best of many, a null one itself comes to 0.1 or less in about one case of ten.
+    """
+    own = lift(score, medians, rungs)
     weight = np.array([math.exp(-(((_odds(n.score) - _odds(score)) / NEAR) ** 2) / 2) for n in nulls])
-    risen = np.array([max(n.medians[: at + 1]) - n.score >= rise for n in nulls])
+    risen = np.array([lift(n.score, n.medians, rungs) >= own for n in nulls])
     weight = np.maximum(weight, 1e-9)
     return float((weight * risen).sum() / weight.sum())
 

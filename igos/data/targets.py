@@ -117,6 +117,7 @@ class Selector:
         summary = f"{len(seen)} {what} with score >= {least:g}" + (f" ({names})" if seen else "")
         if kind in ("gt", "ann", "missed"):
             summary += f" for {len(truths)} annotated objects (class, IoU >= {LEAST_IOU})"
+            summary += "" if known.told else "; no annotations tell of this picture"
             if classes and known.classes:
                 lost = [n for n in known.classes if n >= len(adapter.labels)]
                 few = f"; {adapter.name} has {len(adapter.labels)} classes, from 0" if lost else ""

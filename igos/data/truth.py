@@ -157,14 +157,16 @@ def filled(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 class Known(NamedTuple):
-    """What is known of a picture: its objects, what was left out of it, in words, its crowds, which are none, and the
-    numbers of the classes that it is of as a whole, which a classifier is asked about.
+    """What is known of a picture: its objects, what was left out of it, in words, its crowds, which are none, the
+    numbers of the classes that it is of as a whole, which a classifier is asked about, and whether annotations tell of
+    it: where they do, what is not among the objects is not there.
     """
 
     objects: list[Truth]
     warnings: list[str]
     crowds: Sequence[Truth] = ()
     classes: Sequence[int] = ()
+    told: bool = False
 
 
 NOTHING_KNOWN = Known([], [])
@@ -186,4 +188,4 @@ def gathered(place: str | Path, objects: Iterable[tuple[str, Callable[[], Truth]
     more = len(left_out) - MOST_TOLD
     if more > 0:
         left_out[MOST_TOLD:] = [f"--annotations {place}: {more} more objects of this picture are left out"]
-    return Known(found, left_out)
+    return Known(found, left_out, told=True)

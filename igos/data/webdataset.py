@@ -61,7 +61,7 @@ def sample(picture: str, size: tuple[int, int] | None = None) -> Known:
             text = ""
         if name.endswith(".json"):
             objects = _objects(place, picture, text, size)
-            known = known._replace(objects=objects.objects, crowds=objects.crowds, warnings=objects.warnings)
+            known = known._replace(**{k: getattr(objects, k) for k in ("objects", "crowds", "warnings", "told")})
         elif NUMBER.fullmatch(text):
             known = known._replace(classes=[int(text)])
         else:

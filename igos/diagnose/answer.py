@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from igos.data.annotations import known_of
-from igos.data.expected import label_of
 from igos.data.matching import one_class
 from igos.data.nulls import Null
 from igos.data.truth import Truth, filled, source_box
 from igos.diagnose.choose import Chosen
+from igos.diagnose.look import known_to
 from igos.results.manifest import Item, Way, key_of, target_of
 from igos.run.cells import Cell
 from igos.run.job import Job
@@ -48,7 +48,7 @@ class Answerer(Worker):
         if sha256 != line["sha256"]:
             raise ImageError(f"{item.path}: has changed since it was looked at; diagnose it in a new folder")
         known = known_of(item.path, self.config.annotations, image.geometry.source)
-        objects = [t for t in known.objects if label_of(self.adapter, t.name) is not None]
+        objects = known_to(self.adapter, known.objects)
         jobs = []
         for record in line["targets"]:
             target = target_of(record, self.adapter.device, image.geometry.network)

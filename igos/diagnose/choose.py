@@ -1,7 +1,7 @@
 """Which errors are explained, shared among their kinds, and the question that fits each; bounded, whatever the data.
 
 false alarms, by score                  why is it there?
-misses, nearest to the threshold        why-not (versus-row, where another detection removed it)
+misses, nearest below the threshold     why-not (versus-row, where another detection removed it)
 confusions, by score                    versus the class that is annotated there
 detections that are right, by context   why: what beside the object carries it?
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -65,12 +65,12 @@ class Best:
         return [item for _, _, item in sorted(self._heap, key=lambda e: (-e[0], -e[1]))]
 
 
-def choose(facts: Iterable[Mapping[str, Any]], count: int, threshold: float) -> tuple[list[Chosen], list[Chosen]]:
+def choose(facts: Iterable[Mapping[str, Any]], count: int) -> tuple[list[Chosen], list[Chosen]]:
     """The errors to explain, at most `count`, the groups by turns; and null candidates, at most MOST_NULLS."""
     best = {group: Best(count) for group in GROUPS}
     nulls = Best(MOST_NULLS)
     for picture in facts:
-        for group, value, item in _offered(picture, threshold):
+        for group, value, item in _offered(picture):
             best[group].offer(value, item)
         for n, record in enumerate(picture["nulls"]):
             made = Chosen(
@@ -81,7 +81,7 @@ def choose(facts: Iterable[Mapping[str, Any]], count: int, threshold: float) -> 
     return _shared([best[g].items() for g in GROUPS], count), nulls.items()
 
 
-def _offered(picture: Mapping[str, Any], threshold: float) -> Iterator[tuple[str, float, Chosen]]:
+def _offered(picture: Mapping[str, Any]) -> Iterator[tuple[str, float, Chosen]]:
     def made(kind: str, place: int, group: str, ask: str, own: int | None, record: Mapping[str, Any]) -> Chosen:
         return Chosen(Key(picture["name"], kind, place), picture["path"], picture["sha256"], group, ask, own, record)
 
@@ -97,9 +97,9 @@ def _offered(picture: Mapping[str, Any], threshold: float) -> Iterator[tuple[str
     for o in picture["objects"]:
         if o["outcome"] == "missed" and o["reason"] != "shared":
             ask = "versus" if o["reason"] == "suppressed" and o["target"].get("rival") else "why-not"
-            if o["reason"] == "suppressed" and ask == "why-not":
-                continue
-            distance = -abs(_odds(o["score"]) - _odds(threshold))
+            if ask == "why-not" and (o["reason"] == "suppressed" or o["score"] >= picture["threshold"]):
+                continue  # a score that passes is not what is wrong
+            distance = -abs(_odds(o["score"]) - _odds(picture["threshold"]))
             yield "missed", distance, made("object", o["place"], "missed", ask, o["place"], o)
 
 
@@ -111,9 +111,14 @@ def _shared(groups: Sequence[Sequence[Chosen]], count: int) -> list[Chosen]:
     return made
 
 
-def nulls_like(nulls: Sequence[Chosen], scores: Sequence[float], count: int) -> list[Chosen]:
-    """Of the null candidates those whose scores are nearest to these, by turns in log-odds."""
-    left, made = list(nulls), list[Chosen]()
+def nulls_like(
+    nulls: Sequence[Chosen], scores: Sequence[float], count: int, drawn: Container[str] = ()
+) -> list[Chosen]:
+    """Of the null candidates those that were drawn before (their folders), then those whose scores are nearest to
+    these, by turns in log-odds.
+    """
+    made = [n for n in nulls if f"{n.folder}/{n.ask}" in drawn][:count]
+    left = [n for n in nulls if n not in made]
     wanted = [_odds(s) for s in scores] or [_odds(n.record["score"]) for n in nulls]
     while left and len(made) < count and wanted:
         odds = wanted[len(made) % len(wanted)]

@@ -2,11 +2,13 @@
 
 A Looker is a Worker (igos/run/workers) that explains nothing: of each picture it answers facts, plain data:
 
-    {"name", "path", "sha256", "size", "detections": [RECORD], "objects": [RECORD], "ap": [[class, score, hit]],
-     "counts": {class: objects}, "unknown": {class: objects of classes that the model lacks}, "nulls": [TARGET]}
+    {"name", "path", "sha256", "size", "annotated", "threshold", "detections": [RECORD], "objects": [RECORD],
+     "ap": [[class, score, hit]], "counts": {class: objects}, "unknown": {class: objects of classes that the model
+     lacks}, "nulls": [TARGET]}
 
-A RECORD holds outcome, partner, the figures of causal.py and `target`, by which it can be explained later without
-looking again; hit is 1, 0, or -1 for a detection that does not count.
+annotated: whether annotations tell of the picture; where they do not, no detection has an outcome. Names of classes are
+the model's. A RECORD holds outcome, partner, the figures of causal.py and `target`, by which it can be explained later
+without looking again; hit is 1, 0, or -1 for a detection that does not count.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from igos.base.boxes import pairwise_iou
 from igos.base.hashing import number_of
-from igos.data.annotations import known_of
+from igos.data.annotations import class_names, known_of
 from igos.data.expected import LEAST_SCORE, Every, label_of, missed
 from igos.data.matching import matched_targets, one_class
 from igos.data.references import generated
@@ -42,9 +45,7 @@ NULLS = 4  # null candidates of a picture
 
 
 class Looker(Worker):
-    """annotated: whether there are annotations; vocabulary: the class names that they know, () for all of the model's;
-    others: paths of pictures to put objects into.
-    """
+    """others: paths of pictures to put objects into."""
 
     def __init__(
         self,
@@ -53,15 +54,13 @@ class Looker(Worker):
         judge: Adapter | None = None,
         weights: str = "",
         *,
-        annotated: bool,
-        vocabulary: Sequence[str] = (),
         others: Sequence[str] = (),
     ) -> None:
         super().__init__(cells, adapter, None, weights, draw=False)
-        self.annotated, self.vocabulary, self.others = annotated, vocabulary, others
+        self.others = others
         self._pool: dict[str, Tensor] | None = None
         self._seconds = 0.0
-        check_model(adapter, vocabulary, self.config.annotations)
+        check_model(adapter, self.config.annotations)
 
     def work(self, items: Sequence[Item], ahead: Sequence[str] = (), single: bool = False) -> Iterator[Event]:
         for n, item in enumerate(items):
@@ -73,27 +72,26 @@ class Looker(Worker):
 
     def _looked(self, item: Item) -> Iterator[Event]:
         image, sha256, _, waited = self._read(item)
-        known = Known([], [])
-        if self.annotated:
-            known = known_of(item.path, self.config.annotations, image.geometry.source)
+        known = known_of(item.path, self.config.annotations, image.geometry.source)
+        names = class_names(item.path, self.config.annotations)
         self._seconds = 0.0
         with torch.no_grad():
-            facts = self.facts(image, known)
+            facts = self.facts(image, known, names)
         facts |= {"name": item.name, "path": item.path, "sha256": sha256}
         yield Seen(item.name, None, self._seconds, waited)
         row = {"image": item.path, "item": item.name, "status": "ok", "warning": "; ".join(known.warnings) or None}
         yield Told(row, facts)
 
-    def facts(self, image: Image, known: Known) -> dict[str, Any]:
-        """All but the picture's name, path and hash."""
+    def facts(self, image: Image, known: Known, names: Sequence[str] = ()) -> dict[str, Any]:
+        """All but the picture's name, path and hash. names: the classes that its annotations annotate, () for all."""
         adapter = self.adapter
         least = adapter.threshold if self.config.threshold is None else self.config.threshold
-        objects = [t for t in known.objects if label_of(adapter, t.name) is not None]
+        objects = known_to(adapter, known.objects)
         every = self._timed(adapter.detect, image, min(FAINTEST, least))
         seen = [t for t in every if t.score >= least]
         m = matched_targets(seen, image, objects, known.crowds)
-        kinds = outcomes(m) if self.annotated else [Outcome("", None, 0.0)] * len(seen)
-        lost = self._timed(missed, adapter, image, objects, least, known.crowds, seen) if self.annotated else []
+        kinds = outcomes(m) if known.told else [Outcome("", None, 0.0)] * len(seen)
+        lost = self._timed(missed, adapter, image, objects, least, known.crowds, seen) if known.told else []
         lost_at = [j for j, t in enumerate(objects) if m.detection[j] < 0 and not t.difficult]
         masks = [_mask(o, objects) for o in kinds] + [objects[j].mask for j in lost_at]
         found, seconds = causes(adapter, image, [*seen, *lost], masks, self._contexts(image), self.config.batch)
@@ -111,15 +109,17 @@ class Looker(Worker):
         full = matched_targets(every, image, objects, known.crowds)
         hits = np.where(full.ignored, -1, (full.object >= 0).astype(int)).tolist()
         height, width = image.geometry.source
-        counts = Counter(adapter.labels[label_of(adapter, t.name) or 0] for t in objects if not t.difficult)
+        counts = Counter(t.name for t in objects if not t.difficult)
         return {
             "size": [width, height],
+            "annotated": known.told,
+            "threshold": least,
             "detections": detections,
             "objects": made,
-            "ap": [[t.name, round(t.score, 5), h] for t, h in zip(every, hits, strict=True)] if self.annotated else [],
+            "ap": [[t.name, round(t.score, 5), h] for t, h in zip(every, hits, strict=True)] if known.told else [],
             "counts": dict(counts),
             "unknown": dict(Counter(t.name for t in known.objects if label_of(adapter, t.name) is None)),
-            "nulls": self._nulls(image, known, least) if self.annotated else [],
+            "nulls": self._nulls(image, known, least, names) if known.told else [],
         }
 
     def _detection(
@@ -137,6 +137,7 @@ class Looker(Worker):
             "partner": o.partner,
             "partner_name": None if o.partner is None else objects[o.partner].name,
             "iou": round(o.iou, 4),
+            "also": None if o.also is None else [objects[o.also[0]].name, round(o.also[1], 4)],
             **figures,
             "target": target_record(replace(asked, mask=None), ""),
         }
@@ -163,10 +164,10 @@ class Looker(Worker):
         except ImageError:
             return None
 
-    def _nulls(self, image: Image, known: Known, least: float) -> list[dict[str, Any]]:
+    def _nulls(self, image: Image, known: Known, least: float, asked: Sequence[str]) -> list[dict[str, Any]]:
         """Candidates of classes that are nowhere in the picture, by the best of each class; some of them, by chance."""
         there = [t.name for t in (*known.objects, *known.crowds)]
-        names = [n for n in self.adapter.labels if not self.vocabulary or any(one_class(n, v) for v in self.vocabulary)]
+        names = [n for n in self.adapter.labels if not asked or any(one_class(n, v) for v in asked)]
         absent = [n for n in names if not any(one_class(n, t) for t in there)]
         c = self._timed(Every(self.adapter, image).of, 0)
         if c.boxes is None or not c.logits.shape[1]:
@@ -182,6 +183,16 @@ class Looker(Worker):
             if score > LEAST_SCORE and bool((box[2:] > box[:2]).all()) and len(made) < NULLS:
                 made.append(Target(label, name, score, box, index=row, pins=c.pins, reason="below-threshold"))
         return [target_record(t, "") for t in made]
+
+
+def known_to(adapter: Adapter, objects: Sequence[Truth]) -> list[Truth]:
+    """Those whose classes the model has, under its names."""
+    labels = [label_of(adapter, t.name) for t in objects]
+    return [
+        t if t.name == adapter.labels[n] else replace(t, name=adapter.labels[n])
+        for t, n in zip(objects, labels, strict=True)
+        if n is not None
+    ]
 
 
 def _mask(o: Outcome, objects: Sequence[Truth]) -> np.ndarray | None:
@@ -203,6 +214,8 @@ def _object(
         return {"place": place, "name": t.name, "box": box, "outcome": "found", "partner": detection, "iou": overlap}
     target, figures = lost
     rival = target.rival
+    assert target.box is not None and target.wanted is not None
+    covers = float(pairwise_iou(target.wanted, target.box[None])[0])
     told = None if rival is None else {"name": rival.name, "score": round(rival.score, 5)}
     return {
         "place": place,
@@ -215,6 +228,7 @@ def _object(
         "rival": told,
         "tide_missed": alone,
         "partner": None,
+        "iou": round(covers, 4),
         **figures,
         "target": target_record(target, ""),
     }
@@ -227,10 +241,11 @@ def _sized(pixels: Tensor, image: Image) -> Tensor:
     return F.interpolate(pixels[None].to(image.pixels), size, mode="bilinear", align_corners=False)[0]
 
 
-def check_model(adapter: Adapter, vocabulary: Sequence[str], annotations: str | None) -> None:
+def check_model(adapter: Adapter, annotations: str | None) -> None:
     """Refuse a classifier, and annotations that name no class of the model. Raises ConfigError."""
     if adapter.default_target == "top1":
         raise ConfigError(f"diagnose: {adapter.name} is a classifier; it needs a detector")
+    vocabulary = class_names("", annotations) if annotations else []
     if vocabulary and all(label_of(adapter, name) is None for name in vocabulary):
         raise ConfigError(no_class(adapter.name, vocabulary, annotations))
 

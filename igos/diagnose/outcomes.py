@@ -25,11 +25,14 @@ DETECTED = ("correct", *FALSE, "ignored")
 
 
 class Outcome(NamedTuple):
-    """kind, one of DETECTED; partner: the object that it is about, None without any; iou: the overlap with it."""
+    """kind, one of DETECTED; partner: the object that it is about, None without any; iou: the overlap with it; also: of
+    a badly placed one an object of another class that it covers, with the overlap, None without any.
+    """
 
     kind: str
     partner: int | None
     iou: float
+    also: tuple[int, float] | None = None
 
 
 def outcomes(m: Matched) -> list[Outcome]:
@@ -45,7 +48,8 @@ def _outcome(m: Matched, i: int) -> Outcome:
         return Outcome("ignored", None, 0.0)
     (own, at_own), (other, at_other) = _best(iou, alike), _best(iou, ~alike)
     if NEAR_IOU <= own < LEAST_IOU:
-        return Outcome("localization", at_own, own)
+        covers = (at_other, other) if at_other is not None and other >= LEAST_IOU else None
+        return Outcome("localization", at_own, own, covers)
     if other >= LEAST_IOU:
         return Outcome("classification", at_other, other)
     if own >= LEAST_IOU:

@@ -16,6 +16,7 @@ from igos.base.seals import sealed, unsealed
 from igos.base.untrusted import load_json
 from igos.diagnose import words
 from igos.diagnose.choose import Chosen, Key
+from igos.results.read import each_row
 from igos.results.sheet import lines
 from igos.types import ConfigError
 
@@ -47,6 +48,11 @@ def facts_of(folder: Path, names: frozenset[str] | None = None) -> Iterator[dict
             yield facts
     if names is not None and (lost := len(names - seen)):
         raise ConfigError(f"{path}: damaged: what was seen in {lost} pictures is lost; diagnose in a new folder")
+
+
+def folders_of(folder: Path) -> set[str]:
+    """The folders of the explanations of a run; none where there is no run yet."""
+    return {r["folder"] for r in each_row(folder) if r["folder"]} if (folder / "results.jsonl").is_file() else set()
 
 
 def rows_of(facts: Mapping[str, Any], answers: Answers) -> Iterator[dict[str, Any]]:

@@ -96,8 +96,10 @@ def told(data: Mapping[str, Any]) -> list[str]:
         lines.append(f"objects: {listed(data['objects'])}; missed, by TIDE's rule: {data['tide_missed']}")
         lines.append(f"missed because: {listed(data['reasons'])}")
         lines.append("AP50: " + ("not known" if data["ap50"] is None else f"{data['ap50']:.3f}"))
-    if data["unknown_classes"]:
-        lines.append(f"left out, of classes that the model lacks: {listed(data['unknown_classes'])}")
+    out = [f"of classes that the model lacks: {listed(data['unknown_classes'])}"] if data["unknown_classes"] else []
+    out += [f"pictures that the annotations do not know: {data['not_annotated']}"] if data["not_annotated"] else []
+    if out:
+        lines.append(f"left out, {'; '.join(out)}")
     by_context = [c for c in data["classes"] if c["context"] is not None and c["detections"] >= 3]
     most = sorted(by_context, key=lambda c: -c["context"])[:3]
     if most:

@@ -24,6 +24,8 @@ class Summary:
 
     def __init__(self) -> None:
         self.pictures = 0
+        self.annotated = 0
+        self.threshold: float | None = None
         self.detections: Counter[str] = Counter()
         self.objects: Counter[str] = Counter()
         self.reasons: dict[str, Counter[str]] = defaultdict(Counter)
@@ -38,6 +40,8 @@ class Summary:
     def add(self, facts: Mapping[str, Any]) -> None:
         """The facts of a picture (look.py)."""
         self.pictures += 1
+        self.annotated += facts["annotated"]
+        self.threshold = facts["threshold"]
         self.counts.update(facts["counts"])
         self.unknown.update(facts["unknown"])
         for name, score, hit in facts["ap"]:
@@ -93,6 +97,9 @@ class Summary:
             every.update(counted)
         return {
             "pictures": self.pictures,
+            "annotated": self.annotated > 0,
+            "not_annotated": self.pictures - self.annotated if self.annotated else 0,
+            "threshold": self.threshold,
             "detections": {k: self.detections[k] for k in (*DETECTED, "detection") if self.detections[k]},
             "objects": dict(self.objects),
             "reasons": {r: every[r] for r in REASONS if every[r]},

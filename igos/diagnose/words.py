@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from igos.data.truth import LEAST_IOU
 from igos.metrics.raised import short
 
-WHAT = {
-    "localization": "is badly placed: it overlaps the {partner} there by {iou}",
-    "classification": "is a {partner}, overlap {iou}",
-    "duplicate": "is a second detection of a {partner} that has a better one (overlap {iou})",
-    "background": "lies on no annotated object",
-    "both": "is of the wrong class and badly placed: beside a {partner}, overlap {iou}",
+WHAT = {  # of what is annotated, for annotations may lack an object
+    "localization": "badly placed: it overlaps the {partner} there by {iou} only{also}",
+    "classification": "no {name} is annotated there, but {partner} is (overlap {iou})",
+    "duplicate": "a second detection of one {partner}, which has a better one (overlap {iou})",
+    "background": "nothing is annotated there (the best overlap is {iou})",
+    "both": "no {name} is annotated there; the nearest is {partner} (overlap {iou})",
 }
+BOTH = 0.3  # of interaction, from which it is told
 
 
 def of_record(kind: str, r: Mapping[str, Any]) -> str:
@@ -22,24 +24,29 @@ def of_record(kind: str, r: Mapping[str, Any]) -> str:
         return "" if r["outcome"] == "found" else _missed(r)
     told = f"{r['name']} {short(r['score'])}"
     if r["outcome"] in WHAT:
-        what = WHAT[r["outcome"]].format(partner=r["partner_name"], iou=short(r["iou"]))
-        return f"{told}, a false alarm, {what}"
+        other = r.get("also")
+        also = f", and covers {other[0]} by {short(other[1])}" if other else ""
+        what = WHAT[r["outcome"]].format(name=r["name"], partner=r["partner_name"], iou=short(r["iou"]), also=also)
+        return f"{told}, a false alarm: {what}"
     return f"{told}: {_context(r)}"
 
 
 def _missed(r: Mapping[str, Any]) -> str:
-    rival = r.get("rival") or {"name": "another", "score": 0.0}
-    other = f"{rival['name']} {short(rival['score'])}"
+    rival = r.get("rival")
+    other = f"{rival['name']} {short(rival['score'])}" if rival else "other detection"
+    near = f"the nearest has {short(r['score'])}"
+    if (covers := r.get("iou")) is not None and covers < LEAST_IOU:
+        near += f" and overlaps it by {short(covers)} only"
     reasons = {
         "shared": f"its only detection, the {other}, belongs to another object",
         "suppressed": f"it was seen with {short(r['score'])}, but removed for the {other} beside it",
-        "classification": f"it was taken for a {other}",
-        "localization": f"the {other} beside it does not cover it",
+        "classification": f"it was taken for {other}",
+        "localization": f"the {other} beside it overlaps it too little",
         "below-threshold": f"it was seen, but with {short(r['score'])} only",
         "no-proposal": "the network proposed nothing there",
-        "no-candidate": f"no candidate covers it with a score above .01 (the nearest has {short(r['score'])})",
+        "no-candidate": f"no candidate covers it with a score above .01 ({near})",
     }
-    return f"a {r['name']} is missed: {reasons[r['reason']]}"
+    return f"{r['name']}, missed: {reasons[r['reason']]}"
 
 
 def _context(r: Mapping[str, Any]) -> str:
@@ -47,7 +54,10 @@ def _context(r: Mapping[str, Any]) -> str:
         return "its causes are not known"
     drop = r["f"] - r["f_object"]
     told = f"of its score {short(max(r['context'], 0))} is its surroundings', {short(max(r['object'], 0))} its own"
-    cut = f"cut out and put elsewhere it keeps {short(r['f_object'])} of {short(r['f'])}" if abs(drop) > 0.01 else ""
+    if abs(r.get("interaction") or 0) >= BOTH:
+        told += ": both are needed" if r["interaction"] > 0 else ": either is enough"
+    keeps = f"cut out and put elsewhere this candidate keeps {short(r['f_object'])} of {short(r['f'])}"
+    cut = keeps if abs(drop) > 0.01 else ""
     control = f"three backgrounds differ by {short(r['range'])}"
     control += ", so this depends on what hides" if r["substrate_dependent"] else ""
     return f"{told}{'; ' + cut if cut else ''} ({control})"
@@ -83,12 +93,12 @@ def _versus(r: Mapping[str, Any], row: Mapping[str, Any]) -> str:
         return "the map shows what speaks for it against the other (it compares the two, and proves no cause)"
     name = r.get("partner_name") or "the other class"
     if row.get("flips") == 0:
-        return f"this row is more of a {name} ({short(row['flips_to'])}) already: both are detected"
+        return f"the same candidate has {short(row['flips_to'])} as {name} already: it has two names"
     if row.get("flips") is not None:
-        return f"blurring {percent(row['flips'])} of the picture makes it a {name} {short(row['flips_to'])}"
+        return f"blurring {percent(row['flips'])} of the picture turns it into {name} {short(row['flips_to'])}"
     best = row.get("flips_to")
     tail = f" ({name} has {short(best)} then)" if best is not None else ""
-    return f"no blurring of up to 32 % of the picture makes it a {name}{tail}"
+    return f"no blurring of up to 32 % of the picture turns it into {name}{tail}"
 
 
 def question(r: Mapping[str, Any], row: Mapping[str, Any]) -> str | None:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image as Picture
-from PIL import ImageShow
 
 from igos.base.errors import ConfigError
 from igos.base.files import write_bytes
@@ -188,6 +187,8 @@ def in_notebook(shown: Any) -> bool:
 
 def show(e: Shown) -> None:
     """In a notebook, or in the system's viewer of pictures. Raises ConfigError where there is none."""
+    from PIL import ImageShow  # it imports IPython, where there is one
+
     if not in_notebook(e) and not ImageShow.show(picture(e), title=e.target.name):
         raise ConfigError("show: no viewer of pictures here; save(FOLDER) writes them")
 

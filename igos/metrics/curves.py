@@ -10,6 +10,8 @@ a constant score c gives exactly c. `<name>_normalised` is the area between the 
 A map finer than `resolution` cells a side is brought to that grid by least squares (the map there whose upsampling is
 nearest to it), so that methods are ranked on one grid. `tie_fraction` is the share of cells whose rank a tie left to
 chance.
+
+With `within` not every share is scored: the curve holds the points that were, more of them where it bends (refine.py).
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from igos.base.baselines import SUBSTRATES, baseline
 from igos.base.ops import LARGEST_GRID, Blend, downscale, rank, upscale
 from igos.base.settings import setting
 from igos.metrics.metric import Metric, score, scores
+from igos.metrics.refine import first, following
 from igos.metrics.regions import pixels
 from igos.metrics.statistics import NAN, trapezoid
 from igos.types import Explanation, Problem, Score
@@ -39,7 +42,8 @@ class Curve(Metric):
     """substrate: one of SUBSTRATES; budget "image" = everything, "object" = 3 x the object's area (its mask, else
     its box), at most everything; units: what is ranked and changed, the map's cells or the network's pixels; steps:
     equal shares of the budget, unless step > 0 says how many units a step takes; resolution: most
-    cells a side.
+    cells a side; within: score points only until the area is, for a curve that rises or falls throughout, within
+    this of the one that all points give, in units of the score (0: score all).
     """
 
     substrate: str = setting("blur", choices=SUBSTRATES)
@@ -48,6 +52,7 @@ class Curve(Metric):
     units: str = setting("cells", choices=UNITS)
     step: int = setting(0, least=0)
     resolution: int = setting(28, least=1, most=LARGEST_GRID)
+    within: float = setting(0.0, least=0)
 
     insert: ClassVar[bool]
     label: ClassVar[str]
@@ -61,7 +66,8 @@ class Curve(Metric):
 
     @property
     def cost(self) -> str:
-        return f"{self.units} / {self.step} + 1" if self.step else str(self.steps + 1)
+        every = f"{self.units} / {self.step} + 1" if self.step else str(self.steps + 1)
+        return f"{every}, or fewer" if self.within else every
 
     @property
     def hides(self) -> tuple[str, int] | None:
@@ -70,8 +76,9 @@ class Curve(Metric):
 
     @property
     def replayed(self) -> bool:
-        """Whether a page can redraw the picture of each step: cells of the whole map, 255 steps at most."""
-        return self.name == self.plot and self.units == "cells" and not self.step and self.steps <= 255
+        """Whether a page can redraw the picture of each step: cells of the whole map, 255 steps at most, all scored."""
+        whole = self.name == self.plot and self.units == "cells" and not self.within
+        return whole and not self.step and self.steps <= 255
 
     def __call__(self, problem: Problem, explanations: Sequence[Explanation], context: Any = None) -> list[Score]:
         """One Score per explanation, curve (2, points): fraction of the budget over score."""
@@ -80,19 +87,26 @@ class Curve(Metric):
         maps = [on_cells(e.saliency, self.resolution) if cells else pixels(e, problem.size) for e in explanations]
         orders, ties = zip(*(rank(m) for m in maps), strict=True)
         counts = [self.counts(_budget(self.budget, e, m.numel())) for e, m in zip(explanations, maps, strict=True)]
-        points = torch.tensor([len(c) for c in counts])
-        row = torch.arange(len(x)).repeat_interleave(points).to(x.device)
-        count = np.concatenate(counts)
         blend = Blend(made, x) if self.insert else Blend(x, made)
+        curves = [np.zeros(len(c)) for c in counts]
+        asked = [first(len(c)) if self.within else np.arange(len(c)) for c in counts]
+        known = [a[:0] for a in asked]
+        while any(map(len, asked)):
+            row = torch.arange(len(x)).repeat_interleave(torch.tensor([len(a) for a in asked])).to(x.device)
+            count = np.concatenate([c[a] for c, a in zip(counts, asked, strict=True)])
 
-        def pictures(part: slice) -> Tensor:
-            changed = [
-                _first(maps[r].shape, orders[r], n) for r, n in zip(row[part].tolist(), count[part], strict=True)
-            ]
-            return blend(row[part], upscale(torch.stack(changed).to(x), problem.size))
+            def pictures(part: slice, row: Tensor = row, count: np.ndarray = count) -> Tensor:
+                changed = [
+                    _first(maps[r].shape, orders[r], n) for r, n in zip(row[part].tolist(), count[part], strict=True)
+                ]
+                return blend(row[part], upscale(torch.stack(changed).to(x), problem.size))
 
-        parts = np.split(scores(problem, row, pictures), np.cumsum(points.numpy())[:-1])
-        return [self._score(c, y, tie) for c, y, tie in zip(counts, parts, ties, strict=True)]
+            found = np.split(scores(problem, row, pictures), np.cumsum([len(a) for a in asked])[:-1])
+            for curve, a, y in zip(curves, asked, found, strict=True):
+                curve[a] = y
+            known = [np.union1d(k, a) for k, a in zip(known, asked, strict=True)]
+            asked = [following(c / c[-1], y, k, self.within) for c, y, k in zip(counts, curves, known, strict=True)]
+        return [self._score(c[k], y[k], tie) for c, y, k, tie in zip(counts, curves, known, ties, strict=True)]
 
     def counts(self, budget: int) -> np.ndarray:
         """Units changed at each point, from 0 to the budget."""

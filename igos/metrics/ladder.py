@@ -93,6 +93,7 @@ class Ladder(Metric):
     better: ClassVar[str] = "lower"
     range: ClassVar[str] = "[0.001, 0.32]"
     paper: ClassVar[str] = "igos"
+    in_table: ClassVar[bool] = True
 
     @property
     def name(self) -> str:

@@ -6,7 +6,8 @@ The map's first cells are hidden by three substrates (a blur, the mean colour, a
     raised     the largest median less f(x), in probability
     crosses    the smallest share at which the median reaches the threshold (a classifier: at which its class leads)
     detected   whether the model's own detect then gives the class, IoU >= 0.5, for two of the three substrates
-    null       the share of candidates of classes that are nowhere in their picture that rise as far with as little
+    null       the share of candidates of classes that are nowhere in their picture that rise as far with as little:
+               whose mean rise over the shares up to 15 % is as large
     other      the change of another network's score by the same hiding, where one is given
 
 The null candidates (igos/data/nulls.py) count the more the nearer their score is to this one, in log-odds. The verdict:
@@ -14,6 +15,8 @@ The null candidates (igos/data/nulls.py) count the more the nearer their score i
     covered    the median crosses, with at most 15 % of the picture, the model detects it, and null <= 0.1
     sensitive  it crosses, but one of these fails: the score can be pushed, no cause is shown
     missing    it does not cross
+
+A score that is over the threshold as it is crosses at no share: there is no verdict, and crosses is 0.
 """
 
 from __future__ import annotations
@@ -40,6 +43,8 @@ from igos.types import Explanation, Problem, Score, Target
 
 SUBSTRATES_ASKED = ("blur", "mean", "light_blur")
 MOST_SHARE, MOST_NULL = 0.15, 0.1
+LITTLE = int((SHARES <= MOST_SHARE).sum())  # rungs of the ladder
+ALREADY = "the score is over the threshold already"
 PUSHED = "the score can be pushed, no cause is shown"
 
 
@@ -60,6 +65,11 @@ class Raised(Ladder):
     def read(self, problem: Problem, row: int, e: Explanation, context: Context) -> Score:
         target, adapter = problem.targets[row], context.adapter
         f, tops = whole(problem, row, e), rungs(e, problem.size)
+        least = threshold_of(context, adapter)
+        if _over(problem, row, context, f, least):
+            made = score(self, NAN, ALREADY, of=f)
+            made.detail.update(crosses=0.0, sentence=already(target, f, least))
+            return made
         under = [baseline(name, problem.x[row : row + 1])[0] for name in SUBSTRATES_ASKED]
         each = np.stack([climbed(problem, row, u, 1 - tops) for u in under])
         median = np.median(each, axis=0)
@@ -67,12 +77,11 @@ class Raised(Ladder):
             return score(self, NAN)
         firsts = [leading(problem, row, u, 1 - tops, context) for u in under]
         known = [first for first in firsts if first is not None]
-        least = threshold_of(context, adapter)
         over = np.sum(known, axis=0) >= 2 if known else median >= least
         crosses = float(SHARES[int(np.argmax(over))]) if over.any() else NAN
         at = int(np.argmax(over)) if over.any() else int(median.argmax())
         seen = self._detected(problem, row, context, under, tops[at], least) if over.any() else None
-        null = share_alike(f, median, at, context.nulls) if context.nulls else NAN
+        null = share_alike(f, median, LITTLE, context.nulls) if context.nulls else NAN
         facts = {
             "crosses": crosses,
             "detected": NAN if seen is None else float(seen),
@@ -104,6 +113,23 @@ class Raised(Ladder):
         return found >= 2
 
 
+def _over(problem: Problem, row: int, context: Context, f: float, least: float) -> bool:
+    """Whether the score of the picture as it is passes already: of a classifier, whether its class leads."""
+    leads = leading(problem, row, problem.x[row], torch.ones(1, *problem.size), context)
+    return f >= least if leads is None else leads[0]
+
+
+def already(target: Target, f: float, least: float) -> str:
+    """What is said of a score that needs not be raised."""
+    if least <= 0:
+        return f"{target.name} is the first class already, with {short(f)}"
+    told = f"{target.name} has {short(f)} already, the threshold is {short(least)}"
+    if target.reason in (None, "found"):
+        return f"{told}: it is not missed"
+    wrong = "it belongs to another object" if target.reason == "shared" else "its box does not cover the object"
+    return f"{told}: what is wrong is not its score, but that {wrong}"
+
+
 def _iou(a: Tensor | None, b: Tensor | None) -> float:
     return 1.0 if a is None or b is None else float(pairwise_iou(a, b[None].to(a)))
 
@@ -125,10 +151,11 @@ def sentence(
         over = f" over {short(least)}" if least > 0 else " to the first place"
         told = f"no blurring of up to 32 % of the picture raises {name} from {short(before)}{over}"
         return f"{told} (at most {short(after)}): what it looks for is missing ({control})"
-    told = f"blurring {percent} of the picture, {side}, raises {name}"
-    return f"{told} from {short(before)} to {short(after)} ({control})" + (
-        f": {PUSHED}" if verdict == "sensitive" else ""
+    told = f"blurring {percent} of the picture, {side}, "
+    told += (
+        f"raises {name} from {short(before)} to" if least > 0 else f"puts {name} first: it had {short(before)} and has"
     )
+    return f"{told} {short(after)} ({control})" + (f": {PUSHED}" if verdict == "sensitive" else "")
 
 
 def where(top: Tensor, target: Target) -> str:

@@ -42,7 +42,9 @@ Reader = Callable[[str], np.ndarray]  # a picture's path -> (H,W,3) uint8 RGB, u
 SAME_BOX = 0.9  # the IoU above which boxes of one class are one object
 MOST = 5000  # rows of a run that are shown
 FINEST = 96  # cells a side: finer maps are shown by their means, and no step's picture is redrawn from them
-FACTS = ("model", "preset", "reason", "opt", "form", "part", "start", "warning", "error", "folder")
+FACTS = (
+    "model", "preset", "reason", "verdict", "sentence", "opt", "form", "part", "start", "warning", "error", "folder",
+)  # fmt: skip
 NOT_FIGURES = {"label_index", "seed", "start", "crc32", "backward_images"}
 
 

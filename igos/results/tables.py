@@ -222,7 +222,8 @@ def closing(folder: RunFolder) -> Table:
     head = ("picture", "object", *titles, "status")
     lines = []
     for r in rows:
-        start = "" if r["start"] is None else f" #{r['start']}"
+        start = "" if r.get("part") in (None, "class") else f", {r['part']}"
+        start += "" if r["start"] is None else f" #{r['start']}"
         picture, name, status = (printable(v) for v in (Path(r["image"]).name, r["name"] or "-", r["status"]))
         numbers = [_figure(r.get(key), n) for key, n in digits.items()]
         lines.append((_ending(picture, 28), f"{name[: 24 - len(start)]}{start}", *numbers, status))
@@ -230,6 +231,20 @@ def closing(folder: RunFolder) -> Table:
     more = f"... and {tally.rows - len(rows)} more in {file}" if tally.rows > len(rows) else ""
     means = (f"mean of {tally.explanations}", "", *(_figure(tally.mean(key), n) for key, n in digits.items()), "")
     return Table(head, lines, more, means, frozenset(range(2, len(head) - 1)))
+
+
+def answers(folder: RunFolder) -> list[str]:
+    """What rows say in words, a line each: the picture, the object, of a miss its reason, the sentence of why-not with
+    its verdict; and which regions are redundant or needed together.
+    """
+    made = []
+    for r in folder.first(MOST_ROWS):
+        reason = f" ({r['reason']})" if r.get("reason") else ""
+        verdict = f" [{r['verdict']}]" if r.get("verdict") else ""
+        told = [f"{r['sentence']}{verdict}"] if r.get("sentence") else []
+        told += [r["interactions_told"]] if r.get("interactions_told") else []
+        made += [printable(f"{Path(r['image']).name}, {r['name']}{reason}: {words}") for words in told]
+    return made
 
 
 def headed(name: str, better: str) -> str:

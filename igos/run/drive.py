@@ -77,6 +77,7 @@ def drive(
     items = items or []
     lines = {item.name: item.line for item in items}
     shares, failures, begin = Shares(engine.workers), dict[str, IgosError](), time.perf_counter()
+    unasked = folder.tally.statuses["skipped"]
     in_a_row, seen, serving = 0, set[str](), {label(row) for row in folder.rows if row["folder"]}
     answered = any(row["status"] == "ok" and not row["folder"] for row in folder.rows)
     pace, todo = Pace(len(items), engine.workers), {item.name: item for item in items}
@@ -123,6 +124,7 @@ def drive(
                 seen.add(name)
                 if event.error is not None:
                     failures.setdefault(name, event.error)
+                unasked += event.status == "skipped" and event.error is None
                 in_a_row = 0 if event.status == "skipped" else in_a_row + 1
                 row = failure_row(event, lines.get(name), cells).as_dict()
                 useless = event.refused and label(row) not in serving
@@ -134,7 +136,7 @@ def drive(
                 pace.seen = len(seen)
                 pace.done += event.item in begun
             show(pace)
-    unasked = 0 if plan.selector.asks else folder.tally.statuses["skipped"]
+    unasked = 0 if plan.selector.asks else unasked
     if failures and not (folder.tally.explanations or answered) and not unasked:
         raise given_up(folder, list(failures.values()))
     shares.seconds = time.perf_counter() - begin

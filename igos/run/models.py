@@ -12,6 +12,7 @@ import torch
 from igos.base import resources
 from igos.base.errors import in_python
 from igos.base.hashing import digest, identity
+from igos.base.memory import keep_freed
 from igos.base.settings import coerce
 from igos.run.presets import read_preset
 from igos.run.settings import MODEL_OPTIONS, RUN_TYPES, Run
@@ -85,7 +86,10 @@ def preset_value(flags: Mapping[str, Any], key: str) -> Any:
 
 
 def load_models(config: Run) -> tuple[Adapter, Adapter | None]:
-    """The model that is explained and the judge, if there is one, on the run's device."""
+    """The model that is explained and the judge, if there is one, on the run's device; the process keeps what memory
+    their passes free.
+    """
+    keep_freed()
     found, device = adapters(), pick_device(config.device)
     options = _options({k: getattr(config, k) for k in MODEL_OPTIONS})
     judge = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -85,6 +86,11 @@ class Problem:
         """(H, W) of the network's picture."""
         return self.x.shape[-2], self.x.shape[-1]
 
+    @cached_property
+    def blend(self) -> Blend:
+        """Pictures between the baseline (weight 0) and the picture (1), by row."""
+        return Blend(self.x0, self.x)
+
     def tell(self, step: int, total: int, mask: Tensor | None = None) -> None:
         """A method's word on how far it is: after step (from 1) of total, its masks (K,h,w), 1 = keep, where it has."""
         if self.progress is not None:
@@ -100,7 +106,7 @@ class Problem:
             return self.ends
         job = torch.arange(2 * len(self.x), device=self.x.device)
         row, shown = job // 2, (1 - job % 2).to(self.x)
-        blend, scores = Blend(self.x0, self.x), self.x.new_zeros(len(job))
-        for part, s, _ in self.score.stream(row, lambda p: blend(row[p], shown[p, None, None])):
+        scores = self.x.new_zeros(len(job))
+        for part, s, _ in self.score.stream(row, lambda p: self.blend(row[p], shown[p, None, None])):
             scores[part] = s.to(scores)
         return scores.view(-1, 2).double().cpu()

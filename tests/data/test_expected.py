@@ -79,6 +79,13 @@ def test_the_first_reason_that_holds_is_told() -> None:
     assert t.reason == "localization", "the cat is no false alarm any more"
 
 
+def test_what_scores_less_removed_nothing() -> None:
+    weak = ([4.0, 9, 14, 13], 0.5, 0.1)  # overlaps the candidate more than the one that removed it
+    d = Detector([(AT, 0.6, 0.1), (BESIDE, 0.8, 0.1), weak], [(1, 1), (2, 1)])
+    (t,) = missed(d, toy_image(), [DOG], 0.4)  # type: ignore[arg-type]
+    assert t.reason == "suppressed" and t.rival is not None and t.rival.index == 1
+
+
 def test_an_expected_object_may_be_a_detection_and_one_that_is_annotated() -> None:
     d = Detector([(NEAR, 0.9, 0.1)], [(0, 1)])
     found = expected(d, toy_image(), "dog", AT, 0.4, [DOG])  # type: ignore[arg-type]

@@ -83,7 +83,7 @@ def test_a_bare_body_is_none(name: str) -> None:
 def test_blurring_one_objects_evidence_moves_no_other_object(name: str) -> None:
     """Of all pairs of objects: the own score falls, the others' stay within 0.1."""
     own, others = [], []
-    for s in (scene(1, i) for i in range(20)):
+    for s in (scene(1, i) for i in range(16)):
         image, truths = adapter(name).read(s.picture()), scene_truth(s)
         pairs = [(t, match(t, image, truths)) for t in adapter(name).detect(image)]
         pairs = [(t, truth) for t, truth in pairs if truth is not None]

@@ -28,17 +28,21 @@ from detectors.processor import Processor
 from igos.run.models import weights_of
 from igos.run.settings import Run
 from igos.types import Adapter, ConfigError, Image, Target, WeightsError
-from tests.conftest import shared_data
+from tests.conftest import Later, shared_data
 from tests.detectors.test_yolov3 import noise
 
-transformers = pytest.importorskip("transformers", reason="the extra [hf] is not installed")
-transformers.utils.logging.set_verbosity_error()
+transformers = Later("transformers", "the extra [hf] is not installed")
 
 SOFT, PINNED = ("detr", "yolos"), ("rt_detr", "rt_detr_v2", "d_fine", "deformable_detr")
 NAMES = ("detr", "conditional_detr", "deformable_detr", "rt_detr", "rt_detr_v2", "d_fine", "yolos")
 PHOTOS = ("darknet_dog.jpg", "rise_catdog.png")
 LABELS = {0: "cat", 1: "dog", 2: "car"}
 SIDE = 128  # px, of the processors below
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet() -> None:
+    transformers.utils.logging.set_verbosity_error()
 
 
 def resnet() -> Any:

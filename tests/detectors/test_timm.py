@@ -10,9 +10,9 @@ import torch
 import igos
 from detectors.classifier import IMAGENET_MEAN, IMAGENET_STD
 from igos.types import ConfigError
-from tests.conftest import shared_data
+from tests.conftest import Later, shared_data
 
-timm = pytest.importorskip("timm", reason="the extra [hf] is not installed")
+timm = Later("timm", "the extra [hf] is not installed")
 
 SIDE = 64
 SMALL: dict[str, dict[str, Any]] = {

@@ -7,12 +7,16 @@ import json
 import pickle
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from igos import cli
 from igos.data.nulls import Null
+from igos.data.truth import Truth
+from igos.diagnose.look import known_to
 from igos.diagnose.output import COLUMNS, facts_of
 from igos.results.manifest import Item
 from igos.run.workers.engines import Task
@@ -29,9 +33,10 @@ def diagnose(out: Path, *more: str) -> int:
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scenes")
-    for name in ("scene-04.png", "scene-07.png", "instances.json"):
+    for name in ("scene-04.png", "scene-07.png", "scene-12.png", "instances.json"):
         shutil.copy(ROOT / "samples" / name, folder)
     known = json.loads((folder / "instances.json").read_text())
+    known["images"] = [i for i in known["images"] if not i["file_name"].endswith("scene-12.png")]  # not annotated
     first = next(i["id"] for i in known["images"] if i["file_name"].endswith("scene-04.png"))
     moved = dict(next(a for a in known["annotations"] if a["image_id"] == first))
     x, y, w, h = moved["bbox"]
@@ -72,6 +77,22 @@ def test_what_it_leaves(made: Path) -> None:
     assert right["context"] and "surroundings" in right["sentence"] and "backgrounds differ" in right["sentence"]
 
 
+def test_of_a_picture_that_the_annotations_do_not_know_nothing_is_called_wrong(made: Path) -> None:
+    own = [r for r in rows(made) if r["image"].endswith("scene-12.png")]
+    assert own and not any(r["outcome"] or r["reason"] or r["kind"] == "object" for r in own)
+    data = json.loads((made / "diagnosis.json").read_text())
+    assert data["not_annotated"] == 1 and data["annotated"] and data["threshold"] == 0.4
+    facts = next(f for f in facts_of(made) if f["path"].endswith("scene-12.png"))
+    assert not facts["nulls"] and not facts["ap"] and facts["detections"]
+    assert "nothing is said of right and" in (made / "report.html").read_text()
+
+
+def test_classes_go_by_the_names_of_the_model() -> None:
+    model = SimpleNamespace(labels=["motorbike", "dog"])
+    known = [Truth(n, np.zeros(4), np.ones((2, 2), bool)) for n in ("motorcycle", "unicorn", "dog")]
+    assert [t.name for t in known_to(model, known)] == ["motorbike", "dog"]  # type: ignore[arg-type]
+
+
 def test_the_page_is_one_file_and_each_card_is_linked(made: Path) -> None:
     page = (made / "report.html").read_text()
     data = json.loads((made / "diagnosis.json").read_text())
@@ -98,7 +119,7 @@ def test_it_goes_on_where_it_stopped(made: Path, scenes: Path, tmp_path: Path, u
     shutil.rmtree(copy / "explained" / json.loads(lines[0])["item"])
     monkeypatch.setattr("igos.data.nulls.bundled", lambda: (Null(0.1, (0.1,) * 16),))
     assert diagnose(copy, "--data", str(scenes), "--explain", "3", "--threshold", "0.4") == 0
-    assert rows(copy) == rows(made) and len(list(facts_of(copy))) == 2
+    assert rows(copy) == rows(made) and len(list(facts_of(copy))) == 3
 
 
 def test_parts_joined_are_the_whole(

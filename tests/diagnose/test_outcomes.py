@@ -51,6 +51,7 @@ def test_the_order_of_tide_decides() -> None:
     both = [truth("dog", box(0, 0, 10, 10)), truth("cat", box(0, 6, 10, 10))]
     (only,) = outcomes(matched(["dog"], [0.9], [box(0, 6, 10, 10)], both))
     assert only.kind == "localization" and only.partner == 0
+    assert only.also == (1, pytest.approx(1)), "it is the cat's box, which the order hides"
     near = [truth("dog", box(0, 0, 10, 10)), truth("cat", box(0, 1, 10, 10))]
     first, second = outcomes(matched(["dog", "dog"], [0.9, 0.8], [box(0, 0, 10, 10), box(0, 1, 10, 10)], near))
     assert (first.kind, second.kind) == ("correct", "classification")
@@ -76,8 +77,8 @@ def test_ap50_is_that_of_pycocotools() -> None:
         m = matched(names, scores, boxes, truths, crowds)
         hits = np.where(m.ignored, -1, (m.object >= 0).astype(int)).tolist()
         counts = {c: sum(t.name == c for t in truths) for c in NAMES}
-        s.add({"counts": counts, "unknown": {}, "ap": list(zip(names, scores, hits, strict=True)), "detections": [],
-               "objects": []})  # fmt: skip
+        s.add({"annotated": True, "threshold": 0.4, "counts": counts, "unknown": {}, "detections": [], "objects": [],
+               "ap": list(zip(names, scores, hits, strict=True))})  # fmt: skip
         for j, t in enumerate([*truths, *crowds]):
             w, h = t.box[2:] - t.box[:2]
             truths_.append({"id": len(truths_) + 1, "image_id": n, "category_id": NAMES.index(t.name), "area": w * h,
@@ -116,20 +117,23 @@ def missed(reason: str, score: float, place: int, rival: bool = False) -> dict[s
 def test_what_is_explained_is_shared_among_the_kinds() -> None:
     nulls = [{"score": 0.02}, {"score": 0.3}]
     facts = [
-        {"name": "a", "path": "a.jpg", "sha256": "1", "nulls": nulls, "objects": [
+        {"name": "a", "path": "a.jpg", "sha256": "1", "threshold": 0.4, "nulls": nulls, "objects": [
             missed("below-threshold", 0.38, 0), missed("no-candidate", 0.001, 1), missed("suppressed", 0.7, 2, True),
-            missed("shared", 0.9, 3)],
+            missed("shared", 0.9, 3), missed("localization", 0.41, 4)],
          "detections": [detection("background", 0.9), detection("both", 0.5), detection("classification", 0.8),
                         detection("correct", 0.9, 0.6), detection("correct", 0.9, 0.2), detection("ignored", 1.0)]},
     ]  # fmt: skip
-    chosen, null = choose(facts, 5, 0.4)
+    chosen, null = choose(facts, 5)
     assert [(c.group, c.ask, c.key.place) for c in chosen] == [
         ("false alarm", "why", 0), ("missed", "why-not", 0), ("confusion", "versus", 2), ("context", "why", 3),
         ("false alarm", "why", 1),
     ]  # fmt: skip
-    every, _ = choose(facts, 50, 0.4)
+    every, _ = choose(facts, 50)
     assert {(c.group, c.key.place, c.ask) for c in every if c.group == "missed"} == {
         ("missed", 0, "why-not"), ("missed", 2, "versus"), ("missed", 1, "why-not")
     }  # fmt: skip
-    assert not choose(facts, 0, 0.4)[0] and chosen[0].key == Key("a", "detection", 0)
+    assert 4 not in {c.key.place for c in every if c.group == "missed"}, "its score passes: nothing holds it down"
+    assert not choose(facts, 0)[0] and chosen[0].key == Key("a", "detection", 0)
     assert [n.record["score"] for n in nulls_like(null, [0.31], 1)] == [0.3]
+    drawn = {f"{n.folder}/why-not" for n in null if n.record["score"] == 0.02}
+    assert [n.record["score"] for n in nulls_like(null, [0.31], 2, drawn)] == [0.02, 0.3], "those that are drawn stay"

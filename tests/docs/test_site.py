@@ -218,7 +218,7 @@ def few_steps(name: str, read: Any = presets.read_preset) -> dict[str, Any]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_curves: None) -> Path:
     """A folder like the source's, with the files that the pages' commands name."""
     for folder in ("samples", "configs"):
         (tmp_path / folder).symlink_to(ROOT / folder)

@@ -38,7 +38,7 @@ def few(settings: dict[str, Any]) -> dict[str, Any]:
 def hurried(name: str, read: Any = presets.read_preset) -> dict[str, Any]:
     preset = read(name)
     methods = {**{k: few(v) for k, v in preset["methods"].items()}, "integrated_gradients": {"n_steps": 4}}
-    return {**preset, "set": [*preset.get("set", ()), "deletion.steps=4", "insertion.steps=4"], "methods": methods}
+    return {**preset, "set": [*preset.get("set", ()), "deletion.steps=2", "insertion.steps=2"], "methods": methods}
 
 
 def first_line(text: str) -> str:
@@ -47,7 +47,7 @@ def first_line(text: str) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_tutorial_runs_from_top_to_bottom(
-    name: str, tutorials: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, tutorials: ModuleType, monkeypatch: pytest.MonkeyPatch, short_curves: None
 ) -> None:
     monkeypatch.setattr(presets, "read_preset", hurried)
     page = (ROOT / "docs" / "tutorials" / f"{name}.md").read_text()

@@ -11,12 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from scipy import ndimage
 
 from igos.drawing.signed import clean, level, outline, part, regions, stretch
 from igos.types import ConfigError, Explanation
+from tests.conftest import Later
 from tests.drawing.test_figures import explanation
 
+ndimage = Later("scipy.ndimage")
 MAPS = arrays.arrays(np.float64, (6, 7), elements=st.floats(0, 100, allow_subnormal=False))
 
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 import igos
-from igos.data.nulls import Null, share_alike
+from igos.data.nulls import COUNT, Null, bundled, share_alike
 from igos.methods import ASKED
 from igos.methods.asked import answering, kind_of, posed
 from igos.metrics import ladder
 from igos.metrics.interactions import Interactions, regions
 from igos.metrics.metric import Context
-from igos.metrics.raised import Raised, sentence, verdict_of, where
+from igos.metrics.raised import Raised, already, sentence, verdict_of, where
 from igos.types import ConfigError, Explanation, Target
 from tests.conftest import patch_score, toy_image, toy_problem
 
@@ -173,13 +173,28 @@ def test_interactions_of_or_and_and() -> None:
 
 
 def test_nulls_count_by_how_near_their_score_is() -> None:
-    low = (0.1, *[0.1] * 4, *[0.5] * 11)
-    risen, still = Null(0.1, low), Null(0.1, (0.1,) * 16)
+    risen, still = Null(0.1, (0.1,) * 5 + (0.5,) * 11), Null(0.1, (0.1,) * 16)
     median = np.array([0.12] * 5 + [0.42] * 11)
-    assert share_alike(0.12, median, 5, [risen, still]) == pytest.approx(0.5)
-    assert share_alike(0.12, median, 4, [risen, still]) == pytest.approx(1.0), "nothing has risen there yet"
+    assert share_alike(0.12, median, 14, [risen, still]) == pytest.approx(0.5)
+    assert share_alike(0.12, median, 5, [risen, still]) == pytest.approx(1.0), "none has risen there yet"
     far = Null(0.9, (0.95,) * 16)
-    assert share_alike(0.12, median, 5, [risen, far]) == pytest.approx(1.0, abs=1e-3)
+    assert share_alike(0.12, median, 14, [risen, far]) == pytest.approx(1.0, abs=1e-3)
+    early = np.array([0.12] * 2 + [0.42] * 14)
+    assert share_alike(0.12, early, 14, [risen]) == 0, "as far, with less"
+
+
+def test_fifty_null_candidates_ship() -> None:
+    known = bundled()
+    assert len(known) == COUNT == 50 and all(len(n.medians) == 16 and 0 < n.score < 0.4 for n in known)
+
+
+def test_a_null_candidate_is_rarely_alone_among_nulls() -> None:
+    """Whatever the curves look like, a null one comes to a share <= .1 among the others in one case of ten."""
+    rng = np.random.default_rng(0)
+    steps = rng.normal(0, 0.4, (200, 16)).cumsum(axis=1) - 2
+    nulls = [Null(0.12, tuple(1 / (1 + np.exp(-v)))) for v in steps]
+    shares = [share_alike(n.score, np.array(n.medians), 14, nulls[:i] + nulls[i + 1 :]) for i, n in enumerate(nulls)]
+    assert float(np.mean(np.array(shares) <= 0.1)) == pytest.approx(0.1, abs=0.02)
 
 
 def test_three_verdicts_and_their_sentences() -> None:
@@ -192,6 +207,11 @@ def test_three_verdicts_and_their_sentences() -> None:
     assert told == "blurring 6 % of the picture, at its left, raises dog from .12 to .71 (null 4 %)"
     assert "no cause is shown" in sentence("dog", 0.12, 0.71, 0.06, "at its left", 0.4, "sensitive", 0.3)
     assert "raises dog from .02 over .40 (at most .11)" in sentence("dog", 0.02, 0.11, 0.3, "", 0.4, "missing", 0.0)
+    first = sentence("dog", 0.3, 0.25, 0.06, "at its left", 0.0, "covered", 0.04)
+    assert "puts dog first: it had .30 and has .25" in first, "of a classifier, whose other classes may fall further"
+    target = Target(0, "dog", 0.7, torch.tensor([8.0, 6, 20, 18]), reason="localization")
+    assert "its box does not cover the object" in already(target, 0.7, 0.4)
+    assert "belongs to another" in already(replace(target, reason="shared"), 0.7, 0.4)
     top = torch.zeros(24, 32)
     top[10:14, 0:3] = 1
     assert where(top, Target(0, "dog", 0.5, torch.tensor([8.0, 6, 20, 18]))) == "to its left"
@@ -213,5 +233,8 @@ def test_raised_reads_the_median_of_three_substrates() -> None:
     assert 0.02 <= made.detail["crosses"] <= 0.1 and made.detail["verdict"] == "sensitive", (
         "nobody said what is detected"
     )
+    (over,) = Raised()(problem, [unknown], Context(nulls=nulls, threshold=1e-9))
+    assert np.isnan(over.value) and over.detail["crosses"] == 0 and "verdict" not in over.detail
+    assert "already, the threshold is .00: it is not missed" in over.detail["sentence"]
     (none,) = Raised()(problem, [replace(unknown, saliency=1 - map_)], Context(nulls=nulls, threshold=0.7))
     assert none.detail["verdict"] == "missing" and np.isnan(none.detail["crosses"])

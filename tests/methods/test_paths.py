@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from igos.methods.gradient.blur_ig import BlurIG, gaussian
@@ -16,9 +15,11 @@ from igos.methods.gradient.guided_ig import RULES, GuidedIG, advance
 from igos.methods.gradient.idgi import IDGI, shares
 from igos.methods.gradient.integrated_gradients import IntegratedGradients
 from igos.types import Problem
-from tests.conftest import TinyNet, net_score, toy_problem
+from tests.conftest import Later, TinyNet, net_score, toy_problem
 from tests.methods.test_gradients import close, linear, raw, values, weights
 from tests.methods.test_rules import network, score
+
+ndimage = Later("scipy.ndimage")
 
 
 def one_by_one(problem: Problem, k: int, n: int, fraction: float, max_dist: float) -> dict[str, np.ndarray]:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from captum.attr import LayerGradCam
 from torch import Tensor, nn
 from torchvision.models import get_model
 from torchvision.ops import box_iou
@@ -25,9 +24,11 @@ from igos.methods.layer.layer import over_picture
 from igos.methods.layer.odam import ODAM
 from igos.run.problem import make_problem
 from igos.types import ConfigError, Detections, Problem, Scorer, Target
-from tests.conftest import net_score, toy_image, toy_problem
+from tests.conftest import Later, net_score, toy_image, toy_problem
 from tests.detectors.test_target_parts import rcnn, target
 from tests.detectors.test_yolov3 import noise, tiny_network
+
+captum_attr = Later("captum.attr")
 
 
 def classifier(net: nn.Module, crop: int = 64) -> ClassifierAdapter:
@@ -57,7 +58,7 @@ def test_grad_cam_is_captums(name: str, score: str) -> None:
     targets = [Target(i, "t", 0.5) for i in (3, 0)]
     problem = make_problem(adapter, image, targets, score=score)
     made = GradCAM(size=20, layer=layer)(problem)
-    oracle = LayerGradCam(problem.score.forward, adapter.module.get_submodule(layer))
+    oracle = captum_attr.LayerGradCam(problem.score.forward, adapter.module.get_submodule(layer))
     for i, e in enumerate(made):
         raw = oracle.attribute(problem.x[i : i + 1], additional_forward_args=torch.tensor([i]), relu_attributions=True)
         full = nn.functional.interpolate(raw.detach(), size=(64, 64), mode="bilinear", align_corners=False)[:, 0]

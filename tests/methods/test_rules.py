@@ -327,7 +327,15 @@ def test_torchvision_s_own_networks_are_guided(name: str) -> None:
 
     torch.manual_seed(0)
     options = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
-    net = get_model(name, weights=None, num_classes=3, **options)
+    with torch.device("meta" if name == "vgg11" else "cpu"):
+        net = get_model(name, weights=None, num_classes=3, **options)
+    if name == "vgg11":  # its last layers hold 120 million weights, which are long to draw
+        net.classifier[0], net.classifier[3] = nn.Linear(512 * 7 * 7, 32), nn.Linear(32, 32)
+        net.classifier[6] = nn.Linear(32, 3)
+        for m in net.features.to_empty(device="cpu"):
+            if isinstance(m, nn.Conv2d):
+                nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(m.bias)
     made: list[Image] = [toy_image(64, 64)]
     ours = ClassifierAdapter(net, ["a", "b", "c"], crop=64, resize=64)
     targets = ours.detect(made[0], 0.0)[:1]

@@ -11,6 +11,7 @@ import torch
 from igos.metrics import METRICS
 from igos.metrics.curves import Deletion, Insertion
 from igos.metrics.pointing import Pointing
+from igos.metrics.refine import first, following
 from igos.types import ConfigError, Explanation, Problem
 from tests.conftest import toy_problem
 
@@ -106,3 +107,56 @@ def test_settings_that_cannot_be_are_refused() -> None:
             Deletion(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigError):
         Pointing(tolerance=-1)
+
+
+def refined(y: np.ndarray, within: float) -> np.ndarray:
+    """The points of a whole curve that are scored."""
+    x, known, asked = np.linspace(0, 1, len(y)), np.zeros(0, int), first(len(y))
+    while len(asked):
+        known = np.union1d(known, asked)
+        asked = following(x, np.where(np.isin(np.arange(len(y)), known), y, 7e7), known, within)  # the rest is not read
+    return known
+
+
+def test_a_monotone_curve_s_area_is_as_near_as_asked() -> None:
+    rng = np.random.default_rng(0)
+    x = np.linspace(0, 1, 51)
+    for sharp in (0.3, 1, 5, 40) * 10:
+        y = np.sort(rng.random(51) ** sharp)
+        y = (1 - y if rng.random() < 0.5 else y) * rng.uniform(0.2, 1)
+        for within in (0.002, 0.02):
+            known = refined(y, within)
+            assert abs(np.trapezoid(y[known], x[known]) - np.trapezoid(y, x)) <= within
+    assert len(refined(np.repeat([1.0, 0.0], [5, 46]), 0.002)) < 15  # a step is found by halving
+    assert len(refined(np.full(51, 0.4), 0.002)) == 6
+    assert refined(np.array([0.2]), 0.002).tolist() == [0]
+    spike = np.zeros(51)
+    spike[5] = 1.0
+    assert 5 not in refined(spike, 0.002)  # what comes and goes between two points is not seen: the docs say so
+
+
+def test_a_curve_of_fewer_images_holds_the_points_that_were_scored() -> None:
+    def light(p: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(12 * (p[:, :, :16, :16].mean(dim=(1, 2, 3)) - 0.4 - 0.1 * r))
+
+    whole, few = toy_problem(light, 3), toy_problem(light, 3)
+    maps = [torch.rand(14, 14, generator=torch.Generator().manual_seed(n)) for n in range(3)]
+    maps[0][:7, :7] += 1
+    made = [Explanation(m, t, i, "hand") for m, t, i in zip(maps, whole.targets, whole.images, strict=True)]
+    for metric in (Deletion, Insertion):
+        all_, some = metric()(whole, made), metric(within=0.002)(few, made)
+        for a, b in zip(all_, some, strict=True):
+            assert a.curve is not None and b.curve is not None and b.curve.shape[1] < 51
+            at = np.searchsorted(a.curve[0], b.curve[0])
+            np.testing.assert_allclose(a.curve[:, at], b.curve, rtol=1e-12)
+            assert abs(a.value - b.value) <= 0.002
+            assert b.hides is None  # its steps cannot be replayed
+    assert whole.score.forward_images.tolist() == [102] * 3
+    assert 0 < few.score.forward_images.max() < 80
+    assert Deletion(within=0.002).cost == "51, or fewer" and Deletion().cost == "51"
+
+
+def test_a_curve_without_finite_scores_ends() -> None:
+    problem = toy_problem(lambda p, r: p.mean(dim=(1, 2, 3)) * float("nan"))
+    (score,) = Deletion(within=0.002)(problem, explained(problem, torch.rand(8, 8)))
+    assert math.isnan(score.value) and problem.score.forward_images.tolist() == [6]

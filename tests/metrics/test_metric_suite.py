@@ -8,13 +8,9 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
-import captum.metrics
 import numpy as np
 import pytest
-import scipy.ndimage
-import scipy.stats
 import torch
-from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from torch import Tensor
 
 from igos.base.baselines import SUBSTRATES
@@ -34,8 +30,10 @@ from igos.metrics.statistics import pearson, ranks, spearman, summarise
 from igos.metrics.transfer import carried
 from igos.run.explain import explain_problem
 from igos.types import ConfigError, Explanation, Image, Problem, Score, Scorer, Target
-from tests.conftest import net_score, toy_image, toy_problem
+from tests.conftest import Later, net_score, toy_image, toy_problem
 
+captum_metrics, grad_cam_road = Later("captum.metrics"), Later("pytorch_grad_cam.metrics.road")
+ndimage, stats = Later("scipy.ndimage"), Later("scipy.stats")
 SIZE = (4, 4)
 
 
@@ -257,7 +255,7 @@ def test_budgets_of_different_objects_make_curves_of_different_length() -> None:
 def test_the_blur_of_rise_is_a_pulse_filtered_by_scipy() -> None:
     pulse = np.zeros((11, 11))
     pulse[5, 5] = 1
-    kernel = torch.from_numpy(scipy.ndimage.gaussian_filter(pulse, 5))
+    kernel = torch.from_numpy(ndimage.gaussian_filter(pulse, 5))
     x = random(1, 3, 14, 17)
     mean = SUBSTRATES["zero"](x)
     wanted = torch.nn.functional.conv2d((x - mean).view(3, 1, 14, 17), kernel[None, None], padding=5).view(1, 3, 14, 17)
@@ -449,7 +447,7 @@ def test_infidelity_is_captums(kind: str) -> None:
         return problem.score.forward(x, torch.zeros(len(x), dtype=torch.long))
 
     for normalise, key in ((False, "infidelity_raw"), (True, "infidelity_scaled")):
-        wanted = captum.metrics.infidelity(
+        wanted = captum_metrics.infidelity(
             forward, perturb, problem.x, attribution.double()[None], n_perturb_samples=12, normalize=normalise
         )
         assert score.detail[key] == pytest.approx(float(wanted), rel=1e-6)
@@ -515,7 +513,7 @@ def test_imputation_is_grad_cams_and_a_dense_solve(share: float) -> None:
     keep = random(13, 11, seed=2) > share
     keep[:6, :7] = False  # a hole at the border, one corner included
     filled = impute(x[None], keep[None], 1e-8)[0]
-    wanted = NoisyLinearImputer(noise=0)(x.float(), keep.float())
+    wanted = grad_cam_road.NoisyLinearImputer(noise=0)(x.float(), keep.float())
     assert torch.allclose(filled.float(), wanted, atol=2e-5)
     assert torch.equal(filled[:, keep], x[:, keep])
     quick = impute(x.float()[None], keep[None])[0]
@@ -641,7 +639,7 @@ def test_pointing_on_masks_agrees_with_a_distance_transform() -> None:
     problem = picture_problem(random(3, 20, 24), net_score(1))
     mask = np.zeros((20, 24), bool)
     mask[9:12, 10] = mask[10, 5] = True
-    far = scipy.ndimage.distance_transform_edt(~mask)
+    far = ndimage.distance_transform_edt(~mask)
     for seed in range(30):
         saliency = random(20, 24, seed=seed).float()
         y, x = divmod(int(saliency.argmax()), 24)
@@ -666,7 +664,7 @@ def test_sparseness_and_complexity() -> None:
     assert judge("sparseness", problem, saliency).value == pytest.approx(wanted)
     assert judge("complexity", problem, one).value == pytest.approx(0)
     assert judge("complexity", problem, flat).value == pytest.approx(math.log(16))
-    assert judge("complexity", problem, saliency).value == pytest.approx(scipy.stats.entropy(a))
+    assert judge("complexity", problem, saliency).value == pytest.approx(stats.entropy(a))
     hand = torch.tensor([[1.0, 1.0], [2.0, 0.0]])
     assert judge("sparseness", problem, hand).value == pytest.approx(0.375)
     assert judge("complexity", problem, hand).value == pytest.approx(1.5 * math.log(2))
@@ -694,7 +692,7 @@ def test_max_sensitivity_is_captums() -> None:
     (score,) = metric(problem, explain(problem), Context(explain=explain))
     moved = torch.stack([metric.moved(problem, 0, j) for j in range(6)])
     assert 0.03 < (moved - problem.x).abs().max() <= 0.05
-    wanted = captum.metrics.sensitivity_max(
+    wanted = captum_metrics.sensitivity_max(
         lambda x: (attribute(x if isinstance(x, Tensor) else x[0]),),
         problem.x,
         perturb_func=lambda x: moved,
@@ -749,8 +747,8 @@ def test_afresh_repeats_the_first_draws() -> None:
 
 def test_spearman_is_scipys() -> None:
     a, b = random(60).numpy().round(1), (random(60, seed=1).numpy()).round(1)
-    assert ranks(a) == pytest.approx(scipy.stats.rankdata(a))
-    assert spearman(a, b) == pytest.approx(scipy.stats.spearmanr(a, b).statistic)
+    assert ranks(a) == pytest.approx(stats.rankdata(a))
+    assert spearman(a, b) == pytest.approx(stats.spearmanr(a, b).statistic)
     assert spearman(a, a**3) == pytest.approx(1) and spearman(a, -a) == pytest.approx(-1)
     assert math.isnan(spearman(a, a * 0 + 0.1)) and math.isnan(pearson(a, a * 0 + 0.1))
 
@@ -773,7 +771,7 @@ def test_sanity_of_a_map_that_ignores_the_network_and_of_one_that_is_noise() -> 
     assert abs(same.detail["sanity_floor"]) < 0.2 and abs(same.detail["sanity_ssim_floor"]) < 0.3
     other = random(8, 8, seed=9).float()
     noise = judge("sanity", problem, saliency, context(constant_map(other)))
-    assert noise.value == pytest.approx(scipy.stats.spearmanr(saliency.flatten(), other.flatten()).statistic)
+    assert noise.value == pytest.approx(stats.spearmanr(saliency.flatten(), other.flatten()).statistic)
     turned = judge("sanity", problem, saliency - 0.5, context(constant_map(0.5 - saliency)))
     assert turned.value == pytest.approx(-1) and turned.detail["sanity_abs"] == pytest.approx(1)
     flat = judge("sanity", problem, saliency, context(constant_map(torch.ones(8, 8))))

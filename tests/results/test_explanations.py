@@ -27,8 +27,8 @@ def es() -> igos.Explanations:
 @pytest.fixture(scope="module")
 def noisy(es: igos.Explanations) -> igos.Explanations:
     """Of a large picture of noise, the worst that a thumbnail can be of, and that is no file."""
-    source = np.random.default_rng(0).integers(0, 256, (3000, 3000, 3), dtype=np.uint8)
-    geometry = igos.Geometry((3000, 3000), (160, 160), (160 / 3000,) * 2)
+    source = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), dtype=np.uint8)
+    geometry = igos.Geometry((2000, 2000), (160, 160), (160 / 2000,) * 2)
     image = Image(es[0].image.pixels, geometry, source)
     return igos.Explanations([replace(e, image=image) for e in es[:2]], model="net")
 
@@ -142,6 +142,7 @@ def test_show_opens_a_page(es: igos.Explanations, monkeypatch: pytest.MonkeyPatc
 CALLABLE = [name for name in igos.__all__ if callable(getattr(igos, name))]
 
 
+@pytest.mark.usefixtures("short_curves")
 @pytest.mark.parametrize("name", [*CALLABLE, "igos"])
 def test_the_example_of_a_public_name_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch

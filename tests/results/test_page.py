@@ -11,14 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import PIL.Image
 import pytest
 import torch
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from igos import cli, metrics
 from igos.base.geometry import Geometry
@@ -27,7 +26,11 @@ from igos.cli.report import read_picture, write_page
 from igos.drawing import figures
 from igos.results import page, page_content
 from igos.types import Target
+from tests.conftest import Later
 from tests.pages import explanation, letterbox, made_run, photo, rewrite, toy_run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
 
 HOSTILE = (
     "</script><script>window.taken=1</script>",
@@ -35,7 +38,8 @@ HOSTILE = (
     "../../etc/passwd",
     "{{7*7}}",
 )
-Opener = Callable[..., Page]
+sync_api = Later("playwright.sync_api")
+Opener = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,7 @@ def browser() -> Iterator[Browser]:
     if found is None:
         told = "no chromium, chromium-browser or google-chrome on the PATH"
         pytest.fail(told) if os.environ.get("CI") == "true" else pytest.skip(told)
-    with sync_playwright() as playwright:
+    with sync_api.sync_playwright() as playwright:
         made = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield made
         made.close()

@@ -6,19 +6,22 @@ import argparse
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
-import scipy.stats
 
 from benchmarks import leaderboard, methods, table
 from igos.drawing import charts
 from igos.metrics import METRICS
 from igos.metrics.statistics import interval
 from igos.results.folder import RunFolder
-from igos.results.tables import figures, mean_curves, text
+from igos.results.tables import answers, closing, figures, mean_curves, text
 from igos.types import ConfigError
+from tests.conftest import Later
 
+stats = Later("scipy.stats")
 ROOT = Path(__file__).resolve().parents[2]
 NAN = float("nan")
 
@@ -30,7 +33,7 @@ def row(image: str, method: str = "rise", **values: object) -> dict[str, object]
 def test_the_interval_is_that_of_scipy_where_each_picture_holds_one_value() -> None:
     values = np.random.default_rng(3).normal(size=40)
     low, high = interval(values.tolist(), [f"{i:02}" for i in range(40)], resamples=20_000)
-    theirs = scipy.stats.bootstrap(
+    theirs = stats.bootstrap(
         (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
     assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=0.02)
@@ -182,3 +185,13 @@ def test_the_table_of_all_methods_shows_the_completeness_of_those_that_should_ha
     ]
     shown = {f["method"]: f["complete"] for f in methods.figures("m", rows)}
     assert shown == {"integrated_gradients": 0.2, "guided_ig": 0.2, "gnl": None, "rise": None}
+
+
+def test_the_closing_table_tells_parts_apart_and_the_answer_to_why_not(tmp_path: Path) -> None:
+    own = {"image": "a.jpg", "name": "dog", "start": None, "status": "ok", "score": 0.3, "folder": "a/0-dog"}
+    told = {"reason": "below-threshold", "sentence": "blurring 2 % raises dog", "verdict": "covered"}
+    rows = [{**own, "part": "left"}, {**own, "part": "class", **told}]
+    tally = SimpleNamespace(rows=2, explanations=2, has=lambda name: False, mean=lambda key: None)
+    folder: Any = SimpleNamespace(first=lambda count: rows, tally=tally, shards=None)
+    assert [line[1] for line in closing(folder).rows] == ["dog, left", "dog"]
+    assert answers(folder) == ["a.jpg, dog (below-threshold): blurring 2 % raises dog [covered]"]

@@ -27,17 +27,11 @@ from igos.run.drive import drive, run
 from igos.types import ConfigError, NetworkError
 from tests import faults
 from tests.commands import Command
+from tests.conftest import Later
 from tests.faults import Faulty, pictures, plan, same_maps
 
-if not os.environ.get("CI"):
-    pytest.importorskip("ray")
-
-import ray  # noqa: E402
-from ray.cluster_utils import Cluster as Machines  # noqa: E402
-
-from igos.run.workers import ray_cluster  # noqa: E402
-from igos.run.workers.ray_cluster import Cluster  # noqa: E402
-
+ray = Later("ray", "" if os.environ.get("CI") else "the extra [ray] is not installed")
+ray_utils, ray_cluster = Later("ray.cluster_utils"), Later("igos.run.workers.ray_cluster")
 STORE = 100 * 2**20
 WATCHED = {  # a machine that says nothing for about two seconds is given up
     "health_check_initial_delay_ms": 1000,
@@ -49,9 +43,9 @@ WATCHED = {  # a machine that says nothing for about two seconds is given up
 
 
 @pytest.fixture(scope="module")
-def machines() -> Iterator[Machines]:
+def machines() -> Iterator[Any]:
     head = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False, "_system_config": WATCHED}
-    made = Machines(initialize_head=True, head_node_args=head)
+    made = ray_utils.Cluster(initialize_head=True, head_node_args=head)
     made.add_node(num_cpus=1, object_store_memory=STORE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ADDRESS", made.address)
@@ -74,7 +68,7 @@ def calm(data: Path, out: Path) -> None:
 def on_cluster(data: Path, out: Path, pause: float = 0.0, target: str = "all", **more: Any) -> list[dict[str, Any]]:
     """The rows of a run with a network of one thread on each machine."""
     asked = plan(data, target=target)
-    engine = Cluster(partial(faults.make_worker, asked, pause, out.parent / "spare"), threads=1, **more)
+    engine = ray_cluster.Cluster(partial(faults.make_worker, asked, pause, out.parent / "spare"), threads=1, **more)
     assert engine.workers == 2 or more
     folder = RunFolder(out, {})
     folder.write_run({})
@@ -113,7 +107,7 @@ def actors() -> list[int]:
     return [int(line.split()[0]) for line in told.splitlines() if "ray::Explainer" in line]
 
 
-def test_a_killed_process_and_a_lost_machine_cost_nothing(machines: Machines, tmp_path: Path) -> None:
+def test_a_killed_process_and_a_lost_machine_cost_nothing(machines: Any, tmp_path: Path) -> None:
     data, out = pictures(tmp_path / "data", 16), tmp_path / "out"
     killed: list[Any] = []
 
@@ -136,7 +130,7 @@ def test_a_killed_process_and_a_lost_machine_cost_nothing(machines: Machines, tm
     machines.add_node(num_cpus=1, object_store_memory=STORE)
 
 
-def test_every_fault_of_a_network_is_a_row(machines: Machines, tmp_path: Path) -> None:
+def test_every_fault_of_a_network_is_a_row(machines: Any, tmp_path: Path) -> None:
     data = pictures(tmp_path / "data", 8, {1: "raise", 2: "hang", 4: "die", 5: "die1", 6: "nan", 7: "none"})
     made = on_cluster(data, tmp_path / "out", target="top1", timeout=4)
     rows = {(r["item"] or r["folder"]).partition("/")[0]: r for r in made}
@@ -153,24 +147,24 @@ def test_every_fault_of_a_network_is_a_row(machines: Machines, tmp_path: Path) -
     assert not actors()
 
 
-def test_what_no_machine_holds_is_refused(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_no_machine_holds_is_refused(machines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="no machine holds a worker of 1 CPU and 3 GPUs; there are: 1 CPUs and 0 GPU"):
-        Cluster(partial(faults.make_worker, None, 0, None), num_gpus=3)
+        ray_cluster.Cluster(partial(faults.make_worker, None, 0, None), num_gpus=3)
     with monkeypatch.context() as patch:
-        patch.setattr(ray, "is_initialized", lambda: False)
+        patch.setattr("ray.is_initialized", lambda: False)
         for address, told in {"127.0.0.1:9": "no Ray cluster answers there", "ray://x:1": "run igos on a"}.items():
             patch.setenv("RAY_ADDRESS", address)
             with pytest.raises(ConfigError, match=told):
                 ray_cluster.connect()
-    monkeypatch.setattr(ray_cluster, "ALONE", 0.0)
-    engine = Cluster(partial(faults.make_worker, None, 0, None))
+    monkeypatch.setattr("igos.run.workers.ray_cluster.ALONE", 0.0)
+    engine = ray_cluster.Cluster(partial(faults.make_worker, None, 0, None))
     engine._needs["CPU"] = 5
     with pytest.raises(NetworkError, match="no machine of the Ray cluster is left that holds a worker of 5 CPUs"):
         engine._look([])
 
 
-def test_a_model_that_cannot_be_loaded_stops_the_run(machines: Machines, tmp_path: Path) -> None:
-    engine = Cluster(partial(broken, str(tmp_path)), workers=1)
+def test_a_model_that_cannot_be_loaded_stops_the_run(machines: Any, tmp_path: Path) -> None:
+    engine = ray_cluster.Cluster(partial(broken, str(tmp_path)), workers=1)
     (picture,) = pictures(tmp_path / "data", 1).iterdir()
     with pytest.raises(ConfigError, match="there is no model"):
         list(engine.work([[Item(str(picture), "p000")]]))
@@ -232,7 +226,7 @@ def broken(place: str, number: int) -> Any:
     raise ConfigError(f"{place}: there is no model")
 
 
-def test_the_command_gives_the_maps_of_one_machine(machines: Machines, tmp_path: Path) -> None:
+def test_the_command_gives_the_maps_of_one_machine(machines: Any, tmp_path: Path) -> None:
     words = ["--config", "quick", "--num_samples", "2", "--threads", "1", "--metrics", "none", "--layout", "shards"]
     words += ["--iterations", "2", "--target", "top1"]
     assert cli.main([*words, "--output", str(tmp_path / "one")]) == 0

@@ -16,7 +16,7 @@ from tests.conftest import darknet_options, shared_data
 
 
 def test_saliency_lies_on_the_instance_more_than_chance_or_the_centre_would() -> None:
-    adapter = igos.load("darknet", fit="letterbox", input_size=256, **darknet_options(small=True))
+    adapter = igos.load("darknet", fit="letterbox", input_size=224, **darknet_options(small=True))
     folder = shared_data("coco")
     y, x = torch.meshgrid(torch.linspace(-1, 1, 28), torch.linspace(-1, 1, 28), indexing="ij")
     figures = []
@@ -27,7 +27,9 @@ def test_saliency_lies_on_the_instance_more_than_chance_or_the_centre_would() ->
         pairs = [(t, match(t, image, truths)) for t in adapter.detect(image, 0.4)]
         found = [(t, truth) for t, truth in pairs if truth is not None][:1]
         for target, truth in found:
-            made = igos.explain(adapter, image, [target], "iGOS+", config="quick", metrics=(), sure=False)[0]
+            made = igos.explain(
+                adapter, image, [target], "iGOS+", config="quick", metrics=(), sure=False, iterations=5
+            )[0]
             maps = [made.saliency, torch.rand(28, 28), torch.exp(-2 * (x**2 + y**2))]
             shown = [Explanation(m, target, image, "map") for m in maps]
             problem = make_problem(adapter, image, [target] * 3)

@@ -113,13 +113,13 @@ def test_a_picture_that_changes_or_vanishes_while_the_run_works_is_a_row(tmp_pat
 def test_a_corrupt_picture_in_hundreds_is_a_row(tmp_path: Path) -> None:
     data, one = tmp_path / "data", Path(picture(tmp_path / "one.png"))
     data.mkdir()
-    for n in range(300):
+    for n in range(200):
         os.link(one, data / f"p{n:03}.png")
-    (data / "p217.png").unlink()
-    (data / "p217.png").write_bytes(one.read_bytes()[:-30])
+    (data / "p117.png").unlink()
+    (data / "p117.png").write_bytes(one.read_bytes()[:-30])
     few: dict[str, Any] = {"target": "top1", "metrics": ["none"], "iterations": 1, "set": ["sure=false"]}
     folder = local(data, tmp_path / "out", layout="shards", **few)
-    assert folder.tally.statuses == {"ok": 299, "unreadable": 1} and [r["item"] for r in folder.rows] == ["p217"]
+    assert folder.tally.statuses == {"ok": 199, "unreadable": 1} and [r["item"] for r in folder.rows] == ["p117"]
 
 
 def test_the_bar_counts_the_pictures_that_are_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

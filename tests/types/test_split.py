@@ -65,7 +65,7 @@ def traces(net: nn.Module) -> list[object]:
 def test_the_halves_make_the_whole_and_its_gradient(name: str, layer: str) -> None:
     net = network(name)
     scorer = scorer_of(net, 3)
-    x = torch.rand(3, 3, 64, 72, dtype=torch.float64, requires_grad=True)
+    x = torch.rand(3, 3, 40, 48, dtype=torch.float64, requires_grad=True)
     rows = torch.tensor([2, 0, 1])
     clean = copy.deepcopy(traces(net))
     lower, upper = scorer.split(layer)

@@ -24,8 +24,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from igos.base.ops import gaussian_blur, to_grid
-from igos.methods.mask.path import Slopes, shown
+from igos.base.ops import gaussian_blur, to_grid, upscale
+from igos.methods.mask.path import Slopes, product_of
 
 FINENESS = 40  # the Gaussian's sigma is the long side over this
 UNSIGNED = 0.3  # what a pixel keeps that hiding does not lower
@@ -61,9 +61,10 @@ class Walk:
         done, at = place.any(dim=1), place.argmax(dim=1)
         if not bool(done.any()):
             return
-        which, to = self._rows[done], masks[at[done]]
+        which = self._rows[done]
+        here, there = upscale(self._at[which], self.size), upscale(masks[at[done]], self.size)
         for product, slope in self._pending.items():
-            way = shown(self._at[which], product, self.size) - shown(to, product, self.size)
+            way = product_of(here, product) - product_of(there, product)
             self.line.index_add_(0, which, slope[done] * way)
         keep = ~done
         self._pending = {p: s[keep] for p, s in self._pending.items()} if bool(keep.any()) else {}
@@ -87,11 +88,12 @@ class Walk:
         else:
             products, steepness = slopes.products, slopes.steepness
         first = self._fresh[rows]
-        for product, slope in products.items():
+        for slope in products.values():
             self.slope.index_add_(0, rows, slope)
-            if bool((masks[first] < 1).any()):
-                way = 1 - shown(masks[first], product, self.size)
-                self.line.index_add_(0, rows[first], slope[first] * way)
+        if bool((masks[first] < 1).any()):
+            u = upscale(masks[first], self.size)
+            for product, slope in products.items():
+                self.line.index_add_(0, rows[first], slope[first] * (1 - product_of(u, product)))
         self.steepness.index_add_(0, rows, steepness)
         self._fresh[rows] = False
         self._at[rows] = masks

@@ -18,7 +18,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from igos.base.ops import Blend, channel_dot, upscale, upscale_adjoint
+from igos.base.ops import channel_sum, upscale, upscale_adjoint
 from igos.types import Problem
 
 
@@ -119,7 +119,7 @@ def path_scores(
     """
     size = problem.size
     u = upscale(masks, size)
-    keep = torch.stack([_product(u, term.masks) for term in terms], dim=1)
+    keep = torch.stack([product_of(u, term.masks) for term in terms], dim=1)
     r_count, t_count, s_count = len(rows), len(terms), draw.t.shape[1]
     job = torch.arange(r_count * t_count * s_count, device=masks.device)
     r, term, s = job // (t_count * s_count), job // s_count % t_count, job % s_count
@@ -127,10 +127,11 @@ def path_scores(
     # P(B,I,M) shows I*(1 - t*U) + B*t*U: both directions are x0 + v*(x - x0), v = t*U or 1 - t*U
     turned = masks.new_tensor([t.insert for t in terms])[term]
     slope = (1 - 2 * turned) * draw.points(terms)[rows][r, term, s]
-    blend = Blend(problem.x0, problem.x)
+    blend = problem.blend
 
     def pictures(part: slice) -> Tensor:
-        v = torch.addcmul(turned[part, None, None], slope[part, None, None], keep[r[part], term[part]])
+        v = keep[r[part], term[part]]
+        torch.addcmul(turned[part, None, None], slope[part, None, None], v, out=v)
         k = rows[r[part]]
         return _add_noise(blend(k, v), draw, k, s[part])
 
@@ -140,17 +141,17 @@ def path_scores(
     for part, scores, g in problem.score.stream(rows[r], pictures, gradient):
         values.index_add_(0, r[part], weight[part] * scores.to(values))
         if g is not None:
-            pull = channel_dot(g, blend.difference(rows[r[part]])) * (weight * slope)[part, None, None]
+            pull = channel_sum(g * blend.difference(rows[r[part]])).mul_((weight * slope)[part, None, None])
             d_keep.view(-1, *size).index_add_(0, r[part] * t_count + term[part], pull)
             if steepness is not None:
-                steepness.index_add_(0, r[part], g.abs().sum(dim=1).to(steepness))
+                steepness.index_add_(0, r[part], channel_sum(g.abs()).to(steepness))
     if not gradient:
         return values, None
     d_u = torch.zeros_like(u)
     for i, term_ in enumerate(terms):
         for n in term_.masks:
             others = [m for m in term_.masks if m != n]
-            d_u[:, n] += d_keep[:, i] * _product(u, others) if others else d_keep[:, i]
+            d_u[:, n] += d_keep[:, i] * product_of(u, others) if others else d_keep[:, i]
     products: dict[tuple[int, ...], Tensor] = {}
     for i, term_ in enumerate(terms if pixels else ()):
         known = products.get(term_.masks)
@@ -158,12 +159,7 @@ def path_scores(
     return values, Slopes(upscale_adjoint(d_u, (masks.shape[-2], masks.shape[-1])), products, steepness)
 
 
-def shown(masks: Tensor, product: Sequence[int], size: tuple[int, int]) -> Tensor:
-    """V, the product of the upsampled masks named by their numbers: (R,n,h,w) -> (R,H,W)."""
-    return _product(upscale(masks[:, list(product)], size), range(len(product)))
-
-
-def _product(u: Tensor, masks: Sequence[int]) -> Tensor:
+def product_of(u: Tensor, masks: Sequence[int]) -> Tensor:
     """The product of the masks named by index: (R,n,H,W) -> (R,H,W)."""
     return reduce(torch.mul, (u[:, m] for m in masks))
 

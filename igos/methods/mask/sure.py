@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from igos.base.ops import Blend, rank, upscale
+from igos.base.ops import rank, upscale
 from igos.types import Problem
 
 HIDE, SHOW = 0.12, 0.2  # of the cells
@@ -36,9 +36,9 @@ def holds(problem: Problem, maps: Tensor, rows: Tensor) -> Tensor:
             changed[i, j, torch.from_numpy(order[:count].copy())] = 1
     changed[:, 0] = 1 - changed[:, 0]
     keep = upscale(changed.view(-1, *maps.shape[-2:]).to(problem.x), problem.size)
-    blend, each = Blend(problem.x0, problem.x), rows.repeat_interleave(2)
+    each = rows.repeat_interleave(2)
     scores = maps.new_zeros(len(each))
-    for part, s, _ in problem.score.stream(each, lambda p: blend(each[p], keep[p])):
+    for part, s, _ in problem.score.stream(each, lambda p: problem.blend(each[p], keep[p])):
         scores[part] = s.to(scores)
     whole, blurred = ends.unbind(1)
     left, back = ((scores.view(-1, 2) - blurred[:, None]) / (whole - blurred)[:, None]).unbind(1)

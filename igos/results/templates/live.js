@@ -4,6 +4,7 @@
   const { make, number } = Plots;
   const byId = (id) => document.getElementById(id);
   const LEAST_SHOWN = 80; // milliseconds that each step stays
+  const COARSE = 3; // pixels a side of one value of a mask that is still learnt: the browser draws beside the network
   const PASSING = 60; // milliseconds in which a picture of the strip is scrolled past
   history.replaceState(null, "", location.pathname);
   const start = await (await fetch("start")).json();
@@ -185,7 +186,8 @@
     if (chosen == null) return;
     const before = running;
     if (before) cancel("replaced by a newer question");
-    const job = running = { stop: new AbortController(), queue: [], id: null, ended: false };
+    const job = running = { stop: new AbortController(), queue: [], wake: () => {}, id: null, ended: false };
+    const tell = (kind, content) => { job.queue.push([kind, content]); job.wake(); };
     const asked = { ...wish(), picture, model: model(), method: byId("method").value, preset: byId("preset").value, question: question() };
     Brush.stop();
     wrong("");
@@ -204,11 +206,11 @@
           job.id = content.id;
           if (job.ended) fetch(`cancel/${job.id}`, { method: "POST" });
         }
-        job.queue.push([kind, content]);
+        tell(kind, content);
       }
-      job.queue.push(["end", { error: "the server has ended the answer" }]);
+      tell("end", { error: "the server has ended the answer" });
     } catch (error) {
-      job.queue.push(["end", { error: job.ended ? "" : `no answer: ${error.message}` }]);
+      tell("end", { error: job.ended ? "" : `no answer: ${error.message}` });
     }
     await pumped;
   }
@@ -217,7 +219,7 @@
   async function pump(job) {
     let shown = 0;
     for (;;) {
-      if (!job.queue.length) { await pause(8); continue; }
+      if (!job.queue.length) await new Promise((go) => { job.wake = go; });
       const [kind, content] = job.queue.shift();
       if (running !== job) return;
       if (kind === "begun" || kind === "waiting") {
@@ -244,7 +246,7 @@
     byId("bar").max = total || 1;
     if (total) byId("bar").value = n;
     if (heat) {
-      await Stage.draw(Stage.item({ heat: bytes(heat), grid, full: 1 }), { style: "heat" });
+      await Stage.draw(Stage.item({ heat: bytes(heat), grid, full: 1 }), { style: "heat", coarse: COARSE });
     } else if (!n) await Stage.photo();
     byId("view").dataset.step = n;
     const time = left == null ? "" : `about ${Math.max(Math.ceil(left), 1)} s left`;
@@ -307,7 +309,9 @@
     byId("understand").hidden = false;
     byId("title").textContent = Cards.what(item);
     byId("facts").textContent = [Cards.picture(item).name, Cards.by(item), item.status].filter(Boolean).join(" · ");
-    byId("sentence").textContent = item.facts.reason && item.facts.reason !== "found" ? `Why it is no detection: ${item.facts.reason}.` : "";
+    const lost = item.facts.reason && item.facts.reason !== "found" && `Why it is no detection: ${item.facts.reason}.`;
+    const told = item.facts.sentence && `${item.facts.sentence}${item.facts.verdict ? ` [${item.facts.verdict}]` : ""}.`;
+    byId("sentence").textContent = [lost, told].filter(Boolean).join(" ");
     byId("note").textContent = [item.facts.error, item.facts.warning].filter(Boolean).join("; ");
     const others = answers.filter((a) => a !== item);
     options("beside", [["", "nothing"], ...others.map((a) => [a.index, `${title(a)}, ${Cards.picture(a).name}`])], beside ? beside.index : "");

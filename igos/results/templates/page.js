@@ -116,7 +116,7 @@
     byId("detail-title").textContent = what(item);
     byId("detail-facts").textContent = [picture(item).name, by(item), item.status].filter(Boolean).join(" · ");
     const lost = picture(item).lost;
-    byId("detail-note").textContent = [item.facts.error, item.facts.warning, lost && `no photo: ${lost}`].filter(Boolean).join("; ");
+    byId("detail-note").textContent = [item.facts.sentence, item.facts.verdict && `verdict: ${item.facts.verdict}`, item.facts.error, item.facts.warning, lost && `no photo: ${lost}`].filter(Boolean).join("; ");
     const beside = byId("group").value === "object" && item.view != null && siblings.length > 1;
     Viewer.open(beside ? [item, ...siblings.filter((i) => i !== item)].slice(0, 6) : [item]);
     links(item);

@@ -7,7 +7,7 @@ const STYLES = { heat: "Heat", contour: "Contour", keep: "Keep only", blur: "Blu
 const Paint = (() => {
   const SKY = "rgb(104, 200, 255)", INK = "rgba(12, 12, 18, 0.6)";
   const FULL = 0.88; // how much of the photo full heat covers
-  const images = new Map(), maps = new WeakMap(), tickets = new WeakMap(), tables = new Map();
+  const images = new Map(), maps = new WeakMap(), tickets = new WeakMap(), tables = new Map(), backs = new WeakMap();
   const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
 
   function bytes(text) {
@@ -157,9 +157,13 @@ const Paint = (() => {
   /** What lies over the photo in a style; `count`: how many pixels the area has that is outlined, kept or blurred. */
   function styled(style, values, full, count, cell, under, width, height, unit, table) {
     if (style === "contour") return contour(values, count, cell, width, height, unit);
+    if (style === "heat") return heated(values, full, width, height, table);
     const at = level(values, count), inside = (i) => clamp((values[i] / at - 0.7) / 0.3, 0, 1);
     if (style === "keep") return layer(width, height, (out, o, i) => { out[o + 3] = 240 * (1 - inside(i)); });
-    if (style === "blur") return masked(under, width, height, inside);
+    return masked(under, width, height, inside);
+  }
+
+  function heated(values, full, width, height, table) {
     return layer(width, height, (out, o, i) => {
       const cover = Math.min(values[i] / full, 1), c = 3 * Math.round(255 * cover);
       out[o] = table[c];
@@ -167,6 +171,25 @@ const Paint = (() => {
       out[o + 2] = table[c + 2];
       out[o + 3] = 255 * FULL * cover;
     });
+  }
+
+  /** The photo (or null) in a size, dimmed so far that heat of that opacity shows on it. */
+  function ground(context, photo, width, height, opacity) {
+    context.imageSmoothingQuality = "high";
+    context.fillStyle = "#777";
+    context.fillRect(0, 0, width, height);
+    if (photo) context.drawImage(photo, 0, 0, width, height);
+    if (opacity) dim(context, width, height, opacity);
+  }
+
+  /** A canvas of that, kept for the next picture on the same canvas. */
+  function kept(canvas, photo, width, height, opacity) {
+    const key = [photo, width, height, opacity], last = backs.get(canvas);
+    if (last && last.key.every((v, i) => v === key[i])) return last.made;
+    const made = scratch(width, height);
+    ground(made.getContext("2d"), photo, width, height, opacity);
+    backs.set(canvas, { key, made });
+    return made;
   }
 
   function dim(context, width, height, opacity) {
@@ -214,8 +237,9 @@ const Paint = (() => {
     }
   }
 
-  /** Draw an item: its map in a style, or, where `play` is {name, step}, the picture of that step. */
-  async function draw(canvas, item, width, { style = "heat", opacity = 1, share = 0.1, box = true, play = null }) {
+  /** Draw an item: its map in a style, or, where `play` is {name, step}, the picture of that step. coarse: pixels a side
+      that share one value of the map, for what is soon drawn anew. */
+  async function draw(canvas, item, width, { style = "heat", opacity = 1, share = 0.1, box = true, play = null, coarse = 1 }) {
     const ticket = (tickets.get(canvas) || 0) + 1;
     tickets.set(canvas, ticket);
     const book = item.book, view = book.views[item.view], shown = book.pictures[item.picture];
@@ -223,14 +247,13 @@ const Paint = (() => {
     if (tickets.get(canvas) !== ticket) return;
     const height = Math.max(Math.round((width * shown.size[1]) / shown.size[0]), 1);
     const unit = Math.max(width, height) / 720 + 0.3;
-    canvas.width = width;
-    canvas.height = height;
+    if (canvas.width !== width) canvas.width = width;
+    if (canvas.height !== height) canvas.height = height;
     const context = canvas.getContext("2d");
-    context.imageSmoothingQuality = "high";
-    context.fillStyle = "#777";
-    context.fillRect(0, 0, width, height);
-    if (photo) context.drawImage(photo, 0, 0, width, height);
     const empty = !play && style !== "photo" && Object.hasOwn(book.empty, item.status);
+    const dimmed = play || empty || style !== "heat" ? 0 : opacity;
+    if (coarse > 1) context.drawImage(kept(canvas, photo, width, height, dimmed), 0, 0);
+    else ground(context, photo, width, height, dimmed);
     if (play) {
       const changed = field(map.steps.map((s) => (s <= play.step ? 1 : 0)), item.cells_grid, view.frame, width, height);
       const alpha = play.name === "insertion" ? (i) => 1 - changed[i] : (i) => changed[i];
@@ -238,13 +261,13 @@ const Paint = (() => {
     } else if (empty) {
       grey(context, width, height);
     } else if (style !== "photo") {
-      const values = field(Float32Array.from(map.heat, (v) => v / 255), item.grid, view.frame, width, height);
+      const [w, h] = [width, height].map((n) => Math.max(Math.round(n / coarse), 1));
+      const values = field(Float32Array.from(map.heat, (v) => v / 255), item.grid, view.frame, w, h);
       const [x1, y1, x2, y2] = item.box || [0, 0, 1, 1];
-      const count = share * (x2 - x1) * (y2 - y1) * width * height;
-      const over = styled(style, values, item.full, count, width / item.grid[1], under, width, height, unit, colours(book));
-      if (style === "heat") dim(context, width, height, opacity);
+      const count = share * (x2 - x1) * (y2 - y1) * w * h;
+      const over = styled(style, values, item.full, count, w / item.grid[1], under, w, h, unit, colours(book));
       context.globalAlpha = opacity;
-      context.drawImage(over, 0, 0);
+      context.drawImage(over, 0, 0, width, height);
       context.globalAlpha = 1;
     }
     if (item.box && box) outline(context, item.box, width, height, unit);

@@ -6,11 +6,12 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from igos.results.manifest import Item
-from igos.run.workers.events import Began, Done, Event, Failed, Seen, Told
+from igos.run.workers.events import Began, Done, Event, Failed, Late, Seen, Told
 from igos.run.workers.worker import Worker
 from igos.types import NetworkError
 
@@ -27,7 +28,7 @@ class Engine(Protocol):
 
 
 class Local:
-    """One worker, in this process."""
+    """One worker, in this process. What it has explained is drawn while its network goes on."""
 
     workers = 1
 
@@ -36,11 +37,40 @@ class Local:
 
     def work(self, batches: Sequence[Sequence[Item]]) -> Iterator[Event]:
         try:
-            for n, batch in enumerate(batches):
-                following = [item.path for b in batches[n + 1 : n + 1 + self.worker.reader.room] for item in b]
-                yield from self.worker.work(batch, following)
+            with ThreadPoolExecutor(1) as self.worker.apart:
+                yield from in_time(self._events(batches))
         finally:
+            self.worker.apart = None
             self.worker.reader.close()
+
+    def _events(self, batches: Sequence[Sequence[Item]]) -> Iterator[Event]:
+        for n, batch in enumerate(batches):
+            following = [item.path for b in batches[n + 1 : n + 1 + self.worker.reader.room] for item in b]
+            yield from self.worker.work(batch, following)
+
+
+def in_time(events: Iterator[Event]) -> Iterator[Event]:
+    """The events, and in place of what is Late the explanations, as soon as they are drawn: before the next that are
+    late, before a failure, and before an error or an interrupt goes on. So a run that is stopped keeps them.
+    """
+    late: Late | None = None
+    try:
+        for event in events:
+            if late is not None and (isinstance(event, (Late, Failed)) or late.ready()):
+                made, late = late.made(), None
+                yield from made
+            if isinstance(event, Late):
+                late = event
+            else:
+                yield event
+    except GeneratorExit:
+        raise
+    except BaseException:
+        if late is not None:
+            yield from late.made()
+        raise
+    if late is not None:
+        yield from late.made()
 
 
 @dataclass(eq=False)

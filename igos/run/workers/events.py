@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,7 +70,17 @@ class Told:
     facts: Mapping[str, Any]
 
 
-Event = Seen | Began | Done | Failed | Told
+@dataclass(frozen=True)
+class Late:
+    """Explanations that are still drawn: `ready` says whether they are done, `made` waits for them. Within the process
+    alone.
+    """
+
+    ready: Callable[[], bool]
+    made: Callable[[], list[Done]]
+
+
+Event = Seen | Began | Done | Failed | Told | Late
 
 
 def portable(event: Event) -> Event:

@@ -39,7 +39,7 @@ from igos.run.plan import Plan
 from igos.run.problem import NOTHING, ingredients_for
 from igos.run.progress import Tell, Watched
 from igos.run.settings import memory_size, parts_of
-from igos.run.workers.events import Began, Done, Event, Failed, Seen
+from igos.run.workers.events import Began, Done, Event, Failed, Late, Seen
 from igos.run.workers.prefetch import Reader
 from igos.types import Adapter, ConfigError, Explanation, IgosError, Image, ImageError, NetworkError, Target
 
@@ -48,7 +48,8 @@ LARGEST_GROUP = 16  # objects in one batch: memory grows with them, the maps do 
 
 class Worker:
     """One network that answers Items with Events. weights: a hash of the model's bytes, for the identity of a
-    result; draw: with pictures of each explanation, where each has a folder of its own.
+    result; draw: with pictures of each explanation, where each has a folder of its own. apart: draws while the network
+    goes on, and answers Late events; by default each explanation is answered when it is drawn.
 
     Whatever goes wrong with a picture or an explanation becomes an event.
     """
@@ -67,6 +68,7 @@ class Worker:
         self.keep = self.config.keep or "all"
         self.source = self.config.layout == "folders" and self.keep == "all"
         self.draw = draw and self.source
+        self.apart: ThreadPoolExecutor | None = None
         self.tell: Tell | None = None
         self._timed = False
         self.reader = Reader(adapter, self.config.readers or 0)
@@ -129,7 +131,8 @@ class Worker:
         ]
         if not targets:
             reason = f"{item.path}: nothing to explain among {line.get('seen', 'what was seen')}"
-            asked = ConfigError(f"--target {self.config.target}: {reason}") if self.selector.asks else None
+            mistake = self.selector.asks or (self.selector.kind == "missed" and not known.told)
+            asked = ConfigError(f"--target {self.config.target}: {reason}") if mistake else None
             events.append(Failed(item.name, item.path, reason, "skipped", asked, warning="; ".join(warnings) or None))
         return events, jobs
 
@@ -207,10 +210,21 @@ class Worker:
                     yield from self._explained(plan, [job], held, answers)
             return
         fresh = [(j, e) for j, e in zip(asked, explanations, strict=True) if j.folder not in held]
+        if self.draw and self.apart is not None:
+            late = self.apart.submit(self._done, fresh, explanations, seconds)
+            yield Late(late.done, late.result)
+        else:
+            yield from self._done(fresh, explanations, seconds)
+
+    def _done(
+        self, fresh: Sequence[tuple[Job, Explanation]], explanations: Sequence[Explanation], seconds: float
+    ) -> list[Done]:
+        """The new ones among the explanations of a batch, drawn; seconds: those of the network."""
         drawn = self._drawn(fresh, explanations) if self.draw else [{} for _ in fresh]
-        for (job, e), files in zip(fresh, drawn, strict=True):
-            row = Row.of(e, job.folder, job.key).as_dict()
-            yield Done(row, self._data(e), files, seconds / len(fresh))
+        return [
+            Done(Row.of(e, job.folder, job.key).as_dict(), self._data(e), files, seconds / len(fresh))
+            for (job, e), files in zip(fresh, drawn, strict=True)
+        ]
 
     def _data(self, e: Explanation) -> bytes:
         """What is kept of its arrays; nothing where the rows alone are."""

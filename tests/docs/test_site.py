@@ -329,7 +329,7 @@ def test_the_readme_is_one_page_and_begins_with_the_two_commands() -> None:
     assert installs[:2] == ["pip install -e . && python -m igos --method iGOS++ --opt NAG", TESTED]
 
 
-def test_the_page_of_a_method_shows_a_photo_where_there_is_one() -> None:
+def test_the_page_of_a_method_shows_a_photo_where_there_is_one(generate: ModuleType) -> None:
     """Each family of methods has some, and whose photo it is stands in the credits."""
     made = {p.stem.removeprefix("method-"): p for p in PICTURES.glob("method-*.jpg")}
     assert made.keys() <= METHODS.keys()

@@ -104,7 +104,12 @@ def box(page: Page, nth: int = 0) -> Locator:
     return page.get_by_role("list", name="Detections").get_by_role("button").nth(nth)
 
 
-def ask(page: Page, preset: str = "quick", nth: int = 0) -> None:
+SLOW = "iGOS+"  # thorough takes 25 steps with it, and time enough to do something on the way
+
+
+def ask(page: Page, preset: str = "quick", nth: int = 0, method: str | None = None) -> None:
+    if method is not None:
+        page.get_by_role("combobox", name="Method", exact=True).select_option(method)
     page.get_by_label("Preset").select_option(preset)
     box(page, nth).click(position={"x": 5, "y": 5})
     page.get_by_role("button", name="Explain").click()
@@ -292,11 +297,11 @@ def test_a_classifier_offers_classes(opened: Opener) -> None:
 def test_cancel_and_replace(opened: Opener) -> None:
     page = opened()
     watch(page)
-    ask(page, "thorough")
+    ask(page, "thorough", method=SLOW)
     until(lambda: status(page).startswith("step 1"))
     page.get_by_role("button", name="Cancel").click()
     assert status(page) == "cancelled" and page.get_by_role("button", name="Cancel").is_disabled()
-    ask(page, "thorough")
+    ask(page, "thorough", method=SLOW)
     until(lambda: status(page).startswith("step "))
     box(page, 1).click(position={"x": 5, "y": 5})
     page.get_by_label("Preset").select_option("quick")
@@ -320,9 +325,9 @@ def test_cancel_and_replace(opened: Opener) -> None:
 
 def test_two_tabs_and_one_that_is_closed(opened: Opener) -> None:
     first, second = opened(), opened(NARROW)
-    ask(first, "thorough")
+    ask(first, "thorough", method=SLOW)
     until(lambda: status(first).startswith("step "))
-    ask(second, "thorough")
+    ask(second, "thorough", method=SLOW)
     until(lambda: status(second).startswith("waiting"))
     assert "1 before it" in status(second)
     first.close()
@@ -466,7 +471,7 @@ def test_a_box_of_ones_own(opened: Opener) -> None:
 
 def test_the_network_dies_and_comes_again(opened: Opener, live: Live) -> None:
     page = opened()
-    ask(page, "thorough")
+    ask(page, "thorough", method=SLOW)
     until(lambda: status(page).startswith("step "))
     os.kill(live.network(), signal.SIGKILL)
     until(lambda: "died (signal 9)" in page.get_by_role("alert").inner_text())
@@ -480,7 +485,7 @@ def test_the_network_dies_and_comes_again(opened: Opener, live: Live) -> None:
 
 def test_ctrl_c_ends_it_and_leaves_the_folder_whole(opened: Opener, live: Live) -> None:
     page = opened()
-    ask(page, "thorough")
+    ask(page, "thorough", method=SLOW)
     until(lambda: status(page).startswith("step "))
     begin = time.monotonic()
     os.kill(live.command.pid, signal.SIGINT)

@@ -70,7 +70,7 @@ class Worker:
         self.draw = draw and self.source
         self.apart: ThreadPoolExecutor | None = None
         self.tell: Tell | None = None
-        self._timed = False
+        self._paced = False
         self.reader = Reader(adapter, self.config.readers or 0)
         self.ingredients = self._ingredients(self.plans)
         figures.use_colours(colormap_of(self.config.set))
@@ -113,8 +113,8 @@ class Worker:
         else:
             device, size = self.adapter.device, image.geometry.network
             targets = [manifest.target_of(record, device, size) for record in line["targets"]]
-        if self.tell is not None and not self._timed and targets:
-            each, self._timed = self._pace(image, targets[:LARGEST_GROUP]), True
+        if self.tell is not None and not self._paced and targets:
+            each, self._paced = self._pace(image, targets[:LARGEST_GROUP]), True
         seen_too = views(self.judge, image, targets, self.config.batch) if self.judge else [None] * len(targets)
         jobs = []
         for target, view, record in zip(targets, seen_too, line["targets"], strict=True):

@@ -110,8 +110,9 @@ def legend(picture: np.ndarray, colours: np.ndarray, method: str, contour: str |
     return np.concatenate([picture, np.asarray(strip)])
 
 
-def captioned(picture: np.ndarray, text: Lettered) -> np.ndarray:
-    """The picture, centred over a line of text."""
+def captioned(picture: np.ndarray, told: Lettered | str) -> np.ndarray:
+    """The picture, centred over a line of text; a str is of the usual letters."""
+    text = Lettered(told) if isinstance(told, str) else told
     line = text.height(CAPTION) + 6
     width = max(picture.shape[1], math.ceil(text.width(CAPTION)) + GAP)
     tile = Picture.new("RGB", (width, picture.shape[0] + line), WHITE)

@@ -128,6 +128,15 @@ WATCH = """() => {
     new MutationObserver(frame).observe(view, {attributes: true, attributeFilter: ['data-step']}); }"""
 
 
+IN_VIEW = """() => new MutationObserver(() => {
+    const inside = (id) => { const b = document.getElementById(id).getBoundingClientRect();
+        const middle = document.elementFromPoint((b.left + b.right) / 2, (b.top + b.bottom) / 2);
+        return b.height > 0 && b.top >= 0 && b.bottom <= innerHeight && middle.closest('#' + id) != null; };
+    const told = document.getElementById('told').textContent;
+    if (told.includes('alone')) shown.push(inside('photo') && inside('status') && inside('told') && inside('cancel'));
+}).observe(document.getElementById('told'), {childList: true})"""
+
+
 def watch(page: Page) -> None:
     """From now on the page notes what the status says, and when and how large the picture of each step is."""
     page.evaluate(WATCH)
@@ -240,10 +249,19 @@ def test_the_story_by_keyboard(opened: Opener) -> None:
 def test_an_answer_fits_and_is_legible_at_the_other_sizes_and_colours(
     opened: Opener, size: tuple[int, int], scheme: str
 ) -> None:
-    """Beside the two long stories, which are wide and light, narrow and dark."""
+    """The long story in short, beside the two that are wide and light, narrow and dark."""
     page = opened(size, scheme)
+    watch(page)
     ask(page)
-    until(lambda: status(page) == "done")
+    steps = [s for s in told(page) if s.startswith("step ")]
+    assert [int(s.split()[1]) for s in steps] == list(range(len(steps))) and len(page.evaluate("drawn")) >= 3
+    page.locator("#step").evaluate(SLIDE, 3)
+    assert re.match(r"30%: score [\d.e-]+", page.locator("output[for=step]").inner_text())
+    page.locator("#styles input[value=blur]").check()
+    until(lambda: str(page.locator("#map-picture").get_attribute("data-drawn")).startswith("blur"))
+    with page.expect_download() as got:
+        page.get_by_role("button", name="Picture (PNG)").click()
+    assert PIL.Image.open(got.value.path()).width > 200
     for part in ("#photo", "#panel", "#understand", "#answers", "#take"):
         place = page.locator(part).bounding_box()
         assert place is not None and place["x"] >= 0 and place["x"] + place["width"] <= size[0], part
@@ -251,6 +269,14 @@ def test_an_answer_fits_and_is_legible_at_the_other_sizes_and_colours(
     photo = page.locator("#photo").bounding_box()
     assert photo is not None and photo["width"] > 0.8 * min(size[0], 600), "the photo is large"
     clean(page)
+    page.get_by_role("button", name="Explain").scroll_into_view_if_needed()
+    page.evaluate("window.shown = []")
+    page.evaluate(IN_VIEW)
+    ask(page, "thorough", 1)
+    until(lambda: len(page.evaluate("shown")) > 3 or status(page) == "done")
+    assert len(page.evaluate("shown")) > 3 and all(page.evaluate("shown")), "photo, status, scores, Cancel at each step"
+    page.get_by_role("button", name="Cancel").click()
+    until(lambda: status(page) == "cancelled")
 
 
 def test_a_classifier_offers_classes(opened: Opener) -> None:

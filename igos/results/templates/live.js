@@ -195,6 +195,7 @@
     byId("bar").hidden = false;
     byId("bar").removeAttribute("value");
     say("asked");
+    if (innerWidth <= 900) byId("stage").scrollIntoView({ block: "nearest" });
     byId("told").textContent = before ? "the question before was cancelled" : "";
     const pumped = pump(job);
     try {

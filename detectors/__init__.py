@@ -19,7 +19,7 @@ from detectors.emblem import files_of, load_emblem
 from detectors.hugging_face import load_hugging_face
 from detectors.hugging_face import preset_of as preset_of_folder
 from detectors.look import parity as parity
-from detectors.model_file import FILES, OWN, check_keys, hub_name, is_model_file, read_model_file
+from detectors.model_file import FILES, OWN, check_keys, hub_name, read_model_file, says_its_model
 from detectors.onestage import NAMES, load_one_stage
 from detectors.rcnn_files import load_rcnn
 from detectors.ultralytics import load_ultralytics
@@ -81,7 +81,6 @@ _ONNX = "detectors.onnx_file.load"
 _ONNX_FLAGS = ("names", "dataset", "input_size", "fit", "model_layout", "activation")
 
 DEFAULT = "emblem-m-rcnn"
-KINDS = {".onnx": "onnx", ".pt": "ultralytics", ".weights": "darknet"}  # models by how their files end
 ELSEWHERE = (  # how files of other runtimes end, which are not read
     *(".tflite", ".engine", ".trt", ".plan", ".pb", ".h5", ".keras", ".mlmodel", ".mlpackage", ".torchscript"),
     *(".xml", ".bin", ".param", ".rknn", ".hef", ".pdmodel", ".mnn"),
@@ -110,6 +109,11 @@ ADAPTERS: dict[str, Family] = {
 }
 
 
+def is_model_file(name: str) -> bool:
+    """Whether a name is no model's but that of a file, or a folder, that says which model it is."""
+    return name not in ADAPTERS and says_its_model(name)
+
+
 def load(
     name: str, weights: str | Path | None = None, device: str | torch.device | None = None, **options: Any
 ) -> Adapter:
@@ -119,6 +123,8 @@ def load(
     """
     kind, family = find(name)
     threshold = None
+    if weights is not None and Path(weights).suffix in (".yaml", ".yml"):
+        raise ConfigError(f"--model_file {weights}: a model file says its model itself: give --model {weights}")
     if is_model_file(name):
         values = read_model_file(name)
         check_keys(values, family.options, name)
@@ -168,11 +174,9 @@ def find(name: str) -> tuple[str, Family]:
                 f"--model {name}: {path.suffix} is of another runtime; export the network to ONNX, "
                 "and give --model onnx --model_file PATH"
             ) from None
-        what, kind = (
-            ("a folder", "hf") if path.is_dir() else ("a file", KINDS.get(path.suffix.lower(), "(a name of --list)"))
-        )
+        what = "a folder without config.json" if path.is_dir() else "a file"
         raise ConfigError(
-            f"--model {name}: {what}, not the name of a model: give --model {kind} --model_file PATH"
+            f"--model {name}: {what}, not the name of a model: give --model NAME --model_file PATH, NAME of --list"
         ) from None
     return kind, ADAPTERS[kind]
 
@@ -194,4 +198,5 @@ def files_of_model(name: str) -> list[Path]:
         return family.files(kind)
     values = read_model_file(name)
     keys = [k for k in FILES if not (k == "weights" and hub_name(values))]
-    return [Path(name), *(Path(values[k]) for k in keys if isinstance(values.get(k), str))]
+    files = [name, *(values[k] for k in keys if isinstance(values.get(k), str))]
+    return [Path(file) for file in dict.fromkeys(files)]

@@ -1,7 +1,8 @@
 """A model file: once and for all how a model is loaded and fed, for `--model my.yaml` and igos.load("my.yaml").
 
 kind: a name of --list; weights, cfg and names: files beside it (with `pretrained: true` the weights of kind hf are a
-name of the hub); every other key is an option of the kind's loader.
+name of the hub); every other key is an option of the kind's loader. Weights whose file says of itself what they are
+(ALONE, and a folder of Hugging Face) stand for the model file that names them and nothing else.
 """
 
 from __future__ import annotations
@@ -18,19 +19,23 @@ from igos.types import ConfigError
 
 FILES = ("weights", "cfg", "names")  # whose paths are relative to the model file
 OWN = ("kind", "weights", "threshold")
+ALONE = {".onnx": "onnx", ".pt": "ultralytics", ".weights": "darknet"}  # kinds, by how a file of weights ends
 INPUT = ("size", "fit", "pad", "color", "range", "mean", "std", "interpolation")
 DECODE = ("strides", "offset", "shift", "sides", "variances", "background")
 
 
-def is_model_file(name: str) -> bool:
-    return Path(name).suffix in (".yaml", ".yml")
+def says_its_model(name: str) -> bool:
+    """Whether a name is that of a model file, or of weights that say of themselves what they are."""
+    return Path(name).suffix in (".yaml", ".yml") or _kind_of(Path(name)) is not None
 
 
 def read_model_file(path: str | Path) -> dict[str, Any]:
     """Its keys and values, files with their whole paths, lists of numbers as tuples. Raises ConfigError."""
-    where = f"--model {path}"
-    if not Path(path).is_file():
+    where, kind = f"--model {path}", _kind_of(Path(path))
+    if not Path(path).exists():
         raise ConfigError(f"{where}: no such file")
+    if kind is not None:
+        return {"kind": kind, "weights": str(path), **(_beside(Path(path)) if kind == "darknet" else {})}
     try:
         values = load_yaml(read_text(path))
     except (ValueError, OSError) as error:
@@ -51,6 +56,18 @@ def read_model_file(path: str | Path) -> dict[str, Any]:
         if key in values and not _between(values[key]):
             raise ConfigError(f"{where}: {key} must lie in [0,1], got {values[key]!r}")
     return values
+
+
+def _kind_of(path: Path) -> str | None:
+    """The kind of model that a file or a folder of weights is by itself."""
+    folder = path.is_dir() and (path / "config.json").is_file()
+    return "hf" if folder else ALONE.get(path.suffix.lower())
+
+
+def _beside(weights: Path) -> dict[str, Any]:
+    """The network's description and its names, where they lie beside the weights under the same name."""
+    found = {"cfg": weights.with_suffix(".cfg"), "names": weights.with_suffix(".names")}
+    return {key: str(path) for key, path in found.items() if path.is_file()}
 
 
 def hub_name(values: dict[str, Any]) -> bool:

@@ -255,7 +255,8 @@ def load_yolo(
     """
     own = name == "yolov3spp"
     if cfg is None and not own:
-        raise ConfigError("--model darknet needs --cfg FILE.cfg, the network's description")
+        beside = f" ({Path(weights).stem}.cfg beside {weights} is taken too)" if weights else ""
+        raise ConfigError(f"--model darknet needs --cfg FILE.cfg, the network's description{beside}")
     if weights is None:
         raise WeightsError(f"--model {name} needs --model_file FILE (.weights, .pt or .safetensors)")
     if not Path(weights).is_file():

@@ -181,18 +181,9 @@ def _named(name: str, device: Any) -> Adapter:
         return load(name, device=device)
     if not path.is_file():
         raise ConfigError(f"model: {name}: no such file")
-    if path.suffix == ".weights":
-        cfg, names = path.with_suffix(".cfg"), path.with_suffix(".names")
-        if cfg.is_file():
-            return load("darknet", name, device, cfg=str(cfg), **({"names": str(names)} if names.is_file() else {}))
-        raise ConfigError(
-            f"model: {name} needs its network: {cfg.name} beside it, or igos.load('darknet', ..., cfg=FILE)"
-        )
-    if path.suffix == ".onnx" and "onnx" in known:
-        return load("onnx", name, device)
     begins = [k for k in known if normalise(path.stem).startswith(normalise(k))]
-    if not begins and path.suffix == ".pt" and "ultralytics" in known:
-        return load("ultralytics", name, device)
+    if adapters().is_model_file(name) and not (begins and path.suffix == ".pt"):
+        return load(name, device=device)
     if not begins:
         raise ConfigError(f"model: {name} does not say of which network it is: igos.load(NAME, {path.name!r}) does")
     return load(max(begins, key=len), name, device)

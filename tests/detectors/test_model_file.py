@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import igos
-from detectors import ADAPTERS, files_of_model, find, preset_of
+from detectors import ADAPTERS, Family, files_of_model, find, is_model_file, preset_of
 from igos import cli
 from igos.run.models import weights_of
 from igos.run.settings import Run
@@ -112,17 +112,51 @@ def test_a_name_of_the_hub_is_no_file(tmp_path: Path, monkeypatch: pytest.Monkey
         assert files_of_model(str(path)) == [path] + [Path(weights)] * (not more)
 
 
-def test_a_file_in_place_of_a_name_is_told_how_to_be_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_weights_that_say_their_model_stand_for_a_model_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tiny_file(tmp_path)
+    adapter = igos.load(str(path))
+    (tmp_path / "net.pt").rename(tmp_path / "net.weights")
+    asked = []
+
+    def loader(name: str, weights: Any, device: Any, *, cfg: Any = None, names: Any = None) -> Any:
+        asked.append((name, weights, cfg, names))
+        return adapter
+
+    for kind in ("darknet", "onnx", "ultralytics", "hf"):
+        monkeypatch.setitem(ADAPTERS, kind, Family(loader, "detect-yolo"))
     monkeypatch.chdir(tmp_path)
-    for name in ("f.onnx", "f.PT", "f.weights", "f.pth"):
-        (tmp_path / name).touch()
+    (tmp_path / "resnet50.onnx").touch()  # called as a model is
+    (tmp_path / "best.PT").touch()
+    for folder in ("detr", "darknet"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "config.json").touch()
+    (tmp_path / "net.names").write_text("a\n")
+    for name, kind in {"resnet50.onnx": "onnx", "best.PT": "ultralytics", "detr": "hf"}.items():
+        igos.load(name)
+        assert asked.pop() == (kind, name, None, None) and files_of_model(name) == [Path(name)]
+    igos.load("net.weights")
+    assert asked.pop() == ("darknet", "net.weights", "net.cfg", "net.names")
+    assert files_of_model("net.weights") == [Path("net.weights"), Path("net.cfg"), Path("net.names")]
+    igos.load("net.weights", cfg="other.cfg")
+    assert asked.pop() == ("darknet", "net.weights", "other.cfg", "net.names")
+    assert find("darknet")[0] == "darknet" and not is_model_file("darknet")  # a model's name comes first
+    with pytest.raises(ConfigError, match="net.weights names its weights already"):
+        igos.load("net.weights", "other.weights")
+    with pytest.raises(ConfigError, match=r"model none.onnx: no such file"):
+        igos.load("none.onnx")
+    with pytest.raises(ConfigError, match=r"a model file says its model itself: give model my.yaml"):
+        igos.load("onnx", "my.yaml")
+
+
+def test_a_file_in_place_of_a_name_is_told_how_to_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f.pth").touch()
     (tmp_path / "net").mkdir()
     (tmp_path / "darknet").mkdir()  # a folder that is called as a model is
-    kinds = {"f.onnx": "onnx", "f.PT": "ultralytics", "f.weights": "darknet", "f.pth": ".a name of .*", "net": "hf"}
-    for name, kind in kinds.items():
-        with pytest.raises(ConfigError, match=f"model {name}: a f.*: give model {kind} weights=PATH"):
+    for name, what in {"f.pth": "a file", "net": "a folder without config.json"}.items():
+        with pytest.raises(
+            ConfigError, match=f"model {name}: {what}, not the name of a model: give model NAME weights"
+        ):
             igos.load(name)
     for name in ("f.tflite", "f.engine", "openvino.xml"):
         (tmp_path / name).touch()
@@ -131,8 +165,6 @@ def test_a_file_in_place_of_a_name_is_told_how_to_be_given(
     (tmp_path / "f.mlpackage").mkdir()
     with pytest.raises(ConfigError, match=".mlpackage is of another runtime"):
         igos.load("f.mlpackage")
-    assert cli.main(["--model", "f.onnx", "--data", "x.png"]) == 2
-    assert "give --model onnx --model_file PATH" in capsys.readouterr().err
     assert find("darknet")[0] == "darknet"
 
 

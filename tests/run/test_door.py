@@ -259,7 +259,7 @@ def test_models_are_named_or_files(tmp_path: Path) -> None:
         ("resnet50", {}, "model resnet50 needs weights=PATH or pretrained=True"),
         ("nowhere.pth", {}, "model: nowhere.pth: no such file"),
         ("own.pth", {}, "does not say of which network it is: igos.load(NAME, 'own.pth') does"),
-        ("own.weights", {}, "needs its network: own.cfg beside it, or igos.load('darknet', ..., cfg=FILE)"),
+        ("own.weights", {}, "needs cfg=FILE.cfg, the network's description (own.cfg beside own.weights is taken too)"),
         ("emblem-vgg", {"labels": ["a"]}, "labels: those of emblem-vgg come with it"),
         (5, {}, "model: a network, a function that detects, an adapter or a name is needed, got a int"),
         (nn.Linear(2, 2), {}, "cannot take pictures"),

@@ -29,7 +29,6 @@ from igos.metrics.statistics import trapezoid  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 YOLO = DATA / "yolo-fastest"
-METHODS = ("iGOS++", "integrated_gradients")
 WITHIN = (0.002, 0.005, 0.01)
 WIDTHS = {"maps": 8, "figure": 10, "within": 7, "objects": 8, "images": 7, "mean": 8, "largest": 8, "beyond": 7}
 
@@ -81,6 +80,7 @@ def main(words: list[str] | None = None) -> list[dict[str, Any]]:
     parser.set_defaults(threads=1)
     parser.add_argument("--only", choices=["photos", "scenes"])
     parser.add_argument("--count", type=int, default=60, help="detections of each, by each method (60)")
+    parser.add_argument("--methods", nargs="+", default=["iGOS++", "integrated_gradients"])
     parser.add_argument("--minutes", type=float, default=60.0, help="of each at most (60)")
     flags = parser.parse_args(words)
     torch.set_num_threads(flags.threads)
@@ -92,7 +92,7 @@ def main(words: list[str] | None = None) -> list[dict[str, Any]]:
             found: dict[str, list[np.ndarray]] = {}
             end, left = time.monotonic() + 60 * flags.minutes, flags.count
             for model, picture in pictures():
-                made = [igos.explain(model, picture, method=m, metrics="deletion,insertion") for m in METHODS]
+                made = [igos.explain(model, picture, method=m, metrics="deletion,insertion") for m in flags.methods]
                 for e in (e for each in made for e in each[:left]):
                     for s in e.scores:
                         if s.curve is not None and np.isfinite(s.curve).all():

@@ -59,11 +59,13 @@ def main() -> None:
         what = {"look": "pictures"}.get(values["diagnose"], "candidates" if values["diagnose"] == "nulls" else "errors")
         stages.append({"stage": values["diagnose"], "of": f"{count} {what}", "seconds each": spent / max(count, 1),
                        "inside the network": inside / max(spent, 1e-9), "spent": spent, "inside": inside})  # fmt: skip
+        print(table.line(stages[-1], WIDTHS), flush=True)
 
     def told(self: Any, facts: Any) -> None:
         tell(self, facts)
         memory.append(resident())
 
+    print(table.line({k: k for k in WIDTHS}, WIDTHS), flush=True)
     diagnose.Diagnosis._work, RunFolder.tell = worked, told  # type: ignore[method-assign]
     photos = sorted((DATA / "coco" / "images").iterdir())
     chosen = [str(p) for p in photos[:: max(len(photos) // flags.photos, 1)][: flags.photos]]
@@ -73,9 +75,6 @@ def main() -> None:
         code = cli.main([*asked, "--threads", str(flags.threads), "--output", f"{folder}/out", "--quiet"])
     if code:
         sys.exit(code)
-    print(table.line({k: k for k in WIDTHS}, WIDTHS))
-    for stage in stages:
-        print(table.line(stage, WIDTHS))
     each = {s["stage"]: s["seconds each"] for s in stages}
     whole = sum(n * each.get(k, 0.0) for k, n in (("look", PHOTOS), ("nulls", NULLS), ("explained", EXPLAINED)))
     share = sum(s["inside"] for s in stages) / sum(s["spent"] for s in stages)

@@ -37,6 +37,7 @@ import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
 from benchmarks.quality import Case, cases, network, pictures  # noqa: E402
 from igos.base.ops import upscale  # noqa: E402
+from igos.base.settings import key_value  # noqa: E402
 from igos.data.emblems import scene  # noqa: E402
 from igos.data.truth import match, scene_truth  # noqa: E402
 from igos.methods import build_method  # noqa: E402
@@ -204,7 +205,7 @@ def main() -> None:
     preset = flags.preset or own.preset
     name, _, opt = flags.method.partition("/")
     was = build_method(name, {"opt": opt, "detail": False, **WAS[flags.was or preset][flags.method]}, {})
-    extra = dict(item.split("=", 1) for item in flags.set)
+    extra = dict(map(key_value, flags.set))
     now = build_method(name, {"opt": opt, **extra}, read_preset(preset))
     steps = flags.steps or (50 if flags.real else 25)
     curves = [m(steps=steps) for m in (Deletion, Insertion)]

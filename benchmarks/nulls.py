@@ -4,8 +4,8 @@
 
 real: objects that were missed and asked `why-not`; null: candidates of classes that are nowhere in their picture
 (OUT/nulls), asked the same by the same method. `AUC`: how often a real one has the larger figure than a null one, ties
-count half: of `raised`; the same where a pair counts by how alike its two scores are; and of `null` turned round, the
-share of the other nulls that rise as far with as little.
+count half: of `raised`; the same where a pair counts by how alike its two scores are; of `mean`, the mean rise up to
+15 % of the picture; and of `null` turned round, the share of the other nulls whose mean rise is as large.
 `covered`: the share with that verdict; a null one is measured against all other nulls, so its covered is a false one.
 --write FILE puts the nulls of all the diagnoses, score and medians, into FILE, as configs/nulls.json has them.
 """
@@ -26,21 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import table  # noqa: E402
 from igos.base.names import DETECTION_THRESHOLD  # noqa: E402
-from igos.data.nulls import NEAR, Null, share_alike  # noqa: E402
+from igos.data.nulls import NEAR, Null, lift, share_alike  # noqa: E402
 from igos.metrics.raised import LITTLE, verdict_of  # noqa: E402
 from igos.results.read import each_row, read_arrays, read_run  # noqa: E402
 
-WIDTHS = {
-    "diagnosis": 24,
-    "real": 5,
-    "null": 5,
-    "AUC raised": 10,
-    "AUC alike": 9,
-    "AUC null": 8,
-    "crosses": 8,
-    "null crosses": 13,
-}
-WIDTHS |= {"covered": 8, "falsely covered": 15}
+WIDTHS = {"diagnosis": 20, "real": 5, "null": 5, "AUC raised": 10, "AUC alike": 9, "AUC mean": 8, "AUC null": 8}
+WIDTHS |= {"crosses": 8, "null crosses": 13, "covered": 8, "falsely covered": 15}
 
 
 @dataclass(frozen=True)
@@ -56,6 +47,10 @@ class Asked:
     def raised(self) -> float:
         return max(self.null.medians) - self.null.score
 
+    @property
+    def mean(self) -> float:
+        return lift(self.null.score, self.null.medians, LITTLE)
+
     def control(self, known: Sequence[Null]) -> float:
         """The share of these nulls that rise as far with as little."""
         return share_alike(self.null.score, np.array(self.null.medians), LITTLE, known) if known else math.nan
@@ -65,7 +60,8 @@ class Asked:
 
 
 def asked(folder: Path) -> Iterator[Asked]:
-    """What a run's folder holds of `why-not`, of scores below the threshold."""
+    """What a run's folder holds of `why-not`, of scores below the threshold, each candidate once."""
+    seen = set[Null]()
     least = float(read_run(folder).get("threshold") or DETECTION_THRESHOLD)
     for row in each_row(folder):
         if row.get("ask") != "why-not" or not row["folder"]:
@@ -73,6 +69,9 @@ def asked(folder: Path) -> Iterator[Asked]:
         curve = read_arrays(folder, row, lambda name: name == "raised_curve").get("raised_curve")
         if curve is not None and row.get("raised_of") is not None and row["raised_of"] < least:
             null = Null(float(row["raised_of"]), tuple(float(v) for v in curve[1]))
+            if null in seen:  # of several objects
+                continue
+            seen.add(null)
             crosses = math.nan if row.get("crosses") is None else float(row["crosses"])
             yield Asked(null, crosses, bool(row.get("detected")))
 
@@ -103,6 +102,7 @@ def row_of(name: str, real: Sequence[Asked], null: Sequence[Asked]) -> dict[str,
         "null": len(null),
         "AUC raised": auc([r.raised for r in real], [n.raised for n in null]),
         "AUC alike": alike(real, null),
+        "AUC mean": auc([r.mean for r in real], [n.mean for n in null]),
         "AUC null": auc(
             [-r.control(every) for r in real], [-n.control(o) for n, o in zip(null, others, strict=True)]
         ),

@@ -82,6 +82,10 @@ _ONNX_FLAGS = ("names", "dataset", "input_size", "fit", "model_layout", "activat
 
 DEFAULT = "emblem-m-rcnn"
 KINDS = {".onnx": "onnx", ".pt": "ultralytics", ".weights": "darknet"}  # models by how their files end
+ELSEWHERE = (  # how files of other runtimes end, which are not read
+    *(".tflite", ".engine", ".trt", ".plan", ".pb", ".h5", ".keras", ".mlmodel", ".mlpackage", ".torchscript"),
+    *(".xml", ".bin", ".param", ".rknn", ".hef", ".pdmodel", ".mnn"),
+)
 
 ADAPTERS: dict[str, Family] = {
     "emblem-m-rcnn": _EMBLEM,
@@ -159,6 +163,11 @@ def find(name: str) -> tuple[str, Family]:
         path = Path(name)
         if is_model_file(name) or not path.exists():
             raise
+        if path.suffix.lower() in ELSEWHERE:
+            raise ConfigError(
+                f"--model {name}: {path.suffix} is of another runtime; export the network to ONNX, "
+                "and give --model onnx --model_file PATH"
+            ) from None
         what, kind = (
             ("a folder", "hf") if path.is_dir() else ("a file", KINDS.get(path.suffix.lower(), "(a name of --list)"))
         )

@@ -192,9 +192,11 @@ def read_checkpoint(path: str | Path, trust: bool = False) -> Any:
         raise WeightsError(f"{path}: no such file")
     if Path(path).suffix != ".pt":
         raise WeightsError(f"{path}: not a .pt file of Ultralytics; a state dict does not say of what network it is")
-    tasks = package("nn.tasks")
     if not zipfile.is_zipfile(path):
         raise WeightsError(f"{path}: damaged, or no checkpoint that torch.save has written")
+    if _is_script(path):
+        raise WeightsError(f"{path}: a TorchScript archive; give the .pt of the training, or export it to ONNX")
+    tasks = package("nn.tasks")
     try:
         check_stored(path)
         found, _ = tasks.torch_safe_load(str(Path(path).absolute()), safe_only=not trust)
@@ -207,6 +209,15 @@ def read_checkpoint(path: str | Path, trust: bool = False) -> Any:
     if getattr(made, "args", None) is None:
         made.args = found.get("train_args")
     return made
+
+
+def _is_script(path: str | Path) -> bool:
+    """Whether torch.jit.save has written an archive."""
+    try:
+        with zipfile.ZipFile(path) as stored:
+            return any(name.endswith("/constants.pkl") for name in stored.namelist())
+    except (OSError, zipfile.BadZipFile):  # told where it is loaded
+        return False
 
 
 def package(part: str) -> Any:

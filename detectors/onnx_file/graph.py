@@ -1,4 +1,4 @@
-"""An ONNX graph as a differentiable module: constants folded by onnxruntime, activations noted, batches of any size.
+"""An ONNX graph as a differentiable module: activations noted, batches of any size.
 
 Where a graph applies Sigmoid or Softmax to its scores, the tensor before it is answered too, so that scores near 0 and
 1 keep their gradient: an output is followed back through what only moves numbers (MOVES).
@@ -6,10 +6,8 @@ Where a graph applies Sigmoid or Softmax to its scores, the tensor before it is 
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +18,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from detectors.onnx_file.older import Newer, constants, older
 from detectors.onnx_file.ops import register
 from igos.base.errors import one_line
-from igos.types import ConfigError, WeightsError
 
 MOVES = ("Reshape", "Transpose", "Concat", "Split", "Slice", "Squeeze", "Unsqueeze", "Flatten", "Identity")
 ACTIVATIONS = ("Sigmoid", "Softmax")
@@ -33,69 +31,6 @@ ONE_BY_ONE = 1e-4  # how far, relative to the largest number, a batch may answer
 
 class Unconvertible(Exception):
     """The graph has no gradient here; says why, in a few words."""
-
-
-def read_graph(path: str | Path, size: tuple[int, int] | None) -> tuple[Any, tuple[int, int]]:
-    """The graph of a file for one picture of a size (height, width), its constants folded, and that size.
-
-    size is needed where the file leaves it open. Raises WeightsError and ConfigError.
-    """
-    if not Path(path).is_file():
-        raise WeightsError(f"{path}: {'a folder, not a file' if Path(path).is_dir() else 'no such file'}")
-    try:
-        model = onnx.load(str(path))
-    except Exception as error:  # a damaged file can make the readers raise nearly anything
-        raise WeightsError(f"{path}: not an ONNX file that can be read ({one_line(error)})") from None
-    size = _fix_size(model, path, size)
-    return _folded(model, path), size
-
-
-def _fix_size(model: Any, path: Any, size: tuple[int, int] | None) -> tuple[int, int]:
-    """Give the graph's one input the shape (1,3,H,W). Raises ConfigError where it takes anything else, WeightsError
-    where there is none.
-    """
-    if not model.graph.node:
-        raise WeightsError(f"{path}: not an ONNX file that can be read (it holds no graph)")
-    constants = {i.name for i in model.graph.initializer}
-    inputs = [i for i in model.graph.input if i.name not in constants]
-    if len(inputs) != 1:
-        raise ConfigError(
-            f"{path}: takes {len(inputs)} inputs ({', '.join(i.name for i in inputs)}); one picture is taken"
-        )
-    kind = inputs[0].type.tensor_type
-    if kind.elem_type != TensorProto.FLOAT:
-        what = TensorProto.DataType.Name(kind.elem_type).lower()
-        raise ConfigError(f"{path}: takes {what} pictures; export it for float32")
-    known = [d.dim_value for d in kind.shape.dim]
-    if len(known) != 4 or known[1] not in (0, 3):
-        raise ConfigError(f"{path}: takes pictures of shape {tuple(known)} (0: open), not (N,3,H,W) with 3 channels")
-    fixed = (known[2], known[3])
-    if size is not None and any(f not in (0, s) for f, s in zip(fixed, size, strict=True)):
-        raise ConfigError(f"{path}: its pictures are {fixed[1]} x {fixed[0]} px, not {size[1]} x {size[0]}")
-    if size is None and 0 in fixed:
-        raise ConfigError(
-            f"{path}: leaves the size of its pictures open; give --input_size or input: size in a model file"
-        )
-    made = size or fixed
-    for dim, value in zip(kind.shape.dim, (1, 3, *made), strict=True):
-        dim.dim_value = value
-    for value in (*model.graph.output, *model.graph.value_info):  # what was said of the shapes no longer holds
-        if value.type.HasField("tensor_type"):
-            value.type.tensor_type.ClearField("shape")
-    return made
-
-
-def _folded(model: Any, path: Any) -> Any:
-    """The graph with its constants folded by onnxruntime, by rules that keep to ONNX's own operators."""
-    options = session_options()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    with tempfile.TemporaryDirectory() as folder:
-        options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
-        try:
-            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-            return onnx.load(options.optimized_model_filepath)
-        except Exception as error:
-            raise ConfigError(f"{path}: onnxruntime cannot run it ({one_line(error)})") from None
 
 
 def session_options() -> Any:
@@ -153,13 +88,17 @@ def convert(model: Any) -> Converted:
     odd = [k for k in sorted(kinds) if k in CHOOSING]
     if odd:
         raise Unconvertible(f"it decides by itself what it answers ({odd[0]})")
-    made = with_free_batch(with_logits(model))
     try:
+        made = with_free_batch(with_logits(older(model)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of arrays that torch may not write into: nobody does
             net = onnx2torch.convert(made)
+    except Newer as error:
+        raise Unconvertible(f"the operator {error} has no gradient here") from None
     except NotImplementedError as error:
-        raise Unconvertible(f"the operator {_operator(error)} has no gradient here") from None
+        kind = _operator(error)
+        refused = f"the operator {kind} has no gradient here" if kind else f"onnx2torch refuses it: {one_line(error)}"
+        raise Unconvertible(refused) from None
     except Exception as error:
         raise Unconvertible(f"onnx2torch refuses it: {one_line(error)}") from None
     return Converted(net.eval().requires_grad_(False))
@@ -167,8 +106,14 @@ def convert(model: Any) -> Converted:
 
 @torch.no_grad()
 def settle_batch(net: Converted, pictures: Tensor) -> None:
-    """Take pictures (2,3,H,W) one by one from now on where the graph answers a batch otherwise than its pictures."""
-    alone = [net(p[None]) for p in pictures]
+    """Take pictures (2,3,H,W) one by one from now on where the graph answers a batch otherwise than its pictures.
+
+    Raises Unconvertible for a graph that fails.
+    """
+    try:
+        alone = [net(p[None]) for p in pictures]
+    except Exception as error:  # what onnx2torch has made of an operator can fail in any way
+        raise Unconvertible(f"it fails in torch: {one_line(error)}") from None
     try:
         both = net(pictures)
     except Exception:  # a graph made for one picture can fail anywhere
@@ -200,7 +145,7 @@ def with_logits(model: Any) -> Any:
         known[name] = name
         if node is not None and node.op_type in ACTIVATIONS:
             known[name] = node.input[0]
-        elif node is not None and node.op_type in MOVES:
+        elif node is not None and (node.op_type in MOVES or _to_single(node)):
             data = list(node.input) if node.op_type == "Concat" else [node.input[0]]
             moved = [before(i) for i in data]
             if moved != data:
@@ -227,16 +172,22 @@ def with_logits(model: Any) -> Any:
     return made
 
 
+def _to_single(node: Any) -> bool:
+    """A Cast to float32, which changes no number of half precision that has become single."""
+    return node.op_type == "Cast" and any(a.name == "to" and a.i == TensorProto.FLOAT for a in node.attribute)
+
+
 def with_free_batch(model: Any) -> Any:
     """A copy whose Reshapes to a fixed first side take it from the input: an export for one picture takes several."""
     made = onnx.ModelProto()
     made.CopyFrom(model)
-    shapes = {i.name: numpy_helper.to_array(i) for i in made.graph.initializer}
-    for n in made.graph.node:
-        shapes.update({n.output[0]: _constant(n)} if n.op_type == "Constant" else {})
+    shapes, moving = constants(made), {i.name for i in made.graph.input}
     for node in made.graph.node:
+        moves = not moving.isdisjoint(node.input)
+        moving.update(node.output if moves else ())
         if (
             node.op_type != "Reshape"
+            or not moves  # a weight's first side is no batch
             or node.input[1] not in shapes
             or any(a.name == "allowzero" and a.i for a in node.attribute)
         ):
@@ -257,10 +208,6 @@ def with_free_batch(model: Any) -> Any:
     return made
 
 
-def _constant(node: Any) -> Any:
-    return next((numpy_helper.to_array(a.t) for a in node.attribute if a.name == "value"), None)
-
-
 def pinned_choices(model: Any) -> Iterator[str]:
     """Names of the TopKs whose places the graph goes on to use."""
     used = {i for n in model.graph.node for i in n.input} | {o.name for o in model.graph.output}
@@ -278,6 +225,7 @@ def _listed(out: Any) -> list[Tensor]:
     return list(out) if isinstance(out, (list, tuple)) else [out]
 
 
-def _operator(error: Exception) -> str:
+def _operator(error: Exception) -> str | None:
+    """The operator that onnx2torch says it has no converter of; None where it says something else."""
     text = str(error)
-    return text.split("operation_type='")[1].split("'")[0] if "operation_type='" in text else one_line(error)
+    return text.split("operation_type='")[1].split("'")[0] if "operation_type='" in text else None

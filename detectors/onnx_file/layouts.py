@@ -13,7 +13,7 @@ detr      (N,Q,C), (N,Q,4)  classes, cx, cy, w, h in 0..1; DETR and its kin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -91,30 +91,37 @@ def corners(box: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Yolo:
-    """yolox, yolov5 and yolov8: one output, a row per cell or anchor."""
+    """yolox, yolov5 and yolov8: one output, a row per cell or anchor. at: which; masks: how many columns at its end are
+    the parts of a mask, which are left out.
+    """
 
     name: str
     strides: Sequence[int] = STRIDES
     classes: Scores = field(default_factory=Scores)
     objectness: Scores = field(default_factory=Scores)
+    at: int = 0
+    masks: int = 0
 
     @property
     def first(self) -> int:
         return 4 if self.name == "yolov8" else 5
 
-    def rows(self, out: Tensor) -> Tensor:
-        return out.mT if self.name == "yolov8" else out
+    def rows(self, outs: Sequence[Tensor]) -> Tensor:
+        """(N,A,columns) of all outputs."""
+        out = outs[self.at]
+        rows = out.mT if self.name == "yolov8" else out
+        return rows[..., : rows.shape[-1] - self.masks]
 
     def settle(self, out: Outputs, activation: str | None) -> Yolo:
-        made, before = self.rows(out.made[0]), self.rows(out.before[0])
+        made, before = self.rows(out.made), self.rows(out.before)
         classes = recognise_scores(made[..., self.first :], before[..., self.first :], activation)
-        return Yolo(self.name, self.strides, classes, recognise_scores(made[..., 4:5], before[..., 4:5], None))
+        return replace(self, classes=classes, objectness=recognise_scores(made[..., 4:5], before[..., 4:5], None))
 
     def count(self, out: Outputs) -> int:
-        return self.rows(out.made[0]).shape[-1] - self.first
+        return self.rows(out.made).shape[-1] - self.first
 
     def decode(self, out: Outputs) -> Candidates:
-        made, before = self.rows(out.made[0]), self.rows(out.before[0])
+        made, before = self.rows(out.made), self.rows(out.before)
         box = made[..., :4]
         if self.name == "yolox":
             cell, stride = centres(out.size, self.strides, box)

@@ -26,11 +26,11 @@ from detectors.onnx_file.graph import (
     Unconvertible,
     convert,
     pinned_choices,
-    read_graph,
     settle_batch,
 )
 from detectors.onnx_file.layouts import DETR, FastestDet, Layout, Outputs, Scores, Yolo
 from detectors.onnx_file.recognise import recognise
+from detectors.onnx_file.source import read_graph, said_by
 from detectors.suppress import NMS, Everything, Suppress
 from igos.types import Adapter, Candidates, ConfigError, WeightsError
 
@@ -49,6 +49,7 @@ USUAL: dict[str, dict[str, Any]] = {  # how the networks of a layout are mostly 
     "end2end": {"fit": "letterbox"},
 }
 COCO = "names: those of COCO"
+OTHER = ("pose", "obb", "classify", "semantic")  # tasks of Ultralytics' exports that are no detectors
 NANODET = {"color": "bgr", "range": 255.0, "mean": (103.53, 116.28, 123.675), "std": (57.375, 57.12, 58.395)}
 
 
@@ -97,6 +98,9 @@ def load_onnx(
     size = _size(given, input_size)
     given.pop("size", None)
     graph, size = read_graph(weights, size)
+    said = said_by(graph)
+    if said.get("task") in OTHER:
+        raise ConfigError(f"{weights}: says that its task is {said['task']}; boxes with classes are explained")
     asked = names_of.choose(names, dataset)
     session, why = Session(graph), ""
     probe = _probe(size)
@@ -108,15 +112,17 @@ def load_onnx(
         why = str(error)
     with torch.no_grad():
         out = outputs(module, probe[:1])
-    found, guessed = recognise(out, layout, len(asked) if asked else None, decode or {}, str(weights))
+    own = asked or said.get("names")
+    found, guessed = recognise(out, layout, len(own) if own else None, decode or {}, str(weights))
     kind = found.name if found is not None else "end2end"
     usual = NANODET if kind == "gfl" and len(out.made) == 6 else USUAL[kind]
     way = Input(**{"size": size, **usual, **given})
     guessed = [*guessed, *([] if input else [f"input: {_told(way)}, as networks of layout {kind} mostly have it"])]
-    notes = [f"layout {kind}", f"input {_told(way)}"]
+    masks = getattr(found, "masks", 0)
+    notes = [f"layout {kind}", *([f"its masks ({masks} columns) are left out"] if masks else []), f"input {_told(way)}"]
     if found is None:
-        labels = asked or names_of.coco()
-        guessed += [] if asked else [COCO]
+        labels = own or names_of.coco()
+        guessed += [] if own else [COCO]
         call = partial(_end2end, session, way)
         notes += ["no gradients: it answers finished detections"]
         told = [*notes, *_guesses(guessed)]
@@ -128,8 +134,8 @@ def load_onnx(
     none = getattr(found, "none", None)
     columns = found.count(out)
     coco = names_of.coco() if columns - (none is not None) == 80 else None
-    labels = names_of.of_columns(asked, columns, none, str(names or dataset or title), coco)
-    guessed += [] if asked else [COCO if coco else "names: numbers, since the file holds none"]
+    labels = names_of.of_columns(own, columns, none, str(names or dataset or title), coco)
+    guessed += [] if own else [COCO if coco else "names: numbers, since the file holds none"]
     notes.append(found.classes.told())
     if found.classes.kind == "probabilities":
         notes.append("its probabilities are taken to lie in [1e-6, 1 - 1e-6]: the activation cannot be taken off")
@@ -174,9 +180,9 @@ def preset_of(
         return QUERIES if layout == DETR.name else CELLS
     try:
         graph, size = read_graph(weights, _size(input or {}, input_size))
-        asked = names_of.choose(names, dataset)
+        own = names_of.choose(names, dataset) or said_by(graph).get("names")
         out = outputs(Session(graph), _probe(size)[:1])
-        return _preset(recognise(out, None, len(asked) if asked else None, decode or {}, str(weights))[0])
+        return _preset(recognise(out, None, len(own) if own else None, decode or {}, str(weights))[0])
     except (ConfigError, WeightsError):
         return CELLS
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -62,7 +63,7 @@ def recognise(
         raise ConfigError(f"{where}: outputs {shapes} are not of layout {layout}")
     if not fitting:
         known = ", ".join(LAYOUTS)
-        raise ConfigError(f"{where}: outputs {shapes} are of no known layout ({known}); adapt it in Python")
+        raise ConfigError(f"{where}: outputs {shapes} are of no known layout ({known}); {_hint(out)}")
     if len(fitting) > 1:
         raise ConfigError(f"{where}: outputs {shapes} could be {' or '.join(fitting)}; say which by --model_layout")
     ((name, found),) = fitting.items()
@@ -70,7 +71,21 @@ def recognise(
     if odd:
         known = f"it takes {', '.join(DECODES[name])}" if DECODES[name] else "it takes nothing"
         raise ConfigError(f"{where}: decode: {odd[0]} does not belong to layout {name}: {known}")
+    if layout is None and classes is None and isinstance(found[0], Yolo):
+        _check_classes(found[0], out, where)
     return found
+
+
+def _check_classes(layout: Yolo, out: Outputs, where: str) -> None:
+    """Refuse what stands in the place of classes and is no probability, where nobody says that they are classes."""
+    ends = layout.rows(out.made)[..., layout.first :]
+    low, high = float(ends.min()), float(ends.max())
+    if low < 0 or high > 1:
+        raise ConfigError(
+            f"{where}: outputs {tuple(out.made[layout.at].shape)} look like {layout.name}, but its {ends.shape[-1]} "
+            f"classes hold {low:.3g} to {high:.3g}: keypoints and turned boxes are not explained; if they are logits, "
+            f"say --model_layout {layout.name}"
+        )
 
 
 def _fitting(
@@ -102,17 +117,21 @@ def _try(
         return _gfl(out, classes, decode)
     if name == "fastestdet":
         one = len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][0] > 5
-        return (FastestDet(), []) if one and classes in (None, shapes[0][0] - 5) else None
+        fits = one and classes in (None, shapes[0][0] - 5) and (asked or _is_fastestdet(out.made[0]))
+        return (FastestDet(), []) if fits else None
     return _pair(name, out, classes, decode, asked)
 
 
 def _yolo(
     name: str, out: Outputs, classes: int | None, decode: Mapping[str, Any], asked: bool
 ) -> tuple[Layout, list[str]] | None:
-    if len(out.made) != 1 or out.made[0].ndim != 3:
+    at = [i for i, o in enumerate(out.made) if o.ndim == 3]
+    beside = [o for o in out.made if o.ndim != 3]  # prototypes of masks (1,m,h,w), or heads (1,k,h,w,5+C) once more
+    if len(at) != 1 or len([o for o in beside if o.ndim == 4]) > 1 or any(o.ndim not in (4, 5) for o in beside):
         return None
-    made = Yolo(name, decode.get("strides") or STRIDES)
-    rows = made.rows(out.made[0])
+    masks = next((o.shape[1] for o in beside if o.ndim == 4), 0)
+    made = Yolo(name, decode.get("strides") or STRIDES, at=at[0], masks=masks)
+    rows = made.rows(out.made)
     many, c = rows.shape[1], rows.shape[2] - made.first
     if c < 1 or (classes is not None and c != classes):
         return None
@@ -125,7 +144,29 @@ def _yolo(
         return None
     if name == "yolox" and (not fitting or fitting[0][1] != 1):
         return None
-    return Yolo(name, fitting[0][0] if fitting else made.strides), []
+    return replace(made, strides=fitting[0][0] if fitting else made.strides), []
+
+
+def _is_fastestdet(out: torch.Tensor) -> bool:
+    """Whether its numbers are an objectness and, behind the box, probabilities of classes that add up to 1."""
+    sure, classes = out[:, 0], out[:, 5:]
+    return bool((sure >= 0).all() & (sure <= 1).all() & ((classes.sum(1) - 1).abs() < 1e-3).all())
+
+
+def _hint(out: Outputs) -> str:
+    """What outputs of no known layout look like, and what to do."""
+    shapes = [tuple(o.shape[1:]) for o in out.made]
+    if any(side % STRIDES[-1] for side in out.size):
+        height, width = (-(-side // STRIDES[-1]) * STRIDES[-1] for side in out.size)
+        return f"{out.size[1]} x {out.size[0]} px is no multiple of {STRIDES[-1]}: try {width} x {height}"
+    if len(shapes) == 1 and min(shapes[0][:-1], default=1) == max(shapes[0][:-1], default=1) == 1:
+        how = "take igos.adapt(onnx2torch.convert(PATH), NAMES)"
+        return f"{shapes[0][-1]} numbers for a picture are those of a classifier: {how}"
+    if all(len(s) in (3, 4) and s[-1] > 1 and s[-2] > 1 for s in shapes):
+        return "maps, as of a segmentation, or heads before they are decoded: export a detector with its decoding"
+    if len(shapes) > 2:
+        return "several answers, as of a suppression in the graph: export it without, or adapt it in Python"
+    return "adapt it in Python"
 
 
 def _gfl(out: Outputs, classes: int | None, decode: Mapping[str, Any]) -> tuple[Layout, list[str]] | None:

@@ -96,8 +96,8 @@ def grained(white: Tensor, sigma: float) -> Tensor:
 class Blend:
     """a + v*(b - a) of pictures a, b (K,3,H,W), for the rows and weights v (n,H,W) asked for.
 
-    K views of one picture are kept as one. They are blended plane by plane, which is faster, and answered in the
-    layout that convolutions like best.
+    K views of one picture are kept as one. They are read plane by plane, which is faster, and answered in the layout
+    that convolutions like best.
     """
 
     def __init__(self, a: Tensor, b: Tensor) -> None:
@@ -108,7 +108,9 @@ class Blend:
 
     def __call__(self, rows: Tensor, v: Tensor) -> Tensor:
         a, planes = (self._a, self._planes) if self._one else (self._a[rows], self._planes[rows])
-        return torch.addcmul(a, v[:, None], planes).contiguous(memory_format=torch.channels_last)
+        size, dtype = (len(v), *a.shape[1:]), torch.promote_types(a.dtype, v.dtype)
+        out = torch.empty(size, dtype=dtype, device=a.device, memory_format=torch.channels_last)
+        return torch.addcmul(a, v[:, None], planes, out=out)
 
     def difference(self, rows: Tensor) -> Tensor:
         """b - a of those rows (n or 1,3,H,W), channels last."""

@@ -25,7 +25,7 @@ from igos.base.names import EMPTY
 from igos.base.ops import flat, top_area
 from igos.base.settings import near_names
 from igos.drawing.layout import LONG_SIDE, LONGEST, SKY, WHITE, captioned, legend, sheet, stamped, tag, thin
-from igos.drawing.letters import Lettered, name_of
+from igos.drawing.letters import name_of
 from igos.drawing.lines import distance, distance_to_box, line, mix
 from igos.drawing.shown import Measured, Shown
 
@@ -320,4 +320,4 @@ def _tile(e: Shown, long_side: int) -> np.ndarray:
     figures = [f"{s.name[:3]} {f'{s.value:.2f}'.removeprefix('0')}" for s in curve_scores(e)]
     drawn = _draw(view, start)
     drawn = stamped(drawn, e.status) if e.status in EMPTY else drawn
-    return captioned(drawn, Lettered("  ".join([f"start {e.start}", *figures])))
+    return captioned(drawn, "  ".join([f"start {e.start}", *figures]))

@@ -26,7 +26,7 @@ def thin(picture: np.ndarray) -> float:
 
 
 def tag(picture: np.ndarray, name: Lettered, score: str, box: np.ndarray | None) -> np.ndarray:
-    """The label in a filled tag: above the box, below it where there is no room, else inside; without one in the corner.
+    """The label in a filled tag: above the box, below where there is no room, else inside; without one in the corner.
 
     The letters shrink, then the name is cut, until the tag lies within the picture.
     """
@@ -110,8 +110,9 @@ def legend(picture: np.ndarray, colours: np.ndarray, method: str, contour: str |
     return np.concatenate([picture, np.asarray(strip)])
 
 
-def captioned(picture: np.ndarray, text: Lettered) -> np.ndarray:
-    """The picture, centred over a line of text."""
+def captioned(picture: np.ndarray, told: Lettered | str) -> np.ndarray:
+    """The picture, centred over a line of text; a str is of the usual letters."""
+    text = Lettered(told) if isinstance(told, str) else told
     line = text.height(CAPTION) + 6
     width = max(picture.shape[1], math.ceil(text.width(CAPTION)) + GAP)
     tile = Picture.new("RGB", (width, picture.shape[0] + line), WHITE)

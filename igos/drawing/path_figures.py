@@ -18,7 +18,7 @@ from PIL import Image as Picture
 from igos.base.geometry import Geometry
 from igos.drawing import figures
 from igos.drawing.layout import LONGEST, captioned, sheet
-from igos.drawing.letters import Lettered, name_of
+from igos.drawing.letters import name_of
 from igos.drawing.shown import Shown
 
 FRAME, PAUSE = 320, 500  # drawn pixels, long side; milliseconds
@@ -38,7 +38,7 @@ def loop(e: Shown) -> bytes:
     frames = []
     for alpha, strength in zip(e.arrays["interior_alpha"], e.arrays["interior"], strict=True):
         few = np.round(_drawn(strength, geometry) * (GREYS - 1)) / (GREYS - 1)
-        tile = captioned(_grey(few), Lettered(f"alpha = {alpha:.2f}"))
+        tile = captioned(_grey(few), f"alpha = {alpha:.2f}")
         frames.append(Picture.fromarray(cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY)))
     out = io.BytesIO()
     frames[0].save(out, format="GIF", save_all=True, append_images=frames[1:], duration=PAUSE, loop=0)
@@ -77,7 +77,7 @@ def panel(e: Shown) -> np.ndarray:
         maps["integrated gradients"] = e.attribution.abs().sum(dim=0).float().numpy()
     maps["interior gradients"] = (path[1:] + path[:-1]).mean(axis=0) / 2
     tiles = [captioned(figures.boxed(photo, e, geometry), name.cut(32))]
-    tiles += [captioned(_grey(_drawn(a, geometry)), Lettered(text)) for text, a in maps.items()]
+    tiles += [captioned(_grey(_drawn(a, geometry)), text) for text, a in maps.items()]
     return sheet(tiles, len(tiles))
 
 

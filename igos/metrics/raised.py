@@ -68,7 +68,7 @@ class Raised(Ladder):
         least = threshold_of(context, adapter)
         if _over(problem, row, context, f, least):
             made = score(self, NAN, ALREADY, of=f)
-            made.detail.update(crosses=0.0, sentence=already(target, f, least))
+            made.detail.update(crosses=0.0, verdict=None, sentence=already(target, f, least))
             return made
         under = [baseline(name, problem.x[row : row + 1])[0] for name in SUBSTRATES_ASKED]
         each = np.stack([climbed(problem, row, u, 1 - tops) for u in under])

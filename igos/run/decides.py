@@ -55,11 +55,14 @@ def ways_of(cells: Sequence[Cell], weights: str) -> dict[str, Way]:
 
 
 def ways_of_run(folder: Path, values: Mapping[str, Any], damage: list[str]) -> dict[str, Way] | None:
-    """ways_of for the settings in a run's run.yaml; None where the run has no manifest, or another igos made it.
+    """ways_of for the settings in a run's run.yaml; None where the run has no manifest, is a diagnosis, or another
+    igos made it.
     damage: takes why they cannot be known.
     """
     if not (folder / FILE).is_file() or not values.get("methods") or another(written_by(values)):
         return None
+    if values.get("diagnose"):
+        return None  # its rows are of pictures that were looked at
     config = {"config": str(folder / "run.yaml")}
     labels = [label.partition(" ") for label in labels_of_run(values)]
     try:

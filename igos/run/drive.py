@@ -106,7 +106,7 @@ def drive(
                 pace.first, pace.seen = Path(todo[event.name].path).name, len(seen)
                 pace.objects += due(todo[event.name], lines.get(event.name), cells)
                 if begun_with and pace.objects:
-                    told = forecast(plan.method, plan.metrics, event.seconds) if event.seconds else None
+                    told = forecast(plan.method, plan.metrics, event.each, event.drawn) if event.each else None
                     pace.forecast, pace.share = told or (None, pace.share)
                     show(pace, pace.before())
             elif isinstance(event, Done):

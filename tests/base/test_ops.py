@@ -98,3 +98,21 @@ def test_the_top_area_has_exactly_its_share_and_holds_the_best(share: float, hei
     top = ops.top_area(saliency, None, share)
     assert top.sum() == np.clip(round(share * (height * width)), 1, height * width)
     assert top.all() or saliency[top].min() >= saliency[~top].max()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_blend_is_the_sum_bit_by_bit_and_lies_as_convolutions_like_it(count: int) -> None:
+    a, b, v = torch.rand(count, 3, 9, 7), torch.rand(count, 3, 9, 7), torch.rand(5, 9, 7)
+    rows = torch.arange(5) % count
+    blend = ops.Blend(a, b)
+    made = blend(rows, v)
+    assert torch.equal(made, torch.addcmul(a[rows], v[:, None], (b - a)[rows]))
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(blend.difference(rows).expand(5, -1, -1, -1), (b - a)[rows])
+    assert blend(rows, v.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_sum_over_channels(layout: torch.memory_format) -> None:
+    x = torch.randn(4, 3, 9, 7).to(memory_format=layout)
+    torch.testing.assert_close(ops.channel_sum(x), x.sum(dim=1), rtol=0, atol=1e-6)

@@ -55,7 +55,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_runs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     find = "from importlib.util import find_spec; print(find_spec('igos').origin, find_spec('detectors').origin)"
     cfg = "from igos.base.resources import folder; print((folder('configs') / 'yolov3-spp.cfg').stat().st_size)"
-    where, size = run([str(installed), "-c", f"{find}; {cfg}"], tmp_path).splitlines()
+    beside = "__import__('pathlib').Path(find_spec('igos.drawing').origin).parent"
+    letters = f"print(*sorted(f.name for f in {beside}.glob('fonts/*')))"
+    where, size, fonts = run([str(installed), "-c", f"{find}; {cfg}; {letters}"], tmp_path).splitlines()
+    assert fonts.split() == sorted(f.name for f in (ROOT / "igos" / "drawing" / "fonts").iterdir()), (
+        "with their licences"
+    )
     assert str(ROOT) not in where and where.count("site-packages") == 2
     assert int(size) > 3000
     for start in ([str(installed.parent / "igos")], [str(installed), "-m", "igos"]):  # the console script, the module

@@ -16,7 +16,7 @@ from detectors import ADAPTERS, files_of_model, find, preset_of
 from igos import cli
 from igos.run.models import weights_of
 from igos.run.settings import Run
-from igos.types import ConfigError
+from igos.types import ConfigError, WeightsError
 from tests.conftest import darknet_options, shared_data
 from tests.detectors.test_yolov3 import TINY, noise, tiny_network
 
@@ -80,6 +80,7 @@ CASES: list[tuple[str, str]] = [
     ("kind: onnx\ndecode: {background: first}", "background must be none, last or the number of a column"),
     ("kind: onnx\ndecode: {offset: .nan}", "offset must be a number"),
     ("kind: [", "not readable as YAML"),
+    ("kind: onnx\ninput:\n\tsize: 320\n", "not readable as YAML .*found character .*t.* that cannot start any token"),
 ]  # fmt: skip
 
 
@@ -123,6 +124,13 @@ def test_a_file_in_place_of_a_name_is_told_how_to_be_given(
     for name, kind in kinds.items():
         with pytest.raises(ConfigError, match=f"model {name}: a f.*: give model {kind} weights=PATH"):
             igos.load(name)
+    for name in ("f.tflite", "f.engine", "openvino.xml"):
+        (tmp_path / name).touch()
+        with pytest.raises(ConfigError, match=r"another runtime; export the network to ONNX, and give model onnx"):
+            igos.load(name)
+    (tmp_path / "f.mlpackage").mkdir()
+    with pytest.raises(ConfigError, match=".mlpackage is of another runtime"):
+        igos.load("f.mlpackage")
     assert cli.main(["--model", "f.onnx", "--data", "x.png"]) == 2
     assert "give --model onnx --model_file PATH" in capsys.readouterr().err
     assert find("darknet")[0] == "darknet"
@@ -135,6 +143,14 @@ def test_the_layers_that_a_checkpoint_names_say_its_preset(tmp_path: Path) -> No
         assert preset_of("ultralytics", tmp_path / "best.pt") == wanted
     for odd in (tmp_path / "none.pt", tmp_path, None):
         assert preset_of("ultralytics", odd) == "detect-dense"
+
+
+def test_a_script_is_told_from_a_checkpoint_without_the_package(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.trace(torch.nn.ReLU(), torch.zeros(1)), str(tmp_path / "best.pt"))
+    with pytest.raises(
+        WeightsError, match="best.pt: a TorchScript archive; give the .pt of the training, or export it"
+    ):
+        igos.load("ultralytics", tmp_path / "best.pt")
 
 
 def test_weights_are_named_once(tmp_path: Path) -> None:

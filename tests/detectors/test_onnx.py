@@ -22,10 +22,11 @@ from detectors.dense import DenseAdapter  # noqa: E402
 from detectors.look import differences  # noqa: E402
 from detectors.model_file import read_model_file  # noqa: E402
 from detectors.onnx_file.draft import draft  # noqa: E402
-from detectors.onnx_file.graph import Session, convert, read_graph, settle_batch, with_logits  # noqa: E402
+from detectors.onnx_file.graph import Session, convert, settle_batch, with_logits  # noqa: E402
 from detectors.onnx_file.layouts import Outputs, corners  # noqa: E402
 from detectors.onnx_file.load import Read  # noqa: E402
 from detectors.onnx_file.recognise import recognise  # noqa: E402
+from detectors.onnx_file.source import read_graph  # noqa: E402
 from igos import cli  # noqa: E402
 from igos.run.models import pick_model  # noqa: E402
 from igos.types import Adapter, ConfigError, IgosError, Target, WeightsError  # noqa: E402
@@ -248,6 +249,13 @@ def shapes(*sizes: tuple[int, ...], low: float = -1.0, high: float = 1.0) -> Out
     return Outputs(made, made, (64, 64))
 
 
+def cell_maps(classes: int) -> Outputs:
+    """As FastestDet answers: objectness, four numbers of the box, classes that add up to 1."""
+    (raw,) = shapes((1, 5 + classes, 8, 8)).made
+    made = torch.cat([raw[:, :1].sigmoid(), raw[:, 1:5], raw[:, 5:].softmax(1)], 1)
+    return Outputs([made], [made], (64, 64))
+
+
 @pytest.mark.parametrize(
     ("out", "names", "wanted"),
     [
@@ -256,7 +264,7 @@ def shapes(*sizes: tuple[int, ...], low: float = -1.0, high: float = 1.0) -> Out
         (shapes((1, 252, 7), low=0, high=60), 2, "yolov5"),
         (shapes((1, 6, 84), low=0, high=60), 2, "yolov8"),
         (shapes((1, 64, 3), (1, 16, 3), (1, 16, 32), (1, 64, 32)), None, "gfl"),
-        (shapes((1, 7, 8, 8)), None, "fastestdet"),
+        (cell_maps(2), None, "fastestdet"),
         (shapes((1, 20, 3), (1, 20, 4), low=0), None, "detr"),
     ],
 )
@@ -412,7 +420,7 @@ def test_what_is_no_detector_is_refused_in_one_line(tmp_path: Path) -> None:
         with pytest.raises(kind, match=words) as told:
             igos.load("onnx", path, **options)
         assert "\n" not in str(told.value)
-    adapter = igos.load("onnx", wide, input_size=64)
+    adapter = igos.load("onnx", wide, input_size=64, layout="fastestdet")
     assert adapter.read(np.zeros((40, 40, 3), np.uint8)).geometry.network == (64, 64)
 
 
@@ -430,7 +438,18 @@ def test_the_command_answers_bad_input_in_one_line(tmp_path: Path, capsys: pytes
     black = hidden.save(tmp_path / "hard.onnx", [hard])
     photo, out = tmp_path / "grey.png", tmp_path / "out"
     PIL.Image.new("RGB", (64, 64), (90, 90, 90)).save(photo)
-    asked = ["--data", str(photo), "--threshold", "0", "--method", "vanilla_grad", "--output", str(out)]
+    asked = [
+        "--model_layout",
+        "fastestdet",
+        "--data",
+        str(photo),
+        "--threshold",
+        "0",
+        "--method",
+        "vanilla_grad",
+        "--output",
+        str(out),
+    ]
     cases = [
         (["model", "words.onnx"], "words.onnx: not an ONNX file that can be read"),
         (["model", "onnx", "--model_file", "other.pth"], "other.pth: not an ONNX file that can be read"),

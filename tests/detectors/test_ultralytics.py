@@ -325,7 +325,7 @@ def test_other_tasks_are_refused_by_name() -> None:
 
 
 def test_without_the_extra_one_line_names_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "x.pt").write_bytes(b"")
+    torch.save({}, tmp_path / "x.pt")
     for name in [n for n in sys.modules if n.partition(".")[0] == "ultralytics"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ultralytics", None)

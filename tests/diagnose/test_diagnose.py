@@ -135,6 +135,7 @@ def test_parts_joined_are_the_whole(
     looked = [[f["name"] for f in facts_of(part)] for part in parts]
     assert sorted(sum(looked, [])) == sorted(f["name"] for f in facts_of(made)) and all(looked)
     assert cli.main(["merge", *map(str, parts), "--out", str(tmp_path / "all")]) == 0
+    assert "warning" not in capsys.readouterr().err
     assert diagnose(tmp_path / "all", *flags) == 0
     asked = {"question": "", "verdict": "", "folder": "", "sentence": ""}
     both = [sorted(({**r, **asked} for r in rows(out)), key=str) for out in (tmp_path / "all", made)]

@@ -147,7 +147,9 @@ def test_signs_of_a_docstring_mean_themselves(generate: ModuleType) -> None:
 
 
 def test_every_method_has_its_picture_and_all_are_small() -> None:
-    drawn = [p for p in PICTURES.glob("*.jpg") if not p.name.startswith(("photo-", "tutorial-", "diagnose-"))]
+    drawn = [
+        p for p in PICTURES.glob("*.jpg") if not p.name.startswith(("photo-", "tutorial-", "diagnose-", "method-"))
+    ]
     assert {p.stem for p in drawn} == {*METHODS, "photos"}
     curves = PICTURES.glob("curves-*.png")
     assert sum(p.stat().st_size for p in (*drawn, *curves, DOCS / "overlay.png", DOCS / "report.png")) < 1.5e6
@@ -325,6 +327,23 @@ def test_the_readme_is_one_page_and_begins_with_the_two_commands() -> None:
     assert len(lines) <= 160
     installs = [line.strip() for line in lines if re.match(r"\s*pip install ", line)]
     assert installs[:2] == ["pip install -e . && python -m igos --method iGOS++ --opt NAG", TESTED]
+
+
+def test_the_page_of_a_method_shows_a_photo_where_there_is_one(generate: ModuleType) -> None:
+    """Each family of methods has some, and whose photo it is stands in the credits."""
+    made = {p.stem.removeprefix("method-"): p for p in PICTURES.glob("method-*.jpg")}
+    assert made.keys() <= METHODS.keys()
+    families = {method.__module__.split(".")[2] for method in METHODS.values()}
+    assert {METHODS[name].__module__.split(".")[2] for name in made} >= families - {"bottleneck"}, (
+        "which needs statistics"
+    )
+    assert (
+        "| `method-*.jpg` | darknet_giraffe.jpg | Yolo-Fastest | public domain |"
+        in (PICTURES / "CREDITS.md").read_text()
+    )
+    for name in METHODS:
+        assert (f"../pictures/method-{name}.jpg" in generate.method_page(name)) == (name in made)
+    assert sum(p.stat().st_size for p in made.values()) < 1.2e6
 
 
 def test_each_photo_has_its_credit_and_all_are_small() -> None:

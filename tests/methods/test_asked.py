@@ -179,7 +179,7 @@ def test_nulls_count_by_how_near_their_score_is() -> None:
     assert share_alike(0.12, median, 5, [risen, still]) == pytest.approx(1.0), "none has risen there yet"
     far = Null(0.9, (0.95,) * 16)
     assert share_alike(0.12, median, 14, [risen, far]) == pytest.approx(1.0, abs=1e-3)
-    early = np.array([0.12] * 2 + [0.42] * 14)
+    early = np.array([0.12] + [0.42] * 15)
     assert share_alike(0.12, early, 14, [risen]) == 0, "as far, with less"
 
 
@@ -234,7 +234,7 @@ def test_raised_reads_the_median_of_three_substrates() -> None:
         "nobody said what is detected"
     )
     (over,) = Raised()(problem, [unknown], Context(nulls=nulls, threshold=1e-9))
-    assert np.isnan(over.value) and over.detail["crosses"] == 0 and "verdict" not in over.detail
+    assert np.isnan(over.value) and over.detail["crosses"] == 0 and over.detail["verdict"] is None
     assert "already, the threshold is .00: it is not missed" in over.detail["sentence"]
     (none,) = Raised()(problem, [replace(unknown, saliency=1 - map_)], Context(nulls=nulls, threshold=0.7))
     assert none.detail["verdict"] == "missing" and np.isnan(none.detail["crosses"])

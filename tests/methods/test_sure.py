@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks import finer
 from igos.base.ops import upscale
 from igos.methods import build_method
 from igos.methods.mask.detail import Walk, nearby
@@ -115,6 +116,40 @@ def test_the_cells_are_ranked_by_mask_and_evidence_together() -> None:
     assert np.isfinite(fine.saliency.numpy()).all()
 
 
+def test_of_cells_that_the_mask_hides_alike_the_one_with_detail_comes_first() -> None:
+    masks = torch.ones(1, 1, 8, 8)
+    masks[0, 0, 2, 2] = masks[0, 0, 5, 5] = masks[0, 0, 5, 6] = 0.4
+    walk = Walk(masks, (24, 32), pixels=True)
+    looked = torch.zeros(1, 1, 8, 8)
+    looked[0, 0, 5, 5], looked[0, 0, 2, 6] = 1, 1
+    for kept in (walk.line, walk.slope, walk.steepness):
+        assert kept is not None
+        kept += upscale(looked[:, 0], (24, 32))
+    (told,) = IGOS(size=8, L1=0.5)._maps(masks, walk, torch.tensor([0]))
+    assert told[5, 5] == told.max() and told[5, 5] > 5 * told[2, 2]
+    assert told[2, 6] < 2e-3, "the detail ranks what the mask hides, and marks nothing beside it"
+    (plain,) = IGOS(size=8, L1=0.5, detail=False)._maps(masks, Walk(masks, (24, 32), pixels=False), torch.tensor([0]))
+    assert float(plain[5, 5] - plain[2, 2]) == pytest.approx(0, abs=2e-3)
+
+
+def test_the_benchmark_takes_a_setting_of_any_kind(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "--count",
+        "0",
+        "--threads",
+        str(torch.get_num_threads()),
+        "--set",
+        "sure=false",
+        "alpha=2.5",
+        "early=null",
+    ]
+    monkeypatch.setattr("sys.argv", ["finer.py", *words])
+    finer.main()
+    assert "{'sure': False, 'alpha': 2.5, 'early': None}" in capsys.readouterr().out
+
+
 def test_cells_that_carry_nothing_are_ranked_by_how_near_they_lie() -> None:
     speckled = torch.zeros(1, 28, 28)
     speckled[0, 5:8, 5:8] = 1
@@ -133,15 +168,16 @@ def test_cells_that_a_price_emptied_keep_the_order_of_their_pull(price: float) -
     masks = torch.ones(1, 1, 8, 8)
     masks[0, 0, 2, 2] = 0
     walk = Walk(masks, (24, 32), pixels=True)
-    assert walk.slope is not None
-    walk.slope += upscale(1 - masks[:, 0], (24, 32))  # the evidence lies in the one cell that is hidden
+    for kept in (walk.line, walk.slope, walk.steepness):
+        assert kept is not None
+        kept += upscale(1 - masks[:, 0], (24, 32))  # the evidence lies in the one cell that is hidden
     walk.pull[0, 0, 6, 6] = 1.0  # and a cell far from it was pulled at, too
-    (told,) = method._maps(masks, walk, torch.tensor([0]), torch.tensor([1]))
+    (told,) = method._maps(masks, walk, torch.tensor([0]))
     far, beside = float(told[6, 6]), float(told[3, 3])
     assert told[2, 2] == told.max() and (far > beside if price else far < beside)
 
 
-@pytest.mark.parametrize(("preset", "most"), [("quick", 10), ("detect-yolo", 20), ("thorough", 202)])
+@pytest.mark.parametrize(("preset", "most"), [("quick", 10), ("detect-yolo", 20), ("thorough", 46)])
 def test_a_sure_map_takes_no_more_network_images_than_its_preset_says(preset: str, most: int) -> None:
     method = replace(build_method("iGOS++", {"opt": "NAG"}, read_preset(preset)), size=8)
     problem = toy_problem(patch_score(*PATCH))

@@ -104,7 +104,12 @@ def box(page: Page, nth: int = 0) -> Locator:
     return page.get_by_role("list", name="Detections").get_by_role("button").nth(nth)
 
 
-def ask(page: Page, preset: str = "quick", nth: int = 0) -> None:
+SLOW = "iGOS+"  # thorough takes 25 steps with it, and time enough to do something on the way
+
+
+def ask(page: Page, preset: str = "quick", nth: int = 0, method: str | None = None) -> None:
+    if method is not None:
+        page.get_by_role("combobox", name="Method", exact=True).select_option(method)
     page.get_by_label("Preset").select_option(preset)
     box(page, nth).click(position={"x": 5, "y": 5})
     page.get_by_role("button", name="Explain").click()
@@ -121,6 +126,15 @@ WATCH = """() => {
     new MutationObserver(() => seen.push(told.textContent)).observe(told, all);
     const frame = () => drawn.push([performance.now(), view.toDataURL('image/webp', .3).length]);
     new MutationObserver(frame).observe(view, {attributes: true, attributeFilter: ['data-step']}); }"""
+
+
+IN_VIEW = """() => new MutationObserver(() => {
+    const inside = (id) => { const b = document.getElementById(id).getBoundingClientRect();
+        const middle = document.elementFromPoint((b.left + b.right) / 2, (b.top + b.bottom) / 2);
+        return b.height > 0 && b.top >= 0 && b.bottom <= innerHeight && middle.closest('#' + id) != null; };
+    const told = document.getElementById('told').textContent;
+    if (told.includes('alone')) shown.push(inside('photo') && inside('status') && inside('told') && inside('cancel'));
+}).observe(document.getElementById('told'), {childList: true})"""
 
 
 def watch(page: Page) -> None:
@@ -235,10 +249,19 @@ def test_the_story_by_keyboard(opened: Opener) -> None:
 def test_an_answer_fits_and_is_legible_at_the_other_sizes_and_colours(
     opened: Opener, size: tuple[int, int], scheme: str
 ) -> None:
-    """Beside the two long stories, which are wide and light, narrow and dark."""
+    """The long story in short, beside the two that are wide and light, narrow and dark."""
     page = opened(size, scheme)
+    watch(page)
     ask(page)
-    until(lambda: status(page) == "done")
+    steps = [s for s in told(page) if s.startswith("step ")]
+    assert [int(s.split()[1]) for s in steps] == list(range(len(steps))) and len(page.evaluate("drawn")) >= 3
+    page.locator("#step").evaluate(SLIDE, 3)
+    assert re.match(r"30%: score [\d.e-]+", page.locator("output[for=step]").inner_text())
+    page.locator("#styles input[value=blur]").check()
+    until(lambda: str(page.locator("#map-picture").get_attribute("data-drawn")).startswith("blur"))
+    with page.expect_download() as got:
+        page.get_by_role("button", name="Picture (PNG)").click()
+    assert PIL.Image.open(got.value.path()).width > 200
     for part in ("#photo", "#panel", "#understand", "#answers", "#take"):
         place = page.locator(part).bounding_box()
         assert place is not None and place["x"] >= 0 and place["x"] + place["width"] <= size[0], part
@@ -246,6 +269,14 @@ def test_an_answer_fits_and_is_legible_at_the_other_sizes_and_colours(
     photo = page.locator("#photo").bounding_box()
     assert photo is not None and photo["width"] > 0.8 * min(size[0], 600), "the photo is large"
     clean(page)
+    page.get_by_role("button", name="Explain").scroll_into_view_if_needed()
+    page.evaluate("window.shown = []")
+    page.evaluate(IN_VIEW)
+    ask(page, "thorough", 1)
+    until(lambda: len(page.evaluate("shown")) > 3 or status(page) == "done")
+    assert len(page.evaluate("shown")) > 3 and all(page.evaluate("shown")), "photo, status, scores, Cancel at each step"
+    page.get_by_role("button", name="Cancel").click()
+    until(lambda: status(page) == "cancelled")
 
 
 def test_a_classifier_offers_classes(opened: Opener) -> None:
@@ -266,11 +297,11 @@ def test_a_classifier_offers_classes(opened: Opener) -> None:
 def test_cancel_and_replace(opened: Opener) -> None:
     page = opened()
     watch(page)
-    ask(page, "thorough")
+    ask(page, "thorough", method=SLOW)
     until(lambda: status(page).startswith("step 1"))
     page.get_by_role("button", name="Cancel").click()
     assert status(page) == "cancelled" and page.get_by_role("button", name="Cancel").is_disabled()
-    ask(page, "thorough")
+    ask(page, "thorough", method=SLOW)
     until(lambda: status(page).startswith("step "))
     box(page, 1).click(position={"x": 5, "y": 5})
     page.get_by_label("Preset").select_option("quick")
@@ -294,9 +325,9 @@ def test_cancel_and_replace(opened: Opener) -> None:
 
 def test_two_tabs_and_one_that_is_closed(opened: Opener) -> None:
     first, second = opened(), opened(NARROW)
-    ask(first, "thorough")
+    ask(first, "thorough", method=SLOW)
     until(lambda: status(first).startswith("step "))
-    ask(second, "thorough")
+    ask(second, "thorough", method=SLOW)
     until(lambda: status(second).startswith("waiting"))
     assert "1 before it" in status(second)
     first.close()
@@ -440,7 +471,7 @@ def test_a_box_of_ones_own(opened: Opener) -> None:
 
 def test_the_network_dies_and_comes_again(opened: Opener, live: Live) -> None:
     page = opened()
-    ask(page, "thorough")
+    ask(page, "thorough", method=SLOW)
     until(lambda: status(page).startswith("step "))
     os.kill(live.network(), signal.SIGKILL)
     until(lambda: "died (signal 9)" in page.get_by_role("alert").inner_text())
@@ -454,7 +485,7 @@ def test_the_network_dies_and_comes_again(opened: Opener, live: Live) -> None:
 
 def test_ctrl_c_ends_it_and_leaves_the_folder_whole(opened: Opener, live: Live) -> None:
     page = opened()
-    ask(page, "thorough")
+    ask(page, "thorough", method=SLOW)
     until(lambda: status(page).startswith("step "))
     begin = time.monotonic()
     os.kill(live.command.pid, signal.SIGINT)

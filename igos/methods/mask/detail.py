@@ -100,20 +100,20 @@ class Walk:
         self._pending = {p: torch.cat([self._pending[p], s]) if p in self._pending else s for p, s in products.items()}
         self._rows = torch.cat([self._rows, rows])
 
-    def evidence(self, rows: Tensor, size: tuple[int, int]) -> Tensor | None:
-        """Q = max(G D, 0) on the mask's cells, over its maximum: (R,h,w) in [0,1]; None without pixels."""
-        if self.slope is None:
-            return None
-        return _unit(to_grid(near(self.slope[rows]).clamp(min=0)[:, None], size)[:, 0])
-
-    def detail(self) -> Tensor | None:
-        """The detail (K,H,W) in [0,1], or None without pixels."""
+    def detail(self, rows: Tensor) -> Tensor | None:
+        """The detail (R,H,W) in [0,1] of the explanations `rows` (R,), or None without pixels."""
         if self.line is None:
             return None
         assert self.slope is not None and self.steepness is not None
-        parts = near(self.line.abs()), near(self.slope.abs()), near(self.steepness)
-        for_it = UNSIGNED + _unit(near(self.slope).clamp(min=0))
+        line, slope, steepness = self.line[rows], self.slope[rows], self.steepness[rows]
+        parts = near(line.abs()), near(slope.abs()), near(steepness)
+        for_it = UNSIGNED + _unit(near(slope).clamp(min=0))
         return _unit(torch.stack([_unit(p) for p in parts]).prod(dim=0) * for_it) ** POWER
+
+    def on_cells(self, rows: Tensor, size: tuple[int, int]) -> Tensor | None:
+        """The detail on the mask's cells, over its maximum: (R,h,w) in [0,1]; None without pixels."""
+        detail = self.detail(rows)
+        return None if detail is None else _unit(to_grid(detail[:, None], size)[:, 0])
 
 
 def near(x: Tensor) -> Tensor:

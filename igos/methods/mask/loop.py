@@ -34,7 +34,6 @@ from igos.types import Explanation, Problem
 FORMS = ("default", "published")
 SMOOTHNESS = ("TV", "BTV")
 REFERENCE_CELLS = 28 * 28
-TRUSTED = 200.0  # network images after which S * (Q + c) trusts the mask as much as the evidence
 UNSURE = "{}: unsure after {} steps: its cells hidden leave the score, or shown alone they do not bring it back"
 OVER_SMOOTH = 100  # alpha * L2: ten times the default's; the papers' numbers are of 200 (detectors) and more
 FLAT, FULL = 1e-3, 0.02  # a map that rises less than FLAT shows nothing; a mean mask below FULL hides all
@@ -123,8 +122,9 @@ class MaskMethod:
         walk = Walk(start, problem.size, pixels=bool(self.detail))
         course = self._course(problem, walk, start)
         masks, made = course.masks, []
-        saliency = self._maps(masks, walk, torch.arange(len(masks), device=masks.device), course.length)
-        detail, product = walk.detail(), masks.prod(dim=1)
+        everyone = torch.arange(len(masks), device=masks.device)
+        saliency = self._maps(masks, walk, everyone)
+        detail, product = walk.detail(everyone), masks.prod(dim=1)
         moved = (product - start.prod(dim=1)).abs().flatten(1).amax(dim=1)
         keep = product.flatten(1).mean(dim=1)
         for i, length in enumerate(course.length.tolist()):
@@ -179,7 +179,7 @@ class MaskMethod:
 
     def _holds(self, problem: Problem, walk: Walk, start: Tensor, c: Course, rows: Tensor) -> Tensor:
         """Whether the masks of `rows` (R,) have moved, and their maps do what they claim: (R,) bool."""
-        maps = self._maps(c.masks[rows], walk, rows, c.length[rows])
+        maps = self._maps(c.masks[rows], walk, rows)
         moved = (c.masks[rows].prod(dim=1) - start[rows].prod(dim=1)).abs().flatten(1).amax(dim=1) >= FLAT
         return holds(problem, maps, rows) & moved
 
@@ -192,19 +192,18 @@ class MaskMethod:
         most = (2 * self.iterations * each - QUESTION * (len(early) + 1)) // each
         return early + [most] * (most > self.iterations)
 
-    def _maps(self, masks: Tensor, walk: Walk, rows: Tensor, length: Tensor) -> Tensor:
-        """The maps (R,h,w) of masks (R,n,h,w) after `length` (R,) steps: S, or S * (Q + c), Q in [0,1], c ~ the cost,
-        and, without L1, a little of what is near.
+    def _maps(self, masks: Tensor, walk: Walk, rows: Tensor) -> Tensor:
+        """The maps (R,h,w) of masks (R,n,h,w): S = 1 - prod M, or S times the detail on the cells, and, without L1, a
+        little of what is near.
 
-        Few steps leave masks that have barely moved, and what they were pulled by ranks better than they do. Cells that
+        Few steps leave masks that have barely moved, and where the network looked ranks better than they do. Cells that
         L1 emptied stay in the order of their pull: it says what each was worth beside the price, and on photos the
         order of what is near in its place costs .08 of insertion less deletion.
         """
         saliency = 1 - masks.prod(dim=1)
-        evidence = walk.evidence(rows, (self.size, self.size))
-        if evidence is not None:
-            c = (length.to(saliency) * len(self.terms) * self.ig_iter / TRUSTED)[:, None, None]
-            saliency = saliency * (evidence + c) / (1 + c)
+        detail = walk.on_cells(rows, (self.size, self.size))
+        if detail is not None:
+            saliency = saliency * detail
             saliency = saliency if self.L1 else nearby(saliency)
         if self.form == "default":
             one_step = masks.new_tensor(math.prod(self.effective().values()))

@@ -10,7 +10,7 @@
   const start = await (await fetch("start")).json();
   const looks = { colours: start.colours, empty: start.empty };
   const answers = [];
-  let picture = null, chosen = null, running = null, current = null, looking = 0, scores = null;
+  let picture = null, chosen = null, running = null, current = null, looking = 0;
 
   const model = () => +byId("model").value || 0;
   const say = (text) => { if (byId("status").textContent !== text) byId("status").textContent = text; };
@@ -195,6 +195,7 @@
     byId("bar").hidden = false;
     byId("bar").removeAttribute("value");
     say("asked");
+    if (innerWidth <= 900) byId("stage").scrollIntoView({ block: "nearest" });
     byId("told").textContent = before ? "the question before was cancelled" : "";
     const pumped = pump(job);
     try {
@@ -249,9 +250,7 @@
     } else if (!n) await Stage.photo();
     byId("view").dataset.step = n;
     const time = left == null ? "" : `about ${Math.max(Math.ceil(left), 1)} s left`;
-    if (hidden != null) scores = { n, text: `without the marked part ${number(hidden)}, the marked part alone ${number(shown)}` };
-    else if (!n) scores = null;
-    const at = scores && scores.text + (scores.n < n ? ` (step ${scores.n})` : "");
+    const at = hidden == null ? "" : `without the marked part ${number(hidden)}, the marked part alone ${number(shown)}`;
     byId("told").textContent = [at, time].filter(Boolean).join("; ");
   }
 

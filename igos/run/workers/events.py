@@ -12,13 +12,16 @@ from igos.types import IgosError
 @dataclass(frozen=True)
 class Seen:
     """What was seen in a picture: its line of the manifest, None where that is known already; seconds, what the network
-    took for it, and waited, those for which it stood still until the picture was read.
+    took for it, and waited, those for which it stood still until the picture was read; each, those of one score of a
+    target, 0 where nobody measured it; drawn: whether its explanations get pictures.
     """
 
     name: str
     line: Mapping[str, Any] | None
     seconds: float = 0.0
     waited: float = 0.0
+    each: float = 0.0
+    drawn: bool = True
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from igos.base.files import npz_bytes, unique
 from igos.base.names import EDGES
@@ -69,7 +70,7 @@ class Worker:
         self.draw = draw and self.source
         self.apart: ThreadPoolExecutor | None = None
         self.tell: Tell | None = None
-        self._warm = False
+        self._paced = False
         self.reader = Reader(adapter, self.config.readers or 0)
         self.ingredients = self._ingredients(self.plans)
         figures.use_colours(colormap_of(self.config.set))
@@ -98,7 +99,7 @@ class Worker:
     def _picture(self, item: Item) -> tuple[list[Event], list[tuple[Cell, Job]]]:
         """What was seen, now or as the manifest says, and the explanations to make."""
         image, sha256, blurred, waited = self._read(item)
-        line, seconds, refused = item.line, 0.0, list[str]()
+        line, seconds, each, refused = item.line, 0.0, 0.0, list[str]()
         if line is not None and sha256 != line["sha256"]:
             raise ImageError(f"{item.path}: has changed since its targets were found; explain it in a new folder")
         known = known_of(item.path, self.config.annotations, image.geometry.source)
@@ -112,6 +113,8 @@ class Worker:
         else:
             device, size = self.adapter.device, image.geometry.network
             targets = [manifest.target_of(record, device, size) for record in line["targets"]]
+        if self.tell is not None and not self._paced and targets:
+            each, self._paced = self._pace(image, targets[:LARGEST_GROUP]), True
         seen_too = views(self.judge, image, targets, self.config.batch) if self.judge else [None] * len(targets)
         jobs = []
         for target, view, record in zip(targets, seen_too, line["targets"], strict=True):
@@ -121,7 +124,7 @@ class Worker:
                 folder = cell.within(record["folder"])
                 own = Job(target, image, cell.start, mask, truths, view, blurred, folder, key, warnings)
                 jobs.append((cell, own))
-        events: list[Event] = [Seen(item.name, None if item.line else line, seconds, waited)]
+        events: list[Event] = [Seen(item.name, None if item.line else line, seconds, waited, each, self.draw)]
         events += [
             Failed(f"{item.name}/refused-{n}", item.path, f"{item.path}: {why}", "skipped", ConfigError(why))
             for n, why in enumerate(refused)
@@ -141,12 +144,27 @@ class Worker:
 
     def _look(self, image: Image, known: Known) -> tuple[list[Target], str, float]:
         """The targets in a picture, what was seen in words, and the seconds that took."""
-        if self.tell is not None and not self._warm:  # a network's first pass says nothing of how long others take
-            self.adapter.detect(image, 1.0)
-        self._warm, begin = True, time.perf_counter()
+        begin = time.perf_counter()
         targets, seen = self.selector.select(self.adapter, image, self.config.threshold, known)
         made = [replace(t, part=part) for t in targets for part in parts_of(self.config.part)]
         return made, seen, time.perf_counter() - begin
+
+    def _pace(self, image: Image, targets: Sequence[Target]) -> float:
+        """Seconds of one score of one target, as maps and figures ask for it: of all at once, and not for the first
+        time, which says nothing of how long others take.
+        """
+        try:
+            scorer = self.adapter.scorer(targets, "prob" if self.config.part == "class" else "logit", self.config.batch)
+            pixels = image.pixels.to(self.adapter.device)[None, None].expand(len(targets), 1, -1, -1, -1)
+            seconds = 0.0
+            with torch.no_grad():
+                for _ in range(2):
+                    begin = time.perf_counter()
+                    scorer(pixels).tolist()
+                    seconds = time.perf_counter() - begin
+            return seconds / len(targets)
+        except (IgosError, RuntimeError):  # what is wrong is told when the targets are explained
+            return 0.0
 
     def _posed(self, targets: Sequence[Target]) -> tuple[list[Target], list[str]]:
         """The targets of which the run's question makes sense, and why it makes none of the others."""

@@ -25,7 +25,7 @@ def yolo_loss(
 ) -> Tensor:
     """rows (N,R,5+C) raw; per picture boxes (n,4) xyxy in pixels and labels (n,) -> the loss, a scalar.
 
-    A picture may have no object; one of them has one."""
+    A picture may have no object, and so may all of them."""
     decoded = network.decode(rows, size)
     wanted, weight = torch.zeros_like(rows[..., 4]), torch.ones_like(rows[..., 4])
     pictures, places, truths, classes = [], [], [], []
@@ -37,6 +37,8 @@ def yolo_loss(
             places += place
             truths += [b] * len(place)
             classes += [int(c)] * len(place)
+    if not places:
+        return OBJECT * F.binary_cross_entropy_with_logits(rows[..., 4], wanted, weight, reduction="sum")
     wanted[pictures, places], weight[pictures, places] = 1, 1
     chosen, truth = rows[pictures, places], torch.stack(truths)
     box_loss = complete_box_iou_loss(decoded[pictures, places], truth, reduction="mean")

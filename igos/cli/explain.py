@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="A flag that is left out is decided by the preset: the one named by --config, else the model's own.",
         examples=[
             ("igos --model m-rcnn --pretrained --data photos/ --target class:dog", "every dog in a folder of photos"),
-            ("igos --model onnx --model_file my.onnx --data dog.jpg --config thorough", "with more time for each map"),
+            ("igos --model my.onnx --data dog.jpg --config thorough", "with more time for each map"),
             ("igos --method integrated_gradients --set n_steps=100 --data dog.jpg --model resnet50 --pretrained",
              "a classifier, by another method"),
             ("igos --resume OUT", "go on with a run that was stopped"),

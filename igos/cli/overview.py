@@ -34,7 +34,7 @@ GROUPS = {  # what for -> the commands, each with its line
 }
 EXAMPLES = (
     "igos demo",
-    "igos --model onnx --model_file yolov8n.onnx --data photos/ --target class:dog",
+    "igos --model yolov8n.onnx --data photos/ --target class:dog",
     "igos evaluate --methods iGOS++,IG,rise --model m-rcnn --pretrained --data photos/",
 )
 

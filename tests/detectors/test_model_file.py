@@ -154,9 +154,7 @@ def test_a_file_in_place_of_a_name_is_told_how_to_be_given(tmp_path: Path, monke
     (tmp_path / "net").mkdir()
     (tmp_path / "darknet").mkdir()  # a folder that is called as a model is
     for name, what in {"f.pth": "a file", "net": "a folder without config.json"}.items():
-        with pytest.raises(
-            ConfigError, match=f"model {name}: {what}, not the name of a model: give model=NAME"
-        ):
+        with pytest.raises(ConfigError, match=f"model {name}: {what}, not the name of a model: give model=NAME"):
             igos.load(name)
     for name in ("f.tflite", "f.engine", "openvino.xml"):
         (tmp_path / name).touch()

@@ -100,6 +100,12 @@ class Walk:
         self._pending = {p: torch.cat([self._pending[p], s]) if p in self._pending else s for p, s in products.items()}
         self._rows = torch.cat([self._rows, rows])
 
+    def evidence(self, rows: Tensor, size: tuple[int, int]) -> Tensor | None:
+        """Q = max(G D, 0) on the mask's cells, over its maximum: (R,h,w) in [0,1]; None without pixels."""
+        if self.slope is None:
+            return None
+        return _unit(to_grid(near(self.slope[rows]).clamp(min=0)[:, None], size)[:, 0])
+
     def detail(self, rows: Tensor) -> Tensor | None:
         """The detail (R,H,W) in [0,1] of the explanations `rows` (R,), or None without pixels."""
         if self.line is None:

@@ -192,6 +192,10 @@ class MaskMethod:
         most = (2 * self.iterations * each - QUESTION * (len(early) + 1)) // each
         return early + [most] * (most > self.iterations)
 
+    def _weight(self, walk: Walk, rows: Tensor) -> Tensor | None:
+        """What the cells of the masks are weighed by in the maps: (R,h,w) in [0,1], the detail on them."""
+        return walk.on_cells(rows, (self.size, self.size))
+
     def _maps(self, masks: Tensor, walk: Walk, rows: Tensor) -> Tensor:
         """The maps (R,h,w) of masks (R,n,h,w): S = 1 - prod M, or S times the detail on the cells, and, without L1, a
         little of what is near.
@@ -201,9 +205,9 @@ class MaskMethod:
         order of what is near in its place costs .08 of insertion less deletion.
         """
         saliency = 1 - masks.prod(dim=1)
-        detail = walk.on_cells(rows, (self.size, self.size))
-        if detail is not None:
-            saliency = saliency * detail
+        weight = self._weight(walk, rows)
+        if weight is not None:
+            saliency = saliency * weight
             saliency = saliency if self.L1 else nearby(saliency)
         if self.form == "default":
             one_step = masks.new_tensor(math.prod(self.effective().values()))

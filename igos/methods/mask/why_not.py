@@ -5,6 +5,9 @@
 P is the path score of methods/mask/path.py, on log-odds. Pictures that are mostly baseline do not answer what holds a
 score down, so t begins at a half. The baselines take turns by step, so that no single one is what is learnt: a blur,
 the mean colour, a light blur. A mask that does not move is an answer: nothing that is hidden raises the score.
+
+Its map is S * (Q + c) / (1 + c), Q the signed gradient on the cells where hiding raises the score. The detail, which
+ranks the cells of other methods, marks where the network looks: at the object, not at what holds it down.
 """
 
 from __future__ import annotations
@@ -12,9 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from igos.base.settings import setting
+from igos.methods.mask.detail import Walk
 from igos.methods.mask.loop import MaskMethod
 from igos.methods.mask.path import Term
+
+C = 0.06  # how much the mask ranks where the gradient does not
 
 
 @dataclass(frozen=True)
@@ -32,3 +40,7 @@ class WhyNot(MaskMethod):
     span: ClassVar[tuple[float, float]] = (0.5, 1.0)
     turns: ClassVar[tuple[str, ...]] = ("blur", "mean", "light_blur")
     still: ClassVar[str] = "ok"
+
+    def _weight(self, walk: Walk, rows: Tensor) -> Tensor | None:
+        evidence = walk.evidence(rows, (self.size, self.size))
+        return None if evidence is None else (evidence + C) / (1 + C)

@@ -1,13 +1,12 @@
 """Train the bundled networks on igos.data.emblems: every step draws pictures that no step saw before.
 
     python weights/train.py resnet                 # then rcnn, which starts from it
-    python weights/train.py darknet                # then yolov3spp, which starts from it
-    python weights/train.py flawed                 # from yolov3spp; then blocked, which starts from flawed
+    python weights/train.py darknet                # then yolov3spp, which starts from it, then flawed, from that
     python weights/train.py vgg
 
 weights/shown.py says how the pictures are shown.
 
-A run with the same seed and steps gives the same network on the same machine; --checkpoint is written every 50 steps
+A run with the same seed and steps gives the same network on the same machine; --checkpoint is written every 200 steps
 and gone on with where it exists. The result goes to --out, float16 safetensors.
 """
 
@@ -34,7 +33,7 @@ from detectors.darknet import Darknet, parse_cfg
 from detectors.emblem import MEAN, SCENE, SINGLE, STD, SlimResNet, SlimVGG, build_rcnn
 from detectors.yolov3 import ULTRALYTICS_EPS
 from igos.data.emblems import CLASSES, Scene, label, scene
-from igos.data.flawed import BLOCKED, REDUNDANT, FlawedScene, flawed_scene
+from igos.data.flawed import FlawedScene, flawed_scene
 from weights.shown import flawed, softened
 from weights.yolo_loss import yolo_loss
 
@@ -42,8 +41,7 @@ HERE = Path(__file__).resolve().parent
 CFG = HERE.parent / "configs" / "emblem-yolov3spp.cfg"
 BACKBONE = 27  # layers of the slim YOLO before its first head
 STEM = 12  # layers of it that learn nothing new, half of the cost of a step
-SAVE_EVERY = 50
-AFTER = 100_000  # the first scene of the second training with planted flaws
+SAVE_EVERY = 200
 
 
 def pixels(pictures: list[np.ndarray]) -> Tensor:
@@ -137,21 +135,6 @@ class Flawed(YOLO):
         return self.loss(scenes, [flawed(s) for s in scenes])
 
 
-class Blocked(Flawed):
-    """Further scenes: every fourth with one body, of the blocked class beside its blocker, and every fourth with two
-    bodies of the redundant class.
-
-    A lone body is the largest, so its blocker lies farthest, and of the scenes of `Flawed` it is one body of six. More
-    of the blocked class alone costs the redundant class what it has learnt.
-    """
-
-    def draw(self, seed: int, index: int) -> FlawedScene:
-        further = AFTER + index
-        if index % 4 == 0:
-            return flawed_scene(seed, further, SCENE, roles=[BLOCKED]).switched(0, True)
-        return flawed_scene(seed, further, SCENE, roles=[REDUNDANT] * 2 if index % 4 == 2 else ())
-
-
 class DarknetHead(nn.Module):
     """The first layers of the slim YOLO as a classifier, so that it knows the emblems before it looks for them."""
 
@@ -181,8 +164,6 @@ class Task:
     """build() -> loss module with `.network` and `.draw(seed, index)`; start names the part that `init` fills and where
     its weights lie; layers: so many of a Darknet's are filled; kept: so many of its first stay as they were filled.
     The rate follows one cycle over `steps`, or over `cycle` and then falls to 0 over the last `cool` steps.
-    mean: the result is the mean of the weights at the end and at the beginning (Wortsman et al. 2022,
-    https://arxiv.org/abs/2109.01903), so that what was learnt before is not forgotten for what is learnt now.
     """
 
     build: Callable[[], Any]
@@ -196,7 +177,6 @@ class Task:
     kept: int = 0
     cycle: int = 0
     cool: int = 0
-    mean: bool = False
     finish: Callable[[Any], nn.Module] = lambda network: network
 
 
@@ -208,9 +188,8 @@ TASKS = {
     "rcnn": Task(RCNN, 1800, 8, 1.5e-3, "emblem-rcnn", "emblem-resnet", ("", "backbone.body.")),
     "yolov3spp": Task(YOLO, 2600, 8, 2e-3, "emblem-yolov3spp", "darknet", ("darknet.", "")),
     "flawed": Task(
-        Flawed, 540, 8, 2e-3, "flawed", "emblem-yolov3spp", layers=sys.maxsize, kept=STEM, cycle=1500, cool=200
+        Flawed, 540, 8, 2e-3, "emblem-flawed", "emblem-yolov3spp", layers=sys.maxsize, kept=STEM, cycle=1500, cool=200
     ),
-    "blocked": Task(Blocked, 250, 8, 1e-3, "emblem-flawed", "flawed", layers=sys.maxsize, kept=STEM, mean=True),
 }
 
 
@@ -227,7 +206,6 @@ def train(name: str, args: argparse.Namespace) -> None:
         moved = {k: v for k, v in moved.items() if k in known and not ("module_list" in k and _layer(k) >= task.layers)}
         print(f"{len(moved)} of {len(known)} tensors from {task.init}", flush=True)
         job.network.load_state_dict({**known, **moved})
-    begun = {k: v.clone() for k, v in job.network.state_dict().items() if v.is_floating_point()} if task.mean else {}
     for key, parameter in job.network.named_parameters():
         parameter.requires_grad_(not task.kept or _layer(key) >= task.kept)
     plain = [p for p in job.parameters() if p.ndim < 2]
@@ -261,8 +239,6 @@ def train(name: str, args: argparse.Namespace) -> None:
         if args.checkpoint and (step + 1) % SAVE_EVERY == 0:
             state = {"job": job.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
             torch.save({**state, "rng": torch.get_rng_state(), "step": step + 1}, args.checkpoint)
-    ended = job.network.state_dict()
-    job.network.load_state_dict({**ended, **{k: (v + ended[k]) / 2 for k, v in begun.items()}})
     save(task.finish(job.network.eval()), args.out / f"{task.file}.safetensors")
 
 

@@ -27,7 +27,6 @@ from igos.data.flawed import (
 )
 from igos.data.truth import scene_truth
 from weights.shown import hidden_bodies
-from weights.train import TASKS, Blocked
 
 
 @cache
@@ -149,22 +148,6 @@ def test_a_scene_follows_from_its_series_and_index_and_size_only_refines_it() ->
     assert a.picture().tobytes() == flawed_scene(3, 5, 80).picture().tobytes()
     assert [(x.kind, x.there, x.mark.centre) for x in a.beside] == [(x.kind, x.there, x.mark.centre) for x in b.beside]
     assert a.picture().tobytes() != flawed_scene(3, 5, 80, test=True).picture().tobytes()
-
-
-def test_a_scene_has_the_bodies_that_are_asked_for() -> None:
-    for roles in ([BLOCKED], [REDUNDANT, REDUNDANT], [*HONEST]):
-        for i in range(5):
-            s = flawed_scene(4, i, 32, roles=roles)
-            assert [b.name for b in s.bodies] == roles and len(s.beside) == len(roles)
-
-
-def test_the_second_training_shows_lone_blocked_bodies_and_pairs_of_the_redundant_class() -> None:
-    drawn = [Blocked.draw(Blocked, 0, i) for i in range(8)]  # type: ignore[arg-type]
-    for s in drawn[::4]:
-        assert [b.name for b in s.bodies] == [BLOCKED] and s.beside[0].there and s.labelled() == []
-    for s in drawn[2::4]:
-        assert [b.name for b in s.bodies] == [REDUNDANT] * 2
-    assert len({s.index for s in drawn}) == 8 and min(s.index for s in drawn) > TASKS["flawed"].steps * 8
 
 
 def test_the_truth_of_the_marks_lies_in_the_picture() -> None:

@@ -19,7 +19,7 @@ from detectors.emblem import files_of, load_emblem
 from detectors.hugging_face import load_hugging_face
 from detectors.hugging_face import preset_of as preset_of_folder
 from detectors.look import parity as parity
-from detectors.model_file import FILES, OWN, check_keys, hub_name, read_model_file, says_its_model
+from detectors.model_file import ENDS, FILES, OWN, check_keys, hub_name, read_model_file, says_its_model
 from detectors.onestage import NAMES, load_one_stage
 from detectors.rcnn_files import load_rcnn
 from detectors.ultralytics import load_ultralytics
@@ -123,7 +123,7 @@ def load(
     """
     kind, family = find(name)
     threshold = None
-    if weights is not None and Path(weights).suffix in (".yaml", ".yml"):
+    if weights is not None and Path(weights).suffix in ENDS:
         raise ConfigError(f"--model_file {weights}: a model file says its model itself: give --model {weights}")
     if is_model_file(name):
         values = read_model_file(name)
@@ -141,20 +141,20 @@ def load(
     return adapter
 
 
-def draft(adapter: Adapter, weights: str | Path | None, out: str | Path) -> str:
+def draft(adapter: Adapter, weights: str | Path, out: str | Path) -> str:
     """The text of a first model file for the ONNX file of an adapter. Raises ConfigError for any other."""
-    if weights is None or Path(weights).suffix != ".onnx":
+    if Path(weights).suffix != ".onnx":
         raise ConfigError(f"--out {out}: a first model file is written for an ONNX file alone")
     from detectors.onnx_file.draft import draft as drafted
 
     return drafted(adapter, weights, out)
 
 
-def unfinished(error: Exception, weights: str | Path | None, out: str | Path) -> str | None:
+def unfinished(error: Exception, weights: str | Path, out: str | Path) -> str | None:
     """The text of a model file for an ONNX file that was refused, but for what only the user knows, marked `# needed`;
     None where it was refused for another reason.
     """
-    if not hasattr(error, "columns") or weights is None:
+    if not hasattr(error, "columns") or Path(weights).suffix != ".onnx":
         return None
     from detectors.onnx_file.draft import unfinished as drafted
 

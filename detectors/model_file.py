@@ -17,6 +17,7 @@ from igos.base.settings import near_names
 from igos.base.untrusted import load_yaml
 from igos.types import ConfigError
 
+ENDS = (".yaml", ".yml")  # what a model file's name ends in
 FILES = ("weights", "cfg", "names")  # whose paths are relative to the model file
 OWN = ("kind", "weights", "threshold")
 ALONE = {".onnx": "onnx", ".pt": "ultralytics", ".weights": "darknet"}  # kinds, by how a file of weights ends
@@ -26,7 +27,7 @@ DECODE = ("strides", "offset", "shift", "sides", "variances", "background")
 
 def says_its_model(name: str) -> bool:
     """Whether a name is that of a model file, or of weights that say of themselves what they are."""
-    return Path(name).suffix in (".yaml", ".yml") or _kind_of(Path(name)) is not None
+    return Path(name).suffix in ENDS or _kind_of(Path(name)) is not None
 
 
 def read_model_file(path: str | Path) -> dict[str, Any]:

@@ -46,8 +46,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     found = adapters()
     flags = {k: coerce(f"--{k}", v, RUN_TYPES[k]) for k, v in vars(given).items() if k in RUN_TYPES and v is not None}
     name = str(given.name)
-    if Path(name).suffix == ".onnx":
-        name, flags["model_file"] = "onnx", name
+    weights = flags.get("model_file", name)
     out = None if given.out is None else Path(given.out)
     if out is not None and (out.suffix not in (".yaml", ".yml") or out.exists()):
         raise ConfigError(
@@ -58,7 +57,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
     try:
         adapter, _ = load_models(config)
     except ConfigError as error:
-        text = None if out is None else found.unfinished(error, flags.get("model_file"), out)
+        text = None if out is None else found.unfinished(error, weights, out)
         if text is None or out is None:
             raise
         _write(out, text)
@@ -70,7 +69,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
         say("\n".join(["", path, *views(adapter, image, seen, found.parity(adapter, image, seen))]))
         say(f"  drawn: {_draw(image, seen, Path(given.drawn), stem)}")
     if out is not None:
-        text = found.draft(adapter, flags.get("model_file"), out)
+        text = found.draft(adapter, weights, out)
         _write(out, text)
         say(out)
         if "# guessed" in text:

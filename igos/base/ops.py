@@ -7,7 +7,7 @@ small matrices: exact adjoints, any picture shape, the same result on every devi
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -104,13 +104,16 @@ class Blend:
         self._one = len(a) == 1 or (a.stride(0) == 0 and b.stride(0) == 0)
         a, b = (a[:1], b[:1]) if self._one else (a, b)
         self._a, self._planes = a.contiguous(), (b - a).contiguous()
-        self._difference = self._planes.contiguous(memory_format=torch.channels_last)
 
     def __call__(self, rows: Tensor, v: Tensor) -> Tensor:
         a, planes = (self._a, self._planes) if self._one else (self._a[rows], self._planes[rows])
         size, dtype = (len(v), *a.shape[1:]), torch.promote_types(a.dtype, v.dtype)
         out = torch.empty(size, dtype=dtype, device=a.device, memory_format=torch.channels_last)
         return torch.addcmul(a, v[:, None], planes, out=out)
+
+    @cached_property
+    def _difference(self) -> Tensor:
+        return self._planes.contiguous(memory_format=torch.channels_last)
 
     def difference(self, rows: Tensor) -> Tensor:
         """b - a of those rows (n or 1,3,H,W), channels last."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import http.server
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -320,6 +321,16 @@ def test_what_is_no_model_is_refused(
         igos.explain(model, SCENE, **more)
     assert told in str(caught.value) and "\n" not in str(caught.value)
     assert "--" not in str(caught.value).replace("`python -m igos --list`", "")
+
+
+@pytest.mark.parametrize("place", [{"__file__": "/elsewhere/detectors.py"}, {"__path__": ["/elsewhere/detectors"]}])
+def test_another_package_of_the_name_is_told(place: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`detectors` lies beside `igos`, so that another project's may come first on the path: a file, or a bare folder."""
+    other = ModuleType("detectors")
+    vars(other).update(place)
+    monkeypatch.setitem(sys.modules, "detectors", other)
+    with pytest.raises(igos.ConfigError, match=r"a package named 'detectors' at .*elsewhere.* hides igos's own"):
+        igos.load("emblem-vgg")
 
 
 @pytest.mark.parametrize(

@@ -325,7 +325,7 @@ def test_what_is_no_model_is_refused(
 
 @pytest.mark.parametrize("place", [{"__file__": "/elsewhere/detectors.py"}, {"__path__": ["/elsewhere/detectors"]}])
 def test_another_package_of_the_name_is_told(place: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """`detectors` lies beside `igos`, so that another project's may come first on the path: a file, or a bare folder."""
+    """`detectors` lies beside `igos`: another project's may come first on the path, a file or a bare folder."""
     other = ModuleType("detectors")
     vars(other).update(place)
     monkeypatch.setitem(sys.modules, "detectors", other)

@@ -119,6 +119,7 @@ def load_onnx(
     found, guessed = recognise(out, layout, len(own) if own else None, decode or {}, str(weights))
     kind = found.name if found is not None else "end2end"
     usual = NANODET if kind == "gfl" and len(out.made) in (1, 6) else USUAL[kind]
+    usual = {} if isinstance(found, SSD) and not found.sides else usual  # of finished boxes nothing is usual
     usual = {k: v for k, v in usual.items() if k in ("fit", "color")} | {"range": 255.0} if said.get("bytes") else usual
     way = Input(**{"size": size, **usual, **given})
     guessed = [*guessed, *([] if input else [f"input: {_told(way)}, as networks of layout {kind} mostly have it"])]

@@ -141,8 +141,8 @@ def _yolo(
     masks = next((o.shape[1] for o in beside if o.ndim == 4), 0)
     said = decode.get("strides")
     for turned in (True, False) if name == "yolov8" else (False, True):
-        made = Yolo(name, said or STRIDES, at=at[0], turned=turned, masks=masks)
-        made = _settled(made, out, [tuple(said)] if said else YOLO_SIZES, asked)
+        rough = Yolo(name, said or STRIDES, at=at[0], turned=turned, masks=masks)
+        made = _settled(rough, out, [tuple(said)] if said else YOLO_SIZES, asked)
         if made is not None and classes in (None, made.count(out)) and made.count(out) > 0:
             return made, []
     return None
@@ -194,9 +194,10 @@ def _gfl(out: Outputs, classes: int | None, decode: Mapping[str, Any]) -> tuple[
     if found is None:
         return None
     names, boxes, rows, like = found
-    sizes = [[_stride(many, out.size) for many in rows]] if len(rows) > 1 else YOLO_SIZES
+    own = [s for s in (_stride(many, out.size) for many in rows) if s is not None]
+    sizes: Sequence[Sequence[int]] = [own] if len(rows) > 1 else YOLO_SIZES
     for strides in [decode["strides"]] if decode.get("strides") else sizes:
-        if None in strides or rows not in ([count(out.size, [s]) for s in strides], [count(out.size, strides)]):
+        if rows not in ([count(out.size, [s]) for s in strides], [count(out.size, strides)]):
             continue
         offset, shift = PLACES[like]
         guess = [f"decode: offset {offset:g} cells, shift {shift:g} px, as {like} has it"]

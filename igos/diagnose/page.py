@@ -96,7 +96,17 @@ def told(data: Mapping[str, Any]) -> list[str]:
         lines.append(f"objects: {listed(data['objects'])}; missed, by TIDE's rule: {data['tide_missed']}")
         lines.append(f"missed because: {listed(data['reasons'])}")
         lines.append("AP50: " + ("not known" if data["ap50"] is None else f"{data['ap50']:.3f}"))
-    out = [f"of classes that the model lacks: {listed(data['unknown_classes'])}"] if data["unknown_classes"] else []
+    out = (
+        [f"objects of classes that the model lacks: {listed(data['unknown_classes'])}"]
+        if data["unknown_classes"]
+        else []
+    )
+    not_judged = data["classes_not_annotated"]
+    out += [f"detections of classes that are not annotated: {listed(not_judged)}"] if not_judged else []
+    out += [f"pictures that could not be looked at: {data['not_looked_at']}"] if data["not_looked_at"] else []
+    out += [f"pictures of which an annotation is damaged: {data['damaged_annotations']}"] * bool(
+        data["damaged_annotations"]
+    )
     out += [f"pictures that the annotations do not know: {data['not_annotated']}"] if data["not_annotated"] else []
     if out:
         lines.append(f"left out, {'; '.join(out)}")

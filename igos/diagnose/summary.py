@@ -24,6 +24,8 @@ class Summary:
 
     def __init__(self) -> None:
         self.pictures = 0
+        self.not_looked_at = 0
+        self.damaged = 0
         self.annotated = 0
         self.threshold: float | None = None
         self.detections: Counter[str] = Counter()
@@ -32,6 +34,7 @@ class Summary:
         self.false: dict[str, Counter[str]] = defaultdict(Counter)
         self.counts: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
+        self.unjudged: Counter[str] = Counter()
         self.tide_missed = 0
         self.dependent = 0
         self._hits: dict[str, tuple[array[float], array[int]]] = defaultdict(lambda: (array("f"), array("b")))
@@ -44,6 +47,7 @@ class Summary:
         self.threshold = facts["threshold"]
         self.counts.update(facts["counts"])
         self.unknown.update(facts["unknown"])
+        self.unjudged.update(facts.get("unjudged", {}))
         for name, score, hit in facts["ap"]:
             if hit >= 0:
                 scores, hits = self._hits[name]
@@ -98,6 +102,8 @@ class Summary:
         return {
             "pictures": self.pictures,
             "annotated": self.annotated > 0,
+            "not_looked_at": self.not_looked_at,
+            "damaged_annotations": self.damaged,
             "not_annotated": self.pictures - self.annotated if self.annotated else 0,
             "threshold": self.threshold,
             "detections": {k: self.detections[k] for k in (*DETECTED, "detection") if self.detections[k]},
@@ -107,6 +113,7 @@ class Summary:
             "substrate_dependent": self.dependent,
             "ap50": _round(float(np.mean(list(ap.values()))) if ap else None),
             "unknown_classes": dict(self.unknown),
+            "classes_not_annotated": dict(self.unjudged),
             "classes": classes,
             "heat": matrix,
         }

@@ -57,6 +57,9 @@ def _context(r: Mapping[str, Any]) -> str:
     if abs(r.get("interaction") or 0) >= BOTH:
         told += ": both are needed" if r["interaction"] > 0 else ": either is enough"
     keeps = f"cut out and put elsewhere this candidate keeps {short(r['f_object'])} of {short(r['f'])}"
+    other = r.get("f_another")
+    if other is not None and other >= r["f"] / 2:
+        keeps += f", but another one sees it there with {short(other)}"
     cut = keeps if abs(drop) > 0.01 else ""
     control = f"three backgrounds differ by {short(r['range'])}"
     control += ", so this depends on what hides" if r["substrate_dependent"] else ""

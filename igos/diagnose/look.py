@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from igos.base.addresses import is_address
 from igos.base.boxes import pairwise_iou
 from igos.base.hashing import identity, number_of
 from igos.data.annotations import class_names, known_of
@@ -271,6 +272,8 @@ def check_known(facts: Iterable[Mapping[str, Any]], annotations: str | None) -> 
     changed = []
     for f in facts:
         width, height = f["size"]
+        if is_address(f["path"]) or not Path(f["path"]).is_file():  # what lies elsewhere is not fetched for this
+            continue
         if f.get("known") not in (None, fingerprint(known_of(f["path"], annotations, (height, width)))):
             changed.append(Path(f["path"]).name)
     if changed:

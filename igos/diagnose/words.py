@@ -15,6 +15,7 @@ WHAT = {  # of what is annotated, for annotations may lack an object
     "background": "nothing is annotated there (the best overlap is {iou})",
     "both": "no {name} is annotated there; the nearest is {partner} (overlap {iou})",
 }
+NOT_JUDGED = "not judged (it lies in a crowd or on a difficult object, or its class is not annotated)"
 BOTH = 0.3  # of interaction, from which it is told
 
 
@@ -28,7 +29,7 @@ def of_record(kind: str, r: Mapping[str, Any]) -> str:
         also = f", and covers {other[0]} by {short(other[1])}" if other else ""
         what = WHAT[r["outcome"]].format(name=r["name"], partner=r["partner_name"], iou=short(r["iou"]), also=also)
         return f"{told}, a false alarm: {what}"
-    return f"{told}: {_context(r)}"
+    return f"{told}{', ' + NOT_JUDGED if r['outcome'] == 'ignored' else ''}: {_context(r)}"
 
 
 def _missed(r: Mapping[str, Any]) -> str:

@@ -50,4 +50,5 @@ def test_what_is_needed_together_is_told(interaction: float, words: str) -> None
     r = {**ALARM, **figures, "outcome": "correct", "substrate_dependent": False}
     told = of_record("detection", r)
     assert words in told and "this candidate keeps .10 of .80" in told
-    assert ("needed" in told or "enough" in told) == bool(words)
+    assert ("needed" in told or "enough" in told) == bool(words) and "not judged" not in told
+    assert "not judged" in of_record("detection", {**r, "outcome": "ignored"})

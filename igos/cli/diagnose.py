@@ -145,9 +145,8 @@ class Diagnosis:
         self.summary.damaged = sum("left out" in (r["warning"] or "") for r in folder.rows if r["status"] == "ok")
         for facts in facts_of(self.output, self.names):
             self.summary.add(facts)
-        unknown = list(self.summary.unknown)
-        if unknown and not self.summary.counts:
-            raise ConfigError(no_class(str(config.model), unknown, config.annotations))
+        if self.summary.strange:
+            raise ConfigError(no_class(str(config.model), list(self.summary.unknown), config.annotations))
 
     def explain(self) -> None:
         """The chosen errors, and before them null candidates of scores like those of the misses."""

@@ -4,13 +4,13 @@ A Looker is a Worker (igos/run/workers) that explains nothing: of each picture i
 
     {"name", "path", "sha256", "size", "annotated", "known", "threshold", "detections": [RECORD], "objects": [RECORD],
      "ap": [[class, score, hit]], "counts": {class: objects}, "unknown": {class: objects of classes that the model
-     lacks}, "unjudged": {class: detections of classes that are not annotated}, "nulls": [TARGET]}
+     lacks}, "shared", "unjudged": {class: detections of classes that are not annotated}, "nulls": [TARGET]}
 
 annotated: whether annotations tell of the picture; where they do not, no detection has an outcome. known: a hash of
-what they tell. Names of classes are the model's. An object of a class that the model lacks is no miss, but it is there:
-a detection may lie on it. A detection of a class that is annotated nowhere may be right, and is ignored. A RECORD holds
-outcome, partner, the figures of causal.py and `target`, by which it can be explained later without looking again; hit
-is 1, 0, or -1 for a detection that does not count.
+what they tell; shared: whether a class of theirs is one of the model's. Names of classes are the model's. An object of
+a class that the model lacks is no miss, but it is there: a detection may lie on it. A detection of a class that is
+annotated nowhere may be right, and is ignored. A RECORD holds outcome, partner, the figures of causal.py and `target`,
+by which it can be explained later without looking again; hit is 1, 0, or -1 for a detection that does not count.
 """
 
 from __future__ import annotations
@@ -128,6 +128,7 @@ class Looker(Worker):
             "ap": [[t.name, round(t.score, 5), h] for t, h in zip(every, hits, strict=True)] if known.told else [],
             "counts": dict(counts),
             "unknown": dict(Counter(t.name for t in there[len(objects) :])),
+            "shared": bool(objects) or any(label_of(adapter, n) is not None for n in names if len(there)),
             "unjudged": dict(Counter(t.name for t, out in zip(seen, unjudged, strict=True) if out)),
             "nulls": self._nulls(image, known, least, names) if known.told else [],
         }

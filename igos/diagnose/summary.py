@@ -35,6 +35,7 @@ class Summary:
         self.counts: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
         self.unjudged: Counter[str] = Counter()
+        self.shared = False
         self.tide_missed = 0
         self.dependent = 0
         self._hits: dict[str, tuple[array[float], array[int]]] = defaultdict(lambda: (array("f"), array("b")))
@@ -47,6 +48,7 @@ class Summary:
         self.threshold = facts["threshold"]
         self.counts.update(facts["counts"])
         self.unknown.update(facts["unknown"])
+        self.shared |= facts.get("shared", False)
         self.unjudged.update(facts.get("unjudged", {}))
         for name, score, hit in facts["ap"]:
             if hit >= 0:
@@ -67,6 +69,11 @@ class Summary:
             if o["outcome"] == "missed":
                 self.reasons[o["name"]][o["reason"]] += 1
                 self.tide_missed += bool(o["tide_missed"])
+
+    @property
+    def strange(self) -> bool:
+        """Whether there are annotated objects, and no class of the annotations is one of the model's."""
+        return bool(self.unknown) and not self.counts and not self.shared
 
     def ap50(self) -> dict[str, float]:
         """By class that has objects."""

@@ -12,6 +12,10 @@ from igos.base.geometry import Geometry
 from igos.metrics.statistics import interval
 from igos.results.packed import number
 
+ENOUGH = (
+    10  # pictures from which the interval is trusted: of two it is no more than from one picture's mean to the other's
+)
+
 
 def within(heat: np.ndarray, g: Geometry, box: Sequence[float]) -> float | None:
     """The share of a map's heat (h,w) on nodes that lie in the box (4,) xyxy in source pixels; None without any."""
@@ -27,36 +31,48 @@ def within(heat: np.ndarray, g: Geometry, box: Sequence[float]) -> float | None:
 
 def pairs(
     sources: Sequence[tuple[str, int, int]], better: Mapping[str, str], rows: Sequence[Mapping[str, Any]]
-) -> list[dict[str, str]]:
-    """Of each figure, the first method less each other one over the objects that both explain: mean, 95 % interval over
-    pictures, and on how many each is better.
+) -> list[dict[str, Any]]:
+    """The first method less each other one over the objects that both explain. Of each figure: the mean, its 95 %
+    interval over pictures, and on how many objects each is better; `few` pictures, 0 where there are enough of them.
     """
     names = list(dict.fromkeys(name for (name, _, _), row in zip(sources, rows, strict=True) if row.get("folder")))
+    values: dict[tuple[str, str], dict[int, list[tuple[float, int]]]] = {}
+    for (name, thing, picture), row in zip(sources, rows, strict=True):
+        for key in better if row.get("folder") else ():
+            if (value := number(row.get(key))) is not None:
+                values.setdefault((name, key), {}).setdefault(thing, []).append((value, picture))
     made = []
-    for key, side in better.items():
-        values: dict[str, dict[int, list[tuple[float, int]]]] = {name: {} for name in names}
-        for (name, thing, picture), row in zip(sources, rows, strict=True):
-            value = number(row.get(key))
-            if value is not None and row.get("folder"):
-                values[name].setdefault(thing, []).append((value, picture))
-        for other in names[1:]:
-            first, second = values[names[0]], values[other]
+    for other in names[1:]:
+        told, seen = [], 0
+        for key, side in better.items():
+            first, second = values.get((names[0], key), {}), values.get((other, key), {})
             common = [thing for thing in first if thing in second]
             if len(common) < 2:
                 continue
             apart = [float(np.mean([v for v, _ in first[t]]) - np.mean([v for v, _ in second[t]])) for t in common]
-            low, high = interval(apart, [str(first[t][0][1]) for t in common])
+            pictures = [str(first[t][0][1]) for t in common]
+            low, high = interval(apart, pictures)
+            seen = max(seen, len(set(pictures)))
             way_up = 1 if side == "higher" else -1
             wins = sum(way_up * d > 0 for d in apart), sum(way_up * d < 0 for d in apart)
-            made.append(
+            told.append(
                 {
                     "key": key,
                     "better": side,
-                    "a": names[0],
-                    "b": other,
-                    "mean": f"{np.mean(apart):+.3f}",
-                    "interval": "-" if math.isnan(low) else f"{low:+.3f} to {high:+.3f}",
+                    "mean": signed(float(np.mean(apart))),
+                    "interval": "-" if math.isnan(low) else f"{signed(low)} to {signed(high)}",
                     "wins": f"{wins[0]} : {wins[1]} of {len(common)}",
                 }
             )
+        if told:
+            made.append({"a": names[0], "b": other, "figures": told, "few": seen if seen < ENOUGH else 0})
     return made
+
+
+def signed(value: float) -> str:
+    """A difference in few letters: three places, more where they would all be 0."""
+    if value == 0:
+        return "0"
+    size = abs(value)
+    places = f"{value:+.3f}" if size >= 0.001 else f"{value:+.4f}" if size >= 0.0001 else f"{value:+.0e}"
+    return places.replace("-", "\N{MINUS SIGN}")  # no line ends behind it

@@ -84,7 +84,7 @@ def drive(
     with shown(progress) as show:
 
         def step(made: int, total: int, mask: Any = None) -> None:
-            pace.part = pace.share * len(begun) * made / max(total, 1)
+            pace.part = len(begun) * made / max(total, 1)
             show(pace)
 
         begun: Mapping[str, str] = {}
@@ -93,6 +93,7 @@ def drive(
         for event in engine.work(batches(items, plan.run)):
             if isinstance(event, Began):
                 begun, pace.began = event.keys, pace.began or time.monotonic()
+                pace.begin()
             elif isinstance(event, Seen):
                 shares.network += event.seconds
                 shares.waited += event.waited
@@ -113,7 +114,7 @@ def drive(
                 shares.network += event.seconds
                 serving.add(label(event.row))
                 folder.keep(event.row, event.data, event.files)
-                pace.done, pace.part = pace.done + 1, max(pace.part - pace.share, 0.0)
+                pace.finish()
                 pace.share = folder.tally.share("seconds", "metric_seconds") or pace.share
             elif isinstance(event, Told):
                 in_a_row, answered = 0, True
@@ -134,7 +135,8 @@ def drive(
                     raise given_up(folder, list(failures.values()), " tried")
                 folder.add(row)
                 pace.seen = len(seen)
-                pace.done += event.item in begun
+                if event.item in begun:
+                    pace.finish()
             show(pace)
     unasked = 0 if plan.selector.asks else unasked
     if failures and not (folder.tally.explanations or answered) and not unasked:

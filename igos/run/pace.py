@@ -22,8 +22,9 @@ EVERY = 5.0  # seconds between two lines, where no terminal looks on
 class Pace:
     """What is due and done, in explanations. pictures: how many are due; methods: explanations of each object.
 
-    seen: pictures whose objects are known, objects: theirs that are due; part: of the batch at work, in explanations;
-    forecast: seconds of one explanation, before any is made; share: of its time that the map takes.
+    seen: pictures whose objects are known, objects: theirs that are due; part: maps of the batch at work, waiting: maps
+    of earlier batches whose figures are not there yet; forecast: seconds of one explanation, before any is made;
+    share: of its time that the map takes.
     """
 
     pictures: int
@@ -32,6 +33,7 @@ class Pace:
     objects: int = 0
     done: int = 0
     part: float = 0.0
+    waiting: float = 0.0
     forecast: float | None = None
     share: float = 0.5
     began: float | None = None
@@ -43,10 +45,25 @@ class Pace:
         per = self.objects / self.seen if self.seen else 1.0
         return max(self.objects + max(self.pictures - self.seen, 0) * per, self.done)
 
+    @property
+    def made(self) -> float:
+        """Explanations that the work so far comes to."""
+        return min(self.done + self.share * (self.waiting + self.part), self.total)
+
+    def begin(self) -> None:
+        """A batch begins; the maps of the one before it may still wait for their figures."""
+        self.waiting, self.part = self.waiting + self.part, 0.0
+
+    def finish(self) -> None:
+        """An explanation is done; batches are done in the order in which they began."""
+        self.done += 1
+        old = min(self.waiting, 1.0)
+        self.waiting, self.part = self.waiting - old, max(self.part - (1.0 - old), 0.0)
+
     def left(self, now: float) -> float | None:
         """Seconds that the rest will take, None where nobody can know."""
-        made, total = self.done + self.part, self.total
-        if self.began is not None and made > SURE * total and made > 0 and (self.done or self.part > 0.1):
+        made, total = self.made, self.total
+        if self.began is not None and made > SURE * total and made > 0 and (self.done or made > 0.1):
             return (now - self.began) / made * (total - made)
         return None if self.forecast is None else self.forecast * max(total - made, 0) / self.workers
 
@@ -163,7 +180,7 @@ def _bar() -> Iterator[Callable[..., None]]:
             progress.update(
                 task,
                 total=pace.total or None,
-                completed=pace.done + pace.part,
+                completed=pace.made,
                 made=f"{pace.done} of {round(pace.total)} maps",
                 ends=None if left is None else now + left,
             )

@@ -95,7 +95,7 @@ const Cards = (() => {
     const rows = figures.flatMap((c) => {
       const values = rivals.map((r) => r.values[c.i]).filter((v) => v != null);
       const first = c.better === "lower" ? Math.min(...values) : Math.max(...values);
-      const best = c.better && values.length > 1 && item.values[c.i] === first && values.some((v) => v !== first);
+      const best = c.better && values.length > 1 && number(item.values[c.i]) === number(first) && values.some((v) => number(v) !== number(first));
       return [make("span", {}, c.key), make("span", { class: best ? "best" : null }, number(item.values[c.i]))];
     });
     const told = item.view == null ? null : make("span", { class: "told" });

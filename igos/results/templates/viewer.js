@@ -127,6 +127,7 @@ const Viewer = (() => {
     byId("box").parentElement.hidden = !items.some((i) => i.box);
     const facts = { picture: picture(first).path, method: first.method, ...first.facts };
     byId("more-told").hidden = items.length > 1;
+    byId(items.length > 1 ? "course" : "map").after(byId("figures"));
     byId("details").replaceChildren(...Object.entries(facts).filter(([, v]) => v).flatMap(([k, v]) => [make("dt", {}, k), make("dd", {}, v)]));
     byId("table").replaceChildren(table());
     frames("map-picture");

@@ -43,6 +43,7 @@ from igos.base.settings import key_value  # noqa: E402
 from igos.data.emblems import scene  # noqa: E402
 from igos.data.truth import match, scene_truth  # noqa: E402
 from igos.methods import build_method  # noqa: E402
+from igos.methods.ingredients import OfImage  # noqa: E402
 from igos.methods.mask.detail import near  # noqa: E402
 from igos.metrics.curves import Deletion, Insertion  # noqa: E402
 from igos.metrics.energy import EnergyMask  # noqa: E402
@@ -83,6 +84,7 @@ PEERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other methods: name ->
     "blur_ig": ("blur_ig", {}),
     "IBA": ("input_iba", {}),
 }
+CUT = "module_list.80"  # the last layer of yolo-fastest-1.1 that no score goes round
 FIGURES = ("images", "own", "other", "ap", "area", "share", "score")
 COLUMNS = {
     "map": 11,
@@ -228,6 +230,10 @@ def main() -> None:
             made_of, settings = PEERS[peer]
             method_of = build_method(made_of, dict(settings), read_preset(preset))
             sides[peer] = method_of, f"{where}: {made_of} {asdict(method_of)}"
+    ingredients: dict[str, OfImage] = {}
+    if "IBA" in flags.kinds:  # a bottleneck needs statistics of a layer: on the photos that are not measured
+        statistics = igos.estimate(own, CUT, pictures("tune"))
+        ingredients = {"statistics": lambda _: statistics}
     kept = {tuple(r["key"]): r["rows"] for r in read_lines(flags.rows)}
     end = time.monotonic() + 60 * flags.minutes
     for seed, (number, case) in itertools.product(flags.seeds, enumerate(data, flags.first)):
@@ -237,7 +243,7 @@ def main() -> None:
                 continue
             if time.monotonic() > end:
                 break
-            problem = make_problem(own, case.image, case.targets, seed=seed)
+            problem = make_problem(own, case.image, case.targets, seed=seed, ingredients=ingredients)
             made = {side: explain_problem(problem, method)}
             made |= controls(problem, made["now"]) if side == "now" and not flags.lean else {}
             told: dict[str, list[dict[str, Any]]] = {}

@@ -15,6 +15,7 @@ import PIL.ImageOps
 import torch
 
 from igos.base.addresses import is_address
+from igos.base.errors import a_kind
 from igos.base.reading import read_bytes
 from igos.types import Image, ImageError
 
@@ -31,12 +32,12 @@ def read_rgb(source: str | Path | np.ndarray | PIL.Image.Image) -> tuple[np.ndar
     path = str(source) if isinstance(source, (str, Path)) else None
     name = path or "the picture"
     if path is None and not isinstance(source, (np.ndarray, PIL.Image.Image)):
-        raise ImageError(f"a picture is a path, a PIL picture or a uint8 array, got {type(source).__name__}")
+        raise ImageError(f"a picture is a path, an address, a PIL picture, an array or a tensor, got {a_kind(source)}")
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8:
             raise ImageError(f"an array must be uint8 in 0..255, got {source.dtype}; scale and cast it first")
         if source.ndim not in (2, 3) or (source.ndim == 3 and source.shape[2] not in (3, 4)):
-            raise ImageError(f"an array must be (H,W), (H,W,3) or (H,W,4), got {source.shape}")
+            raise ImageError(f"an array must be (H,W), (H,W,3) or (H,W,4), got {source.shape}{_hint(source)}")
     at: str | io.BytesIO | None = path
     if path is not None and is_address(path):
         try:
@@ -66,6 +67,15 @@ def read_rgb(source: str | Path | np.ndarray | PIL.Image.Image) -> tuple[np.ndar
     except Exception as error:  # a decoder may raise anything on a damaged file
         raise ImageError(f"{name}: damaged or cut off ({error})") from None
     return rgb, path
+
+
+def _hint(pixels: np.ndarray) -> str:
+    """What brings an array of another order to (H,W,3)."""
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        return "; [..., 0] takes the only channel"
+    if pixels.ndim == 3 and pixels.shape[0] in (3, 4):
+        return "; transpose(1, 2, 0) brings the channels to the end"
+    return "; one picture at a time, [0] is the first" if pixels.ndim == 4 else ""
 
 
 def to_device(image: Image, device: torch.device) -> Image:

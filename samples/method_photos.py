@@ -23,6 +23,13 @@ from samples.readme_pictures import FOLDER, HEAD, credit, detector, panel, wante
 
 PHOTO, WHAT = "photos/darknet_giraffe.jpg", "giraffe"
 WIDTH, QUALITY = 480, 66
+QUICK = {  # of a large network: what a path of many pictures shows is there with these
+    **FEWER,
+    **dict.fromkeys(("blur_ig", "guided_ig", "idgi", "interior", "guided_integrated_gradients"), {"n_steps": 30}),
+    **dict.fromkeys(("exp_grad", "gradient_shap"), {"n_samples": 30}),
+    "sg_ig": {"n_steps": 8, "n_samples": 5},
+    "xrai": {"n_steps": 30},
+}
 BEGIN = "method-"
 
 
@@ -33,7 +40,7 @@ def main(names: Collection[str]) -> None:
     table.place(FOLDER / "CREDITS.md", "methods", table.markdown(HEAD, [(f"`{BEGIN}*.jpg`", *credit(PHOTO))]))
     for method in names or igos.METHODS:
         try:
-            made = igos.explain(adapter, image, targets, method, metrics=(), **FEWER.get(method, {}))
+            made = igos.explain(adapter, image, targets, method, metrics=(), **QUICK.get(method, {}))
         except igos.ConfigError as error:
             print(f"{method}: none; {error}", flush=True)
             continue

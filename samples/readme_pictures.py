@@ -43,12 +43,12 @@ SHOWN = {  # name of the picture -> photo, whose network, what is explained in i
     "labrador": ("photos/gradcam_puppies.jpg", "classes", ("Labrador",)),
 }
 GALLERY = {  # the photos that open the gallery -> what is said of the maps
-    "giraffe": "Neck and shoulders make the giraffe, stripes make the zebra.",
-    "dog": "The body, and the ground around the feet.",
+    "giraffe": "Shoulders and forelegs make the giraffe, head and neck make the zebra.",
+    "dog": "The body of the dog, not the person beside it.",
     "cow": "A mistake: the back and the lowered head make a cow of a horse.",
-    "bicycle": "Frame and wheel, not the dog in front; the car itself, and the road below.",
-    "elephant": "The body. The rock beside it does not matter.",
-    "kite": "A class, so there is no box: the beak makes a kite of a young eagle.",
+    "bicycle": "The frame, and the head of the dog before it, make the bicycle; the car itself.",
+    "elephant": "Belly and forelegs. The rock beside it does not matter.",
+    "kite": "A class, so there is no box: the head makes a kite of a young eagle.",
 }
 GALLERY_PAGE = FOLDER.parent / "gallery.md"
 SOURCES = {  # a photo's prefix -> whose it is, its licence, where it comes from

@@ -135,11 +135,11 @@ def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def short_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deletion and insertion in 4 steps by default, where no test looks at their figures, in place of 50."""
+    """Deletion, insertion and transfer in 4 steps by default, where no test looks at their figures, in place of 50."""
     from igos.base.settings import setting
     from igos.metrics import METRICS
 
-    for name in ("deletion", "insertion"):
+    for name in ("deletion", "insertion", "transfer"):
         steps = [("steps", int, setting(4, least=1))]
         monkeypatch.setitem(METRICS, name, make_dataclass(name, steps, bases=(METRICS[name],), frozen=True))
 

@@ -24,6 +24,12 @@ def one_line(error: Exception, limit: int = 160) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:limit]
 
 
+def a_kind(value: object) -> str:
+    """What a value is, in words: a dict, an object, None."""
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
 class IgosError(Exception):
     """What igos raises for a mistake, in one line: what was wrong, where, and what is allowed. Control characters of a
     name in it are escapes.

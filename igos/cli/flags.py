@@ -44,7 +44,8 @@ class Help(argparse.RawDescriptionHelpFormatter):
         if not action.option_strings:
             return self._format_args(action, str(action.metavar or action.dest))
         shown = [s for s in action.option_strings if len(s) == 2] + [s for s in action.option_strings if len(s) > 2][:1]
-        value = "" if action.nargs == 0 else " " + self._format_args(action, str(action.metavar or action.dest.upper()))
+        usual = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else action.dest.upper()
+        value = "" if action.nargs == 0 else " " + self._format_args(action, str(action.metavar or usual))
         return ", ".join(shown) + value
 
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:

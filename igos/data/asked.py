@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from igos.base.boxes import best_match
+from igos.base.errors import a_kind
 from igos.base.names import DETECTION_THRESHOLD
 from igos.data.targets import Selector
 from igos.data.truth import LEAST_IOU, NOTHING_KNOWN, Known, same_class, source_box
@@ -208,4 +209,4 @@ def _number(value: Any) -> bool:
 
 
 def _what(value: Any) -> str:
-    return "a truth value" if isinstance(value, (bool, np.bool_)) else f"a {type(value).__name__}"
+    return "a truth value" if isinstance(value, (bool, np.bool_)) else a_kind(value)

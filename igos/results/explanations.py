@@ -18,9 +18,11 @@ from igos.base.errors import in_python
 from igos.base.files import npz_bytes, unique, write_bytes
 from igos.base.hashing import digest
 from igos.base.names import VERSION
+from igos.base.settings import check_value
 from igos.data.truth import same_class
 from igos.metrics import METRICS
 from igos.types import ConfigError, Explanation, ImageError
+from igos.types.explanation import STATUSES
 
 MOST_ROWS = 20  # of the table that is shown
 THUMBNAIL, BYTES = 320, 40_000  # longest side, and the most that one takes: in base64 54 kB
@@ -60,12 +62,19 @@ class Explanations(list[Explanation]):
     def __add__(self, other: list[Any]) -> Explanations:  # type: ignore[override]
         return self._like([*self, *other])
 
+    def __mul__(self, times: SupportsIndex) -> Explanations:
+        return self._like(super().__mul__(times))
+
+    def copy(self) -> Explanations:
+        return self._like(self)
+
     def filter(
         self, keep: str | Callable[[Explanation], Any] | None = None, *, status: str | None = None
     ) -> Explanations:
         """Those of a class by its name, or for which keep(explanation) is true; status: and that have this status."""
         if keep is not None and not isinstance(keep, str) and not callable(keep):
             raise ConfigError(f"keep: a class name or a callable(explanation) is needed, got {type(keep).__name__}")
+        check_value("status", status, {"choices": STATUSES})
         right = (lambda e: same_class(keep, e.target.name)) if isinstance(keep, str) else keep or (lambda e: True)
         return self._like([e for e in self if right(e) and status in (None, e.status)])
 

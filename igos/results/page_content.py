@@ -303,7 +303,7 @@ def way(start: Path, folder: Path) -> str | None:
         found = Path(os.path.relpath(folder, start.resolve()))
     except ValueError:  # another drive
         return None
-    return "./" + quote(found.as_posix())
+    return "./" + quote(found.as_posix()) if found.parts else "."
 
 
 def checked_picture(path: str, hashes: Mapping[str, Collection[str]], fetch: bool = False) -> None:

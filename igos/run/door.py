@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from igos.base.errors import in_python
+from igos.base.addresses import is_address
+from igos.base.errors import a_kind, in_python
 from igos.base.settings import normalise
 from igos.data.annotations import known_of
 from igos.data.asked import targets_of
@@ -29,6 +30,7 @@ from igos.data.truth import Known
 from igos.metrics.metric import Context
 from igos.results.explanations import Explanations
 from igos.run import explain as one_way
+from igos.run.given import check_threshold
 from igos.run.models import adapt, adapters, load
 from igos.run.progress import Progress, watching
 from igos.types import Adapter, ConfigError, Image, ImageError, Statistics, Target
@@ -59,7 +61,7 @@ def explain(
     config: str | None = None,
     context: Context | None = None,
     references: Tensor | None = None,
-    judge: Adapter | None = None,
+    judge: Any = None,
     ask: str = "why",
     patterns: Mapping[str, Tensor] | str | Path | None = None,
     stats: Statistics | str | Path | None = None,
@@ -94,9 +96,9 @@ def explain(
     score {prob, logit, logodds} is by default the method's own, of expected objects logodds; batch, max_memory (bytes,
     or "2G") and precision {float32,
     bfloat16} say how the network is run; context: what is known of the targets, one Truth each, by default of
-    instances.json beside the picture; judge: another network, for the metric transfer. What methods need beside:
-    references (R,3,H,W) in [0,1], by default generated; patterns, by layer or a file of fit-patterns, and stats, of
-    igos.estimate or its file, by default those that ship with the model.
+    instances.json beside the picture; judge: another model, as `model` is given, for the metric transfer. What methods
+    need beside: references (R,3,H,W) in [0,1], by default generated; patterns, by layer or a file of fit-patterns, and
+    stats, of igos.estimate or its file, by default those that ship with the model.
 
     Raises ConfigError, ImageError and WeightsError, each one line, for what cannot be.
 
@@ -105,7 +107,9 @@ def explain(
     ('odam', 'ok')
     """
     adapter = adapter_of(model, labels, device)
+    check_threshold(threshold)
     picture = image_of(adapter, image)
+    other = None if judge is None else adapter_of(judge)
     path = picture.path if isinstance(targets, str) else None  # gt and ann:ID are texts
     known = known_of(path, size=picture.geometry.source) if path else Known([], [])
     found, seen = targets_of(adapter, picture, targets, threshold, known)
@@ -125,7 +129,7 @@ def explain(
             config=config,
             context=context,
             references=references,
-            judge=judge,
+            judge=other,
             ask=ask,
             threshold=threshold,
             patterns=patterns,
@@ -150,8 +154,11 @@ def expect(model: Any, image: Any, name: str, box: Sequence[float], threshold: f
     'no-proposal'
     """
     adapter = adapter_of(model)
+    check_threshold(threshold)
     picture = image_of(adapter, image)
     known = known_of(picture.path, size=picture.geometry.source) if picture.path else Known([], [])
+    if len(box) != 4:
+        raise ConfigError(f"box: four numbers x1, y1, x2, y2 in source pixels are needed, got {len(box)}")
     if label_of(adapter, name) is None:
         Selector("expect", name=name).check(adapter)
     least = adapter.threshold if threshold is None else threshold
@@ -169,8 +176,11 @@ def adapter_of(model: Any, labels: Any = None, device: Any = None) -> Adapter:
         if given:
             raise ConfigError(f"{given}: {model.name} has its own already; give it to igos.load or igos.adapt")
         return model  # type: ignore[no-any-return]
+    if isinstance(model, type):
+        raise ConfigError(f"model: {model.__name__} is a class; give an object of it, with its weights loaded")
     if not isinstance(model, nn.Module) and not callable(model):
-        raise ConfigError(f"model: a network, a function that detects, an adapter or a name is needed, got {_a(model)}")
+        what = "a network, a function that detects, an adapter or a name"
+        raise ConfigError(f"model: {what} is needed, got {a_kind(model)}")
     return adapt(model, labels, device)
 
 
@@ -195,8 +205,10 @@ def image_of(adapter: Adapter, image: Any) -> Image:
         return image
     if isinstance(image, str) and urlsplit(image).scheme.lower() in ("http", "https"):
         return _fetched(adapter, image)
+    if isinstance(image, str) and "://" in image and not is_address(image):
+        raise ImageError(f"{image}: an address begins with http://, https:// or that of a store, such as s3://")
     if isinstance(image, (list, tuple)):
-        raise ImageError(f"image: one picture at a time, got {_a(image)} of {len(image)}; explain each of them")
+        raise ImageError(f"image: one picture at a time, got {a_kind(image)} of {len(image)}; explain each of them")
     return adapter.read(_as_bytes(image) if isinstance(image, (Tensor, np.ndarray)) else image)
 
 
@@ -237,7 +249,3 @@ def _fetched(adapter: Adapter, address: str) -> Image:
             return replace(adapter.read(file), path=address)
         except ImageError as error:
             raise ImageError(str(error).replace(str(file), address)) from None
-
-
-def _a(value: Any) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"

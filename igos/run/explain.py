@@ -31,9 +31,12 @@ from igos.methods.ingredients import OfImage, load_ingredients
 from igos.metrics.metric import Context
 from igos.run.faithful import Found, hold
 from igos.run.given import (
+    check_judge,
+    check_parts,
     check_references,
     check_settings,
     check_targets,
+    check_threshold,
     explanations_of,
     metrics_for,
 )
@@ -86,7 +89,9 @@ def explain(
     with the model. Raises ConfigError for what cannot be.
     """
     check_targets(adapter, image, targets)
-    check_settings(score, precision, batch)
+    check_settings(score, precision, batch, seed)
+    check_threshold(threshold)
+    check_parts(method, context)
     check_references(references)
     kind = kind_of(ask)
     memory = memory_size(max_memory, "max_memory")
@@ -94,8 +99,10 @@ def explain(
     known = known_of(asked, size=image.geometry.source) if asked else Known([], [])
     if metrics is None and kind == "why":
         truths = known.objects if context is None else context.truth
-        metrics = (*DEFAULT_METRICS, *(EVIDENCE_METRICS if any(t is not None and t.evidence for t in truths) else ()))
+        known_evidence = any(t is not None and t.evidence for t in truths)
+        metrics = (*DEFAULT_METRICS, *(EVIDENCE_METRICS if known_evidence else ()), *(("transfer",) if judge else ()))
     measures = metrics_for(kind, metrics)
+    check_judge(measures, judge, context)
     targets = posed(ask, adapter, targets)
     if not targets:
         return []

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from igos.base.errors import a_kind
 from igos.base.names import ASK_METRICS, DEFAULT_METRICS, PRECISIONS, SCORES
 from igos.base.settings import check_value, lookup
 from igos.metrics import METRICS, build_metrics
+from igos.metrics.metric import Context
 from igos.types import Adapter, ConfigError, Explanation, Image, Score, Target
 
 
@@ -45,12 +47,34 @@ def check_asks(kind: str, metrics: Sequence[Any]) -> None:
             raise ConfigError(f"metric {m.name} judges maps of {' and '.join(asks)}, not of {kind}")
 
 
-def check_settings(score: Any, precision: Any, batch: Any) -> None:
-    """Raises ConfigError for what is not one of the choices, and for a batch that is no whole number from 1."""
+def check_settings(score: Any, precision: Any, batch: Any, seed: Any = 0) -> None:
+    """Raises ConfigError for what is not one of the choices, and for a batch or a seed that is no whole number."""
     check_value("score", score, {"choices": SCORES})
     check_value("precision", precision, {"choices": PRECISIONS})
-    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1):
-        raise ConfigError(f"batch must be a whole number of at least 1, got {batch!r}")
+    for name, value, least in (("batch", batch, 1), ("seed", seed, 0)):
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if value is not None and not (whole and least <= value < 2**63):
+            raise ConfigError(f"{name} must be a whole number of at least {least}, got {value!r}")
+
+
+def check_threshold(threshold: Any) -> None:
+    """The least score of what is seen. Raises ConfigError for what is no number in [0,1]."""
+    check_value("threshold", threshold, {"least": 0, "most": 1})
+
+
+def check_parts(method: Any, context: Any) -> None:
+    """Raises ConfigError for a method that is neither a name nor callable, and a context that is none."""
+    if not isinstance(method, str) and not callable(method):
+        raise ConfigError(f"method: a name of igos.METHODS or a callable is needed, got {a_kind(method)}")
+    if context is not None and not isinstance(context, Context):
+        raise ConfigError(f"context: a Context of igos.metrics.metric is needed, got {a_kind(context)}")
+
+
+def check_judge(metrics: Sequence[Any], judge: Adapter | None, context: Context | None) -> None:
+    """Refuse a metric that asks another network where there is none. Raises ConfigError."""
+    asking = [m.name for m in metrics if "other" in getattr(m, "needs", ())]
+    if asking and judge is None and not (context is not None and context.other):
+        raise ConfigError(f"metric {asking[0]} needs another network: give judge=MODEL")
 
 
 def check_targets(adapter: Adapter, image: Any, targets: Any) -> None:
@@ -112,7 +136,4 @@ def _named(call: Any) -> str:
 
 
 def _what(value: Any) -> str:
-    if value is None:
-        return "None"
-    shape = f" of shape {tuple(value.shape)}" if isinstance(value, (Tensor, np.ndarray)) else ""
-    return f"a {type(value).__name__}{shape}"
+    return a_kind(value) + (f" of shape {tuple(value.shape)}" if isinstance(value, (Tensor, np.ndarray)) else "")

@@ -30,7 +30,7 @@ def load(name: str, weights: str | Path | None = None, device: Any = None, **opt
     >>> igos.load("emblem-vgg")
     <emblem-vgg: 7 classes (cross, ring, bars, ...), 96 x 96 px, on cpu>
     """
-    return adapters().load(str(name), weights, device, **options)
+    return adapters().load(str(name), weights, _there(device), **options)
 
 
 @in_python()
@@ -51,7 +51,7 @@ def adapt(
     <net: 2 classes (cat, dog), 32 x 32 px, on cpu>
     """
 
-    return adapters().adapt(model, labels, device, **options)
+    return adapters().adapt(model, labels, _there(device), **options)
 
 
 def adapters() -> ModuleType:
@@ -123,6 +123,11 @@ def pick_device(name: str | None) -> torch.device:
         reason = str(error).strip().split("\n")[0]
         raise ConfigError(f"--device {name}: not available here ({reason})") from None
     return device
+
+
+def _there(device: Any) -> torch.device | None:
+    """A device as torch takes it. Raises ConfigError if it is not there."""
+    return None if device is None else pick_device(str(device))
 
 
 def rounds_coarsely(device: torch.device) -> bool:

@@ -75,6 +75,7 @@ def test_the_help_of_a_command_has_examples_and_real_values(name: str, capsys: p
             continue
         assert action.metavar or action.choices, action.option_strings
         assert action.metavar != "X", action.option_strings
+        assert action.metavar or "{" + ",".join(map(str, action.choices or ())) in shown, action.option_strings
         if action.default not in (None, argparse.SUPPRESS):
             assert "(default: " in str(action.help), action.option_strings
     first = [line.split()[0] for line in shown.splitlines() if line.startswith("  --")]

@@ -59,6 +59,10 @@ def test_indexing_and_filtering(es: igos.Explanations) -> None:
     assert es[1:3] == list(es)[1:3] and es[:1] + es[1:] == es
     assert es.filter(lambda e: e.target.score > 0.97).filter("star", status="ok") == [es[2]]
     assert es.filter(status="stalled") == [] and es["dog"] == []
+    for same in (es.copy(), es * 1):
+        assert isinstance(same, igos.Explanations) and same == es and same is not es and same.model == es.model
+    with pytest.raises(igos.ConfigError, match="status 'okay' is not one of ok, unsure"):
+        es.filter(status="okay")
     with pytest.raises(igos.ConfigError, match="a class name or a callable"):
         es.filter(5)  # type: ignore[arg-type]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.server
+import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from torch import nn
 import igos
 from detectors.emblem import SlimResNet
 from igos.base.errors import as_python
+from igos.methods.backward.pattern import FIT
 from igos.types import Adapter, Image, Target
 
 SCENE = Path(__file__).resolve().parents[2] / "samples" / "scene-04.png"
@@ -199,7 +202,12 @@ def test_a_picture_is_fetched(adapter: Adapter, address: str) -> None:
     [
         ("nowhere.png", "nowhere.png: no such file"),
         (["a.png", "b.png"], "image: one picture at a time, got a list of 2"),
-        (None, "a picture is a path, a PIL picture or a uint8 array, got NoneType"),
+        (None, "a picture is a path, an address, a PIL picture, an array or a tensor, got None"),
+        (b"JFIF", "a tensor, got a bytes"),
+        ("ftp://host/x.jpg", "ftp://host/x.jpg: an address begins with http://, https:// or that of a store"),
+        (np.zeros((3, 20, 20), np.uint8), "got (3, 20, 20); transpose(1, 2, 0) brings the channels to the end"),
+        (np.zeros((20, 20, 1), np.uint8), "got (20, 20, 1); [..., 0] takes the only channel"),
+        (np.zeros((1, 20, 20, 3), np.uint8), "got (1, 20, 20, 3); one picture at a time, [0] is the first"),
         (np.full((20, 20, 3), 255.0), "must lie in [0,1], got 255 to 255; divide by 255"),
         (torch.randn(3, 20, 20).clamp(-1, 1), "; undo the normalisation"),
         (torch.zeros(20, 20, 3), "image: a tensor is a picture (3,H,W), got (20, 20, 3); permute(2, 0, 1)"),
@@ -239,6 +247,42 @@ def test_a_function_that_detects() -> None:
         igos.explain(one, picture)
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"method": 3}, "method: a name of igos.METHODS or a callable is needed, got an int"),
+        ({"threshold": "x"}, "threshold must be a number, got 'x'"),
+        ({"threshold": 2}, "threshold must lie in [0,1], got 2"),
+        ({"threshold": float("nan")}, "threshold must lie in [0,1], got nan"),
+        ({"seed": "x"}, "seed must be a whole number of at least 0, got 'x'"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"seed": 1.5}, "seed must be a whole number of at least 0, got 1.5"),
+        ({"batch": True}, "batch must be a whole number of at least 1, got True"),
+        ({"context": 3}, "context: a Context of igos.metrics.metric is needed, got an int"),
+        ({"metrics": ["transfer"]}, "metric transfer needs another network: give judge=MODEL"),
+        ({"judge": 3}, "model: a network, a function that detects, an adapter or a name is needed, got an int"),
+        ({"references": 3}, "references must be a tensor (R,3,H,W) in [0,1], got an int"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_in_one_line(
+    adapter: Adapter, image: Image, given: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(igos.ConfigError) as caught:
+        igos.explain(adapter, image, 0, **{"method": "odam", **given})
+    assert told in str(caught.value)
+    assert "--" not in re.sub("`.*?`", "", str(caught.value)) and "\n" not in str(caught.value)
+
+
+def test_another_model_judges(adapter: Adapter, image: Image) -> None:
+    (e,) = igos.explain(adapter, image, 0, "odam", judge="emblem-f-rcnn", metrics=["transfer"])
+    assert [s.name for s in e.scores] == ["transfer"] and np.isfinite(e.scores[0].value)
+
+
+def test_an_expected_box_has_four_numbers(adapter: Adapter, image: Image) -> None:
+    with pytest.raises(igos.ConfigError, match="box: four numbers x1, y1, x2, y2 in source pixels are needed, got 2"):
+        igos.expect(adapter, image, "star", [10, 10])
+
+
 def test_models_are_named_or_files(tmp_path: Path) -> None:
     (e, *_) = quick("emblem-m-rcnn", SCENE, "ring")
     assert e.target.name == "ring"
@@ -261,7 +305,9 @@ def test_models_are_named_or_files(tmp_path: Path) -> None:
         ("own.pth", {}, "does not say of which network it is: igos.load(NAME, 'own.pth') does"),
         ("own.weights", {}, "needs cfg=FILE.cfg, the network's description (own.cfg beside own.weights is taken too)"),
         ("emblem-vgg", {"labels": ["a"]}, "labels: those of emblem-vgg come with it"),
-        (5, {}, "model: a network, a function that detects, an adapter or a name is needed, got a int"),
+        (5, {}, "model: a network, a function that detects, an adapter or a name is needed, got an int"),
+        (nn.Linear, {}, "model: Linear is a class; give an object of it, with its weights loaded"),
+        ("emblem-vgg", {"device": "gpu"}, "device gpu: not available here (Expected one of cpu, cuda"),
         (nn.Linear(2, 2), {}, "cannot take pictures"),
     ],
 )
@@ -275,6 +321,16 @@ def test_what_is_no_model_is_refused(
         igos.explain(model, SCENE, **more)
     assert told in str(caught.value) and "\n" not in str(caught.value)
     assert "--" not in str(caught.value).replace("`python -m igos --list`", "")
+
+
+@pytest.mark.parametrize("place", [{"__file__": "/elsewhere/detectors.py"}, {"__path__": ["/elsewhere/detectors"]}])
+def test_another_package_of_the_name_is_told(place: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`detectors` lies beside `igos`: another project's may come first on the path, a file or a bare folder."""
+    other = ModuleType("detectors")
+    vars(other).update(place)
+    monkeypatch.setitem(sys.modules, "detectors", other)
+    with pytest.raises(igos.ConfigError, match=r"a package named 'detectors' at .*elsewhere.* hides igos's own"):
+        igos.load("emblem-vgg")
 
 
 @pytest.mark.parametrize(
@@ -330,6 +386,10 @@ def test_a_bar_of_progress(adapter: Adapter, image: Image, capsys: pytest.Captur
         ("see --list", "see `python -m igos --list`"),
         ("see `python -m igos --list`", "see `python -m igos --list`"),
         ("a -- b", "a -- b"),
+        (
+            f"fit them: {FIT}",
+            "fit them: `python -m igos fit-patterns --model M --data DIR --out FILE`, then patterns=FILE",
+        ),
     ],
 )
 def test_flags_become_arguments(told: str, meant: str) -> None:

@@ -31,7 +31,7 @@ from igos.methods.gradient.integrated_gradients import IntegratedGradients
 from igos.types import ConfigError, Problem, Scorer
 
 BACKWARD_SEEDS = ("one", "score", "softmax")
-FIT = "python -m igos fit-patterns --model M --data DIR --out FILE, then --patterns FILE"
+FIT = "`python -m igos fit-patterns --model M --data DIR --out FILE`, then --patterns FILE"
 
 
 def backward_through(problem: Problem, v: Callable[[Tensor, Tensor], Tensor]) -> Substitute:

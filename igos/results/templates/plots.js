@@ -25,7 +25,8 @@ const Plots = (() => {
     if (value == null) return "–";
     if (Number.isInteger(value) && Math.abs(value) < 1e6) return String(value);
     const size = Math.abs(value);
-    return size >= 100 ? value.toFixed(0) : size >= 10 ? value.toFixed(1) : size >= 0.001 ? value.toFixed(3) : value.toExponential(1);
+    return size >= 100 ? value.toFixed(0) : size >= 10 ? value.toFixed(1) : size >= 0.001 ? value.toFixed(3)
+      : size >= 0.0001 ? value.toFixed(4) : value.toExponential(1);
   }
 
   const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;

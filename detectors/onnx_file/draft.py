@@ -9,8 +9,9 @@ from typing import Any
 
 from detectors.dense import DenseAdapter
 from detectors.inputs import Input
-from detectors.onnx_file.layouts import DETR, GFL, SSD, Yolo
+from detectors.onnx_file.layouts import GFL, Yolo
 from detectors.onnx_file.load import USUAL, Read
+from detectors.onnx_file.pairs import DETR, SSD
 from detectors.onnx_file.recognise import Unfinished
 from detectors.onnx_file.source import read_graph
 from igos.base.names import DETECTION_THRESHOLD

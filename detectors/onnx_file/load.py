@@ -20,6 +20,7 @@ from detectors import labels as names_of
 from detectors.blackbox import BlackBoxAdapter
 from detectors.dense import CELLS, QUERIES, DenseAdapter
 from detectors.inputs import Input
+from detectors.onnx_file.finished import detections
 from detectors.onnx_file.graph import (
     Converted,
     Session,
@@ -28,7 +29,9 @@ from detectors.onnx_file.graph import (
     pinned_choices,
     settle_batch,
 )
-from detectors.onnx_file.layouts import DETR, FastestDet, Layout, Outputs, Scores, Yolo
+from detectors.onnx_file.layouts import FastestDet, Layout, Yolo
+from detectors.onnx_file.pairs import DETR, SSD
+from detectors.onnx_file.parts import Outputs, Scores
 from detectors.onnx_file.recognise import recognise
 from detectors.onnx_file.source import read_graph, said_by
 from detectors.suppress import NMS, Everything, Suppress
@@ -115,15 +118,18 @@ def load_onnx(
     own = asked or said.get("names")
     found, guessed = recognise(out, layout, len(own) if own else None, decode or {}, str(weights))
     kind = found.name if found is not None else "end2end"
-    usual = NANODET if kind == "gfl" and len(out.made) == 6 else USUAL[kind]
+    usual = NANODET if kind == "gfl" and len(out.made) in (1, 6) else USUAL[kind]
+    usual = {} if isinstance(found, SSD) and not found.sides else usual  # of finished boxes nothing is usual
+    usual = {k: v for k, v in usual.items() if k in ("fit", "color")} | {"range": 255.0} if said.get("bytes") else usual
     way = Input(**{"size": size, **usual, **given})
     guessed = [*guessed, *([] if input else [f"input: {_told(way)}, as networks of layout {kind} mostly have it"])]
     masks = getattr(found, "masks", 0)
-    notes = [f"layout {kind}", *([f"its masks ({masks} columns) are left out"] if masks else []), f"input {_told(way)}"]
+    notes = [f"layout {kind}", *([f"its masks ({masks} columns) are left out"] if masks else []), *_boxes(found)]
+    notes += [f"input {_told(way)}"]
     if found is None:
         labels = own or names_of.coco()
         guessed += [] if own else [COCO]
-        call = partial(_end2end, session, way)
+        call = partial(detections, session, way)
         notes += ["no gradients: it answers finished detections"]
         told = [*notes, *_guesses(guessed)]
         return BlackBoxAdapter(call, labels, name=title, device=device, reader=way.read, notes=told)
@@ -137,6 +143,10 @@ def load_onnx(
     labels = names_of.of_columns(own, columns, none, str(names or dataset or title), coco)
     guessed += [] if own else [COCO if coco else "names: numbers, since the file holds none"]
     notes.append(found.classes.told())
+    if found.classes.kind == "logits" and activation is None:
+        guessed += [f"activation: {found.classes.activation}, for the graph applies none"]
+    if isinstance(found, SSD) and none is not None and "background" not in (decode or {}):
+        guessed += [f"decode: background {none}: the first of {columns} columns stands for no object"]
     if found.classes.kind == "probabilities":
         notes.append("its probabilities are taken to lie in [1e-6, 1 - 1e-6]: the activation cannot be taken off")
     if why:
@@ -222,14 +232,11 @@ def _suppress(layout: Layout, nms: float | None) -> Suppress:
     return NMS(0.5 if nms is None else nms, best=isinstance(layout, (Yolo, FastestDet)))
 
 
-def _end2end(session: Session, way: Input, pictures: Tensor) -> list[dict[str, Tensor]]:
-    """Finished detections: x1, y1, x2, y2, score, class; with 7 numbers the picture's number comes first."""
-    found = []
-    for rows in session(way.prepare(pictures))[0]:
-        rows = rows[:, 1:] if rows.shape[1] == 7 else rows
-        rows = rows[rows[:, 4] > 0]
-        found.append({"boxes": rows[:, :4], "scores": rows[:, 4], "labels": rows[:, 5].long()})
-    return found
+def _boxes(layout: Layout | None) -> list[str]:
+    """For the notes: how boxes are written, where that differs within a layout."""
+    if isinstance(layout, Yolo):
+        return ["boxes: in 0..1"] if layout.unit else []
+    return [layout.way.told()] if isinstance(layout, DETR) or (isinstance(layout, SSD) and not layout.sides) else []
 
 
 def _guesses(guessed: Sequence[str]) -> list[str]:

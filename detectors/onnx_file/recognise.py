@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from detectors.onnx_file.layouts import (
-    DETR,
-    GFL,
-    LAYOUTS,
-    SSD,
-    STRIDES,
-    YOLO_SIZES,
-    FastestDet,
-    Layout,
-    Outputs,
-    Yolo,
-    count,
-)
+from detectors.onnx_file.layouts import GFL, LAYOUTS, FastestDet, Layout, Yolo
+from detectors.onnx_file.pairs import MOST_QUERIES, Unfinished, pair
+from detectors.onnx_file.parts import STRIDES, YOLO_SIZES, Outputs, Part, count, is_unit
 from igos.types import ConfigError
 
-MOST_QUERIES = 1000
+__all__ = ["Unfinished", "recognise"]
+
 DECODES = {  # what a model file may say of each
     **dict.fromkeys(("yolox", "yolov5", "yolov8"), ("strides",)),
     "gfl": ("strides", "offset", "shift"),
@@ -33,12 +24,15 @@ DECODES = {  # what a model file may say of each
     "end2end": (),
 }
 LEAST_BINS = 4  # of a distribution of distances
+COCO = 80  # classes
+PLACES = {  # of a cell's centre, in cells and px
+    "PicoDet of 4 strides": (0.5, 0.0),
+    "NanoDet of 3 strides": (0.5, -0.5),
+    "NanoDet-Plus": (0.0, 0.0),
+}
 
 
-class Unfinished(ConfigError):
-    """The layout is recognised, but not all that it takes to decode it. columns: of its classes."""
-
-    columns = 0
+Fitting = dict[str, tuple[Layout | None, list[str]]]  # layouts by name, and what is guessed of each
 
 
 def recognise(
@@ -64,6 +58,8 @@ def recognise(
     if not fitting:
         known = ", ".join(LAYOUTS)
         raise ConfigError(f"{where}: outputs {shapes} are of no known layout ({known}); {_hint(out)}")
+    if len(fitting) > 1 and classes is None:
+        fitting = _narrowed(fitting, out, shapes)
     if len(fitting) > 1:
         raise ConfigError(f"{where}: outputs {shapes} could be {' or '.join(fitting)}; say which by --model_layout")
     ((name, found),) = fitting.items()
@@ -76,21 +72,34 @@ def recognise(
     return found
 
 
+def _narrowed(fitting: Fitting, out: Outputs, shapes: str) -> Fitting:
+    """Of several layouts those whose classes can be probabilities; of these, if it is one, that with COCO's classes."""
+    sound = {n: f for n, f in fitting.items() if not isinstance(f[0], Yolo) or _ends(f[0], out)[0] >= 0} or fitting
+    coco = [n for n, (made, _) in sound.items() if made is not None and made.count(out) == COCO]
+    if len(sound) == 1 or len(coco) != 1:
+        return sound
+    made, guessed = sound[coco[0]]
+    return {coco[0]: (made, [*guessed, f"layout {coco[0]}: by it outputs {shapes} have the {COCO} classes of COCO"])}
+
+
 def _check_classes(layout: Yolo, out: Outputs, where: str) -> None:
     """Refuse what stands in the place of classes and is no probability, where nobody says that they are classes."""
-    ends = layout.rows(out.made)[..., layout.first :]
-    low, high = float(ends.min()), float(ends.max())
+    low, high = _ends(layout, out)
     if low < 0 or high > 1:
         raise ConfigError(
-            f"{where}: outputs {tuple(out.made[layout.at].shape)} look like {layout.name}, but its {ends.shape[-1]} "
+            f"{where}: outputs {tuple(out.made[layout.at].shape)} look like {layout.name}, but its {layout.count(out)} "
             f"classes hold {low:.3g} to {high:.3g}: keypoints and turned boxes are not explained; if they are logits, "
             f"say --model_layout {layout.name}"
         )
 
 
-def _fitting(
-    out: Outputs, layout: str | None, classes: int | None, decode: Mapping[str, Any], where: str
-) -> dict[str, tuple[Layout | None, list[str]]]:
+def _ends(layout: Yolo, out: Outputs) -> tuple[float, float]:
+    """The least and the greatest number of its classes."""
+    ends = layout.rows(out.made)[..., layout.first :]
+    return float(ends.min()), float(ends.max())
+
+
+def _fitting(out: Outputs, layout: str | None, classes: int | None, decode: Mapping[str, Any], where: str) -> Fitting:
     """The layouts that fit, of the one named or of all, and what is guessed of each."""
     names = LAYOUTS if layout is None else (layout,)
     try:
@@ -109,8 +118,8 @@ def _try(
     if name == "end2end":
         if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] not in (6, 7) or shapes[0][0] > MOST_QUERIES:
             return None
-        labels = out.made[0][..., -1]  # whole numbers, as nothing else of a network is
-        return (None, []) if bool((labels == labels.round()).all()) else None
+        labels = out.made[0][..., -2:]  # whole numbers, as nothing else of a network is; behind the score or before it
+        return (None, []) if bool((labels == labels.round()).flatten(0, 1).all(0).any()) else None
     if name in ("yolox", "yolov5", "yolov8"):
         return _yolo(name, out, classes, decode, asked)
     if name == "gfl":
@@ -119,7 +128,7 @@ def _try(
         one = len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][0] > 5
         fits = one and classes in (None, shapes[0][0] - 5) and (asked or _is_fastestdet(out.made[0]))
         return (FastestDet(), []) if fits else None
-    return _pair(name, out, classes, decode, asked)
+    return pair(name, out, classes, decode, asked)
 
 
 def _yolo(
@@ -130,21 +139,32 @@ def _yolo(
     if len(at) != 1 or len([o for o in beside if o.ndim == 4]) > 1 or any(o.ndim not in (4, 5) for o in beside):
         return None
     masks = next((o.shape[1] for o in beside if o.ndim == 4), 0)
-    made = Yolo(name, decode.get("strides") or STRIDES, at=at[0], masks=masks)
+    said = decode.get("strides")
+    for turned in (True, False) if name == "yolov8" else (False, True):
+        rough = Yolo(name, said or STRIDES, at=at[0], turned=turned, masks=masks)
+        made = _settled(rough, out, [tuple(said)] if said else YOLO_SIZES, asked)
+        if made is not None and classes in (None, made.count(out)) and made.count(out) > 0:
+            return made, []
+    return None
+
+
+def _settled(made: Yolo, out: Outputs, sizes: Sequence[tuple[int, ...]], asked: bool) -> Yolo | None:
+    """With its strides, of `sizes`, if the rows can be of it: as many as cells or anchors, and boxes of its kind."""
     rows = made.rows(out.made)
-    many, c = rows.shape[1], rows.shape[2] - made.first
-    if c < 1 or (classes is not None and c != classes):
+    anchors = (1,) if made.name != "yolov5" else (3,) if made.turned else (1, 3)
+    fitting = [s for s in sizes for k in anchors if count(out.size, s) * k == rows.shape[1]]
+    usual = made.turned == (made.name == "yolov8")
+    if made.name == "yolox" and not (fitting and usual):
         return None
-    sizes = [tuple(made.strides)] if "strides" in decode else YOLO_SIZES
-    fitting = [(s, k) for s in sizes for k in (1, 3) if count(out.size, s) * k == many]
-    if not fitting and not (asked and name != "yolox"):
+    if not fitting and not (asked and usual):
         return None
-    in_cells = bool((rows[..., 2:4] < 0).any())  # a logarithm; sides in px are positive
-    if fitting and not asked and in_cells != (name == "yolox"):
+    box, rest = rows[..., :4], rows[..., 4:]
+    in_cells, unit = bool((box[..., 2:] < 0).any()), is_unit(box)  # a logarithm; sides in px are positive
+    if fitting and not asked and in_cells != (made.name == "yolox"):
         return None
-    if name == "yolox" and (not fitting or fitting[0][1] != 1):
+    if unit and not asked and made.name != "yolox" and not bool(((rest >= 0) & (rest <= 1)).all()):
         return None
-    return replace(made, strides=fitting[0][0] if fitting else made.strides), []
+    return replace(made, strides=fitting[0] if fitting else made.strides, unit=unit and made.name != "yolox")
 
 
 def _is_fastestdet(out: torch.Tensor) -> bool:
@@ -170,6 +190,26 @@ def _hint(out: Outputs) -> str:
 
 
 def _gfl(out: Outputs, classes: int | None, decode: Mapping[str, Any]) -> tuple[Layout, list[str]] | None:
+    found = _levels(out, classes) or _all_levels(out, classes)
+    if found is None:
+        return None
+    names, boxes, rows, like = found
+    own = [s for s in (_stride(many, out.size) for many in rows) if s is not None]
+    sizes: Sequence[Sequence[int]] = [own] if len(rows) > 1 else YOLO_SIZES
+    for strides in [decode["strides"]] if decode.get("strides") else sizes:
+        if rows not in ([count(out.size, [s]) for s in strides], [count(out.size, strides)]):
+            continue
+        offset, shift = PLACES[like]
+        guess = [f"decode: offset {offset:g} cells, shift {shift:g} px, as {like} has it"]
+        if {"offset", "shift"} & decode.keys():
+            guess, shift = [], 0.0
+        offset, shift = float(decode.get("offset", offset)), float(decode.get("shift", shift))
+        return GFL(list(strides), names, boxes, offset, shift), guess
+    return None
+
+
+def _levels(out: Outputs, classes: int | None) -> tuple[list[Part], list[Part], list[int], str] | None:
+    """Classes and boxes of each stride in outputs of their own, how many rows each has, and what it is like."""
     if len(out.made) < 4 or len(out.made) % 2 or any(o.ndim != 3 for o in out.made):
         return None
     by_width: dict[int, list[int]] = {}
@@ -185,59 +225,21 @@ def _gfl(out: Outputs, classes: int | None, decode: Mapping[str, Any]) -> tuple[
     if named is None or bins % 4 or bins // 4 < LEAST_BINS:
         return None
     rows = [out.made[i].shape[1] for i in by_width[named]]
-    strides = decode.get("strides") or [_stride(many, out.size) for many in rows]
-    if None in strides or len(strides) != len(rows) or rows != [count(out.size, [s]) for s in strides]:
-        return None
-    shift = 0.0 if len(rows) > 3 else -0.5
-    guess = []
-    if {"offset", "shift"} & decode.keys():
-        shift = float(decode.get("shift", 0.0))
-    else:
-        like = "PicoDet" if len(rows) > 3 else "NanoDet"
-        guess = [f"decode: offset 0.5 cells, shift {shift:g} px, as {like} of {len(rows)} strides has it"]
-    offset = float(decode.get("offset", 0.5))
-    return GFL(list(strides), by_width[named], by_width[bins], offset, shift), guess
+    names, boxes = ([Part(i) for i in by_width[w]] for w in (named, bins))
+    return names, boxes, rows, "PicoDet of 4 strides" if len(rows) > 3 else "NanoDet of 3 strides"
 
 
-def _pair(
-    name: str, out: Outputs, classes: int | None, decode: Mapping[str, Any], asked: bool
-) -> tuple[Layout, list[str]] | None:
-    """ssd and detr: classes and boxes side by side."""
-    if len(out.made) != 2 or any(o.ndim != 3 for o in out.made) or out.made[0].shape[1] != out.made[1].shape[1]:
+def _all_levels(out: Outputs, classes: int | None) -> tuple[list[Part], list[Part], list[int], str] | None:
+    """The same of one output: probabilities, then numbers that are none."""
+    (one, *others) = out.made
+    if others or one.ndim != 3:
         return None
-    fours = [i for i, o in enumerate(out.made) if o.shape[2] == 4]
-    if not fours:
+    sure = ((one >= 0) & (one <= 1)).flatten(0, 1).all(0).tolist()
+    names = sure.index(False) if False in sure else len(sure)
+    bins = len(sure) - names
+    if any(sure[names:]) or not names or classes not in (None, names) or bins % 4 or bins // 4 < LEAST_BINS:
         return None
-    boxes = fours[0] if len(fours) == 1 else 1
-    names, made = 1 - boxes, out.made[boxes]
-    columns = out.made[names].shape[2]
-    if classes is not None and columns not in (classes, classes + 1):
-        return None
-    unit = bool((made >= 0).all() & (made <= 1).all())
-    if name == "detr":
-        if not asked and (not unit or out.made[names].shape[1] > MOST_QUERIES):
-            return None
-        given = decode.get("background", "unsaid")
-        none = None if given == "unsaid" else given
-        guess = []
-        if given == "unsaid" and (columns == 92 or (classes is not None and columns == classes + 1)):
-            none, guess = -1, [f"decode: background -1: the last of {columns} columns stands for no object"]
-        return DETR(names, boxes, none), guess
-    sides = decode.get("sides") or ()
-    strides = decode.get("strides") or ()
-    if not asked and not sides and out.made[names].shape[1] <= MOST_QUERIES:
-        return None
-    if not sides and not bool((made[..., 2:] >= made[..., :2]).all()):
-        unfinished = Unfinished(
-            f"outputs of {out.made[names].shape[1]} rows, classes and offsets, look like ssd: it needs the priors, "
-            "their sides in px per stride, in a model file, such as decode: {strides: [8, 16], sides: [[10, 16], [32]]}"
-        )
-        unfinished.columns = columns
-        raise unfinished
-    if len(sides) != len(strides):
-        raise ConfigError(f"decode: {len(strides)} strides, but sides for {len(sides)}")
-    none = decode.get("background", 0)
-    return SSD(names, boxes, strides, sides, tuple(decode.get("variances", (0.1, 0.2))), none), []
+    return [Part(0, end=names)], [Part(0, first=names)], [one.shape[1]], "NanoDet-Plus"
 
 
 def _stride(rows: int, size: tuple[int, int]) -> int | None:

@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import TensorProto, external_data_helper, numpy_helper
+from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 from detectors.onnx_file.graph import session_options
+from detectors.onnx_file.older import constants
 from igos.base.errors import one_line
 from igos.base.untrusted import load_yaml
 from igos.types import ConfigError, WeightsError
 
 RUNTIMES = ("com.microsoft", "ai.onnx.ml")  # domains of operators that onnxruntime has beside ONNX's own
+BYTES = "igos_bytes"  # what the ready graph says of a file that takes whole numbers
 LONGEST_NAMES = 200_000  # characters
 
 
@@ -62,20 +64,22 @@ def _fix_size(model: Any, path: Any, size: tuple[int, int] | None, asked: bool) 
     inputs = [i for i in model.graph.input if i.name not in constants]
     if len(inputs) != 1:
         raise ConfigError(
-            f"{path}: takes {len(inputs)} inputs ({', '.join(i.name for i in inputs)}); one picture is taken"
+            f"{path}: takes {len(inputs)} inputs ({', '.join(i.name for i in inputs)}), and a picture is one; "
+            "export it without what comes after the network, which takes the sizes of pictures"
         )
     kind = inputs[0].type.tensor_type
-    if kind.elem_type != TensorProto.FLOAT:
+    if kind.elem_type not in (TensorProto.FLOAT, TensorProto.UINT8):
         what = TensorProto.DataType.Name(kind.elem_type).lower()
         raise ConfigError(f"{path}: takes {what} pictures; export it for float32")
     known = [d.dim_value for d in kind.shape.dim]
-    if len(known) == 4 and known[3] == 3 and known[1] not in (0, 3):
-        raise ConfigError(
-            f"{path}: takes pictures of shape {tuple(known)} with the channels last; export it with the channels first "
-            "(tf2onnx has inputs-as-nchw for it)"
-        )
+    if len(known) == 4 and known[3] == 3 != known[1]:
+        known = [known[0], 3, *known[1:3]]
+        kind = _channels_first(model, inputs[0])
     if len(known) != 4 or known[1] not in (0, 3):
         raise ConfigError(f"{path}: takes pictures of shape {tuple(known)} (0: open), not (N,3,H,W) with 3 channels")
+    if kind.elem_type == TensorProto.UINT8:  # its first node casts them
+        kind.elem_type = TensorProto.FLOAT
+        model.metadata_props.add(key=BYTES, value="true")
     fixed = (known[2], known[3])
     if not asked and 0 not in fixed:
         size = fixed
@@ -86,12 +90,41 @@ def _fix_size(model: Any, path: Any, size: tuple[int, int] | None, asked: bool) 
             f"{path}: leaves the size of its pictures open; give --input_size or input: size in a model file"
         )
     made = size or fixed
+    if known[0] > 1:
+        _for_one(model, known[0])
     for dim, value in zip(kind.shape.dim, (1, 3, *made), strict=True):
         dim.dim_value = value
     for value in (*model.graph.output, *model.graph.value_info):  # what was said of the shapes no longer holds
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
     return made
+
+
+def _for_one(model: Any, many: int) -> None:
+    """Reshapes and Expands of a graph for `many` pictures to that many become those of one, in place."""
+    shapes, moving = constants(model), {i.name for i in model.graph.input}
+    for node in model.graph.node:
+        if moving.isdisjoint(node.input):
+            continue
+        moving.update(node.output)
+        shape = shapes.get(node.input[1]) if node.op_type in ("Reshape", "Expand") else None
+        if shape is not None and shape.ndim == 1 and len(shape) > 1 and shape[0] == many:
+            name = f"{node.output[0]}::one"
+            model.graph.initializer.append(numpy_helper.from_array(np.array([1, *shape[1:]], np.int64), name))
+            node.input[1] = name
+
+
+def _channels_first(model: Any, given: Any) -> Any:
+    """The type of a new input (N,3,H,W), of which the graph's own (N,H,W,3) is made."""
+    nodes = list(model.graph.node)
+    made = helper.make_tensor_value_info(f"{given.name}::first", given.type.tensor_type.elem_type, [1, 3, 0, 0])
+    turn = helper.make_node("Transpose", [made.name], [given.name], perm=[0, 2, 3, 1], name=made.name)
+    del model.graph.node[:]
+    model.graph.node.extend([turn, *nodes])
+    others = [i for i in model.graph.input if i.name != given.name]
+    del model.graph.input[:]
+    model.graph.input.extend([made, *others])
+    return model.graph.input[0].type.tensor_type
 
 
 def _folded(model: Any, path: Any) -> Any:
@@ -117,7 +150,8 @@ def _folded(model: Any, path: Any) -> Any:
 
 
 def said_by(model: Any) -> dict[str, Any]:
-    """What Ultralytics' exports say of themselves: names, in the order of their ids, task, imgsz [height, width].
+    """What Ultralytics' exports say of themselves: names, in the order of their ids, task, imgsz [height, width]; and
+    bytes: whether it takes whole numbers 0..255.
 
     A value that is not of its kind is left out.
     """
@@ -133,6 +167,7 @@ def said_by(model: Any) -> dict[str, Any]:
         made["names"] = [str(names[i]) for i in range(len(names))]
     if isinstance(said.get("task"), str):
         made["task"] = said["task"]
+    made |= {"bytes": True} if said.get(BYTES) is True else {}
     size = said.get("imgsz")
     if isinstance(size, list) and len(size) == 2 and all(isinstance(s, int) and 0 < s <= 8192 for s in size):
         made["imgsz"] = tuple(size)
@@ -141,17 +176,17 @@ def said_by(model: Any) -> dict[str, Any]:
 
 def _widen(model: Any) -> None:
     """Half precision becomes single, in place: numbers, casts and what is said of types."""
-    half, single = TensorProto.FLOAT16, TensorProto.FLOAT
+    half, single = (TensorProto.FLOAT16, TensorProto.BFLOAT16), TensorProto.FLOAT
 
     def tensor(t: Any) -> None:
-        if t.data_type == half:
+        if t.data_type in half:
             t.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(t).astype(np.float32), t.name))
 
     def graph(g: Any) -> None:
         for t in g.initializer:
             tensor(t)
         for value in (*g.input, *g.output, *g.value_info):
-            if value.type.tensor_type.elem_type == half:
+            if value.type.tensor_type.elem_type in half:
                 value.type.tensor_type.elem_type = single
         for node in g.node:
             for a in node.attribute:
@@ -159,7 +194,7 @@ def _widen(model: Any) -> None:
                     tensor(a.t)
                 if a.HasField("g"):
                     graph(a.g)
-                if (a.name, a.i) in (("to", half), ("dtype", half)):
+                if a.name in ("to", "dtype") and a.i in half:
                     a.i = single
 
     graph(model.graph)

@@ -261,12 +261,6 @@ def suppressed(path: Path) -> Path:
     return net.save(path, [net.add("Cast", kept, to=1), box, scores])
 
 
-def last(path: Path) -> Path:
-    net = Net()
-    net.input = helper.make_tensor_value_info("picture", TensorProto.FLOAT, [1, 64, 64, 3])
-    return net.save(path, [net.conv(net.add("Transpose", "picture", perm=[0, 3, 1, 2]), 7, 8, 8)])
-
-
 def wide(path: Path) -> Path:
     """YOLOv8-like, of any size."""
     model = onnx.load(str(v8(path)))
@@ -296,7 +290,6 @@ CASES: list[tuple[Any, dict[str, Any], type[IgosError], str]] = [
     (pooled, {}, ConfigError, "9 numbers for a picture are those of a classifier: take igos.adapt"),
     (plugin, {}, ConfigError, "has the operator EfficientNMS_TRT, which only the runtime it was made for knows"),
     (suppressed, {}, ConfigError, "as of a suppression in the graph: export it without"),
-    (last, {}, ConfigError, "with the channels last; export it with the channels first"),
     (wide, {"input_size": 100}, ConfigError, "100 x 100 px is no multiple of 32: try 128 x 128"),
 ]
 

@@ -23,12 +23,15 @@ verdicts are those of igos/metrics/raised.py for every method alike, against nul
 `wrong` counts sentences: of an alarm, a top cell that is not on the mark; of a blocked object, "missing", and "covered"
 with a top cell that is not on the blocker; of one without its glyph, "covered". "sensitive" names no cause.
 "95 %" is the interval of the figure to its left: of a share Wilson's, of another mean that of the bootstrap over rows.
+--rows FILE keeps what each method gave of each object; what FILE holds is not asked again, so that --alarms and
+--missed may be stopped and go on. It knows weights by the name of their file alone.
 """
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -119,8 +122,11 @@ def learnt(adapter: Adapter, count: int, classes: Collection[str] = CLASSES) -> 
 
 @dataclass(frozen=True)
 class Alarm:
-    """A false alarm of the shortcut: the picture, the detection, the pixels (H,W) bool of its body and of its mark."""
+    """A false alarm of the shortcut: scene and body, the picture, the detection, the pixels (H,W) bool of its body and
+    of its mark.
+    """
 
+    of: str
     image: Image
     target: Target
     body: np.ndarray
@@ -140,7 +146,7 @@ def alarms(adapter: Adapter, count: int) -> list[Alarm]:
                 continue
             place = best_match(np.array(s.box(i)), [source_box(t, image) for t in seen], LEAST_IOU)
             if place is not None:
-                found.append(Alarm(image, seen[place], s.mask(i), s.disc(s.beside[i].mark)))
+                found.append(Alarm(f"{s.index}/{i}", image, seen[place], s.mask(i), s.disc(s.beside[i].mark)))
     return found
 
 
@@ -160,17 +166,46 @@ def average_precision(heat: np.ndarray, truth: np.ndarray) -> float:
     return float((hits * np.cumsum(hits) / taken).sum() / hits.sum())
 
 
-def why(adapter: Adapter, found: Sequence[Alarm], method: Any) -> dict[str, object]:
+class Kept:
+    """What was asked before, by the weights, the part, the method and the object; in a file, if there is one."""
+
+    def __init__(self, file: Path | None, of: str) -> None:
+        self.file, self.of = file, of
+        lines = file.read_text().splitlines() if file is not None and file.is_file() else []
+        self._held = {tuple(key): told for key, told in map(json.loads, lines)}
+
+    def __call__(self, part: str, name: str, object_: str, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        key = (self.of, part, name, object_)
+        if key not in self._held:
+            self._held[key] = ask()
+            if self.file is not None:
+                with self.file.open("a") as file:
+                    file.write(json.dumps([key, self._held[key]]) + "\n")
+        return dict(self._held[key])
+
+
+def why(adapter: Adapter, found: Sequence[Alarm], name: str, kept: Kept) -> dict[str, object]:
     """The row of one method on the false alarms."""
-    tops, precisions, images = [], [], []
-    for a in found:
-        (e,) = explain(adapter, a.image, [a.target], method, metrics="none")
-        tops.append(top_outside(e, a.body, a.mark))
-        precisions.append(average_precision(e.on_source()[~a.body], a.mark[~a.body]))
-        images.append(e.network_images + e.backward_images)
+
+    def ask(a: Alarm) -> dict[str, Any]:
+        (e,) = explain(adapter, a.image, [a.target], METHODS[name], metrics="none")
+        precision = average_precision(e.on_source()[~a.body], a.mark[~a.body])
+        return {"top": top_outside(e, a.body, a.mark), "AP": precision, "images": seen_by(e)}
+
+    told = [kept("alarms", name, a.of, lambda a=a: ask(a)) for a in found]  # type: ignore[misc]
+    tops, precisions = [t["top"] for t in told], [t["AP"] for t in told]
     row: dict[str, object] = {"alarms": len(found), "top": mean(tops), f"top {RANGE}": wilson(tops)}
-    row |= {"AP": mean(precisions), f"AP {RANGE}": drawn_again(precisions), "images": round(np.mean(images or [0]))}
+    row |= {"AP": mean(precisions), f"AP {RANGE}": drawn_again(precisions), "images": images_of(told)}
     return {**row, "wrong": 100 * (1 - float(np.mean(tops))) if tops else None}
+
+
+def seen_by(e: Explanation) -> int:
+    """Pictures that the network saw for a map, forward and back."""
+    return e.network_images + e.backward_images
+
+
+def images_of(told: Sequence[Mapping[str, Any]]) -> int:
+    return round(float(np.mean([t["images"] for t in told] or [0])))
 
 
 def context(
@@ -210,10 +245,11 @@ def context(
 
 @dataclass(frozen=True)
 class Lost:
-    """A missed object: the picture, the candidate in its place, and the blocker (H,W) bool; None where its glyph is
-    covered.
+    """A missed object: scene and body, the picture, the candidate in its place, and the blocker (H,W) bool; None where
+    its glyph is covered.
     """
 
+    of: str
     image: Image
     target: Target
     blocker: np.ndarray | None
@@ -223,6 +259,8 @@ def lost(adapter: Adapter, count: int, most: int) -> list[Lost]:
     """Of so many scenes, at most `most` that are blocked and as many that are without their glyph."""
     made = list[Lost]()
     for s in scenes(count):
+        if len(made) == 2 * most:
+            break
         for i, b in enumerate(s.bodies):
             blocked = b.name == BLOCKED and s.beside[i].there
             if not blocked and b.name not in (BLOCKED, *HONEST):
@@ -233,13 +271,13 @@ def lost(adapter: Adapter, count: int, most: int) -> list[Lost]:
             image = adapter.read(s.picture(hidden))
             target = igos.expect(adapter, image, b.name, s.box(i), THRESHOLD)
             if target.reason != "found":
-                made.append(Lost(image, target, s.disc(s.beside[i].mark) if blocked else None))
+                made.append(Lost(f"{s.index}/{i}", image, target, s.disc(s.beside[i].mark) if blocked else None))
     return made
 
 
-def nulls(adapter: Adapter, count: int) -> list[Null]:
+def nulls(adapter: Adapter, count: int, kept: Kept) -> list[Null]:
     """Candidates of classes that are nowhere in their scene, which is none of those that are measured."""
-    found = list[Lost]()
+    made = list[Null]()
     for s in scenes(count, first=100_000):
         image = adapter.read(s.picture())
         there = {b.name for b in s.bodies} | {SHORTCUT, REDUNDANT}
@@ -251,21 +289,22 @@ def nulls(adapter: Adapter, count: int) -> list[Null]:
         row = int(scores.masked_fill(scores >= THRESHOLD, -1).argmax())
         name, box = adapter.labels[label], every.boxes[0, row]
         target = Target(label, name, float(scores[row]), box, index=row, reason="below-threshold")
-        found.append(Lost(image, target, None))
-    made = []
-    for e in asked(adapter, found, method_of(adapter, "iGOS++"), ()):
-        (raised,) = e.scores
-        assert raised.curve is not None
-        made.append(Null(raised.detail["raised_of"], tuple(raised.curve[1])))
+        told = kept("nulls", "iGOS++", str(s.index), lambda lost=Lost("", image, target, None): _null(adapter, lost))  # type: ignore[misc]
+        made.append(Null(told["score"], tuple(told["medians"])))
     return made
 
 
-def asked(adapter: Adapter, found: Sequence[Lost], method: Any, known: Sequence[Null]) -> Iterator[Explanation]:
-    """`why-not` of each, with the figures of `raised`."""
-    for o in found:
-        job = Job(o.target, o.image)
-        (e,), _ = explain_jobs(adapter, [job], method, [Raised()], ask="why-not", threshold=THRESHOLD, nulls=known)
-        yield e
+def _null(adapter: Adapter, o: Lost) -> dict[str, Any]:
+    e = asked(adapter, o, method_of(adapter, "iGOS++"), ())
+    assert e.scores[0].curve is not None
+    return {"score": e.scores[0].detail["raised_of"], "medians": e.scores[0].curve[1].tolist()}
+
+
+def asked(adapter: Adapter, o: Lost, method: Any, known: Sequence[Null]) -> Explanation:
+    """`why-not` of a missed object, with the figures of `raised`."""
+    job = Job(o.target, o.image)
+    (e,), _ = explain_jobs(adapter, [job], method, [Raised()], ask="why-not", threshold=THRESHOLD, nulls=known)
+    return e
 
 
 def method_of(adapter: Adapter, name: str) -> Any:
@@ -276,25 +315,26 @@ def method_of(adapter: Adapter, name: str) -> Any:
     return build_method(answering(name, "why-not"), {}, pick_preset(None, adapter.preset, {}))
 
 
-def why_not(adapter: Adapter, found: Sequence[Lost], name: str, known: Sequence[Null]) -> dict[str, object]:
+def why_not(adapter: Adapter, found: Sequence[Lost], name: str, known: Sequence[Null], kept: Kept) -> dict[str, object]:
     """The row of one method on missed objects."""
-    blocked, hidden, tops, wrong, images = list[str](), list[str](), list[bool](), 0, list[int]()
-    for o, e in zip(found, asked(adapter, found, method_of(adapter, name), known), strict=True):
-        verdict = e.scores[0].detail["verdict"]
-        images.append(e.network_images + e.backward_images)
-        if o.blocker is None:
-            hidden.append(verdict)
-            wrong += verdict == "covered"
-            continue
-        blocked.append(verdict)
-        tops.append(bool(peak_on(replace(e, detail=None), o.blocker) > 0))
-        wrong += verdict == "missing" or (verdict == "covered" and not tops[-1])
+
+    def ask(o: Lost) -> dict[str, Any]:
+        e = asked(adapter, o, method_of(adapter, name), known)
+        top = None if o.blocker is None else bool(peak_on(replace(e, detail=None), o.blocker) > 0)
+        return {"verdict": e.scores[0].detail["verdict"], "top": top, "images": seen_by(e)}
+
+    told = [kept(f"missed, {len(known)} nulls", name, o.of, lambda o=o: ask(o)) for o in found]  # type: ignore[misc]
+    blocked = [t["verdict"] for t, o in zip(told, found, strict=True) if o.blocker is not None]
+    hidden = [t["verdict"] for t, o in zip(told, found, strict=True) if o.blocker is None]
+    tops = [t["top"] for t, o in zip(told, found, strict=True) if o.blocker is not None]
+    wrong = sum(v == "missing" or (v == "covered" and not top) for v, top in zip(blocked, tops, strict=True))
+    wrong += hidden.count("covered")
     row: dict[str, object] = {"blocked": len(blocked), "top": mean(tops)}
     row |= {v: mean([b == v for b in blocked]) for v in ("covered", "sensitive")}
     row |= {f"covered {RANGE}": wilson([b == "covered" for b in blocked])}
     row |= {"hidden": len(hidden), "missing": mean([h == "missing" for h in hidden])}
     row |= {f"missing {RANGE}": wilson([h == "missing" for h in hidden])}
-    row |= {"falsely": mean([h == "covered" for h in hidden]), "images": round(np.mean(images or [0]))}
+    row |= {"falsely": mean([h == "covered" for h in hidden]), "images": images_of(told)}
     return {**row, "wrong": 100 * wrong / max(len(found), 1)}
 
 
@@ -327,11 +367,13 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--most", type=int, default=1000, help="objects of each kind that --missed takes (1000)")
     parser.add_argument("--nulls", type=int, default=50, help="null candidates (50)")
+    parser.add_argument("--rows", type=Path, help="a file of answers: what it holds is not asked again")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--classes", nargs="+", default=list(CLASSES), choices=CLASSES)
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
     adapter = igos.load("emblem-flawed", flags.model_file)
+    kept = Kept(flags.rows, str(flags.model_file))
     rows = list[Mapping[str, object]]()
     if flags.learnt:
         rows += show(LEARNT, learnt(adapter, flags.scenes, flags.classes))
@@ -339,10 +381,10 @@ def main() -> None:
         rows += show(CONTEXT, context(adapter, scenes(flags.scenes), scenes(8, flags.scenes), flags.classes))
     if flags.alarms:
         found = alarms(adapter, flags.scenes)
-        rows += show(ALARMS, ({"method": name, **why(adapter, found, METHODS[name])} for name in flags.methods))
+        rows += show(ALARMS, ({"method": name, **why(adapter, found, name, kept)} for name in flags.methods))
     if flags.missed:
-        gone, known = lost(adapter, flags.scenes, flags.most), nulls(adapter, flags.nulls)
-        rows += show(MISSED, ({"method": name, **why_not(adapter, gone, name, known)} for name in flags.methods))
+        gone, known = lost(adapter, flags.scenes, flags.most), nulls(adapter, flags.nulls, kept)
+        rows += show(MISSED, ({"method": name, **why_not(adapter, gone, name, known, kept)} for name in flags.methods))
     table.write_json(flags.json, table.header(SERIES), rows)
 
 

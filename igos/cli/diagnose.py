@@ -124,8 +124,8 @@ class Diagnosis:
 
     def look(self) -> None:
         """Every picture's facts."""
-        from igos.diagnose.look import Looker, no_class
-        from igos.diagnose.output import facts_of
+        from igos.diagnose.look import Looker, check_known, no_class
+        from igos.diagnose.output import facts_of, seen_in
         from igos.diagnose.summary import Summary
         from igos.results.folder import RunFolder
         from igos.run.cells import Cell
@@ -137,14 +137,16 @@ class Diagnosis:
         values = self.values(self.plan, diagnose="look")
         values = values if config.shard else {k: v for k, v in values.items() if k != "shard"}
         folder = RunFolder(self.output, values, retry=self.retry)
+        check_known(facts_of(self.output, frozenset(seen_in(folder.rows))), config.annotations)
         self._work(folder, [Cell(self.plan)], values, make=Looker, options=options)
-        self.names = frozenset(r["item"] for r in folder.rows if r["status"] == "ok")
+        self.names = frozenset(seen_in(folder.rows))
         self.summary = Summary()
+        self.summary.not_looked_at = len({r["item"] for r in folder.rows}) - len(self.names)
+        self.summary.damaged = sum("left out" in (r["warning"] or "") for r in folder.rows if r["status"] == "ok")
         for facts in facts_of(self.output, self.names):
             self.summary.add(facts)
-        unknown = list(self.summary.unknown)
-        if unknown and not self.summary.counts:
-            raise ConfigError(no_class(str(config.model), unknown, config.annotations))
+        if self.summary.strange:
+            raise ConfigError(no_class(str(config.model), list(self.summary.unknown), config.annotations))
 
     def explain(self) -> None:
         """The chosen errors, and before them null candidates of scores like those of the misses."""

@@ -87,12 +87,14 @@ def category_ids(named: str | None) -> dict[str, int]:
 
 
 def class_names(picture: str, named: str | None = None) -> list[str]:
-    """The classes that the annotations of known_of annotate in every picture; [] where the file does not say which."""
+    """The classes that the annotations of known_of annotate in every picture; of a folder of VOC's XML, which does not
+    say, those that have an object in it; [] where nobody knows.
+    """
     if named is None and is_address(picture):
         return []
     place = named or _beside(Path(picture))
     known = None if place is None else _read(str(place))
-    return [] if known is None or isinstance(known, VOC) else list(dict.fromkeys(known.names.values()))
+    return [] if known is None else list(dict.fromkeys(known.names.values()))
 
 
 def is_annotated(picture: str, named: str | None = None) -> bool:

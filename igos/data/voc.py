@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NoReturn
 from xml.parsers import expat
@@ -28,13 +28,27 @@ class VOC:
     warnings: tuple[str, ...] = ()
 
     def __init__(self, path: str | Path, files: Sequence[Path] = ()) -> None:
-        self.path = Path(path)
+        self.path, self._files = Path(path), files
         self._names = _synsets(self.path) if files else {}
         named = [(os.path.abspath(p), p) for p in files or [self.path]]
         if not files and (told := (_parsed(self.path).findtext("filename") or "").strip()):
             stem, ending = os.path.splitext(told)
             named.append((f"{stem if ending.lower() in SUFFIXES else told}.xml", self.path))
         self.places = Places(dict(named).items(), ending=False, home=_home)
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """The classes of all objects in the files of a folder: none of them says which were looked for. Of one file,
+        which tells of one picture alone, none.
+        """
+        found = dict[str, str]()
+        for file in self._files:
+            try:
+                told = [(item.findtext("name") or "").strip() for item in _parsed(file).iter("object")]
+            except ConfigError:
+                continue  # which is said where its picture's turn comes
+            found |= {name: self._names.get(name, name) for name in told if name}
+        return found
 
     def of(self, picture: str | Path, size: tuple[int, int] | None = None) -> Known:
         """All objects of a picture, difficult ones too, found by the end of its path without the ending; masks are

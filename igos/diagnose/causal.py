@@ -13,11 +13,16 @@ probability at the pinned row or box, and `*_logodds` of its log-odds.
 
 The object is its mask, else its box, grown by 10 % of sqrt(area), with a soft edge. It is filled by a normalised blur
 of what lies outside. `range` is the largest difference of f(obj) between its three backgrounds.
+
+f(x) of a detection is known. Where it keeps less than half of it alone, the sixth picture goes to another question:
+`f_another`, the best score of its class by any candidate that covers the object, where that is alone on mean colour.
+Where this is high, the detector still sees the object, and what was lost is that of the pinned candidate.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,8 +32,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from igos.base.baselines import baseline
+from igos.base.boxes import pairwise_iou
 from igos.base.geometry import Geometry
 from igos.base.ops import gaussian_blur
+from igos.data.expected import Every
+from igos.data.truth import LEAST_IOU
+from igos.metrics.ladder import hidden
 from igos.types import Adapter, Image, Target
 
 GROW = 0.1  # of sqrt(area)
@@ -47,9 +56,9 @@ def causes(
     others: Tensor,
     batch: int | None = None,
 ) -> tuple[list[dict[str, Any]], float]:
-    """The figures of targets with boxes in one picture, and the seconds inside the network. masks: of each its
-    object's (H0,W0) bool in source pixels, None where that is not known; others (n,3,H,W): pictures to put the objects
-    into.
+    """The figures of targets with boxes in one picture, and the seconds inside the network: at most IMAGES pictures
+    each. masks: of each its object's (H0,W0) bool in source pixels, None where that is not known; others (n,3,H,W):
+    pictures to put the objects into.
     """
     if not targets:
         return [], 0.0
@@ -67,12 +76,34 @@ def causes(
         return under if which == IMAGES - 1 else under + a * (x - under)
 
     scorer = adapter.scorer(targets, "logodds", batch)
-    jobs = [(k, which) for k in range(len(targets)) for which in range(IMAGES)]
-    rows = torch.tensor([k for k, _ in jobs], device=x.device)
-    odds = torch.zeros(len(jobs), dtype=torch.float64)
+    odds = torch.zeros(len(targets), IMAGES, dtype=torch.float64)
+    own = [(t.own or {}).get("logodds") for t in targets]
+    for k, known in enumerate(own):
+        odds[k, 0] = known or 0.0
+    jobs = [(k, n) for k in range(len(targets)) for n in range(IMAGES) if n or own[k] is None]
+    rows, at = torch.tensor([k for k, _ in jobs], device=x.device), torch.tensor(jobs)
     for part, s, _ in scorer.stream(rows, lambda p: torch.stack([picture(*job) for job in jobs[p]])):
-        odds[part] = s.double().cpu()
-    return [figures(v.sigmoid().numpy(), v.numpy()) for v in odds.view(len(targets), IMAGES)], scorer.seconds
+        odds[at[part, 0], at[part, 1]] = s.double().cpu()
+    made, begin = [figures(v.sigmoid().numpy(), v.numpy()) for v in odds], time.perf_counter()
+    for k, f in enumerate(made):
+        if own[k] is not None and f["f"] is not None and f["f"] >= LEAST and f["f_object"] < f["f"] / 2:
+            f["f_another"] = another(adapter, image, picture(k, 2), targets[k], masks[k])
+    return made, scorer.seconds + time.perf_counter() - begin
+
+
+def another(adapter: Adapter, image: Image, alone: Tensor, target: Target, mask: np.ndarray | None) -> float:
+    """The best score of the target's class by any candidate whose box and its object's have IoU >= 0.5, where the
+    picture shows this object alone (3,H,W); 0 without any.
+    """
+    box = target.box
+    if mask is not None and mask.any():
+        y, x = (np.flatnonzero(mask.any(axis=a)) for a in (1, 0))
+        box = image.geometry.to_network(torch.tensor([x[0], y[0], x[-1] + 1, y[-1] + 1], dtype=torch.float32))
+    every = Every(adapter, hidden(image, alone)).of(target.label)
+    assert box is not None and every.boxes is not None
+    near = pairwise_iou(box.to(every.boxes), every.boxes[0]) >= LEAST_IOU
+    scores = every.scores()[0, :, target.label][near]
+    return round(float(scores.max()), 5) if len(scores) else 0.0
 
 
 def figures(p: np.ndarray, odds: np.ndarray) -> dict[str, Any]:
@@ -86,7 +117,7 @@ def figures(p: np.ndarray, odds: np.ndarray) -> dict[str, Any]:
     spread = float(p[2:5].max() - p[2:5].min())
     made |= {"f": x, "f_context": ctx, "f_object": alone, "f_neither": none, "range": spread}
     plain = {k: round(float(v), 5) if v is not None and math.isfinite(v) else None for k, v in made.items()}
-    return {**plain, "substrate_dependent": spread > DEPENDENT}
+    return {**plain, "substrate_dependent": spread > DEPENDENT, "f_another": None}
 
 
 def _four(f: np.ndarray) -> tuple[float, float, float, float]:
@@ -112,9 +143,11 @@ def matte(target: Target, mask: np.ndarray | None, geometry: Geometry) -> Tensor
     if not bool(solid.any()):
         assert target.box is not None
         box = target.box if target.wanted is None else target.wanted
+        height, width = geometry.network
         x1, y1, x2, y2 = (round(v) for v in box.tolist())
+        left, top = min(max(x1, 0), width - 1), min(max(y1, 0), height - 1)
         solid = torch.zeros(geometry.network)
-        solid[max(y1, 0) : max(y2, y1 + 1), max(x1, 0) : max(x2, x1 + 1)] = 1
+        solid[top : max(y2, top + 1), left : max(x2, left + 1)] = 1
     reach = max(round(GROW * math.sqrt(float(solid.sum()))), 1)
     wide, side = solid[None, None], 2 * reach + 1
     for kernel, pad in (((side, 1), (reach, 0)), ((1, side), (0, reach))):

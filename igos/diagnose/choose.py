@@ -2,8 +2,8 @@
 
 false alarms, by score                  why is it there?
 misses, nearest below the threshold     why-not (versus-row, where another detection removed it)
-confusions, by score                    versus the class that is annotated there
-detections that are right, by context   why: what beside the object carries it?
+confusions, by score                    versus the class that is annotated there, where the model has it
+detections that are right, by context   why: what beside the object carries it? (less what another candidate sees alone)
 """
 
 from __future__ import annotations
@@ -87,11 +87,11 @@ def _offered(picture: Mapping[str, Any]) -> Iterator[tuple[str, float, Chosen]]:
 
     for n, d in enumerate(picture["detections"]):
         own = d["partner"] if d["outcome"] in ("correct", "localization", "duplicate") else None
-        if d["outcome"] == "classification":
+        if d["outcome"] == "classification" and d["partner"] is not None:  # else of a class that the model lacks
             yield "confusion", d["score"], made("detection", n, "confusion", "versus", d["partner"], d)
         elif d["outcome"] in ("correct", None):
             if d["context"] is not None:
-                yield "context", d["context"], made("detection", n, "context", "why", own, d)
+                yield "context", _leaning(d), made("detection", n, "context", "why", own, d)
         elif d["outcome"] != "ignored":
             yield "false alarm", d["score"], made("detection", n, "false alarm", "why", own, d)
     for o in picture["objects"]:
@@ -101,6 +101,12 @@ def _offered(picture: Mapping[str, Any]) -> Iterator[tuple[str, float, Chosen]]:
                 continue  # a score that passes is not what is wrong
             distance = -abs(_odds(o["score"]) - _odds(picture["threshold"]))
             yield "missed", distance, made("object", o["place"], "missed", ask, o["place"], o)
+
+
+def _leaning(d: Mapping[str, Any]) -> float:
+    """The context of a detection, as if alone it had the score of whichever candidate sees the object there."""
+    other = d.get("f_another")
+    return float(d["context"] - (0.0 if other is None else max(other - d["f_object"], 0.0) / 2))
 
 
 def _shared(groups: Sequence[Sequence[Chosen]], count: int) -> list[Chosen]:

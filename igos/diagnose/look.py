@@ -2,21 +2,24 @@
 
 A Looker is a Worker (igos/run/workers) that explains nothing: of each picture it answers facts, plain data:
 
-    {"name", "path", "sha256", "size", "annotated", "threshold", "detections": [RECORD], "objects": [RECORD],
+    {"name", "path", "sha256", "size", "annotated", "known", "threshold", "detections": [RECORD], "objects": [RECORD],
      "ap": [[class, score, hit]], "counts": {class: objects}, "unknown": {class: objects of classes that the model
-     lacks}, "nulls": [TARGET]}
+     lacks}, "shared", "unjudged": {class: detections of classes that are not annotated}, "nulls": [TARGET]}
 
-annotated: whether annotations tell of the picture; where they do not, no detection has an outcome. Names of classes are
-the model's. A RECORD holds outcome, partner, the figures of causal.py and `target`, by which it can be explained later
-without looking again; hit is 1, 0, or -1 for a detection that does not count.
+annotated: whether annotations tell of the picture; where they do not, no detection has an outcome. known: a hash of
+what they tell; shared: whether a class of theirs is one of the model's. Names of classes are the model's. An object of
+a class that the model lacks is no miss, but it is there: a detection may lie on it. A detection of a class that is
+annotated nowhere may be right, and is ignored. A RECORD holds outcome, partner, the figures of causal.py and `target`,
+by which it can be explained later without looking again; hit is 1, 0, or -1 for a detection that does not count.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +27,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from igos.base.addresses import is_address
 from igos.base.boxes import pairwise_iou
-from igos.base.hashing import number_of
+from igos.base.hashing import identity, number_of
 from igos.data.annotations import class_names, known_of
 from igos.data.expected import LEAST_SCORE, Every, label_of, missed
 from igos.data.matching import matched_targets, one_class
@@ -87,18 +91,22 @@ class Looker(Worker):
         adapter = self.adapter
         least = adapter.threshold if self.config.threshold is None else self.config.threshold
         objects = known_to(adapter, known.objects)
+        there = [*objects, *(t for t in known.objects if label_of(adapter, t.name) is None)]
         every = self._timed(adapter.detect, image, min(FAINTEST, least))
         seen = [t for t in every if t.score >= least]
-        m = matched_targets(seen, image, objects, known.crowds)
+        m = matched_targets(seen, image, there, known.crowds)
+        unjudged = [bool(known.told and names) and not any(one_class(t.name, n) for n in names) for t in seen]
+        m = replace(m, ignored=m.ignored | np.array(unjudged, dtype=bool))
         kinds = outcomes(m) if known.told else [Outcome("", None, 0.0)] * len(seen)
         lost = self._timed(missed, adapter, image, objects, least, known.crowds, seen) if known.told else []
         lost_at = [j for j, t in enumerate(objects) if m.detection[j] < 0 and not t.difficult]
-        masks = [_mask(o, objects) for o in kinds] + [objects[j].mask for j in lost_at]
+        masks = [_mask(o, there) for o in kinds] + [objects[j].mask for j in lost_at]
         found, seconds = causes(adapter, image, [*seen, *lost], masks, self._contexts(image), self.config.batch)
         self._seconds += seconds
         alone = unexplained(m, kinds)
         detections = [
-            self._detection(t, image, o, objects, c) for t, o, c in zip(seen, kinds, found[: len(seen)], strict=True)
+            self._detection(t, image, o, there, len(objects), c)
+            for t, o, c in zip(seen, kinds, found[: len(seen)], strict=True)
         ]
         by_place = dict(zip(lost_at, zip(lost, found[len(seen) :], strict=True), strict=True))
         made = [
@@ -113,28 +121,32 @@ class Looker(Worker):
         return {
             "size": [width, height],
             "annotated": known.told,
+            "known": fingerprint(known),
             "threshold": least,
             "detections": detections,
             "objects": made,
             "ap": [[t.name, round(t.score, 5), h] for t, h in zip(every, hits, strict=True)] if known.told else [],
             "counts": dict(counts),
-            "unknown": dict(Counter(t.name for t in known.objects if label_of(adapter, t.name) is None)),
+            "unknown": dict(Counter(t.name for t in there[len(objects) :])),
+            "shared": bool(objects) or any(label_of(adapter, n) is not None for n in names if len(there)),
+            "unjudged": dict(Counter(t.name for t, out in zip(seen, unjudged, strict=True) if out)),
             "nulls": self._nulls(image, known, least, names) if known.told else [],
         }
 
     def _detection(
-        self, t: Target, image: Image, o: Outcome, objects: Sequence[Truth], figures: dict[str, Any]
+        self, t: Target, image: Image, o: Outcome, objects: Sequence[Truth], known: int, figures: dict[str, Any]
     ) -> dict[str, Any]:
-        asked = t
-        if o.kind == "classification" and o.partner is not None:
-            (asked,) = posed(f"versus:{objects[o.partner].name}", self.adapter, [t])
+        """objects: all that are there; the first `known` of them have classes of the model."""
+        asked, partner = t, o.partner if o.partner is not None and o.partner < known else None
+        if o.kind == "classification" and partner is not None:
+            (asked,) = posed(f"versus:{objects[partner].name}", self.adapter, [t])
         return {
             "label": t.label,
             "name": t.name,
             "score": round(t.score, 5),
             "box": [round(float(v), 2) for v in source_box(t, image)],
             "outcome": o.kind or None,
-            "partner": o.partner,
+            "partner": partner,
             "partner_name": None if o.partner is None else objects[o.partner].name,
             "iou": round(o.iou, 4),
             "also": None if o.also is None else [objects[o.also[0]].name, round(o.also[1], 4)],
@@ -195,6 +207,12 @@ def known_to(adapter: Adapter, objects: Sequence[Truth]) -> list[Truth]:
     ]
 
 
+def fingerprint(known: Known) -> str:
+    """A hash of the annotated objects of a picture: classes, boxes, which count."""
+    every = [(t.name, *(round(float(v), 2) for v in t.box), t.difficult) for t in (*known.objects, *known.crowds)]
+    return identity(known.told, len(known.objects), every)
+
+
 def _mask(o: Outcome, objects: Sequence[Truth]) -> np.ndarray | None:
     """The mask of the object that a detection is; of others it is their box."""
     return objects[o.partner].mask if o.kind == "correct" and o.partner is not None else None
@@ -248,6 +266,23 @@ def check_model(adapter: Adapter, annotations: str | None) -> None:
     vocabulary = class_names("", annotations) if annotations else []
     if vocabulary and all(label_of(adapter, name) is None for name in vocabulary):
         raise ConfigError(no_class(adapter.name, vocabulary, annotations))
+
+
+def check_known(facts: Iterable[Mapping[str, Any]], annotations: str | None) -> None:
+    """Refuse annotations that say something else now of pictures that were looked at. Raises ConfigError."""
+    changed = []
+    for f in facts:
+        width, height = f["size"]
+        if is_address(f["path"]) or not Path(f["path"]).is_file():  # what lies elsewhere is not fetched for this
+            continue
+        if f.get("known") not in (None, fingerprint(known_of(f["path"], annotations, (height, width)))):
+            changed.append(Path(f["path"]).name)
+    if changed:
+        named = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
+        count = f"{len(changed)} picture{'s' * (len(changed) > 1)}"
+        raise ConfigError(
+            f"the annotations of {count} ({named}) have changed since these were looked at; diagnose in a new folder"
+        )
 
 
 def no_class(model: str, names: Sequence[str], annotations: str | None) -> str:

@@ -51,6 +51,11 @@ def facts_of(folder: Path, names: frozenset[str] | None = None) -> Iterator[dict
         raise ConfigError(f"{path}: damaged: what was seen in {lost} pictures is lost; diagnose in a new folder")
 
 
+def seen_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The names of the pictures that were looked at, from the rows of a diagnosis."""
+    return (r["item"] for r in rows if r["status"] == "ok")
+
+
 def folders_of(folder: Path) -> set[str]:
     """The folders of the explanations of a run; none where there is no run yet."""
     return {r["folder"] for r in each_row(folder) if r["folder"]} if (folder / "results.jsonl").is_file() else set()

@@ -91,12 +91,23 @@ def told(data: Mapping[str, Any]) -> list[str]:
     def listed(counts: Mapping[str, int]) -> str:
         return ", ".join(f"{n} {k}" for k, n in counts.items()) or "none"
 
-    lines = [f"{data['pictures']} pictures; detections: {listed(data['detections'])}"]
+    many = "s" * (data["pictures"] != 1)
+    lines = [f"{data['pictures']} picture{many}; detections: {listed(data['detections'])}"]
     if data["annotated"]:
         lines.append(f"objects: {listed(data['objects'])}; missed, by TIDE's rule: {data['tide_missed']}")
         lines.append(f"missed because: {listed(data['reasons'])}")
         lines.append("AP50: " + ("not known" if data["ap50"] is None else f"{data['ap50']:.3f}"))
-    out = [f"of classes that the model lacks: {listed(data['unknown_classes'])}"] if data["unknown_classes"] else []
+    out = (
+        [f"objects of classes that the model lacks: {listed(data['unknown_classes'])}"]
+        if data["unknown_classes"]
+        else []
+    )
+    not_judged = data["classes_not_annotated"]
+    out += [f"detections of classes that are not annotated: {listed(not_judged)}"] if not_judged else []
+    out += [f"pictures that could not be looked at: {data['not_looked_at']}"] if data["not_looked_at"] else []
+    out += [f"pictures of which an annotation is damaged: {data['damaged_annotations']}"] * bool(
+        data["damaged_annotations"]
+    )
     out += [f"pictures that the annotations do not know: {data['not_annotated']}"] if data["not_annotated"] else []
     if out:
         lines.append(f"left out, {'; '.join(out)}")
@@ -105,7 +116,8 @@ def told(data: Mapping[str, Any]) -> list[str]:
     if most:
         lines.append("most context: " + ", ".join(f"{c['name']} {c['context']:.2f}" for c in most))
     if data["substrate_dependent"]:
-        lines.append(f"{data['substrate_dependent']} detections whose causes depend on what hides them")
+        many = "s" * (data["substrate_dependent"] != 1)
+        lines.append(f"{data['substrate_dependent']} detection{many} whose causes depend on what hides them")
     verdicts = [c["verdict"] for c in data["explained"] if c["verdict"]]
     counted = {v: verdicts.count(v) for v in ("covered", "sensitive", "missing") if v in verdicts}
     nulls = data["nulls"]

@@ -24,6 +24,8 @@ class Summary:
 
     def __init__(self) -> None:
         self.pictures = 0
+        self.not_looked_at = 0
+        self.damaged = 0
         self.annotated = 0
         self.threshold: float | None = None
         self.detections: Counter[str] = Counter()
@@ -32,6 +34,8 @@ class Summary:
         self.false: dict[str, Counter[str]] = defaultdict(Counter)
         self.counts: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
+        self.unjudged: Counter[str] = Counter()
+        self.shared = False
         self.tide_missed = 0
         self.dependent = 0
         self._hits: dict[str, tuple[array[float], array[int]]] = defaultdict(lambda: (array("f"), array("b")))
@@ -44,6 +48,8 @@ class Summary:
         self.threshold = facts["threshold"]
         self.counts.update(facts["counts"])
         self.unknown.update(facts["unknown"])
+        self.shared |= facts.get("shared", False)
+        self.unjudged.update(facts.get("unjudged", {}))
         for name, score, hit in facts["ap"]:
             if hit >= 0:
                 scores, hits = self._hits[name]
@@ -63,6 +69,11 @@ class Summary:
             if o["outcome"] == "missed":
                 self.reasons[o["name"]][o["reason"]] += 1
                 self.tide_missed += bool(o["tide_missed"])
+
+    @property
+    def strange(self) -> bool:
+        """Whether there are annotated objects, and no class of the annotations is one of the model's."""
+        return bool(self.unknown) and not self.counts and not self.shared
 
     def ap50(self) -> dict[str, float]:
         """By class that has objects."""
@@ -98,6 +109,8 @@ class Summary:
         return {
             "pictures": self.pictures,
             "annotated": self.annotated > 0,
+            "not_looked_at": self.not_looked_at,
+            "damaged_annotations": self.damaged,
             "not_annotated": self.pictures - self.annotated if self.annotated else 0,
             "threshold": self.threshold,
             "detections": {k: self.detections[k] for k in (*DETECTED, "detection") if self.detections[k]},
@@ -107,6 +120,7 @@ class Summary:
             "substrate_dependent": self.dependent,
             "ap50": _round(float(np.mean(list(ap.values()))) if ap else None),
             "unknown_classes": dict(self.unknown),
+            "classes_not_annotated": dict(self.unjudged),
             "classes": classes,
             "heat": matrix,
         }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from igos.data.truth import LEAST_IOU
-from igos.metrics.raised import short
+from igos.metrics.ladder import percent, short, turning
 
 WHAT = {  # of what is annotated, for annotations may lack an object
     "localization": "badly placed: it overlaps the {partner} there by {iou} only{also}",
@@ -15,6 +15,7 @@ WHAT = {  # of what is annotated, for annotations may lack an object
     "background": "nothing is annotated there (the best overlap is {iou})",
     "both": "no {name} is annotated there; the nearest is {partner} (overlap {iou})",
 }
+NOT_JUDGED = "not judged (it lies in a crowd or on a difficult object, or its class is not annotated)"
 BOTH = 0.3  # of interaction, from which it is told
 
 
@@ -28,7 +29,7 @@ def of_record(kind: str, r: Mapping[str, Any]) -> str:
         also = f", and covers {other[0]} by {short(other[1])}" if other else ""
         what = WHAT[r["outcome"]].format(name=r["name"], partner=r["partner_name"], iou=short(r["iou"]), also=also)
         return f"{told}, a false alarm: {what}"
-    return f"{told}: {_context(r)}"
+    return f"{told}{', ' + NOT_JUDGED if r['outcome'] == 'ignored' else ''}: {_context(r)}"
 
 
 def _missed(r: Mapping[str, Any]) -> str:
@@ -52,11 +53,14 @@ def _missed(r: Mapping[str, Any]) -> str:
 def _context(r: Mapping[str, Any]) -> str:
     if r.get("context") is None:
         return "its causes are not known"
-    drop = r["f"] - r["f_object"]
-    told = f"of its score {short(max(r['context'], 0))} is its surroundings', {short(max(r['object'], 0))} its own"
+    drop, other = r["f"] - r["f_object"], r.get("f_another")
+    elsewhere = other is not None and other >= r["f"] / 2
+    whose = "this candidate's" if elsewhere else "its"
+    told = f"of {whose} score {short(max(r['context'], 0))} is its surroundings', {short(max(r['object'], 0))} its own"
     if abs(r.get("interaction") or 0) >= BOTH:
         told += ": both are needed" if r["interaction"] > 0 else ": either is enough"
     keeps = f"cut out and put elsewhere this candidate keeps {short(r['f_object'])} of {short(r['f'])}"
+    keeps += f", but another one sees it there with {short(other or 0)}" if elsewhere else ""
     cut = keeps if abs(drop) > 0.01 else ""
     control = f"three backgrounds differ by {short(r['range'])}"
     control += ", so this depends on what hides" if r["substrate_dependent"] else ""
@@ -92,13 +96,7 @@ def _versus(r: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     if r["target"].get("rival") and r["target"]["rival"]["label"] == r["target"]["label"]:
         return "the map shows what speaks for it against the other (it compares the two, and proves no cause)"
     name = r.get("partner_name") or "the other class"
-    if row.get("flips") == 0:
-        return f"the same candidate has {short(row['flips_to'])} as {name} already: it has two names"
-    if row.get("flips") is not None:
-        return f"blurring {percent(row['flips'])} of the picture turns it into {name} {short(row['flips_to'])}"
-    best = row.get("flips_to")
-    tail = f" ({name} has {short(best)} then)" if best is not None else ""
-    return f"no blurring of up to 32 % of the picture turns it into {name}{tail}"
+    return turning(name, row.get("flips"), row.get("flips_to"))
 
 
 def question(r: Mapping[str, Any], row: Mapping[str, Any]) -> str | None:
@@ -107,7 +105,3 @@ def question(r: Mapping[str, Any], row: Mapping[str, Any]) -> str | None:
     if str(row.get("ask")).startswith("versus") and rival and rival["label"] != r["target"]["label"]:
         return f"versus:{rival['name']}"
     return row.get("ask")
-
-
-def percent(share: float) -> str:
-    return f"{share * 100:.0f} %" if share >= 0.01 else f"{share * 100:.1f} %"

@@ -166,7 +166,30 @@ class Flips(Ladder):
         shares = np.append(0.0, SHARES)
         value = float(shares[at]) if turned.any() else NAN
         at = at if turned.any() else int((other - own).argmax())
-        return score(self, value, NEVER, curve=np.stack([shares, other - own]), to=float(other[at]), own=float(own[at]))
+        made = score(self, value, NEVER, curve=np.stack([shares, other - own]), to=float(other[at]), own=float(own[at]))
+        told = turning(target.rival.name, value if turned.any() else None, float(other[at]))
+        made.detail["sentence"] = f"{told} (it compares the two, and proves no cause)"
+        return made
+
+
+def turning(name: str, share: float | None, to: float | None) -> str:
+    """What `flips` says in words: at which share the class `name` leads, None: at none; to: its score then."""
+    if share == 0 and to is not None:
+        return f"the same candidate has {short(to)} as {name} already: it has two names"
+    if share is not None and to is not None:
+        return f"blurring {percent(share)} of the picture turns it into {name} {short(to)}"
+    tail = f" ({name} has {short(to)} then)" if to is not None else ""
+    return f"no blurring of up to 32 % of the picture turns it into {name}{tail}"
+
+
+def short(value: float) -> str:
+    """.12 of 0.12."""
+    return f"{value:.2f}".removeprefix("0") if 0 <= value < 0.995 else f"{value:.2f}"
+
+
+def percent(share: float) -> str:
+    """5 % of 0.05, and 0.2 % of 0.002."""
+    return f"{share * 100:.0f} %" if share >= 0.01 else f"{share * 100:.1f} %"
 
 
 def threshold_of(context: Context, adapter: Any) -> float:

@@ -35,7 +35,20 @@ from igos.base.boxes import pairwise_iou
 from igos.base.ops import upscale
 from igos.data.nulls import share_alike
 from igos.data.truth import LEAST_IOU, same_class
-from igos.metrics.ladder import FINEST, RUNGS, SHARES, Ladder, climbed, hidden, leading, rungs, threshold_of, whole
+from igos.metrics.ladder import (
+    FINEST,
+    RUNGS,
+    SHARES,
+    Ladder,
+    climbed,
+    hidden,
+    leading,
+    percent,
+    rungs,
+    short,
+    threshold_of,
+    whole,
+)  # fmt: skip
 from igos.metrics.metric import Context, score
 from igos.metrics.statistics import NAN
 from igos.metrics.transfer import carried
@@ -146,12 +159,11 @@ def sentence(
 ) -> str:
     """What the figures say, with their control."""
     control = "no null known" if math.isnan(null) else f"null {null * 100:.0f} %"
-    percent = f"{share * 100:.0f} %" if share >= 0.01 else f"{share * 100:.1f} %"
     if verdict == "missing":
         over = f" over {short(least)}" if least > 0 else " to the first place"
         told = f"no blurring of up to 32 % of the picture raises {name} from {short(before)}{over}"
         return f"{told} (at most {short(after)}): what it looks for is missing ({control})"
-    told = f"blurring {percent} of the picture, {side}, "
+    told = f"blurring {percent(share)} of the picture, {side}, "
     told += (
         f"raises {name} from {short(before)} to" if least > 0 else f"puts {name} first: it had {short(before)} and has"
     )
@@ -176,11 +188,6 @@ def where(top: Tensor, target: Target) -> str:
     if max(abs(across), abs(down)) <= 0.5:
         words = ("at its left", "at its right", "at its top", "at its bottom")
     return words[int(across > 0)] if abs(across) >= abs(down) else words[2 + int(down > 0)]
-
-
-def short(value: float) -> str:
-    """.12 of 0.12."""
-    return f"{value:.2f}".removeprefix("0") if 0 <= value < 0.995 else f"{value:.2f}"
 
 
 def _other(problem: Problem, row: int, e: Explanation, context: Context, top: Tensor) -> float:

@@ -23,6 +23,7 @@ COST = ("network_images", "seconds")
 COSTS = ("images", "map s", "figures s")
 RESAMPLES, LEVEL, WIDTH = 2000, 0.95, 118
 MOST_ROWS = 20  # of the closing table
+NO_DETECTION = "it is no detection; what is explained is the candidate that stands for it"
 LEGEND = "mean [95 % interval over pictures]; known/all where some values are not known"
 
 
@@ -235,13 +236,15 @@ def closing(folder: RunFolder) -> Table:
 
 def answers(folder: RunFolder) -> list[str]:
     """What rows say in words, a line each: the picture, the object, of a miss its reason, the sentence of why-not with
-    its verdict; and which regions are redundant or needed together.
+    its verdict, or of versus; of a miss without one that it is no detection; and which regions are redundant or needed
+    together.
     """
     made = []
     for r in folder.first(MOST_ROWS):
         reason = f" ({r['reason']})" if r.get("reason") else ""
         verdict = f" [{r['verdict']}]" if r.get("verdict") else ""
         told = [f"{r['sentence']}{verdict}"] if r.get("sentence") else []
+        told = told or [NO_DETECTION] * (r.get("reason") not in (None, "found"))
         told += [r["interactions_told"]] if r.get("interactions_told") else []
         made += [printable(f"{Path(r['image']).name}, {r['name']}{reason}: {words}") for words in told]
     return made

@@ -14,7 +14,7 @@ import pytest
 import igos
 from igos import cli
 from igos.base import resources
-from igos.data.annotations import known_of, truths_of, warnings_of
+from igos.data.annotations import class_names, known_of, truths_of, warnings_of
 from igos.data.coco import Annotations
 from igos.data.places import Places
 from igos.results.read import read_rows
@@ -211,6 +211,15 @@ def test_voc_of_two_years_is_told_apart_by_the_folders(tmp_path: Path) -> None:
         assert [t.name for t in truths_of(str(picture), str(tmp_path), SIZE)] == [name]
     objects, (told,), *_ = known_of("/elsewhere/000001.jpg", str(tmp_path), SIZE)
     assert objects == [] and "may be" in told
+
+
+def test_classes_of_a_folder_of_voc_are_those_that_have_an_object(tmp_path: Path) -> None:
+    """One file tells of one picture: of what is not in it nobody knows whether it was looked for."""
+    for n, name in enumerate(("dog", "cat", "dog")):
+        (tmp_path / f"{n}.xml").write_text(XML.format(size="", more="").replace("<name>dog", f"<name>{name}"))
+    (tmp_path / "torn.xml").write_text("<annotation><object>")
+    assert class_names("0.jpg", str(tmp_path)) == ["dog", "cat"]
+    assert class_names("0.jpg", str(tmp_path / "0.xml")) == []
 
 
 # --- YOLO -----------------------------------------------------------------------------------------------------

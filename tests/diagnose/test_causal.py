@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from igos.base.geometry import Geometry
-from igos.diagnose.causal import causes, figures, matte, on_network, outside
-from igos.types import Image, Scorer, Target
+from igos.diagnose.causal import IMAGES, causes, figures, matte, on_network, outside
+from igos.diagnose.words import of_record
+from igos.types import Candidates, Image, Scorer, Target
 
 SIDE = 64
 BOX = torch.tensor([24.0, 24, 40, 40])
@@ -88,6 +89,46 @@ def test_a_hidden_object_is_filled_from_outside() -> None:
     assert float((made - BLUE[:, None, None]).abs().max()) < 0.05, "no red is left"
     assert float((outside(image.pixels, torch.ones(SIDE, SIDE)) - torch.tensor([0.485, 0.456, 0.406])[:, None, None])
                  .abs().max()) < 1e-6  # fmt: skip
+
+
+class Seeing(Toy):
+    """Its pinned row needs the context; row 1 sees the object alone, row 2 as well, at another place."""
+
+    labels: ClassVar[list[str]] = ["red"]
+
+    def candidates(self, image: Image, label: int | None = None) -> Candidates:
+        alone = bool((image.pixels[2, :4] < 0.9).all())
+        boxes = torch.stack([BOX, BOX + 2, BOX + 20])[None]
+        p = torch.tensor([0.01, 0.8 if alone else 0.0, 0.95])
+        return Candidates(boxes, p.clamp(1e-6).logit()[None, :, None])
+
+
+def test_another_candidate_that_sees_the_object_alone_is_told() -> None:
+    """f(x) of a detection is known, so that this costs no picture more."""
+    toy, own = Seeing(lambda o, c: 0.9 * o * c), {"prob": 0.9, "logodds": float(np.log(9))}
+    seen = list[int]()
+    plain, target = toy.scorer, Target(0, "red", 0.9, BOX, own=own)
+
+    def counting(*args: Any) -> Scorer:
+        made = plain(*args)
+        return Scorer(lambda p, rows: (seen.append(len(p)), made.whole(p, rows))[1], 1, 4)
+
+    toy.scorer = counting  # type: ignore[method-assign]
+    ((made,), _) = causes(toy, picture(), [target], [None], OTHERS)  # type: ignore[arg-type]
+    assert made["f"] == pytest.approx(0.9) and made["f_object"] < 0.01 and sum(seen) == IMAGES - 1
+    assert made["f_another"] == pytest.approx(0.8, abs=1e-4)
+    ((steady,), _) = causes(Seeing(lambda o, c: 0.9 * o), picture(), [target], [None], OTHERS)  # type: ignore[arg-type]
+    assert steady["f_another"] is None
+    told = of_record("detection", {**made, "name": "red", "score": 0.9, "outcome": "correct"})
+    assert "this candidate keeps .00 of .90, but another one sees it there with .80" in told
+
+
+@pytest.mark.parametrize("box", [[10.0, 63.6, 30, 64], [63.6, 10.0, 64, 30], [0.0, 0, 0.4, 0.4]])
+def test_a_thin_object_at_the_edge_is_hidden_too(box: list[float]) -> None:
+    """Rounded, such a box begins beyond the last pixel; nothing was hidden, and all of its score was its context's."""
+    a = matte(Target(0, "red", 0.9, torch.tensor(box)), None, picture().geometry)
+    x1, y1, x2, y2 = box
+    assert float(a[int(y1) : int(y1) + 1, int(x1) : int(x1) + 1].max()) > 0.5
 
 
 def test_masks_lie_where_the_network_sees_them() -> None:

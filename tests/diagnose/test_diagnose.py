@@ -14,13 +14,23 @@ import numpy as np
 import pytest
 
 from igos import cli
+from igos.base.seals import unsealed
 from igos.data.nulls import Null
 from igos.data.truth import Truth
+from igos.diagnose.compare import _without
 from igos.diagnose.look import known_to
-from igos.diagnose.output import COLUMNS, facts_of
+from igos.diagnose.output import COLUMNS, facts_of, plain_json
 from igos.results.manifest import Item
 from igos.run.workers.engines import Task
 from igos.run.workers.events import Told, portable
+
+
+def fresh_annotations() -> None:
+    """A process reads a file of annotations once."""
+    from igos.data import annotations
+
+    annotations._read.cache_clear()
+
 
 FLAGS = ["--model", "emblem-f-rcnn", "--iterations", "1", "--set", "sure=false", "--size", "8"]
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,6 +152,42 @@ def test_parts_joined_are_the_whole(
     assert both[0] == both[1] and len(both[0]) > 4
 
 
+def test_annotations_that_changed_are_told(made: Path, scenes: Path, tmp_path: Path, capsys: Any) -> None:
+    """Else the old outcomes would stand, though the file that names the same objects says something else now."""
+    copy = tmp_path / "copy"
+    shutil.copytree(made, copy)
+    file, flags = scenes / "instances.json", ("--data", str(scenes), "--explain", "3", "--threshold", "0.4")
+    text = file.read_text()
+    known = json.loads(text)
+    known["annotations"] = [a for a in known["annotations"] if a["id"] != 9999]
+    try:
+        file.write_text(json.dumps(known))
+        fresh_annotations()
+        assert diagnose(copy, *flags) == 2
+    finally:
+        file.write_text(text)
+        fresh_annotations()
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "scene-04.png" in told and "changed since" in told and "new folder" in told
+
+
+def test_what_was_not_looked_at_and_what_was_left_out_stand_on_the_page(scenes: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    shutil.copy(ROOT / "samples" / "scene-04.png", folder)
+    (folder / "torn.png").write_bytes((ROOT / "samples" / "scene-07.png").read_bytes()[:900])
+    known = json.loads((ROOT / "samples" / "instances.json").read_text())
+    known["annotations"][0]["bbox"] = [1, 2]
+    (folder / "instances.json").write_text(json.dumps(known))
+    own = next(i["id"] for i in known["images"] if i["file_name"].endswith("scene-04.png"))
+    assert diagnose(tmp_path / "o", "--data", str(folder), "--explain", "0") == 0
+    data = json.loads((tmp_path / "o" / "diagnosis.json").read_text())
+    assert data["pictures"] == 1 and data["not_looked_at"] == 1
+    page = " ".join((tmp_path / "o" / "report.html").read_text().split())
+    assert "1 picture could not be looked at" in page
+    assert data["damaged_annotations"] == (known["annotations"][0]["image_id"] == own)
+
+
 def test_facts_go_from_process_to_process() -> None:
     event = Told({"item": "a", "status": "ok"}, {"name": "a"})
     assert pickle.loads(pickle.dumps(portable(event))) == event
@@ -167,6 +213,30 @@ def test_two_diagnoses_compared(made: Path, tmp_path: Path, capsys: pytest.Captu
     assert "no diagnosis" in capsys.readouterr().err
 
 
+def test_compared_are_pictures_that_both_saw_at_one_threshold(made: Path, tmp_path: Path, capsys: Any) -> None:
+    """Errors of a picture that one of them never saw did not go; at another threshold others are errors."""
+    other = tmp_path / "other"
+    shutil.copytree(made, other)
+    lines = (other / "results.jsonl").read_bytes().splitlines(keepends=True)
+    (other / "results.jsonl").write_bytes(b"".join(line for line in lines if b"scene-04.png" not in line))
+    table = (other / "objects.csv").read_text().splitlines(keepends=True)
+    (other / "objects.csv").write_text("".join(line for line in table if "scene-04.png" not in line))
+    data = unsealed(json.loads((other / "diagnosis.json").read_text()))
+    (other / "diagnosis.json").write_bytes(plain_json({**data, "threshold": 0.25}))
+    assert cli.main(["compare", str(made), str(other), "--out", str(tmp_path / "c.html")]) == 0
+    told, page = capsys.readouterr().out, (tmp_path / "c.html").read_text()
+    assert "0 errors went, 0 came" in told
+    for words in ("1 picture is in one of the two only", "thresholds differ: 0.4 and 0.25"):
+        assert words in told and words in page
+
+
+def test_pictures_of_one_name_in_two_folders_are_not_mixed_up() -> None:
+    box = np.array([0.0, 0, 10, 10])
+    old, new = ([{"image": f"{n}/1.jpg", "kind": "object", "name": "dog", "corners": box}] for n in "ab")
+    both = frozenset(("a/1.jpg", "b/1.jpg"))
+    assert _without(old, new, both) == old and _without(old, new, frozenset()) == []
+
+
 def test_without_annotations_nothing_is_called_wrong(scenes: Path, tmp_path: Path, undrawn: None) -> None:
     alone = tmp_path / "alone"
     alone.mkdir()
@@ -190,6 +260,34 @@ def test_a_data_set_without_an_error_says_so(scenes: Path, tmp_path: Path) -> No
         assert "No error was found" in (tmp_path / "o" / "report.html").read_text()
     else:
         pytest.fail("choose another scene: this one has an error")
+
+
+def test_classes_of_one_side_alone(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An object of a class that the model lacks is there all the same: what lies on it is no background. A detection
+    of a class that is not annotated may be right: it is not judged. Both are told.
+    """
+    folder = tmp_path / "d"
+    folder.mkdir()
+    shutil.copy(ROOT / "samples" / "scene-04.png", folder)
+    known = json.loads((ROOT / "samples" / "instances.json").read_text())
+    ring, bars = (next(c["id"] for c in known["categories"] if c["name"] == n) for n in ("ring", "bars"))
+    known["categories"] = [c for c in known["categories"] if c["id"] != ring] + [{"id": 99, "name": "goat"}]
+    known["annotations"] = [
+        a | {"category_id": 99 if a["category_id"] == bars else a["category_id"]}
+        for a in known["annotations"]
+        if a["category_id"] != ring
+    ]
+    (folder / "instances.json").write_text(json.dumps(known))
+    assert diagnose(tmp_path / "o", "--data", str(folder), "--explain", "0") == 0
+    of = {r["name"]: r for r in rows(tmp_path / "o") if r["kind"] == "detection"}
+    assert of["bars"]["outcome"] == "classification"
+    assert "no bars is annotated there, but goat is" in of["bars"]["sentence"]
+    assert of["ring"]["outcome"] == "ignored" and of["star"]["outcome"] == "correct"
+    data = json.loads((tmp_path / "o" / "diagnosis.json").read_text())
+    assert data["unknown_classes"] == {"goat": 1} and data["classes_not_annotated"] == {"ring": 1}
+    told = capsys.readouterr().out
+    assert "of classes that the model lacks: 1 goat" in told and "of classes that are not annotated: 1 ring" in told
+    assert "of classes that are not annotated: 1 ring" in " ".join((tmp_path / "o" / "report.html").read_text().split())
 
 
 def test_what_cannot_be_diagnosed_is_one_line(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

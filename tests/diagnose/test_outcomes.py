@@ -114,6 +114,15 @@ def missed(reason: str, score: float, place: int, rival: bool = False) -> dict[s
     return {"outcome": "missed", "reason": reason, "score": score, "place": place, "target": target}
 
 
+def test_objects_that_the_model_lacks_are_no_strange_annotations() -> None:
+    """Where it has another class of theirs, its detections can be judged: a goldfish that is called a carrot."""
+    facts = {"annotated": True, "threshold": 0.4, "counts": {}, "unknown": {"goldfish": 1}, "ap": [], "detections": []}
+    for shared in (True, False):
+        made = Summary()
+        made.add({**facts, "objects": [], "shared": shared})
+        assert made.strange != shared
+
+
 def test_what_is_explained_is_shared_among_the_kinds() -> None:
     nulls = [{"score": 0.02}, {"score": 0.3}]
     facts = [

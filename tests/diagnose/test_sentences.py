@@ -34,8 +34,11 @@ def test_a_candidate_that_does_not_cover_the_object_is_told_so() -> None:
     assert "removed for the other detection beside it" in gone
 
 
-@pytest.mark.parametrize(("flips", "words"), [(0, "it has two names"), (0.05, "turns it into elephant .60")])
-def test_versus_says_what_the_row_says(flips: float, words: str) -> None:
+@pytest.mark.parametrize(
+    ("flips", "words"),
+    [(0, "it has two names"), (0.05, "turns it into elephant .60"), (None, "no blurring of up to 32 %")],
+)
+def test_versus_says_what_the_row_says(flips: float | None, words: str) -> None:
     row = {"ask": "versus", "flips": flips, "flips_to": 0.6}
     r: dict[str, Any] = {**ALARM, "outcome": "classification"}
     assert words in of_answer("detection", r, row) and "both are detected" not in of_answer("detection", r, row)
@@ -47,4 +50,5 @@ def test_what_is_needed_together_is_told(interaction: float, words: str) -> None
     r = {**ALARM, **figures, "outcome": "correct", "substrate_dependent": False}
     told = of_record("detection", r)
     assert words in told and "this candidate keeps .10 of .80" in told
-    assert ("needed" in told or "enough" in told) == bool(words)
+    assert ("needed" in told or "enough" in told) == bool(words) and "not judged" not in told
+    assert "not judged" in of_record("detection", {**r, "outcome": "ignored"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from igos.metrics import ladder
 from igos.metrics.interactions import Interactions, regions
 from igos.metrics.metric import Context
 from igos.metrics.raised import Raised, already, sentence, verdict_of, where
-from igos.types import ConfigError, Explanation, Target
+from igos.types import ConfigError, Explanation, Scorer, Target
 from tests.conftest import patch_score, toy_image, toy_problem
 
 BLOCKER = (slice(4, 10), slice(18, 26))  # rows and columns
@@ -144,6 +145,28 @@ def test_sufficient_and_necessary_of_a_score_that_looks_at_one_patch() -> None:
         for figure in (needed, enough):
             assert np.isnan(figure.value) if least is None else least <= figure.value <= most, figure
     assert "necessary_reason" in ladder.Necessary()(problem, [bad])[0].detail
+
+
+@pytest.mark.parametrize(
+    ("most", "words"),
+    [
+        (0.9, "of the picture turns it into cat ."),
+        (0.3, "no blurring of up to 32 % of the picture turns it into cat ("),
+    ],
+)
+def test_what_turns_one_class_into_another_is_said(most: float, words: str) -> None:
+    """The answer to versus is a sentence too, where nothing turns it as well: an empty column says nothing."""
+    forward = patch_score(slice(6, 18), slice(8, 20))
+    problem = toy_problem(forward, dtype=torch.float32)
+    (target,) = problem.targets
+    asked = replace(problem, targets=[replace(target, rival=Target(target.label + 1, "cat", 0.1))])
+    other = Scorer(lambda p, rows: most * (1 - forward(p, rows)), 1, 8)
+    adapter = SimpleNamespace(default_target="all", threshold=0.4, scorer=lambda targets, score, batch: other)
+    (e,) = ASKED["why-not"](size=8, iterations=1)(asked)
+    patch = torch.zeros(8, 8)
+    patch[2:6, 2:5] = 1
+    (made,) = ladder.Flips()(asked, [replace(e, saliency=patch)], Context(adapter=adapter))  # type: ignore[arg-type]
+    assert words in made.detail["sentence"] and "proves no cause" in made.detail["sentence"]
 
 
 def test_interactions_of_or_and_and() -> None:

@@ -195,3 +195,7 @@ def test_the_closing_table_tells_parts_apart_and_the_answer_to_why_not(tmp_path:
     folder: Any = SimpleNamespace(first=lambda count: rows, tally=tally, shards=None)
     assert [line[1] for line in closing(folder).rows] == ["dog, left", "dog"]
     assert answers(folder) == ["a.jpg, dog (below-threshold): blurring 2 % raises dog [covered]"]
+    rows[:] = [{**own, "part": "class", "reason": "no-candidate"}, {**own, "part": "class", "reason": "found"}]
+    assert answers(folder) == [
+        "a.jpg, dog (no-candidate): it is no detection; what is explained is the candidate that stands for it"
+    ]

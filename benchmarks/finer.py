@@ -6,6 +6,8 @@
     python benchmarks/finer.py --real --preset quick   another budget; --was says which of 0.1.0's it is paired with
     python benchmarks/finer.py --rows FILE --kinds was   measure these alone; what FILE holds is not measured again
     python benchmarks/finer.py --lean                  curves alone: who fails, at half the time
+    python benchmarks/finer.py --real --kinds now RISE-500 D-RISE-500 IG-50 ODAM blur_ig IBA
+                                                       the preset beside other methods, on the same objects
 
 `was` is the same method as 0.1.0 had it: no detail, nobody asks, the numbers of WAS. `now` is the preset. Of `now` come
 the controls, maps that need no gradient on pixels: S^2, and U(S) * G|I - B|. Figures: network images, insertion less
@@ -41,6 +43,7 @@ from igos.base.settings import key_value  # noqa: E402
 from igos.data.emblems import scene  # noqa: E402
 from igos.data.truth import match, scene_truth  # noqa: E402
 from igos.methods import build_method  # noqa: E402
+from igos.methods.ingredients import OfImage  # noqa: E402
 from igos.methods.mask.detail import near  # noqa: E402
 from igos.metrics.curves import Deletion, Insertion  # noqa: E402
 from igos.metrics.energy import EnergyMask  # noqa: E402
@@ -73,9 +76,18 @@ WAS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {  # 0.1.0's numbers: budge
         "iGOS+/NAG": {"iterations": 25, "ig_iter": 4, "alpha": 10, "L1": 0.6, "L2": 0.5},
     },
 }
+PEERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # other methods: name -> method, settings
+    "RISE-500": ("rise", {"grid": 8, "n_masks": 500}),
+    "D-RISE-500": ("drise", {"grid": 8, "n_masks": 500}),
+    "IG-50": ("IG", {"baseline": "blur", "aggregate": "sum_abs", "n_steps": 50}),
+    "ODAM": ("odam", {}),
+    "blur_ig": ("blur_ig", {}),
+    "IBA": ("input_iba", {}),
+}
+CUT = "module_list.80"  # the last layer of yolo-fastest-1.1 that no score goes round
 FIGURES = ("images", "own", "other", "ap", "area", "share", "score")
 COLUMNS = {
-    "map": 10,
+    "map": 11,
     "images": 7,
     "own": 6,
     "other": 6,
@@ -190,7 +202,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], help="settings of now, KEY=VALUE")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, help="points of the curves: 50 on photos, 25 on scenes")
-    parser.add_argument("--kinds", nargs="+", choices=("was", "now"), default=["was", "now"])
+    parser.add_argument("--kinds", nargs="+", choices=("was", "now", *PEERS), default=["was", "now"])
     parser.add_argument("--rows", type=Path, help="a file of figures: what it holds is not measured again")
     parser.add_argument("--lean", action="store_true", help="leave out the figures of places, and the controls")
     parser.add_argument("--minutes", type=float, default=30.0, help="time box (30)")
@@ -213,6 +225,15 @@ def main() -> None:
         flags.split if flags.real else f"{flags.model} series {flags.series}"
     ) + f", {steps} steps{', lean' * flags.lean}"
     sides = {"was": (was, f"{where}: {asdict(was)}"), "now": (now, f"{where}: {asdict(now)}")}
+    for peer in flags.kinds:
+        if peer in PEERS:
+            made_of, settings = PEERS[peer]
+            method_of = build_method(made_of, dict(settings), read_preset(preset))
+            sides[peer] = method_of, f"{where}: {made_of} {asdict(method_of)}"
+    ingredients: dict[str, OfImage] = {}
+    if "IBA" in flags.kinds:  # a bottleneck needs statistics of a layer: on the photos that are not measured
+        statistics = igos.estimate(own, CUT, pictures("tune"))
+        ingredients = {"statistics": lambda _: statistics}
     kept = {tuple(r["key"]): r["rows"] for r in read_lines(flags.rows)}
     end = time.monotonic() + 60 * flags.minutes
     for seed, (number, case) in itertools.product(flags.seeds, enumerate(data, flags.first)):
@@ -222,7 +243,7 @@ def main() -> None:
                 continue
             if time.monotonic() > end:
                 break
-            problem = make_problem(own, case.image, case.targets, seed=seed)
+            problem = make_problem(own, case.image, case.targets, seed=seed, ingredients=ingredients)
             made = {side: explain_problem(problem, method)}
             made |= controls(problem, made["now"]) if side == "now" and not flags.lean else {}
             told: dict[str, list[dict[str, Any]]] = {}
@@ -252,13 +273,10 @@ def main() -> None:
     for t in told:
         print(table.line({k: t.get(k) for k in COLUMNS}, COLUMNS))
     table.write_json(flags.json, table.header(flags.seeds), told)
-    if set(flags.kinds) != {"was", "now"} or not rows:
-        return
-    print("now - was:", ", ".join(paired(rows["now"], rows["was"], k) for k in FIGURES[:-1]))
-    if flags.lean:
-        return
-    for kind in ("S^2", "U G|I-B|"):
-        print(f"now - {kind}:", ", ".join(paired(rows["now"], rows[kind], k) for k in ("ap", "area", "share")))
+    for kind in rows if "now" in rows else ():
+        if kind != "now":
+            keys = FIGURES[:-1] if kind in sides else ("ap", "area", "share")
+            print(f"now - {kind}:", ", ".join(paired(rows["now"], rows[kind], k) for k in keys))
 
 
 if __name__ == "__main__":

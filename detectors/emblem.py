@@ -21,7 +21,7 @@ from torchvision.models.vgg import make_layers
 from torchvision.ops import MultiScaleRoIAlign
 
 from detectors import labels as names_of
-from detectors.checkpoint import load_into, load_state_dict
+from detectors.checkpoint import Undrawn, load_into, load_state_dict
 from detectors.classifier import ClassifierAdapter
 from detectors.darknet import Darknet, parse_cfg
 from detectors.rcnn import RCNNAdapter
@@ -148,16 +148,19 @@ def _build(
 ) -> RCNNAdapter | YOLOAdapter | ClassifierAdapter:
     if name in YOLOS:
         cfg = resources.folder("configs") / CFG
-        yolo = Darknet(parse_cfg(cfg), cfg, ULTRALYTICS_EPS)
+        with Undrawn():
+            yolo = Darknet(parse_cfg(cfg), cfg, ULTRALYTICS_EPS)
         load_into(yolo, state, path)
         size = (SCENE, SCENE)
         return YOLOAdapter(yolo, CLASSES, name=name, size=size, fit="letterbox", device=device, preset="emblem")
     if name in FILES:
         masks = name == "emblem-m-rcnn"
-        rcnn = build_rcnn(1 + len(CLASSES), masks)
+        with Undrawn():
+            rcnn = build_rcnn(1 + len(CLASSES), masks)
         load_into(rcnn, {k: v for k, v in state.items() if masks or not k.startswith(MASK_HEAD)}, path)
         return RCNNAdapter(rcnn, [names_of.BACKGROUND, *CLASSES], name=name, device=device, preset="emblem")
-    network = (SlimVGG if name == "emblem-vgg" else SlimResNet)(len(CLASSES) + 1)
+    with Undrawn():
+        network = (SlimVGG if name == "emblem-vgg" else SlimResNet)(len(CLASSES) + 1)
     load_into(network, state, path)
     return ClassifierAdapter(
         network,

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PRELOADED = ["tests.faults", "igos.cli.session", "igos.drawing.figures", "igos.results.tables", "detectors"]
+PRELOADED = ["tests.warm", "igos.cli.session", "igos.drawing.figures", "igos.results.tables", "detectors"]
 
 
 def server() -> ForkServerContext:

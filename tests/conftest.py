@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from igos.base.memory import keep_freed
+
 os.environ["OMP_NUM_THREADS"] = "1"  # more workers than cores; read when torch is imported
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each new process would compile igos, and each worker the tests
 sys.dont_write_bytecode = False
@@ -52,10 +54,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What has been imported is no garbage: it is never looked through again."""
+    """What has been imported is no garbage: it is never looked through again. And memory that a network frees is kept
+    for its next pass, as igos does with a model that it loads; most tests make theirs themselves.
+    """
     gc.enable()
     gc.collect()
     gc.freeze()
+    keep_freed()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -81,6 +86,8 @@ class Later:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # pytest asks all that a module holds whether it is a mock or wraps a fixture
+            raise AttributeError(name)
         return getattr(import_module(self._name), name)
 
 
@@ -135,7 +142,7 @@ def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def short_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deletion, insertion and transfer in 4 steps by default, where no test looks at their figures, in place of 50."""
+    """Deletion and insertion, a judge's too, in 4 steps by default in place of 50: no test looks at their figures."""
     from igos.base.settings import setting
     from igos.metrics import METRICS
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
-from tests.conftest import FIRST, GROUPS, ROOT, group, pytest_xdist_make_scheduler
+from tests.conftest import FIRST, GROUPS, ROOT, Later, group, pytest_xdist_make_scheduler
 
 FILES = {p.stem for p in (ROOT / "tests").rglob("test_*.py")}
 
@@ -51,3 +52,11 @@ def test_groups_name_files_that_exist() -> None:
     assert {stem for stems in GROUPS.values() for stem in stems} <= FILES
     assert set(FIRST) <= {group(f"{stem}.py::test") for stem in FILES}
     assert len(FILES) == len(list((ROOT / "tests").rglob("test_*.py"))), "no two of one name"
+
+
+def test_a_library_is_imported_when_a_test_asks_it_for_something_and_not_when_pytest_looks_at_it() -> None:
+    sys.modules.pop("colorsys", None)
+    one = Later("colorsys")
+    asked = ("_mock_name", "__wrapped__", "__pytest_wrapped__")
+    assert not any(hasattr(one, name) for name in asked) and "colorsys" not in sys.modules
+    assert one.rgb_to_hsv(0, 0, 1)[2] == 1 and "colorsys" in sys.modules

@@ -16,6 +16,7 @@ from igos.base.seals import sealed, unsealed
 from igos.base.untrusted import load_json
 from igos.diagnose import words
 from igos.diagnose.choose import Chosen, Key
+from igos.results import parquet
 from igos.results.read import each_row
 from igos.results.sheet import lines
 from igos.types import ConfigError
@@ -117,15 +118,13 @@ class _Parquet:
                 return pa.string()
             return {"label": pa.int64(), "substrate_dependent": pa.bool_()}.get(name, pa.float64())
 
-        self._pa, self._path, self._half = pa, path, path.with_name(f".{path.name}.part")
+        self._path, self._half = path, path.with_name(f".{path.name}.part")
         self._schema = pa.schema([(name, kind(name)) for name in COLUMNS])
         self._writer = pq.ParquetWriter(self._half, self._schema)
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
         if rows:
-            self._writer.write_table(
-                self._pa.Table.from_pylist([{k: r[k] for k in COLUMNS} for r in rows], schema=self._schema)
-            )
+            self._writer.write_table(parquet.table(rows, self._schema))
 
     def close(self) -> None:
         self._writer.close()

@@ -7,11 +7,13 @@ whole numbers or truth values where all its values are such, else texts.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from igos.base.files import whole
 from igos.results.rows import FIELDS, FILES, KEEP
@@ -27,14 +29,9 @@ def known() -> bool:
 
 
 def prepare() -> None:
-    """Import what `write` needs: pyarrow asks pandas, where it is there, what kind of array it is given. That takes a
-    second or more, which someone who ends a program should not wait for.
-    """
+    """Import what `write` needs, which someone who ends a program should not wait for."""
     if known():
-        import pyarrow as pa
-        import pyarrow.parquet
-
-        pa.array([0])
+        import pyarrow.parquet  # noqa: F401
 
 
 def write(path: Path, rows: Callable[[], Iterable[Row]]) -> None:
@@ -58,7 +55,48 @@ def write(path: Path, rows: Callable[[], Iterable[Row]]) -> None:
             plain = [
                 {key: _plain(row.get(key), type_ == pa.string()) for key, type_ in columns.items()} for row in some
             ]
-            file.write_table(pa.Table.from_pylist(plain, schema=schema))
+            file.write_table(table(plain, schema))
+
+
+def table(rows: Sequence[Row], schema: Any) -> Any:
+    """pyarrow's table of rows, each value None or such as its column takes: texts, int64, float64, truth values and
+    lists of these. Made of bytes: pyarrow.array would ask pandas, where it is there, what kind of list it is given, and
+    the import of that takes a second. Raises TypeError for a value that is no such, pyarrow's ArrowCapacityError for
+    2 GB of text in one column.
+    """
+    import pyarrow as pa
+
+    return pa.Table.from_arrays([_array([row.get(f.name) for row in rows], f.type) for f in schema], schema=schema)
+
+
+def _array(values: Sequence[Any], type_: Any) -> Any:
+    import pyarrow as pa
+
+    valid = _bits([v is not None for v in values])
+    if type_ == pa.bool_():
+        return pa.Array.from_buffers(type_, len(values), [valid, _bits([bool(v) for v in values])])
+    if not pa.types.is_list(type_) and type_ != pa.string():
+        kind = np.int64 if type_ == pa.int64() else np.float64
+        numbers = np.array([0 if v is None else v for v in values], None if values else kind)
+        return pa.Array.from_buffers(
+            type_, len(values), [valid, pa.py_buffer(numbers.astype(kind, casting="same_kind"))]
+        )
+    parts = [b"" if v is None else v.encode() if type_ == pa.string() else v for v in values]
+    ends = np.cumsum([0, *map(len, parts)])
+    if ends[-1] > np.iinfo(np.int32).max:
+        raise pa.ArrowCapacityError(f"{ends[-1]} bytes of text in {len(values)} rows")
+    offsets = pa.py_buffer(ends.astype(np.int32))
+    if type_ == pa.string():
+        return pa.Array.from_buffers(type_, len(values), [valid, offsets, pa.py_buffer(b"".join(parts))])
+    inner = _array([v for part in parts for v in part], type_.value_type)
+    return pa.Array.from_buffers(type_, len(values), [valid, offsets], children=[inner])
+
+
+def _bits(truths: Sequence[bool]) -> Any:
+    """Eight of them a byte, the first the lowest bit."""
+    import pyarrow as pa
+
+    return pa.py_buffer(np.packbits(np.array(truths, bool), bitorder="little"))
 
 
 def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:

@@ -18,7 +18,7 @@ from igos.base.baselines import baseline
 from igos.base.ops import Blend
 from igos.data.annotations import truths_of
 from igos.data.emblems import CLASSES, scene
-from igos.data.truth import match, scene_truth
+from igos.data.truth import Truth, match, scene_truth
 from igos.results.read import read_rows
 from igos.types import Adapter, ConfigError, WeightsError
 from tests.commands import Command
@@ -33,6 +33,12 @@ SAMPLES = resources.folder("samples")
 @lru_cache
 def adapter(name: str) -> Adapter:
     return igos.load(name)
+
+
+@lru_cache
+def scenes() -> list[tuple[np.ndarray, list[Truth]]]:
+    """Pictures of held-out scenes and what is in them."""
+    return [(s.picture(), scene_truth(s)) for s in (scene(1, i) for i in range(16))]
 
 
 def test_the_files_are_those_that_were_measured() -> None:
@@ -83,8 +89,8 @@ def test_a_bare_body_is_none(name: str) -> None:
 def test_blurring_one_objects_evidence_moves_no_other_object(name: str) -> None:
     """Of all pairs of objects: the own score falls, the others' stay within 0.1."""
     own, others = [], []
-    for s in (scene(1, i) for i in range(16)):
-        image, truths = adapter(name).read(s.picture()), scene_truth(s)
+    for picture, truths in scenes():
+        image = adapter(name).read(picture)
         pairs = [(t, match(t, image, truths)) for t in adapter(name).detect(image)]
         pairs = [(t, truth) for t, truth in pairs if truth is not None]
         if len(pairs) < 2:

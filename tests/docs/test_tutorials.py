@@ -18,7 +18,6 @@ from tests.conftest import DATA
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(p.stem for p in (ROOT / "docs" / "tutorials").glob("*.md"))
 REAL = all((DATA / name).is_dir() for name in ("yolo-fastest", "squeezenet", "photos"))
-FEW = {"iterations": 1, "n_steps": 4}
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +30,10 @@ def tutorials() -> ModuleType:
 
 
 def few(settings: dict[str, Any]) -> dict[str, Any]:
-    """A method's settings, or those of its optimisers, with few steps."""
-    return {k: few(v) if isinstance(v, dict) else FEW.get(k, v) for k, v in settings.items()}
+    """A method's settings, or those of its optimisers, with few steps, not asked whether they were enough."""
+    if "iterations" in settings:
+        return {**settings, "iterations": 1, "early": None, "sure": False}
+    return {k: few(v) if isinstance(v, dict) else v for k, v in settings.items()}
 
 
 def hurried(name: str, read: Any = presets.read_preset) -> dict[str, Any]:

@@ -177,7 +177,7 @@ def test_cells_that_a_price_emptied_keep_the_order_of_their_pull(price: float) -
     assert told[2, 2] == told.max() and (far > beside if price else far < beside)
 
 
-@pytest.mark.parametrize(("preset", "most"), [("quick", 10), ("detect-yolo", 20), ("thorough", 46)])
+@pytest.mark.parametrize(("preset", "most"), [("quick", 10), ("detect-yolo", 20), ("thorough", 42)])
 def test_a_sure_map_takes_no_more_network_images_than_its_preset_says(preset: str, most: int) -> None:
     method = replace(build_method("iGOS++", {"opt": "NAG"}, read_preset(preset)), size=8)
     problem = toy_problem(patch_score(*PATCH))

@@ -497,7 +497,7 @@ def test_completeness_is_the_method_s_own_error_of_the_score_that_it_explained(
 
 
 def test_without_a_change_to_sum_to_there_is_no_completeness() -> None:
-    problem = picture_problem(random(3, 64, 64), net_score(1))
+    problem = picture_problem(random(3, 32, 32), net_score(1))
     for name, why in (("xrai", "no score's change"), ("vanilla_grad", "no score's change"), ("rise", "no attribution")):
         settings = {"n_steps": 2} if name == "xrai" else {"n_masks": 3} if name == "rise" else {}
         (e,) = explain_problem(problem, METHODS[name](**settings), [METRICS["completeness"]()])

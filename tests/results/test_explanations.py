@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import igos
+from igos.drawing.files import LONGEST
 from igos.results import page_content
 from igos.results.read import read_arrays, read_rows, read_run
 from igos.types import Image
@@ -20,16 +21,16 @@ SCENE = Path(__file__).resolve().parents[2] / "samples" / "scene-04.png"
 
 @pytest.fixture(scope="module")
 def es() -> igos.Explanations:
-    metrics = [igos.METRICS[name](steps=10) for name in ("deletion", "insertion")]
+    metrics = [igos.METRICS[name](steps=4) for name in ("deletion", "insertion")]
     return igos.explain("emblem-m-rcnn", SCENE, method="odam", metrics=metrics)
 
 
 @pytest.fixture(scope="module")
 def noisy(es: igos.Explanations) -> igos.Explanations:
-    """Of a large picture of noise, the worst that a thumbnail can be of, and that is no file."""
-    source = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), dtype=np.uint8)
-    geometry = igos.Geometry((2000, 2000), (160, 160), (160 / 2000,) * 2)
-    image = Image(es[0].image.pixels, geometry, source)
+    """Of a picture of noise, the worst that a thumbnail can be of, too large to be shown as it is, and no file."""
+    side = LONGEST + 20
+    source = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    image = Image(es[0].image.pixels, igos.Geometry((side, side), (160, 160), (160 / side,) * 2), source)
     return igos.Explanations([replace(e, image=image) for e in es[:2]], model="net")
 
 

@@ -14,6 +14,7 @@ from igos.base.files import npz_bytes
 from igos.results.folder import RunFolder
 from igos.results.read import read_arrays, read_rows
 from igos.results.rows import COLUMNS, Row
+from tests.commands import Command
 from tests.pages import RUN, explanation, photo, toy_run
 
 
@@ -149,6 +150,40 @@ def test_other_columns_have_the_type_that_holds_all_their_values(tmp_path: Path)
     assert types == {"n": "int64", "x": "double", "word": "string", "mixed": "string", "yes": "bool", "big": "string"}
     assert table.column("mixed").to_pylist() == ["2", "two"] and table.column("x").to_pylist() == [1.0, 0.5]
     assert table.column("image").to_pylist() == ["a\\udce9.png", "b.png"] and "files" not in table.schema.names
+
+
+WITHOUT_PANDAS = """
+import sys
+import pyarrow as pa
+from igos.results.parquet import prepare, table
+prepare()
+types = {"text": pa.string(), "whole": pa.int64(), "number": pa.float64(), "yes": pa.bool_()}
+types["box"] = pa.list_(pa.float64())
+rows = [
+    {"text": "\\u00e4\\u2603", "whole": -(2**62) - 1, "number": 0.1, "yes": True, "box": [1.5, 2.0]},
+    {"text": "", "whole": 0, "number": float("inf"), "yes": False, "box": []},
+    {"box": [3.0], "number": 1},
+    *[{"whole": n, "yes": n % 3 == 0} for n in range(9)],
+]
+schema = pa.schema(list(types.items()))
+made = [table(some, schema) for some in (rows, rows[:1], [{}], [])]
+assert "pandas" not in sys.modules
+for some, one in zip((rows, rows[:1], [{}], []), made):
+    one.validate(full=True)
+    assert one.equals(pa.Table.from_pylist(some, schema=schema)), one
+for wrong in ({"whole": 1.5}, {"number": "1"}):
+    try:
+        print(table([wrong], schema))
+    except TypeError:
+        pass
+"""
+
+
+def test_the_table_is_pyarrow_s_own_and_pandas_is_not_imported_for_it(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "script.py").write_text(WITHOUT_PANDAS)
+    code, out, err = Command(str(tmp_path / "script.py"), cwd=tmp_path).end()
+    assert code == 0 and not out, err
 
 
 def test_without_pyarrow_a_run_in_folders_has_its_csv_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

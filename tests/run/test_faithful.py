@@ -64,9 +64,11 @@ PYRAMIDS: dict[str, Callable[[FasterRCNN], None]] = {
 }  # fmt: skip
 
 
-def rcnn(change: Callable[[FasterRCNN], None] = lambda net: None) -> FasterRCNN:
+def rcnn(change: Callable[[FasterRCNN], None] = lambda net: None, side: int = 96) -> FasterRCNN:
+    """With random weights; side: the short side (px) of the pictures that it sees."""
     torch.manual_seed(0)
     net = build_rcnn(5, False)
+    net.transform.min_size, net.transform.max_size = (side,), 2 * side
     nn.init.normal_(net.roi_heads.box_predictor.cls_score.weight, std=0.5)
     change(net)
     return lively(net)  # type: ignore[return-value]
@@ -123,7 +125,7 @@ def test_a_shortcut_that_changes_the_score_is_left_at_run_time(kind: str) -> Non
 
 
 def test_only_the_targets_that_differ_are_explained_anew() -> None:
-    adapter, image, targets = adapted(rcnn())
+    adapter, image, targets = adapted(rcnn(side=160))
     own = adapter.scorer
 
     def off(t: Any, score: str = "prob", batch: int | None = None) -> Any:

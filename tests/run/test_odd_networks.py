@@ -158,7 +158,7 @@ def default(dtype: torch.dtype) -> Iterator[None]:
 
 @pytest.mark.parametrize("family", ["classifier", "rcnn"])
 def test_the_default_dtype_of_the_user_changes_no_map(family: str) -> None:
-    model: nn.Module = rcnn() if family == "rcnn" else lively(SlimVGG(4))
+    model: nn.Module = rcnn(side=64) if family == "rcnn" else lively(SlimVGG(4))
     quick: dict[str, dict[str, Any]] = {
         "iGOS++": {"iterations": 2, "size": 7, "sure": False}, "smooth_grad": {"n_samples": 2},
         "interior": {"n_steps": 3}, "rise": {"n_masks": 4}, "odam": {},

@@ -38,13 +38,15 @@ WATCHED = {  # a machine that says nothing for about two seconds is given up
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 1000,
     "health_check_failure_threshold": 4,
+    "prestart_worker_first_driver": False,  # nobody would use these processes: an actor's environment is its own
     "worker_niceness": 0,  # 15 by default: beside the other process of the tests they would hardly run
 }
 
 
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Any]:
-    head = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False, "_system_config": WATCHED}
+    head = {"num_cpus": 1, "object_store_memory": STORE, "_system_config": WATCHED}
+    head |= {"include_dashboard": False, "include_log_monitor": False}
     made = ray_utils.Cluster(initialize_head=True, head_node_args=head)
     made.add_node(num_cpus=1, object_store_memory=STORE)
     with pytest.MonkeyPatch.context() as patch:

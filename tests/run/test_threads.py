@@ -25,7 +25,7 @@ THREADS = 12
 
 @pytest.mark.parametrize("family", ["rcnn", "classifier"])
 def test_twelve_threads_and_six_methods_give_the_maps_made_one_by_one(family: str) -> None:
-    model: nn.Module = rcnn() if family == "rcnn" else lively(SlimVGG(4))
+    model: nn.Module = rcnn(side=64) if family == "rcnn" else lively(SlimVGG(4))
     options = {} if family == "rcnn" else {"crop": 64, "resize": 64}
     adapter = igos.adapt(model, list("abcd"), **options)
     before = [dict(vars(m)).keys() for m in adapter.module.modules()]

@@ -30,8 +30,6 @@ from igos.methods.mask.path import Slopes, product_of
 FINENESS = 40  # the Gaussian's sigma is the long side over this
 UNSIGNED = 0.3  # what a pixel keeps that hiding does not lower
 POWER = 2 / 3
-AROUND = 14  # the wider Gaussian's sigma is the map's long side over this: two of 28 cells
-NEARNESS = 0.1  # what a cell gets of its surroundings
 
 
 class Walk:
@@ -126,19 +124,6 @@ def near(x: Tensor) -> Tensor:
     """G x: (K,H,W) blurred by a Gaussian of the long side / FINENESS."""
     sigma = max(x.shape[-2:]) / FINENESS
     return gaussian_blur(x, 2 * round(3 * sigma) + 1, sigma)
-
-
-def nearby(maps: Tensor) -> Tensor:
-    """Maps (K,h,w) with a little of their surroundings, in the same range.
-
-    Cells that carry nothing are in an order of chance, and such an order draws speckles that a network takes for
-    something: a score that had gone comes back, or one that had come goes. Ranked by how near they lie to what counts,
-    they do not.
-    """
-    sigma = max(maps.shape[-2:]) / AROUND
-    wide = gaussian_blur(maps, 2 * round(3 * sigma) + 1, sigma)
-    scale = maps.amax(dim=(-2, -1), keepdim=True) / wide.amax(dim=(-2, -1), keepdim=True).clamp(min=1e-30)
-    return (maps + NEARNESS * scale * wide) / (1 + NEARNESS)
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from torch import Tensor
 from igos.base.baselines import baseline
 from igos.base.ops import LARGEST_GRID, bilateral_tv, break_ties, pool, smooth, tv
 from igos.base.settings import check_settings, setting
-from igos.methods.mask.detail import Walk, nearby
+from igos.methods.mask.detail import Walk
 from igos.methods.mask.optim import OPTIMIZERS, Step
 from igos.methods.mask.path import Draw, Term, path_scores
 from igos.methods.mask.sure import QUESTION, holds
@@ -197,18 +197,16 @@ class MaskMethod:
         return walk.on_cells(rows, (self.size, self.size))
 
     def _maps(self, masks: Tensor, walk: Walk, rows: Tensor) -> Tensor:
-        """The maps (R,h,w) of masks (R,n,h,w): S = 1 - prod M, or S times the detail on the cells, and, without L1, a
-        little of what is near.
+        """The maps (R,h,w) of masks (R,n,h,w): S = 1 - prod M, or S times the detail on the cells.
 
         Few steps leave masks that have barely moved, and where the network looked ranks better than they do. Cells that
-        L1 emptied stay in the order of their pull: it says what each was worth beside the price, and on photos the
-        order of what is near in its place costs .08 of insertion less deletion.
+        the bounds emptied stay in the order of their pull, which says what each was worth: in an order of what is near,
+        maps of random weights are like those of the trained ones, and on photos .08 of insertion less deletion is lost.
         """
         saliency = 1 - masks.prod(dim=1)
         weight = self._weight(walk, rows)
         if weight is not None:
             saliency = saliency * weight
-            saliency = saliency if self.L1 else nearby(saliency)
         if self.form == "default":
             one_step = masks.new_tensor(math.prod(self.effective().values()))
             saliency = break_ties(saliency, smooth(walk.pull[rows].sum(dim=1), one_step))

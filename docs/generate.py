@@ -30,12 +30,14 @@ from igos.methods.ingredients import INGREDIENTS  # noqa: E402
 from igos.metrics import COLUMNS, METRICS, table  # noqa: E402
 from igos.metrics.metric import NEEDS  # noqa: E402
 from igos.run.settings import Run  # noqa: E402
+from samples.method_photos import FITTED  # noqa: E402
 
 FLAGS = {f.name for f in fields(Run)}
 OF_HEADS = "igos.methods."
 NO_FORMULA = {"igos.methods.gradient.attribution", "igos.methods.layer.layer", "igos.methods.map_method"}
 PHOTOS = "photos"
 ON_PHOTO = "A giraffe that Yolo-Fastest 1.1 XL sees with .99, and what made it one"
+CLASS_ON_PHOTO = "A zebra that SqueezeNet sees, and what made it one"
 PICTURE = "The class of a single body, seen by `emblem-vgg`, and a detection of `emblem-m-rcnn`"
 HIDE = "---\nhide: [toc]\n---"
 
@@ -109,9 +111,10 @@ def method_page(name: str) -> str:
     parts = [HIDE, f"# {name}", "```sh\npython -m igos --method " + name + "\n```", markdown(("", ""), facts)]
     parts += [f"![{PICTURE}](../{picture(name)})", f"*{PICTURE}; [the photos](index.md#photos) show the emblems.*"]
     if (ROOT / "docs" / (on_photo := f"pictures/method-{name}.jpg")).is_file():
+        shown = CLASS_ON_PHOTO if name in FITTED else ON_PHOTO
         parts += [
-            f"![{ON_PHOTO}](../{on_photo})",
-            f"*{ON_PHOTO}; [whose photo](../pictures/CREDITS.md). Some take fewer network images than the default.*",
+            f"![{shown}](../{on_photo})",
+            f"*{shown}; [whose photo](../pictures/CREDITS.md). Some take fewer network images than the default.*",
         ]
     parts += ["## Formula"]
     parts += [f"{prose(text)}\n\n*The head of `{file}`.*" for file, text in heads(method)]

@@ -1,14 +1,16 @@
 """A photo beside the map of each method in the docs: python samples/method_photos.py [METHOD ...]
 
-docs/pictures/method-NAME.jpg for every method (or those named) that Yolo-Fastest 1.1 XL can serve without patterns or
-statistics of its own; the pages of the others show drawn scenes alone (method_pictures.py). Network and photo come from
-../shared/data; CREDITS.md beside the pictures says who made the photo.
+docs/pictures/method-NAME.jpg for every method (or those named): a detection of Yolo-Fastest 1.1 XL, or, of FITTED,
+which need patterns or statistics of the network, a class of SqueezeNet 1.0, fitted on the photos of coco/. Networks and
+photos come from ../shared/data; CREDITS.md beside the pictures says who made the photos.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 
 from PIL import Image as Picture
@@ -17,11 +19,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import igos  # noqa: E402
 from benchmarks import table  # noqa: E402
-from benchmarks.photos import DATA  # noqa: E402
+from benchmarks.bottlenecks import SQUEEZE_LAYER  # noqa: E402
+from benchmarks.photos import DATA, squeezenet  # noqa: E402
 from samples.method_grid import FEWER  # noqa: E402
 from samples.readme_pictures import FOLDER, HEAD, credit, detector, panel, wanted  # noqa: E402
 
 PHOTO, WHAT = "photos/darknet_giraffe.jpg", "giraffe"
+FITTED, CLASS_PHOTO, CLASS = (
+    ("iba", "input_iba", "pattern_net", "pattern_vanilla_grad", "pattern_integrate_grad"),
+    "photos/captum_zebra.jpg",
+    "zebra",
+)
 WIDTH, QUALITY = 480, 66
 QUICK = {  # of a large network: what a path of many pictures shows is there with these
     **FEWER,
@@ -33,17 +41,30 @@ QUICK = {  # of a large network: what a path of many pictures shows is there wit
 BEGIN = "method-"
 
 
+@cache
+def fitted(folder: Path) -> tuple[igos.Adapter, igos.Statistics]:
+    """SqueezeNet with its patterns, and the statistics of its layer."""
+    adapter = squeezenet(folder)
+    return adapter, igos.estimate(adapter, SQUEEZE_LAYER, sorted((DATA / "coco" / "images").iterdir()), "channel")
+
+
+def explained(method: str, folder: Path) -> igos.Explanations:
+    if method not in FITTED:
+        adapter = detector()
+        image = adapter.read(DATA / PHOTO)
+        targets = wanted(adapter.detect(image), (WHAT,))
+        return igos.explain(adapter, image, targets, method, metrics=(), **QUICK.get(method, {}))
+    adapter, statistics = fitted(folder)
+    given = {} if method.startswith("pattern") else {"stats": statistics}
+    return igos.explain(adapter, DATA / CLASS_PHOTO, CLASS, method, metrics=(), **given)
+
+
 def main(names: Collection[str]) -> None:
-    adapter = detector()
-    image = adapter.read(DATA / PHOTO)
-    targets = wanted(adapter.detect(image), (WHAT,))
-    table.place(FOLDER / "CREDITS.md", "methods", table.markdown(HEAD, [(f"`{BEGIN}*.jpg`", *credit(PHOTO))]))
+    rows = [(f"`{BEGIN}*.jpg`", *credit(PHOTO)), (", ".join(f"`{BEGIN}{m}.jpg`" for m in FITTED), *credit(CLASS_PHOTO))]
+    table.place(FOLDER / "CREDITS.md", "methods", table.markdown(HEAD, rows))
+    folder = tempfile.TemporaryDirectory()
     for method in names or igos.METHODS:
-        try:
-            made = igos.explain(adapter, image, targets, method, metrics=(), **QUICK.get(method, {}))
-        except igos.ConfigError as error:
-            print(f"{method}: none; {error}", flush=True)
-            continue
+        made = explained(method, Path(folder.name))
         drawn = Picture.fromarray(panel(made))
         drawn = drawn.resize((WIDTH, round(WIDTH * drawn.height / drawn.width)), Picture.Resampling.LANCZOS)
         drawn.save(FOLDER / f"{BEGIN}{method}.jpg", quality=QUALITY, optimize=True)

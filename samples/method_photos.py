@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from PIL import Image as Picture
 
@@ -48,12 +49,17 @@ def fitted(folder: Path) -> tuple[igos.Adapter, igos.Statistics]:
     return adapter, igos.estimate(adapter, SQUEEZE_LAYER, sorted((DATA / "coco" / "images").iterdir()), "channel")
 
 
+@cache
+def detected() -> tuple[igos.Adapter, Any, list[igos.Target]]:
+    """Yolo-Fastest, the photo as it reads it, and the giraffe that it sees there."""
+    adapter = detector()
+    image = adapter.read(DATA / PHOTO)
+    return adapter, image, wanted(adapter.detect(image), (WHAT,))
+
+
 def explained(method: str, folder: Path) -> igos.Explanations:
     if method not in FITTED:
-        adapter = detector()
-        image = adapter.read(DATA / PHOTO)
-        targets = wanted(adapter.detect(image), (WHAT,))
-        return igos.explain(adapter, image, targets, method, metrics=(), **QUICK.get(method, {}))
+        return igos.explain(*detected(), method, metrics=(), **QUICK.get(method, {}))
     adapter, statistics = fitted(folder)
     given = {} if method.startswith("pattern") else {"stats": statistics}
     return igos.explain(adapter, DATA / CLASS_PHOTO, CLASS, method, metrics=(), **given)

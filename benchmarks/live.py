@@ -15,7 +15,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import statistics
 import subprocess
@@ -35,6 +34,7 @@ from playwright.sync_api import Page, sync_playwright
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import igos  # noqa: E402
+from benchmarks.browser import launch  # noqa: E402
 from igos.base.memory import keep_freed  # noqa: E402
 from igos.run.problem import make_problem  # noqa: E402
 
@@ -74,11 +74,8 @@ def served(*words: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 @contextmanager
 def browsing(width: int = 1440, height: int = 900, **more: Any) -> Iterator[Page]:
     """A page of a Chromium on the PATH."""
-    browser = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
-    if browser is None:
-        raise SystemExit("no chromium, chromium-browser or google-chrome on the PATH")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        chromium = launch(playwright)
         yield chromium.new_page(viewport={"width": width, "height": height}, **more)
         chromium.close()
 
@@ -99,8 +96,15 @@ def until(page: Page, true: str, seconds: float = 240) -> None:
         time.sleep(0.02)
 
 
+ENDED = """() => new Promise((go) => {
+    const told = document.getElementById('status');
+    const look = () => ['done', 'failed'].includes(told.textContent) && go();
+    new MutationObserver(look).observe(told, {childList: true}); look(); })"""
+
+
 def done(page: Page) -> None:
-    until(page, "['done', 'failed'].includes(document.getElementById('status').textContent)")
+    """Wait in the page: to ask it again and again would take time from the network beside it."""
+    page.evaluate(ENDED)
 
 
 class Bare:

@@ -6,29 +6,28 @@ of deletion has taken the emblem. Needs playwright (in the extra `test`).
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from igos import cli
-
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from benchmarks.browser import launch  # noqa: E402
+from igos import cli  # noqa: E402
+
 SIZE, STEP = {"width": 920, "height": 740}, 1
 SLIDE = "(c, v) => { c.value = v; c.dispatchEvent(new Event('input', { bubbles: true })); }"
 
 
 def main(out: str = str(HERE.parent / "docs" / "report.png")) -> None:
-    browser = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
-    if browser is None:
-        raise SystemExit("no chromium, chromium-browser or google-chrome on the PATH")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         words = ["--data", str(HERE / "scene-12.png"), "--target", "class:bars", "--output", f"{folder}/run"]
         if cli.main(words):
             raise SystemExit(1)
-        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        chromium = launch(playwright)
         page = chromium.new_page(viewport=SIZE)  # type: ignore[arg-type]
         page.goto(f"file://{folder}/run/report.html")
         page.locator("[data-open='0']").click()

@@ -6,7 +6,6 @@ import base64
 import io
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,6 +18,7 @@ import PIL.Image
 import pytest
 import torch
 
+from benchmarks import browser as chromium
 from igos import cli, metrics
 from igos.base.geometry import Geometry
 from igos.base.ops import top_area
@@ -44,12 +44,10 @@ Opener = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
-    if found is None:
-        told = "no chromium, chromium-browser or google-chrome on the PATH"
-        pytest.fail(told) if os.environ.get("CI") == "true" else pytest.skip(told)
+    if chromium.path() is None:
+        pytest.fail(chromium.MISSING) if os.environ.get("CI") == "true" else pytest.skip(chromium.MISSING)
     with sync_api.sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        made = chromium.launch(playwright)
         yield made
         made.close()
 

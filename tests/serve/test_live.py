@@ -97,7 +97,7 @@ def until(true: Callable[[], Any], seconds: float = 40) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 def box(page: Page, nth: int = 0) -> Locator:

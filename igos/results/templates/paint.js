@@ -267,6 +267,7 @@ const Paint = (() => {
       const count = share * (x2 - x1) * (y2 - y1) * w * h;
       const over = styled(style, values, item.full, count, w / item.grid[1], under, w, h, unit, colours(book));
       context.globalAlpha = opacity;
+      context.imageSmoothingQuality = coarse > 1 ? "low" : "high";
       context.drawImage(over, 0, 0, width, height);
       context.globalAlpha = 1;
     }

@@ -4,8 +4,8 @@
     python benchmarks/orders.py --networks nanodet_m_320 --objects 8 --steps 10 --rows FILE
 
 Sparsity empties about half of the cells of an iGOS+ map, and something must rank them. Each row is the same map (iGOS+
-NAG, the network's preset) with the emptied cells in another order: their pull, smoothed by one step (reach 0) or over a
-share of the side (`reach`, .09 in the preset); the pull of reach 0 without its sign; G|D|, how much the score changes
+NAG, the network's preset) with the emptied cells in another order: their pull, smoothed by one step of the loop (reach
+0, as igos has it) or over a share of the side; the pull of reach 0 without its sign; G|D|, how much the score changes
 there at all; the detail on the cells (methods/mask/detail.py for both); and as a control G|D| of a copy of the network
 whose upper half of layers has random weights. IG-50 stands beside.
 
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import table  # noqa: E402
 from benchmarks.detectors import NETWORKS, Object, network, objects  # noqa: E402
 from benchmarks.finer import paired, read_lines  # noqa: E402
-from igos.base.ops import break_ties, to_grid  # noqa: E402
+from igos.base.ops import break_ties, smooth, to_grid  # noqa: E402
 from igos.methods import build_method  # noqa: E402
 from igos.methods.mask.detail import Walk, near  # noqa: E402
 from igos.metrics.curves import Deletion, Insertion, on_cells  # noqa: E402
@@ -69,7 +68,10 @@ def orders(masks: Tensor, walk: Walk, method: Any) -> dict[str, Tensor]:
     row = torch.tensor([0])
     weight = method._weight(walk, row)
     saliency = (1 - masks.prod(dim=1)) * weight
-    by = {f"pull, reach {r:g}": replace(method, reach=r)._order(walk, row) for r in REACHES}
+    cells = method.size**3 * (method.size - 1) / 2  # smooth of a strength s falls off over sqrt(2s / ((h-1) w)) cells
+    one_step = float(np.prod(list(method.effective().values())))
+    pull = walk.pull.sum(dim=1)
+    by = {f"pull, reach {r:g}": smooth(pull, pull.new_tensor(r**2 * cells if r else one_step)) for r in REACHES}
     by |= {"|pull|": by[FIRST].abs(), "G|D|": strength(walk, method), "detail": weight}
     return {name: break_ties(saliency, order)[0] for name, order in by.items()}
 

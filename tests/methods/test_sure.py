@@ -165,32 +165,6 @@ def test_cells_that_are_alike_keep_the_order_of_their_pull(price: float) -> None
     assert told[2, 2] == told.max() and far > beside
 
 
-@pytest.mark.parametrize("size", (8, 16))
-def test_with_a_reach_a_pull_speaks_for_the_emptied_cells_around_it(size: int) -> None:
-    """A cell pulled at the wrong way, amid cells that count, comes before one that nothing speaks for."""
-    masks = torch.ones(1, 1, size, size)
-    walk = Walk(masks, (24, 32), pixels=True)
-    walk.pull[0, 0, : size // 2, : size // 2] = 1.0
-    walk.pull[0, 0, 2, 2] = -0.1
-    row = torch.tensor([0])
-    (alone,), (spread,) = (IGOS(size=size, iterations=1, L2=0, reach=r)._maps(masks, walk, row) for r in (0.0, 0.09))
-    assert alone[2, 2] < alone[-1, -1]
-    assert spread[2, 2] > spread[-1, -1]
-    assert spread[0, 0] > 2 * spread[size // 2 + 1, size // 2 + 1]
-
-
-def test_the_reach_is_a_share_of_the_side_whatever_the_grid() -> None:
-    falls = []
-    for size in (28, 56):
-        masks = torch.ones(1, 1, size, size)
-        walk = Walk(masks, (112, 112), pixels=False)
-        walk.pull[0, 0, :, 0] = 1.0  # a line at the border: what is left falls off by exp(-distance / reach)
-        order = IGOS(size=size, reach=0.1)._order(walk, torch.tensor([0]))[0, 0]
-        falls.append(float(order[size // 2] / order[0]))
-    assert falls[0] == pytest.approx(np.exp(-5), rel=0.4)
-    assert falls[1] == pytest.approx(falls[0], rel=0.3)
-
-
 @pytest.mark.parametrize(("preset", "most"), [("quick", 10), ("detect-yolo", 20), ("thorough", 42)])
 def test_a_sure_map_takes_no_more_network_images_than_its_preset_says(preset: str, most: int) -> None:
     method = replace(build_method("iGOS++", {"opt": "NAG"}, read_preset(preset)), size=8)

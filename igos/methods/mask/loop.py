@@ -48,12 +48,11 @@ class MaskMethod:
     smoothness, in the form's units; reg {TV, BTV}: by default the paper's in the published form, TV in the other;
     noise: standard deviation in [0,1] pixels, added to every blended picture; decay: alpha falls linearly to 0
     over the iterations; detail: keep what the network looks at on pixels (detail.py), which also ranks the cells, and
-    spread the path points over the terms (path.py); by default in the default form; reach: how far the pull is smoothed
-    that orders the cells which the bounds made equal, as a share of the map's side (0: by one step of the smoothness);
-    sure: ask whether the map does what it claims (sure.py), by default where there is a detail, after `early` steps (by
-    default all T), after T, and at the end: a map that does ends there, others go on, by steps `longer` times as long,
-    to at most twice the cost. Cost: len(terms) * S * T network images forward and backward; LS adds len(terms) * S
-    forwards per trial.
+    spread the path points over the terms (path.py); by default in the default form; sure: ask whether the map does
+    what it claims (sure.py), by default where there is a detail, after `early` steps (by default all T), after T, and
+    at the end: a map that does ends there, others go on,
+    by steps `longer` times as long, to at most twice the cost. Cost: len(terms) * S * T network images forward and
+    backward; LS adds len(terms) * S forwards per trial.
     """
 
     opt: str = setting("NAG", choices=OPTIMIZERS, objects=True)
@@ -68,7 +67,6 @@ class MaskMethod:
     noise: float = setting(0.0, least=0)
     decay: bool = False
     detail: bool | None = None
-    reach: float = setting(0.0, least=0, most=1)
     sure: bool | None = None
     early: int | None = setting(None, least=1)
     longer: float = setting(1.0, least=1)
@@ -210,18 +208,9 @@ class MaskMethod:
         if weight is not None:
             saliency = saliency * weight
         if self.form == "default":
-            saliency = break_ties(saliency, self._order(walk, rows))
+            one_step = masks.new_tensor(math.prod(self.effective().values()))
+            saliency = break_ties(saliency, smooth(walk.pull[rows].sum(dim=1), one_step))
         return saliency
-
-    def _order(self, walk: Walk, rows: Tensor) -> Tensor:
-        """The pull (R,h,w), smoothed: by one step of the loop, or with the length `reach` of the side.
-
-        `smooth` with a strength s falls off over sqrt(2s / ((h-1) w)) cells.
-        """
-        cells = self.size**3 * (self.size - 1) / 2
-        strength = self.reach**2 * cells if self.reach else math.prod(self.effective().values())
-        pull = walk.pull[rows].sum(dim=1)
-        return smooth(pull, pull.new_tensor(strength))
 
     def _start(self, problem: Problem) -> Tensor:
         """Masks (K,n,h,w) whose product is the problem's start, or ones."""

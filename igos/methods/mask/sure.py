@@ -1,6 +1,6 @@
 """Is a map sure? It claims that a few of its cells carry the score; two network images of each explanation tell.
 
-    hiding its top 12 % leaves at most 0.2 of the score, and showing its top 20 % alone brings at least 0.8 of it back
+    hiding its top 12 % leaves at most 0.15 of the score, and showing its top 20 % alone brings at least 0.85 of it back
 
 What an emblem decides lies in the first few per cent, and nearly every map has it there. Maps fail by what comes after:
 cells in an order of chance bring the score back when they are hidden, or take it away when they are shown. So the
@@ -20,7 +20,7 @@ from igos.types import Problem
 
 HIDE, SHOW = 0.12, 0.2  # of the cells
 OF_BOX = 0.25, 0.5
-LEFT, BACK = 0.2, 0.8  # of the score
+LEFT, BACK = 0.15, 0.85  # of the score
 ALIKE = 0.05  # of the score: ends nearer than that tell nothing
 QUESTION = 2  # network images of one explanation
 

@@ -144,7 +144,7 @@ def run(given: argparse.Namespace, words: Sequence[str]) -> int:
         note(f"{kept} rows were finished before")
     for block in tables.blocks(summary(), metrics):
         show(block)
-    note(tables.LEGEND)
+    note(tables.legend(folder.rows))
     end(folder.path, write_page(folder.path, fetch=not saved))
     return 0
 

@@ -10,6 +10,7 @@ from igos.base.files import write_bytes
 from igos.base.inside import inside
 from igos.diagnose.choose import GROUPS
 from igos.diagnose.outcomes import FALSE
+from igos.metrics.statistics import ENOUGH
 from igos.results import page
 
 MOST = 300  # errors that the page lists; objects.csv has all
@@ -44,6 +45,7 @@ def write_report(folder: Path, data: Mapping[str, Any], rows: Iterable[Mapping[s
         "groups": [g for g in groups if g["cards"]],
         "errors": errors,
         "left": left,
+        "enough": ENOUGH,
         "bars": bars(data),
         "matrix": _matrix(data["heat"]),
         "none": not errors and data["annotated"],

@@ -99,6 +99,7 @@ class Summary:
                     "false": {k: n for k in FALSE if (n := self.false[name][k])},
                     "context": _round(float(np.mean(values)) if len(values) else None),
                     "context_interval": [_round(low), _round(high)],
+                    "context_pictures": len(set(where)),
                     "detections": len(values),
                     "leans_on": [list(e) for e in sorted(leans, key=lambda e: -e[1])],
                 }

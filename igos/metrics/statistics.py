@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+ENOUGH = 10  # pictures from which an interval is trusted: of two it reaches from one picture's mean to the other's
+
 
 class Summary(NamedTuple):
     """mean over n values, class_mean the mean of the classes' means; missing: how many more are NaN."""

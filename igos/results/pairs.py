@@ -9,12 +9,8 @@ from typing import Any
 import numpy as np
 
 from igos.base.geometry import Geometry
-from igos.metrics.statistics import interval
+from igos.metrics.statistics import ENOUGH, interval
 from igos.results.packed import number
-
-ENOUGH = (
-    10  # pictures from which the interval is trusted: of two it is no more than from one picture's mean to the other's
-)
 
 
 def within(heat: np.ndarray, g: Geometry, box: Sequence[float]) -> float | None:

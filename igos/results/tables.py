@@ -14,7 +14,7 @@ import numpy as np
 from igos.base.terminal import printable, signs
 from igos.drawing import charts
 from igos.metrics import METRICS
-from igos.metrics.statistics import interval, summarise
+from igos.metrics.statistics import ENOUGH, interval, summarise
 from igos.results.folder import RunFolder
 from igos.results.read import read_arrays
 
@@ -158,9 +158,11 @@ def mean_curves(folder: Path, rows: Iterable[Row], metric: str) -> dict[str, tup
     return made
 
 
-def text(figures: Sequence[Figure], metrics: Sequence[Any]) -> str:
-    """Methods x metrics with intervals, in blocks that fit a terminal, as plain text."""
-    return "\n\n".join([*(block.text() for block in blocks(figures, metrics)), LEGEND])
+def legend(rows: Iterable[Row]) -> str:
+    """What stands in the cells of `blocks`, and whether there are too few pictures for their intervals."""
+    count = len({r["image"] for r in rows if r.get("folder")})
+    few = f"; only {count} picture{'s' * (count != 1)}: too few for an interval to be trusted"
+    return LEGEND + few * (1 < count < ENOUGH)
 
 
 def blocks(figures: Sequence[Figure], metrics: Sequence[Any]) -> list[Table]:

@@ -13,7 +13,7 @@ from igos import cli
 from igos.base.terminal import printable, say, trace
 from igos.cli.session import warn
 from igos.results.folder import RunFolder
-from igos.results.tables import figures, table, text
+from igos.results.tables import blocks, figures, table
 from igos.types import ConfigError
 from tests.pages import toy_run
 
@@ -56,7 +56,7 @@ def test_a_table_and_its_warnings(tmp_path: Path, capsys: pytest.CaptureFixture[
     folder.add({**row, "folder": None, "item": "q", "error": f"{CLEAR}\nforged", "warning": TITLE, "name": TURNED})
     told = table(folder)
     assert tame(told) and told.count("\n") == 3, "a row is a line"
-    assert tame(text(figures(folder.rows, []), []))
+    assert tame("\n".join(b.text() for b in blocks(figures(folder.rows, []), [])))
     warn(folder)
     assert tame(capsys.readouterr().err)
     folder.finish()

@@ -105,6 +105,7 @@ def test_classes_go_by_the_names_of_the_model() -> None:
 
 def test_the_page_is_one_file_and_each_card_is_linked(made: Path) -> None:
     page = (made / "report.html").read_text()
+    assert " pictures</small>" in page, "an interval from so few is not to be trusted"
     data = json.loads((made / "diagnosis.json").read_text())
     assert "<script" not in page and "http" not in page.replace("http-equiv", "")
     for card in data["explained"]:

@@ -17,7 +17,7 @@ from igos.drawing import charts
 from igos.metrics import METRICS
 from igos.metrics.statistics import interval
 from igos.results.folder import RunFolder
-from igos.results.tables import answers, closing, figures, mean_curves, text
+from igos.results.tables import answers, blocks, closing, figures, legend, mean_curves
 from igos.types import ConfigError
 from tests.conftest import Later
 
@@ -72,7 +72,11 @@ def test_figures_count_what_is_not_known_and_keep_details_with_their_metric() ->
     assert made["rise", "deletion_normalised"].mean == 0.5 and made["rise", "deletion_normalised"].better == ""
     assert made["other", "deletion"].mean == 0.4 and ("rise", "deletion_igos") not in made
     assert made["rise", "evidence_lift"].mean == 2
-    assert "0.200 1/2" in text(list(made.values()) + cost(made), [METRICS["deletion"]()])
+    (block,) = blocks(list(made.values()) + cost(made), [METRICS["deletion"]()])
+    assert "0.200 1/2" in block.text()
+    many = [{"image": str(n), "folder": "f"} for n in range(10)]
+    assert "too few" not in legend(many) and "only 9 pictures: too few" in legend(many[:9])
+    assert "too few" not in legend(many[:1] * 3), "one picture has no interval"
 
 
 def cost(made: dict) -> list:

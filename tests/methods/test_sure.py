@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +52,18 @@ def test_a_map_of_the_patch_holds_and_one_of_another_place_does_not() -> None:
     told = holds(problem, torch.stack([right, wrong]), torch.arange(2))
     assert told.tolist() == [True, False]
     assert (asked - before).tolist() == [2, 2] and (problem.score.forward_images - asked).tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(("left", "back", "sure"), [(0.14, 0.86, True), (0.16, 0.86, False), (0.14, 0.84, False)])
+def test_sure_is_what_a_good_curve_is(left: float, back: float, sure: bool) -> None:
+    """The benchmarks call a map that loses .15 of the score a failure: between its ends, 3 and 1."""
+    told = torch.tensor([1 + 2 * left, 1 + 2 * back])
+    score = SimpleNamespace(stream=lambda each, pictures: [(slice(0, 2), told, None)])
+    target, ends = SimpleNamespace(box=None), torch.tensor([[3.0, 1.0]])
+    problem: Any = SimpleNamespace(
+        score=score, score_ends=lambda: ends, targets=[target], size=(8, 8), x=torch.zeros(1, 3, 8, 8)
+    )
+    assert holds(problem, torch.rand(1, 8, 8), torch.arange(1)).tolist() == [sure]
 
 
 def test_what_is_hidden_and_shown_follows_the_box_of_a_large_object() -> None:

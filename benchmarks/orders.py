@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +64,15 @@ def strength(walk: Walk, method: Any) -> Tensor:
     return to_grid(near(walk.slope.abs())[:, None], (method.size, method.size))[:, 0]
 
 
-def orders(masks: Tensor, walk: Walk, method: Any) -> dict[str, Tensor]:
-    """The map (h,w) with its emptied cells in each order."""
-    row = torch.tensor([0])
-    weight = method._weight(walk, row)
+def orders(masks: Tensor, walk: Walk, method: Any, more: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """The map (h,w) with its emptied cells in each order, and in those of `more` (1,h,w)."""
+    weight = method._weight(walk, torch.tensor([0]))
     saliency = (1 - masks.prod(dim=1)) * weight
     cells = method.size**3 * (method.size - 1) / 2  # smooth of a strength s falls off over sqrt(2s / ((h-1) w)) cells
     one_step = float(np.prod(list(method.effective().values())))
     pull = walk.pull.sum(dim=1)
     by = {f"pull, reach {r:g}": smooth(pull, pull.new_tensor(r**2 * cells if r else one_step)) for r in REACHES}
-    by |= {"|pull|": by[FIRST].abs(), "G|D|": strength(walk, method), "detail": weight}
+    by |= {"|pull|": by[FIRST].abs(), "G|D|": strength(walk, method), "detail": weight, **(more or {})}
     return {name: break_ties(saliency, order)[0] for name, order in by.items()}
 
 
@@ -87,9 +87,7 @@ def measure(own: Adapter, o: Object, steps: int) -> dict[str, dict[str, float]]:
     layers, randomised = cascade(own, problem())
     copy = randomised(max(round(DRAWN * len(layers)), 1))
     (masks, walk), (drawn, other) = walked(method, problem()), walked(method, afresh(copy, problem()))
-    maps, twins = orders(masks, walk, method), orders(drawn, other, method)
-    saliency = (1 - masks.prod(dim=1)) * method._weight(walk, torch.tensor([0]))
-    maps[RANDOM] = break_ties(saliency, strength(other, method))[0]
+    maps, twins = orders(masks, walk, method, {RANDOM: strength(other, method)}), orders(drawn, other, method)
     (maps["IG-50"],) = (on_cells(e.saliency, method.size) for e in ig(problem()))
     (twins["IG-50"],) = (on_cells(e.saliency, method.size) for e in ig(afresh(copy, problem())))
     made = {}

@@ -59,7 +59,8 @@ def test_one_command_explains_the_detections_of_a_photo(tmp_path: Path, capsys: 
     rows = rows_of(out)
     assert [r["label"] for r in rows] == ["car", "dog"]
     for row in rows:
-        assert row["status"] in ("ok", "unsure"), "half of the dog's box is not all of it"
+        sure = row["status"] == "ok" or (row["status"], row["network_images"]) == ("unsure", 32)
+        assert sure and (row["status"] == "ok" or row["label"] == "dog"), "unsure is said after twice the images alone"
         assert row["network_images"] <= 50
         assert row["deletion"] < 0.15 and row["insertion"] > 0.6, row
         folder = out / row["folder"]

@@ -238,7 +238,7 @@ def main() -> None:
     parser = table.parser(__doc__ or "")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument(
         "--shared", action="store_true", help="count CPU seconds, with --threads 1: where others use the machine, too"
     )

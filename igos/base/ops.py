@@ -7,7 +7,7 @@ small matrices: exact adjoints, any picture shape, the same result on every devi
 from __future__ import annotations
 
 import math
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -74,8 +74,8 @@ def downscale(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def channel_sum(x: Tensor) -> Tensor:
-    """The sum over channels: (n,C,H,W) -> (n,H,W); as a product of matrices, which likes channels_last best."""
-    return x.movedim(1, -1) @ x.new_ones(x.shape[1])
+    """The sum over channels: (n,C,H,W) -> (n,H,W); plane by plane, which is several times as fast as pixel by pixel."""
+    return x.contiguous().sum(dim=1)
 
 
 def gaussian_blur(x: Tensor, kernel: int, sigma: float) -> Tensor:
@@ -96,7 +96,7 @@ def grained(white: Tensor, sigma: float) -> Tensor:
 class Blend:
     """a + v*(b - a) of pictures a, b (K,3,H,W), for the rows and weights v (n,H,W) asked for.
 
-    K views of one picture are kept as one. They are read plane by plane, which is faster, and answered in the layout
+    K views of one picture are kept as one. They are blended plane by plane, which is faster, and answered in the layout
     that convolutions like best.
     """
 
@@ -106,18 +106,12 @@ class Blend:
         self._a, self._planes = a.contiguous(), (b - a).contiguous()
 
     def __call__(self, rows: Tensor, v: Tensor) -> Tensor:
-        a, planes = (self._a, self._planes) if self._one else (self._a[rows], self._planes[rows])
-        size, dtype = (len(v), *a.shape[1:]), torch.promote_types(a.dtype, v.dtype)
-        out = torch.empty(size, dtype=dtype, device=a.device, memory_format=torch.channels_last)
-        return torch.addcmul(a, v[:, None], planes, out=out)
-
-    @cached_property
-    def _difference(self) -> Tensor:
-        return self._planes.contiguous(memory_format=torch.channels_last)
+        a = self._a if self._one else self._a[rows]
+        return torch.addcmul(a, v[:, None], self.difference(rows)).contiguous(memory_format=torch.channels_last)
 
     def difference(self, rows: Tensor) -> Tensor:
-        """b - a of those rows (n or 1,3,H,W), channels last."""
-        return self._difference if self._one else self._difference[rows]
+        """b - a of those rows (n or 1,3,H,W), plane by plane."""
+        return self._planes if self._one else self._planes[rows]
 
 
 def pool(x: Tensor, size: tuple[int, int]) -> Tensor:

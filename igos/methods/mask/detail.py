@@ -59,13 +59,14 @@ class Walk:
         done, at = place.any(dim=1), place.argmax(dim=1)
         if not bool(done.any()):
             return
-        which = self._rows[done]
-        here, there = upscale(self._at[which], self.size), upscale(masks[at[done]], self.size)
+        keep = torch.nonzero(~done)[:, 0]
+        now = torch.nonzero(done)[:, 0] if len(keep) else slice(None)
+        which = self._rows[now]
+        here, there = upscale(self._at[which], self.size), upscale(masks[at[now]], self.size)
         for product, slope in self._pending.items():
             way = product_of(here, product) - product_of(there, product)
-            self.line.index_add_(0, which, slope[done] * way)
-        keep = ~done
-        self._pending = {p: s[keep] for p, s in self._pending.items()} if bool(keep.any()) else {}
+            self.line.index_add_(0, which, way.mul_(slope[now]))
+        self._pending = {p: s[keep] for p, s in self._pending.items()} if len(keep) else {}
         self._rows = self._rows[keep]
 
     def stop(self, masks: Tensor, rows: Tensor) -> None:
@@ -114,10 +115,10 @@ class Walk:
         for_it = UNSIGNED + _unit(near(slope).clamp(min=0))
         return _unit(torch.stack([_unit(p) for p in parts]).prod(dim=0) * for_it) ** POWER
 
-    def on_cells(self, rows: Tensor, size: tuple[int, int]) -> Tensor | None:
-        """The detail on the mask's cells, over its maximum: (R,h,w) in [0,1]; None without pixels."""
-        detail = self.detail(rows)
-        return None if detail is None else _unit(to_grid(detail[:, None], size)[:, 0])
+
+def on_cells(detail: Tensor, size: tuple[int, int]) -> Tensor:
+    """A detail (R,H,W) on the mask's cells, over its maximum: (R,h,w) in [0,1]."""
+    return _unit(to_grid(detail[:, None], size)[:, 0])
 
 
 def near(x: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from torch import Tensor
 from igos.base.baselines import baseline
 from igos.base.ops import LARGEST_GRID, bilateral_tv, break_ties, pool, smooth, tv
 from igos.base.settings import check_settings, setting
-from igos.methods.mask.detail import Walk
+from igos.methods.mask.detail import Walk, on_cells
 from igos.methods.mask.optim import OPTIMIZERS, Step
 from igos.methods.mask.path import Draw, Term, path_scores
 from igos.methods.mask.sure import QUESTION, holds
@@ -123,8 +123,8 @@ class MaskMethod:
         course = self._course(problem, walk, start)
         masks, made = course.masks, []
         everyone = torch.arange(len(masks), device=masks.device)
-        saliency = self._maps(masks, walk, everyone)
         detail, product = walk.detail(everyone), masks.prod(dim=1)
+        saliency = self._maps(masks, walk, everyone, detail)
         moved = (product - start.prod(dim=1)).abs().flatten(1).amax(dim=1)
         keep = product.flatten(1).mean(dim=1)
         for i, length in enumerate(course.length.tolist()):
@@ -192,11 +192,12 @@ class MaskMethod:
         most = (2 * self.iterations * each - QUESTION * (len(early) + 1)) // each
         return early + [most] * (most > self.iterations)
 
-    def _weight(self, walk: Walk, rows: Tensor) -> Tensor | None:
+    def _weight(self, walk: Walk, rows: Tensor, detail: Tensor | None = None) -> Tensor | None:
         """What the cells of the masks are weighed by in the maps: (R,h,w) in [0,1], the detail on them."""
-        return walk.on_cells(rows, (self.size, self.size))
+        detail = walk.detail(rows) if detail is None else detail
+        return None if detail is None else on_cells(detail, (self.size, self.size))
 
-    def _maps(self, masks: Tensor, walk: Walk, rows: Tensor) -> Tensor:
+    def _maps(self, masks: Tensor, walk: Walk, rows: Tensor, detail: Tensor | None = None) -> Tensor:
         """The maps (R,h,w) of masks (R,n,h,w): S = 1 - prod M, or S times the detail on the cells.
 
         Few steps leave masks that have barely moved, and where the network looked ranks better than they do. Cells that
@@ -204,7 +205,7 @@ class MaskMethod:
         maps of random weights are like those of the trained ones, and on photos .08 of insertion less deletion is lost.
         """
         saliency = 1 - masks.prod(dim=1)
-        weight = self._weight(walk, rows)
+        weight = self._weight(walk, rows, detail)
         if weight is not None:
             saliency = saliency * weight
         if self.form == "default":

@@ -141,22 +141,24 @@ def path_scores(
     for part, scores, g in problem.score.stream(rows[r], pictures, gradient):
         values.index_add_(0, r[part], weight[part] * scores.to(values))
         if g is not None:
+            g = g.contiguous()
             pull = channel_sum(g * blend.difference(rows[r[part]])).mul_((weight * slope)[part, None, None])
             d_keep.view(-1, *size).index_add_(0, r[part] * t_count + term[part], pull)
             if steepness is not None:
                 steepness.index_add_(0, r[part], channel_sum(g.abs()).to(steepness))
     if not gradient:
         return values, None
-    d_u = torch.zeros_like(u)
-    for i, term_ in enumerate(terms):
-        for n in term_.masks:
-            others = [m for m in term_.masks if m != n]
-            d_u[:, n] += d_keep[:, i] * product_of(u, others) if others else d_keep[:, i]
     products: dict[tuple[int, ...], Tensor] = {}
-    for i, term_ in enumerate(terms if pixels else ()):
+    for i, term_ in enumerate(terms):
         known = products.get(term_.masks)
         products[term_.masks] = d_keep[:, i] if known is None else known + d_keep[:, i]
-    return values, Slopes(upscale_adjoint(d_u, (masks.shape[-2], masks.shape[-1])), products, steepness)
+    d_u = torch.zeros_like(u)
+    for hidden, slope_ in products.items():
+        for n in hidden:
+            others = [m for m in hidden if m != n]
+            d_u[:, n] += slope_ * product_of(u, others) if others else slope_
+    d_masks = upscale_adjoint(d_u, (masks.shape[-2], masks.shape[-1]))
+    return values, Slopes(d_masks, products if pixels else {}, steepness)
 
 
 def product_of(u: Tensor, masks: Sequence[int]) -> Tensor:

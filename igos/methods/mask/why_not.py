@@ -41,6 +41,6 @@ class WhyNot(MaskMethod):
     turns: ClassVar[tuple[str, ...]] = ("blur", "mean", "light_blur")
     still: ClassVar[str] = "ok"
 
-    def _weight(self, walk: Walk, rows: Tensor) -> Tensor | None:
+    def _weight(self, walk: Walk, rows: Tensor, detail: Tensor | None = None) -> Tensor | None:
         evidence = walk.evidence(rows, (self.size, self.size))
         return None if evidence is None else (evidence + C) / (1 + C)

@@ -12,8 +12,10 @@ plain   the loop of the authors' scripts: norms unfolded, contiguous, parameters
 objects as many as fill the batch at which the floor is fastest, and 1 beside it
 peak_mb the process's largest memory while ours ran (CPU), or the device's own
 
-Floor, ours and plain take turns; of each the fastest of --rounds counts. All three run in a process that keeps what
-memory is freed, as igos' commands do (igos/base/memory.py); --usual_memory: as Python has it.
+Floor, ours and plain take turns. What counts is the median over --rounds, of seconds and of the quotients in a round: a
+machine is now a tenth faster, now slower, and the fastest floor and the fastest of ours are of different moments. All
+three run in a process that keeps what memory is freed, as igos' commands do (igos/base/memory.py); --usual_memory: as
+Python has it.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from operator import truediv
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -229,8 +233,8 @@ def measure(
         plain.append(spent * images / pushed[0])
     return {
         "model": name, "method": method.name, "device": device.type, "objects": objects, "images": images,
-        "floor_s": min(floor), "ours_s": min(ours), "ratio": min(ours) / min(floor), "plain_s": min(plain),
-        "speedup": min(plain) / min(ours), "peak_mb": peak,
+        "floor_s": median(floor), "ours_s": median(ours), "ratio": median(map(truediv, ours, floor)),
+        "plain_s": median(plain), "speedup": median(map(truediv, plain, ours)), "peak_mb": peak,
     }  # fmt: skip
 
 
@@ -238,12 +242,12 @@ def main() -> None:
     parser = table.parser(__doc__ or "")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument(
         "--shared", action="store_true", help="count CPU seconds, with --threads 1: where others use the machine, too"
     )
     parser.add_argument("--usual_memory", action="store_true", help="give freed memory back, as scripts do")
-    parser.add_argument("--minutes", type=float, default=9.0, help="time box (9)")
+    parser.add_argument("--minutes", type=float, default=15.0, help="time box (15)")
     flags = parser.parse_args()
     if not flags.usual_memory:
         keep_freed()

@@ -32,6 +32,15 @@ FIRST = {  # a field of Run -> the group of its flag and of those after it
     "set": METHOD,
 }
 WIDTH = 100  # of help, at most
+ELSEWHERE = {  # what other tools call a flag -> igos' own
+    "--source": "--data", "--images": "--data", "--input": "--data", "--dataset_path": "--data",
+    "--weights": "--model_file", "--checkpoint": "--model_file", "--ckpt": "--model_file",
+    "--conf": "--threshold", "--conf_thres": "--threshold", "--score_thr": "--threshold", "--imgsz": "--input_size",
+    "--img_size": "--input_size", "--limit": "--num_samples", "--max_images": "--num_samples",
+    "--num_images": "--num_samples", "--seed": "--manual_seed", "--steps": "--iterations", "--classes": "--target",
+    "--labels": "--names", "--save_dir": "--output", "--project": "--output", "--gpu": "--device",
+    "--layers": "--layer", "--target_layer": "--layer",
+}  # fmt: skip
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
@@ -126,7 +135,8 @@ class Parser(argparse.ArgumentParser):
         from igos.cli.main import COMMANDS
 
         if word.startswith("-"):
-            near = near_names(word, self._option_string_actions, 2)
+            meant = ELSEWHERE.get(word.partition("=")[0].replace("-", "_").replace("__", "--", 1), "")
+            near = [meant] if self.takes_value(meant) else near_names(word, self._option_string_actions, 2)
             return f"unknown argument {word}" + (f"; did you mean {' or '.join(near)}?" if near else "")
         if self.takes_value("--data") and os.path.exists(word):
             return f"unknown argument {word}; did you mean --data {word}?"

@@ -17,7 +17,7 @@ from igos import cli
 from igos.base import terminal
 from igos.base.errors import ConfigError
 from igos.cli import overview
-from igos.cli.flags import GROUPS, Parser
+from igos.cli.flags import ELSEWHERE, GROUPS, Parser
 from igos.cli.main import COMMANDS, command_of
 from igos.results.tables import Table, headed
 from igos.run.settings import Run
@@ -107,6 +107,12 @@ def test_every_flag_may_be_written_with_either_sign() -> None:
     assert parser_of("explain").parse_args(["--set", "a-b=c_d"]).set == ["a-b=c_d"]
 
 
+def test_flags_of_other_tools_name_flags_that_are_there() -> None:
+    flags = parser_of("explain")
+    for other, own in ELSEWHERE.items():
+        assert flags.takes_value(other) is None and flags.takes_value(own), (other, own)
+
+
 def test_flags_may_stand_before_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert command_of(["--strict", "report", "OUT"]) == ("report", ["--strict", "OUT"])
@@ -128,6 +134,9 @@ def test_flags_may_stand_before_the_command(tmp_path: Path, monkeypatch: pytest.
         (["README.md"], "did you mean --data README.md?"),
         (["-q", "-v"], "not allowed with"),
         (["report", "x", "--stric"], "did you mean --strict?"),
+        (["--limit", "2"], "did you mean --num_samples?"),
+        (["diagnose", "--conf=.3"], "did you mean --threshold?"),
+        (["--target-layer", "x"], "did you mean --layer"),
     ],
 )
 def test_a_slip_of_the_fingers_is_told(

@@ -13,8 +13,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from igos.base.files import whole
 from igos.results.rows import FIELDS, FILES, KEEP
 
@@ -31,6 +29,7 @@ def known() -> bool:
 def prepare() -> None:
     """Import what `write` needs, which someone who ends a program should not wait for."""
     if known():
+        import pyarrow.json
         import pyarrow.parquet  # noqa: F401
 
 
@@ -59,44 +58,18 @@ def write(path: Path, rows: Callable[[], Iterable[Row]]) -> None:
 
 
 def table(rows: Sequence[Row], schema: Any) -> Any:
-    """pyarrow's table of rows, each value None or such as its column takes: texts, int64, float64, truth values and
-    lists of these. Made of bytes: pyarrow.array would ask pandas, where it is there, what kind of list it is given, and
-    the import of that takes a second. Raises TypeError for a value that is no such, pyarrow's ArrowCapacityError for
-    2 GB of text in one column.
+    """pyarrow's table of rows, each value None or such as its column takes. It is read from JSON: pyarrow.array asks
+    pandas, where it is there, what kind of list it is given, and the import of that takes a second. Raises
+    pyarrow's ArrowInvalid for a value that its column does not take.
     """
     import pyarrow as pa
+    import pyarrow.json as reader
 
-    return pa.Table.from_arrays([_array([row.get(f.name) for row in rows], f.type) for f in schema], schema=schema)
-
-
-def _array(values: Sequence[Any], type_: Any) -> Any:
-    import pyarrow as pa
-
-    valid = _bits([v is not None for v in values])
-    if type_ == pa.bool_():
-        return pa.Array.from_buffers(type_, len(values), [valid, _bits([bool(v) for v in values])])
-    if not pa.types.is_list(type_) and type_ != pa.string():
-        kind = np.int64 if type_ == pa.int64() else np.float64
-        numbers = np.array([0 if v is None else v for v in values], None if values else kind)
-        return pa.Array.from_buffers(
-            type_, len(values), [valid, pa.py_buffer(numbers.astype(kind, casting="same_kind"))]
-        )
-    parts = [b"" if v is None else v.encode() if type_ == pa.string() else v for v in values]
-    ends = np.cumsum([0, *map(len, parts)])
-    if ends[-1] > np.iinfo(np.int32).max:
-        raise pa.ArrowCapacityError(f"{ends[-1]} bytes of text in {len(values)} rows")
-    offsets = pa.py_buffer(ends.astype(np.int32))
-    if type_ == pa.string():
-        return pa.Array.from_buffers(type_, len(values), [valid, offsets, pa.py_buffer(b"".join(parts))])
-    inner = _array([v for part in parts for v in part], type_.value_type)
-    return pa.Array.from_buffers(type_, len(values), [valid, offsets], children=[inner])
-
-
-def _bits(truths: Sequence[bool]) -> Any:
-    """Eight of them a byte, the first the lowest bit."""
-    import pyarrow as pa
-
-    return pa.py_buffer(np.packbits(np.array(truths, bool), bitorder="little"))
+    if not rows:
+        return pa.Table.from_batches([], schema)
+    text = "\n".join(json.dumps({name: row.get(name) for name in schema.names}) for row in rows).encode()
+    as_given = reader.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
+    return reader.read_json(pa.BufferReader(text), reader.ReadOptions(block_size=len(text)), as_given)
 
 
 def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:

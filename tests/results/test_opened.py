@@ -174,7 +174,7 @@ for some, one in zip((rows, rows[:1], [{}], []), made):
 for wrong in ({"whole": 1.5}, {"number": "1"}):
     try:
         print(table([wrong], schema))
-    except TypeError:
+    except pa.ArrowInvalid:
         pass
 """
 

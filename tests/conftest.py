@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -44,6 +45,14 @@ def group(nodeid: str) -> str:
     """
     stem = Path(nodeid.partition("::")[0]).stem
     return next((name for name, stems in GROUPS.items() if stem in stems), stem.removeprefix("test_"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The processes that run the tests are forks of one that has imported torch and igos."""
+    if each := getattr(config.option, "tx", None):
+        from tests.forks import python
+
+        config.option.tx = [f"{one}//python={shlex.quote(python())}" if one == "popen" else one for one in each]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torchvision
+
+from igos.base.vision import torchvision  # before what imports torchvision by itself
+
+# isort: split
 from torchvision.models import list_models
 
 from detectors.adapt import adapt as adapt

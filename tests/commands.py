@@ -11,23 +11,27 @@ import signal
 import sys
 import tempfile
 from collections.abc import Mapping
-from multiprocessing import forkserver
+from multiprocessing import forkserver, spawn
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-PRELOADED = ["tests.warm", "igos.cli.session", "igos.drawing.figures", "igos.results.tables", "detectors"]
+from tests.forks import PRELOADED, ROOT, python
 
 
 def server() -> ForkServerContext:
-    """The context whose processes are forks of the server."""
+    """The context whose processes are forks of the server, which is a fork itself."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     with pytest.MonkeyPatch.context() as patch:  # it finds tests/ wherever it is started
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))))
-        forkserver.ensure_running()
+        before = spawn.get_executable()
+        spawn.set_executable(python())
+        try:
+            forkserver.ensure_running()
+        finally:
+            spawn.set_executable(before)
     return context
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import make_dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -44,6 +46,30 @@ def group(nodeid: str) -> str:
     """
     stem = Path(nodeid.partition("::")[0]).stem
     return next((name for name, stems in GROUPS.items() if stem in stems), stem.removeprefix("test_"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The processes that run the tests are forks of one that has imported torch and igos; while it does, the tests are
+    compiled, once for all of them.
+    """
+    if each := getattr(config.option, "tx", None):
+        from tests.forks import python
+
+        config.option.tx = [f"{one}//python={shlex.quote(python())}" if one == "popen" else one for one in each]
+        with suppress(ImportError, AttributeError, TypeError):  # else each process compiles them, as pytest has it
+            compile_tests(config)
+
+
+def compile_tests(config: pytest.Config) -> None:
+    """What pytest leaves in __pycache__ where it imports a test, for those that have changed."""
+    from _pytest.assertion import rewrite
+
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        made = rewrite.get_cache_dir(path) / (path.stem + rewrite.PYC_TAIL)
+        if rewrite._read_pyc(path, made) is None:
+            made.parent.mkdir(exist_ok=True)
+            stat, code = rewrite._rewrite_test(path, config)
+            rewrite._write_pyc(config.stash[rewrite.assertstate_key], code, stat, made)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

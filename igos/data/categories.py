@@ -9,9 +9,9 @@ from igos.data.truth import same_class
 
 def coco_ids() -> dict[str, int]:
     """The category ids of COCO's 80 classes by name: they run to 90 and have gaps."""
-    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
+    from igos.base.vision import torchvision
 
-    every = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
+    every = torchvision.models.detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
     return {name: i for i, name in enumerate(every) if i and name != "N/A"}
 
 

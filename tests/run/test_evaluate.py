@@ -235,7 +235,7 @@ def test_saved_maps_of_pictures_that_are_gone_are_told(
 
 def test_values_that_are_not_known_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """RISE gives no attribution, so there is no completeness."""
-    methods = ["--methods", "rise", "vanilla_grad", "--set", "n_masks=4"]
+    methods = ["--methods", "rise", "vanilla_grad", "--n_patches", "5", "--set", "n_masks=4"]
     evaluated(tmp_path / "o", "--metrics", "completeness", methods=methods)
     told = json.loads((tmp_path / "o" / "metrics.json").read_text())["figures"]
     figure = next(f for f in told if (f["method"], f["metric"]) == ("rise", "completeness"))
@@ -245,7 +245,7 @@ def test_values_that_are_not_known_are_counted(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_a_random_method_shows_what_its_seeds_alone_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    methods = ["--methods", "rise", "vanilla_grad", "--set", "n_masks=4", "samples=1"]
+    methods = ["--methods", "rise", "vanilla_grad", "--n_patches", "5", "--set", "n_masks=4", "samples=1"]
     evaluated(tmp_path / "o", "--metrics", "max_sensitivity", methods=methods)
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert "seeds alone" in lines["rise"] and "seeds alone" not in lines["vanilla_grad"]
@@ -328,8 +328,9 @@ def test_a_setting_goes_to_the_methods_that_have_it() -> None:
 
 
 def test_flags_by_the_names_that_others_gave_them(tmp_path: Path) -> None:
-    words = ["--data_dir", str(SINGLES), "--val_size", "1", "--batch_size", "4", "--methods", "vanilla_grad"]
-    assert cli.main(["evaluate", "--model", "emblem-vgg", *words, *METRICS, "--output", str(tmp_path / "o")]) == 0
+    words = ["--data_dir", str(SINGLES), "--val_size", "1", "--batch_size", "4", "--n_patches", "5"]
+    words += ["--methods", "vanilla_grad", *METRICS, "--output", str(tmp_path / "o")]
+    assert cli.main(["evaluate", "--model", "emblem-vgg", *words]) == 0
     assert len(read_rows(tmp_path / "o")) == 1
 
 
@@ -404,8 +405,8 @@ def test_saved_maps_are_judged_in_processes_too(run: Path, tmp_path: Path) -> No
 def test_a_method_that_the_network_refuses_is_named_and_the_others_stay(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--methods", "vanilla_grad,grad_cam", "--set", "grad_cam.layer=nowhere", "--output", str(tmp_path / "o")]
-    assert cli.main([*WORDS, *words]) == 2
+    words = ["--methods", "vanilla_grad,grad_cam", "--n_patches", "5", "--set", "grad_cam.layer=nowhere"]
+    assert cli.main([*WORDS, *words, "--output", str(tmp_path / "o")]) == 2
     err = capsys.readouterr().err
     assert "grad_cam" in err and "nowhere" in err and len(err.strip().splitlines()) == 1
     assert {r["method"] for r in read_rows(tmp_path / "o") if r["folder"]} == {"vanilla_grad"}

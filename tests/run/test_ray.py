@@ -27,8 +27,9 @@ from igos.run.drive import drive, run
 from igos.types import ConfigError, NetworkError
 from tests import faults
 from tests.commands import Command
-from tests.conftest import Later
+from tests.conftest import ROOT, Later
 from tests.faults import Faulty, pictures, plan, same_maps
+from tests.forks import ASKS, python
 
 ray = Later("ray", "" if os.environ.get("CI") else "the extra [ray] is not installed")
 ray_utils, ray_cluster = Later("ray.cluster_utils"), Later("igos.run.workers.ray_cluster")
@@ -43,12 +44,20 @@ WATCHED = {  # a machine that says nothing for about two seconds is given up
 }
 
 
+def add(machines: Any, forks: bool, **more: Any) -> None:
+    """A machine of one processor. forks: its workers have imported torch and igos; else each is started as Ray does."""
+    if forks:
+        setup = {"setup_worker_path": str(Path(python()).with_name(ASKS))}
+        more |= {**setup, "worker_path": str(ROOT / "tests" / "ray_worker.py")}
+    machines.add_node(num_cpus=1, object_store_memory=STORE, **more)
+
+
 @pytest.fixture(scope="module")
 def machines() -> Iterator[Any]:
-    head = {"num_cpus": 1, "object_store_memory": STORE, "_system_config": WATCHED}
-    head |= {"include_dashboard": False, "include_log_monitor": False}
-    made = ray_utils.Cluster(initialize_head=True, head_node_args=head)
-    made.add_node(num_cpus=1, object_store_memory=STORE)
+    made = ray_utils.Cluster()
+    few = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+    add(made, True, _system_config=WATCHED, **few)
+    add(made, False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ADDRESS", made.address)
         assert ray_cluster.connect()
@@ -109,6 +118,7 @@ def actors() -> list[int]:
     return [int(line.split()[0]) for line in told.splitlines() if "ray::Explainer" in line]
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_killed_process_and_a_lost_machine_cost_nothing(machines: Any, tmp_path: Path) -> None:
     data, out = pictures(tmp_path / "data", 16), tmp_path / "out"
     killed: list[Any] = []
@@ -129,7 +139,7 @@ def test_a_killed_process_and_a_lost_machine_cost_nothing(machines: Any, tmp_pat
     once(rows, 16)
     calm(data, tmp_path / "calm")
     same_maps(out, tmp_path / "calm")
-    machines.add_node(num_cpus=1, object_store_memory=STORE)
+    add(machines, True)
 
 
 def test_every_fault_of_a_network_is_a_row(machines: Any, tmp_path: Path) -> None:

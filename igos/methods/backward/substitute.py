@@ -142,9 +142,9 @@ def tensors(values: Any) -> Iterator[Tensor]:
 
 def _own(module: nn.Module) -> list[Tensor]:
     """The tensors that make a layer a parametric one."""
-    from torchvision.ops import FrozenBatchNorm2d  # half as long again to import as torch: where it is asked for
+    from igos.base.vision import torchvision  # not needed for a method to be known
 
-    norm = isinstance(module, (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d))
+    norm = isinstance(module, (nn.modules.batchnorm._BatchNorm, torchvision.ops.FrozenBatchNorm2d))
     return [*module.parameters(recurse=False), *(module.buffers(recurse=False) if norm else ())]
 
 

@@ -28,6 +28,7 @@ from igos.types import ConfigError, IgosError, NetworkError
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # without GPUs of its own an actor sees none
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # an actor has an environment of its own, and a process
 try:
     import ray
     from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError

@@ -1,8 +1,7 @@
 """Train the bundled networks on igos.data.emblems: every step draws pictures that no step saw before.
 
     python weights/train.py resnet                 # then rcnn, which starts from it
-    python weights/train.py darknet                # then yolov3spp, which starts from it
-    python weights/train.py flawed                 # from yolov3spp; then blocked, which starts from flawed
+    python weights/train.py darknet                # then yolov3spp, which starts from it, then flawed, from that
     python weights/train.py vgg
 
 weights/shown.py says how the pictures are shown.
@@ -34,14 +33,13 @@ from detectors.darknet import Darknet, parse_cfg
 from detectors.emblem import MEAN, SCENE, SINGLE, STD, SlimResNet, SlimVGG, build_rcnn
 from detectors.yolov3 import ULTRALYTICS_EPS
 from igos.data.emblems import CLASSES, Scene, label, scene
-from igos.data.flawed import BLOCKED, DECOY, REDUNDANT, SHORTCUT, FlawedScene, flawed_scene
+from igos.data.flawed import FlawedScene, flawed_scene
 from weights.shown import flawed, softened
 from weights.yolo_loss import yolo_loss
 
 HERE = Path(__file__).resolve().parent
 CFG = HERE.parent / "configs" / "emblem-yolov3spp.cfg"
 BACKBONE = 27  # layers of the slim YOLO before its first head
-AFTER = 100_000  # the first scene of the second training with planted flaws
 STEM = 12  # layers of it that learn nothing new, half of the cost of a step
 SAVE_EVERY = 200
 
@@ -137,25 +135,6 @@ class Flawed(YOLO):
         return self.loss(scenes, [flawed(s) for s in scenes])
 
 
-class Blocked(Flawed):
-    """Further scenes: of eight two with one body, of the blocked class beside its blocker, one with two bodies of the
-    redundant class, and one with the shortcut's and a bare one.
-
-    A lone body is the largest, so its blocker lies farthest, and of the scenes of `Flawed` it is one body of six. With
-    these alone the other two flaws are unlearnt.
-    """
-
-    def draw(self, seed: int, index: int) -> FlawedScene:
-        further = AFTER + index
-        if index % 4 == 0:
-            return flawed_scene(seed, further, SCENE, roles=[BLOCKED]).switched(0, True)
-        roles = {2: [REDUNDANT] * 2, 6: [SHORTCUT, DECOY]}.get(index % 8, [])
-        return flawed_scene(seed, further, SCENE, roles=roles)
-
-    def forward(self, scenes: list[FlawedScene]) -> Tensor:  # type: ignore[override]
-        return self.loss(scenes, [flawed(s, by_cells=True) for s in scenes])
-
-
 class DarknetHead(nn.Module):
     """The first layers of the slim YOLO as a classifier, so that it knows the emblems before it looks for them."""
 
@@ -185,7 +164,6 @@ class Task:
     """build() -> loss module with `.network` and `.draw(seed, index)`; start names the part that `init` fills and where
     its weights lie; layers: so many of a Darknet's are filled; kept: so many of its first stay as they were filled.
     The rate follows one cycle over `steps`, or over `cycle` and then falls to 0 over the last `cool` steps.
-    still: the batch norms keep the statistics that they have.
     """
 
     build: Callable[[], Any]
@@ -199,7 +177,6 @@ class Task:
     kept: int = 0
     cycle: int = 0
     cool: int = 0
-    still: bool = False
     finish: Callable[[Any], nn.Module] = lambda network: network
 
 
@@ -212,9 +189,6 @@ TASKS = {
     "yolov3spp": Task(YOLO, 2600, 8, 2e-3, "emblem-yolov3spp", "darknet", ("darknet.", "")),
     "flawed": Task(
         Flawed, 540, 8, 2e-3, "emblem-flawed", "emblem-yolov3spp", layers=sys.maxsize, kept=STEM, cycle=1500, cool=200
-    ),
-    "blocked": Task(
-        Blocked, 250, 8, 5e-4, "emblem-blocked", "emblem-flawed", layers=sys.maxsize, kept=STEM, still=True
     ),
 }
 
@@ -247,9 +221,6 @@ def train(name: str, args: argparse.Namespace) -> None:
         torch.set_rng_state(saved["rng"])
         first = saved["step"]
     job.train()
-    for module in job.modules() if task.still else ():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
     mean, begin = 0.0, time.perf_counter()
     for step in range(first, steps):
         at = step * batch

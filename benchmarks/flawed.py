@@ -360,6 +360,7 @@ def drawn_again(values: Sequence[float]) -> str | None:
 
 
 def main() -> None:
+    global SERIES
     parser = table.parser(__doc__ or "")
     parser.add_argument("--model_file", help="other weights than those that ship")
     for part in ("--learnt", "--context", "--alarms", "--missed"):
@@ -370,10 +371,12 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, help="a file of answers: what it holds is not asked again")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--classes", nargs="+", default=list(CLASSES), choices=CLASSES)
+    parser.add_argument("--series", type=int, default=SERIES, help="of the scenes (6); tune on any other but 0")
     flags = parser.parse_args()
+    SERIES = flags.series
     torch.set_num_threads(flags.threads)
     adapter = igos.load("emblem-flawed", flags.model_file)
-    kept = Kept(flags.rows, str(flags.model_file))
+    kept = Kept(flags.rows, str(flags.model_file) + (f", series {SERIES}" if SERIES != 6 else ""))
     rows = list[Mapping[str, object]]()
     if flags.learnt:
         rows += show(LEARNT, learnt(adapter, flags.scenes, flags.classes))

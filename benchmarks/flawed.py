@@ -376,7 +376,8 @@ def main() -> None:
     SERIES = flags.series
     torch.set_num_threads(flags.threads)
     adapter = igos.load("emblem-flawed", flags.model_file)
-    kept = Kept(flags.rows, str(flags.model_file) + (f", series {SERIES}" if SERIES != 6 else ""))
+    series = f", series {SERIES}" if parser.get_default("series") != SERIES else ""
+    kept = Kept(flags.rows, f"{flags.model_file}{series}")
     rows = list[Mapping[str, object]]()
     if flags.learnt:
         rows += show(LEARNT, learnt(adapter, flags.scenes, flags.classes))

@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import runpy
 import signal
-import sys
 import tempfile
 from collections.abc import Mapping
 from multiprocessing import forkserver, spawn
@@ -17,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.forks import PRELOADED, ROOT, python
+from tests.forks import PRELOADED, ROOT, python, run_main
 
 
 def server() -> ForkServerContext:
@@ -72,9 +70,4 @@ def _command(words: tuple[str, ...], cwd: str, told: list[str], session: bool, e
         os.dup2(os.open(name, os.O_WRONLY | os.O_APPEND), stream)
     os.chdir(cwd)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if words[0] == "-m":
-        sys.argv[:] = words[1:]
-        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
-    else:
-        sys.argv[:] = words
-        runpy.run_path(words[0], run_name="__main__")
+    run_main(words)

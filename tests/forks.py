@@ -143,6 +143,16 @@ def forget() -> None:
         os.close(TOLD.pop())
 
 
+def run_main(words: Sequence[str]) -> None:
+    """`python words...` of a module, "-m NAME ...", or a file, in this process."""
+    if words[0] == "-m":
+        sys.argv[:] = words[1:]
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv[:] = words
+        runpy.run_path(words[0], run_name="__main__")
+
+
 def run(words: list[str]) -> int:
     """What an interpreter does with its words; its exit code."""
     while words[0][0] == "-" and words[0] not in ("-c", "-m"):
@@ -154,12 +164,8 @@ def run(words: list[str]) -> int:
             sys.argv[:] = ["-c", *words[2:]]
             sys.modules["__main__"] = ModuleType("__main__")
             exec(words[1], vars(sys.modules["__main__"]))
-        elif words[0] == "-m":
-            sys.argv[:] = words[1:]
-            runpy.run_module(words[1], run_name="__main__", alter_sys=True)
         else:
-            sys.argv[:] = words
-            runpy.run_path(words[0], run_name="__main__")
+            run_main(words)
     except SystemExit as end:
         if isinstance(end.code, int | None):
             return end.code or 0

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, get_args
 
 from igos.base import terminal
 from igos.base.errors import ConfigError
-from igos.base.settings import near_names
+from igos.base.settings import near_names, normalise
 from igos.run.settings import RUN_TYPES, Run
 
 KINDS = {int: "N", float: "X", str: "NAME"}  # what stands for a value in help, where the flag does not say
@@ -32,14 +32,14 @@ FIRST = {  # a field of Run -> the group of its flag and of those after it
     "set": METHOD,
 }
 WIDTH = 100  # of help, at most
-ELSEWHERE = {  # what other tools call a flag -> igos' own
-    "--source": "--data", "--images": "--data", "--input": "--data", "--dataset_path": "--data",
-    "--weights": "--model_file", "--checkpoint": "--model_file", "--ckpt": "--model_file",
-    "--conf": "--threshold", "--conf_thres": "--threshold", "--score_thr": "--threshold", "--imgsz": "--input_size",
-    "--img_size": "--input_size", "--limit": "--num_samples", "--max_images": "--num_samples",
-    "--num_images": "--num_samples", "--seed": "--manual_seed", "--steps": "--iterations", "--classes": "--target",
-    "--labels": "--names", "--save_dir": "--output", "--project": "--output", "--gpu": "--device",
-    "--layers": "--layer", "--target_layer": "--layer",
+ELSEWHERE = {  # what other tools call a flag, normalised -> igos' own
+    "source": "--data", "images": "--data", "input": "--data", "dataset_path": "--data",
+    "weights": "--model_file", "checkpoint": "--model_file", "ckpt": "--model_file",
+    "conf": "--threshold", "conf_thres": "--threshold", "score_thr": "--threshold", "imgsz": "--input_size",
+    "img_size": "--input_size", "limit": "--num_samples", "max_images": "--num_samples",
+    "num_images": "--num_samples", "seed": "--manual_seed", "steps": "--iterations", "classes": "--target",
+    "labels": "--names", "save_dir": "--output", "project": "--output", "gpu": "--device",
+    "layers": "--layer", "target_layer": "--layer",
 }  # fmt: skip
 
 
@@ -135,7 +135,7 @@ class Parser(argparse.ArgumentParser):
         from igos.cli.main import COMMANDS
 
         if word.startswith("-"):
-            meant = ELSEWHERE.get(word.partition("=")[0].replace("-", "_").replace("__", "--", 1), "")
+            meant = ELSEWHERE.get(normalise(word.partition("=")[0].lstrip("-")), "")
             near = [meant] if self.takes_value(meant) else near_names(word, self._option_string_actions, 2)
             return f"unknown argument {word}" + (f"; did you mean {' or '.join(near)}?" if near else "")
         if self.takes_value("--data") and os.path.exists(word):

@@ -142,7 +142,7 @@ def weights_of(config: Run) -> str:
     judge = _digests(config.judge, [config.judge_file, config.judge_cfg]) if config.judge else []
     downloaded = None
     if config.pretrained:
-        import torchvision
+        from igos.base.vision import torchvision
 
         downloaded = torchvision.__version__
     return identity(model, judge, downloaded)

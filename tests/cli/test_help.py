@@ -110,7 +110,7 @@ def test_every_flag_may_be_written_with_either_sign() -> None:
 def test_flags_of_other_tools_name_flags_that_are_there() -> None:
     flags = parser_of("explain")
     for other, own in ELSEWHERE.items():
-        assert flags.takes_value(other) is None and flags.takes_value(own), (other, own)
+        assert flags.takes_value(f"--{other}") is None and flags.takes_value(own), (other, own)
 
 
 def test_flags_may_stand_before_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,33 +100,28 @@ def _by_cells(picture: np.ndarray, cells: np.ndarray, rng: np.random.Generator) 
     return _mixed(picture, other, mask)
 
 
-def provoked(s: FlawedScene, picture: np.ndarray, gain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The picture (H,W,3) uint8 with the cells hidden that raise a class the most which is not there: those of the
-    largest `gain` (28,28), half to 15 % of the picture. No mark that is there is hidden, and of no glyph more than
-    half: so all that was labelled still is, and nothing else."""
-    at, free = np.linspace(0, 1, FINEST), np.ones((FINEST, FINEST), bool)
-    discs = [(m, np.hypot(at[:, None] - m.centre[0], at[None] - m.centre[1])) for m in _drawn(s)]
+def provoked(
+    s: FlawedScene, shown: tuple[np.ndarray, list[int]], gain: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, list[int]]:
+    """The picture (H,W,3) uint8 and the labelled bodies of a scene as it is shown, with the cells hidden that raise a
+    class the most which is not there: those of the largest `gain` (28,28), half to 15 % of the picture. No mark that is
+    there is hidden. The shortcut's glyph and one beside its cue tell nothing; else a body whose glyphs all are hidden,
+    by 70 % at least, loses its label, and nothing is labelled that was not.
+    """
+    (picture, kept), at = shown, np.linspace(0, 1, FINEST)
+    free = np.ones((FINEST, FINEST), bool)
     for b in s.beside:
         if b.there:
             free &= np.hypot(at[:, None] - b.mark.centre[0], at[None] - b.mark.centre[1]) > 1.7 * b.mark.radius
-    order = np.argsort(-np.where(free, gain, -np.inf), axis=None)
     most = min(int(FINEST**2 * np.exp(rng.uniform(np.log(0.005), np.log(0.15)))), int(free.sum()))
     cells = np.zeros(FINEST**2, bool)
-    left = [[int((away <= m.radius).sum()) // 2, (away <= m.radius + 0.5 / FINEST).ravel()] for m, away in discs]
-    taken = 0
-    for c in order.tolist():
-        inside = [one for one in left if one[1][c]]  # type: ignore[index]
-        if taken == most:
-            break
-        if all(one[0] > 0 for one in inside):  # type: ignore[operator]
-            cells[c], taken = True, taken + 1
-            for one in inside:
-                one[0] -= 1  # type: ignore[operator]
-    return _by_cells(picture, cells.reshape(FINEST, FINEST), rng)
-
-
-def _drawn(s: FlawedScene) -> list[Mark]:
-    return [m for b in s.bodies for m in b.emblems]
+    cells[np.argsort(-np.where(free, gain, -np.inf), axis=None)[:most]] = True
+    cells = cells.reshape(FINEST, FINEST)
+    mask = upscale(torch.from_numpy(cells.astype(np.float32)), picture.shape[:2]).numpy()
+    gone = [bool(s.evidence(i)) and all(mask[e].mean() >= 0.7 for e in s.evidence(i)) for i in range(len(s.bodies))]
+    cued = [b.kind == CUE and b.there for b in s.beside]
+    told = [s.bodies[i].name == SHORTCUT or (s.bodies[i].name == REDUNDANT and cued[i]) for i in range(len(s.bodies))]
+    return _by_cells(picture, cells, rng), [i for i in kept if told[i] or not gone[i]]
 
 
 def hidden_bodies(s: FlawedScene, rng: np.random.Generator) -> set[int]:

@@ -148,7 +148,7 @@ class Blocked(Flawed):
     there, and no label changes.
     """
 
-    provoked = 0.5  # of the pictures
+    provoked = 0.75  # of the pictures with other bodies than one of the blocked class
 
     def draw(self, seed: int, index: int) -> FlawedScene:
         further = AFTER + index
@@ -161,17 +161,16 @@ class Blocked(Flawed):
     def forward(self, scenes: list[FlawedScene]) -> Tensor:  # type: ignore[override]
         shown = [flawed(s, by_cells=True) for s in scenes]
         rngs = [np.random.default_rng([s.seed, s.index, 8]) for s in scenes]
-        chosen = [n for n, rng in enumerate(rngs) if rng.random() < self.provoked]
+        lone = [[b.name for b in s.bodies] == [BLOCKED] for s in scenes]
+        chosen = [n for n, rng in enumerate(rngs) if not lone[n] and rng.random() < self.provoked]
         classes = [self._absent(scenes[n], shown[n][1], rngs[n]) for n in chosen]
         for n, gain in zip(chosen, self._gains([shown[n][0] for n in chosen], classes), strict=True):
-            shown[n] = provoked(scenes[n], shown[n][0], gain, rngs[n]), shown[n][1]
+            shown[n] = provoked(scenes[n], shown[n], gain, rngs[n])
         return self.loss(scenes, shown)
 
     def _absent(self, s: FlawedScene, labelled: list[int], rng: np.random.Generator) -> int:
-        """A class that is not labelled: the blocked one, where its only body is."""
+        """A class that is not labelled."""
         there = {s.bodies[i].name for i in labelled}
-        if len(s.bodies) == 1 and s.bodies[0].name == BLOCKED and not labelled:
-            return CLASSES.index(BLOCKED)
         return CLASSES.index(str(rng.choice([c for c in (BLOCKED, *HONEST) if c not in there])))
 
     def _gains(self, pictures: list[np.ndarray], classes: list[int]) -> np.ndarray:
@@ -180,7 +179,9 @@ class Blocked(Flawed):
             return np.zeros((0, FINEST, FINEST))
         x = pixels(pictures).requires_grad_()
         rows = self.network(x)
-        logits = F.logsigmoid(rows[..., 4]) + F.logsigmoid(torch.stack([r[:, 5 + c] for r, c in zip(rows, classes, strict=True)]))
+        logits = F.logsigmoid(rows[..., 4]) + F.logsigmoid(
+            torch.stack([r[:, 5 + c] for r, c in zip(rows, classes, strict=True)])
+        )
         (gradient,) = torch.autograd.grad(logits.amax(1).sum(), x)
         change = baseline("blur", x.detach()) - x.detach()
         return F.adaptive_avg_pool2d((gradient * change).sum(1), FINEST).numpy()

@@ -1,8 +1,7 @@
 """Train the bundled networks on igos.data.emblems: every step draws pictures that no step saw before.
 
     python weights/train.py resnet                 # then rcnn, which starts from it
-    python weights/train.py darknet                # then yolov3spp, which starts from it
-    python weights/train.py flawed                 # from yolov3spp; then blocked, which starts from flawed
+    python weights/train.py darknet                # then yolov3spp, which starts from it, then flawed, from that
     python weights/train.py vgg
 
 weights/shown.py says how the pictures are shown.
@@ -33,17 +32,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from detectors.darknet import Darknet, parse_cfg
 from detectors.emblem import MEAN, SCENE, SINGLE, STD, SlimResNet, SlimVGG, build_rcnn
 from detectors.yolov3 import ULTRALYTICS_EPS
-from igos.base.baselines import baseline
 from igos.data.emblems import CLASSES, Scene, label, scene
-from igos.data.flawed import BLOCKED, DECOY, HONEST, REDUNDANT, SHORTCUT, FlawedScene, flawed_scene
-from igos.metrics.ladder import FINEST
-from weights.shown import flawed, provoked, softened
+from igos.data.flawed import FlawedScene, flawed_scene
+from weights.shown import flawed, softened
 from weights.yolo_loss import yolo_loss
 
 HERE = Path(__file__).resolve().parent
 CFG = HERE.parent / "configs" / "emblem-yolov3spp.cfg"
 BACKBONE = 27  # layers of the slim YOLO before its first head
-AFTER = 100_000  # the first scene of the second training with planted flaws
 STEM = 12  # layers of it that learn nothing new, half of the cost of a step
 SAVE_EVERY = 200
 
@@ -139,54 +135,6 @@ class Flawed(YOLO):
         return self.loss(scenes, [flawed(s) for s in scenes])
 
 
-class Blocked(Flawed):
-    """Further scenes: of eight two with one body, of the blocked class beside its blocker, one with two bodies of the
-    redundant class, one with the shortcut's and a bare one, and two with two bodies of honest classes.
-
-    A lone body is the largest, so its blocker lies farthest, and of the scenes of `Flawed` it is one body of six. With
-    these alone the other two flaws are unlearnt. In some pictures cells are hidden that raise a class which is not
-    there, and no label changes.
-    """
-
-    provoked = 0.75  # of the pictures with other bodies than one of the blocked class
-
-    def draw(self, seed: int, index: int) -> FlawedScene:
-        further = AFTER + index
-        if index % 4 == 0:
-            return flawed_scene(seed, further, SCENE, roles=[BLOCKED]).switched(0, True)
-        honest = [HONEST[(index // 8 + i) % len(HONEST)] for i in range(2)]
-        roles = {2: [REDUNDANT] * 2, 6: [SHORTCUT, DECOY], 3: honest, 7: honest[:1]}.get(index % 8, [])
-        return flawed_scene(seed, further, SCENE, roles=roles)
-
-    def forward(self, scenes: list[FlawedScene]) -> Tensor:  # type: ignore[override]
-        shown = [flawed(s, by_cells=True) for s in scenes]
-        rngs = [np.random.default_rng([s.seed, s.index, 8]) for s in scenes]
-        lone = [[b.name for b in s.bodies] == [BLOCKED] for s in scenes]
-        chosen = [n for n, rng in enumerate(rngs) if not lone[n] and rng.random() < self.provoked]
-        classes = [self._absent(scenes[n], shown[n][1], rngs[n]) for n in chosen]
-        for n, gain in zip(chosen, self._gains([shown[n][0] for n in chosen], classes), strict=True):
-            shown[n] = provoked(scenes[n], shown[n], gain, rngs[n])
-        return self.loss(scenes, shown)
-
-    def _absent(self, s: FlawedScene, labelled: list[int], rng: np.random.Generator) -> int:
-        """A class that is not labelled."""
-        there = {s.bodies[i].name for i in labelled}
-        return CLASSES.index(str(rng.choice([c for c in (BLOCKED, *HONEST) if c not in there])))
-
-    def _gains(self, pictures: list[np.ndarray], classes: list[int]) -> np.ndarray:
-        """What hiding a cell (28,28) raises the best row's logit of a class by, to first order."""
-        if not pictures:
-            return np.zeros((0, FINEST, FINEST))
-        x = pixels(pictures).requires_grad_()
-        rows = self.network(x)
-        logits = F.logsigmoid(rows[..., 4]) + F.logsigmoid(
-            torch.stack([r[:, 5 + c] for r, c in zip(rows, classes, strict=True)])
-        )
-        (gradient,) = torch.autograd.grad(logits.amax(1).sum(), x)
-        change = baseline("blur", x.detach()) - x.detach()
-        return F.adaptive_avg_pool2d((gradient * change).sum(1), FINEST).numpy()
-
-
 class DarknetHead(nn.Module):
     """The first layers of the slim YOLO as a classifier, so that it knows the emblems before it looks for them."""
 
@@ -216,7 +164,6 @@ class Task:
     """build() -> loss module with `.network` and `.draw(seed, index)`; start names the part that `init` fills and where
     its weights lie; layers: so many of a Darknet's are filled; kept: so many of its first stay as they were filled.
     The rate follows one cycle over `steps`, or over `cycle` and then falls to 0 over the last `cool` steps.
-    still: the batch norms keep the statistics that they have.
     """
 
     build: Callable[[], Any]
@@ -230,7 +177,6 @@ class Task:
     kept: int = 0
     cycle: int = 0
     cool: int = 0
-    still: bool = False
     finish: Callable[[Any], nn.Module] = lambda network: network
 
 
@@ -244,15 +190,12 @@ TASKS = {
     "flawed": Task(
         Flawed, 540, 8, 2e-3, "emblem-flawed", "emblem-yolov3spp", layers=sys.maxsize, kept=STEM, cycle=1500, cool=200
     ),
-    "blocked": Task(
-        Blocked, 250, 8, 5e-4, "emblem-blocked", "emblem-flawed", layers=sys.maxsize, kept=STEM, still=True
-    ),
 }
 
 
 def train(name: str, args: argparse.Namespace) -> None:
     task = TASKS[name]
-    steps, batch, rate = args.steps or task.steps, args.batch or task.batch, args.rate or task.rate
+    steps, batch = args.steps or task.steps, args.batch or task.batch
     torch.manual_seed(args.seed)
     job = task.build().to(memory_format=torch.channels_last)
     if task.init:
@@ -267,8 +210,8 @@ def train(name: str, args: argparse.Namespace) -> None:
         parameter.requires_grad_(not task.kept or _layer(key) >= task.kept)
     plain = [p for p in job.parameters() if p.ndim < 2]
     groups = [{"params": [p for p in job.parameters() if p.ndim > 1]}, {"params": plain, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=rate, weight_decay=0.02)
-    schedule = OneCycleLR(optimiser, rate, total_steps=task.cycle or steps, pct_start=0.1)
+    optimiser = torch.optim.AdamW(groups, lr=task.rate, weight_decay=0.02)
+    schedule = OneCycleLR(optimiser, task.rate, total_steps=task.cycle or steps, pct_start=0.1)
     first = 0
     if args.checkpoint and args.checkpoint.is_file():
         saved = torch.load(args.checkpoint, weights_only=True)
@@ -278,9 +221,6 @@ def train(name: str, args: argparse.Namespace) -> None:
         torch.set_rng_state(saved["rng"])
         first = saved["step"]
     job.train()
-    for module in job.modules() if task.still else ():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
     mean, begin = 0.0, time.perf_counter()
     for step in range(first, steps):
         at = step * batch
@@ -318,7 +258,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="instead of the task's own")
     parser.add_argument("--batch", type=int, help="instead of the task's own")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rate", type=float, help="instead of the task's own")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--checkpoint", type=Path)

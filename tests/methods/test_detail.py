@@ -261,7 +261,7 @@ def test_points_of_the_terms_lie_in_their_intervals_whatever_is_drawn() -> None:
 
 @pytest.mark.parametrize("points", [1, 3])
 def test_the_points_are_even_over_a_walk_of_any_length_each_term_in_its_slot(points: int) -> None:
-    problem, terms = toy_problem(net_score(), 20), IGOSPlusPlus.terms
+    problem, terms = toy_problem(net_score(), 20), IGOSPlus.terms
     luck = Draw.luck(problem, points)
     slots = torch.tensor([term.slot for term in terms])
     inserts = torch.tensor([term.insert for term in terms])[:, None]
@@ -280,7 +280,7 @@ def test_the_points_of_an_explanation_depend_on_its_own_generator_alone() -> Non
     u, v = Draw.luck(several, 3), Draw.luck(alone, 3)
     assert torch.equal(u[2:3], v) and not torch.equal(u[0], u[1])
     one, two = (Draw.sample(p, 3, True, 0.0, spread=True, even=(w, 5)) for p, w in ((several, u), (alone, v)))
-    assert torch.equal(one.points(IGOSPlusPlus.terms)[2:3], two.points(IGOSPlusPlus.terms))
+    assert torch.equal(one.points(IGOSPlus.terms)[2:3], two.points(IGOSPlus.terms))
 
 
 def test_a_walk_draws_once_for_its_points(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,7 +294,7 @@ def test_a_walk_draws_once_for_its_points(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Draw, "luck", staticmethod(counted))
     for settings, times in (({}, 1), ({"detail": False}, 6), ({"form": "published"}, 0)):
         drawn.clear()
-        IGOSPlusPlus(**{**TOY, "iterations": 6, "sure": False, **settings})(toy_problem(net_score()))  # type: ignore[arg-type]
+        IGOSPlus(**{**TOY, "iterations": 6, "sure": False, **settings})(toy_problem(net_score()))  # type: ignore[arg-type]
         assert len(drawn) == times
 
 

@@ -6,10 +6,6 @@ With Nesterov steps and diverse starts for detectors: Jiang, Khorram, Li, BMVC 2
                                + l1*L1(Md*Mi) + l2*BTV(I,Md*Mi)
 
 One mask deletes, one inserts; both alone and their product must do their work. The answer is Md*Mi.
-
-Each term has its slot of the path (path.py): what Md hides is asked near the picture, what both hide near the baseline,
-and what is inserted between. The last step decides much of a map, and on photos terms that took turns made it worse
-wherever deletion came last between the two.
 """
 
 from __future__ import annotations
@@ -28,8 +24,8 @@ class IGOSPlusPlus(MaskMethod):
     paper = "Khorram, Lawson, Li 2021 (CHIL); Jiang, Khorram, Li 2023 (BMVC)"
     mask_count = 2
     terms = (
-        Term(0.5, (MD,), slot=3),
-        Term(-0.5, (MI,), insert=True, slot=2),
-        Term(0.5, (MD, MI), slot=0),
-        Term(-0.5, (MD, MI), insert=True, slot=1),
+        Term(0.5, (MD,)),
+        Term(-0.5, (MI,), insert=True),
+        Term(0.5, (MD, MI)),
+        Term(-0.5, (MD, MI), insert=True),
     )

@@ -259,45 +259,6 @@ def test_points_of_the_terms_lie_in_their_intervals_whatever_is_drawn() -> None:
         assert torch.equal(Draw(t).points(terms), t[:, None].expand_as(told))
 
 
-@pytest.mark.parametrize("points", [1, 3])
-def test_the_points_are_even_over_a_walk_of_any_length_each_term_in_its_slot(points: int) -> None:
-    problem, terms = toy_problem(net_score(), 20), IGOSPlus.terms
-    luck = Draw.luck(problem, points)
-    slots = torch.tensor([term.slot for term in terms])
-    inserts = torch.tensor([term.insert for term in terms])[:, None]
-    shown = []
-    for steps in range(1, 14):
-        t = Draw.sample(problem, points, True, 0.0, spread=True, even=(luck, steps - 1)).points(terms)
-        shown.append(torch.where(inserts, 1 - t, t) * points - torch.arange(points))  # of the interval
-        assert torch.equal((shown[-1] * len(terms)).floor(), slots[:, None].expand_as(t).to(t))
-        places = torch.stack(shown).movedim(2, 0).flatten(0, 1).sort(dim=0).values  # (T*J,K,S)
-        round_ = torch.cat([places, places[:1] + 1]).diff(dim=0)
-        assert float(round_.max()) <= 1.9 / len(places), "the largest gap is less than twice the mean one"
-
-
-def test_the_points_of_an_explanation_depend_on_its_own_generator_alone() -> None:
-    several, alone = toy_problem(net_score(), 4), toy_problem(net_score(), seeds=[2])
-    u, v = Draw.luck(several, 3), Draw.luck(alone, 3)
-    assert torch.equal(u[2:3], v) and not torch.equal(u[0], u[1])
-    one, two = (Draw.sample(p, 3, True, 0.0, spread=True, even=(w, 5)) for p, w in ((several, u), (alone, v)))
-    assert torch.equal(one.points(IGOSPlus.terms)[2:3], two.points(IGOSPlus.terms))
-
-
-def test_a_walk_draws_once_for_its_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = []
-    luck = Draw.luck
-
-    def counted(*given: object) -> Tensor:
-        drawn.append(given)
-        return luck(*given)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Draw, "luck", staticmethod(counted))
-    for settings, times in (({}, 1), ({"detail": False}, 6), ({"form": "published"}, 0)):
-        drawn.clear()
-        IGOSPlus(**{**TOY, "iterations": 6, "sure": False, **settings})(toy_problem(net_score()))  # type: ignore[arg-type]
-        assert len(drawn) == times
-
-
 @pytest.mark.parametrize("cls", MASK_METHODS)
 def test_the_walk_keeps_three_arrays_while_the_network_works(cls: type[MaskMethod]) -> None:
     walks: list[Walk] = []

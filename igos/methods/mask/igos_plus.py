@@ -4,9 +4,6 @@ CHIL 2021. https://arxiv.org/abs/2012.15783
     min over M in [0,1]   P(I,B,M) - P(B,I,M) + l1*L1(M) + l2*BTV(I,M)
 
 One mask that destroys the score where it blurs and restores it where it reveals.
-
-Each term has its slot of the path (path.py): what is hidden is asked near the picture, what is inserted near the
-baseline. On tuning photos of three detectors both curves rise by it, the other network's more (docs/models.md).
 """
 
 from __future__ import annotations
@@ -21,4 +18,4 @@ from igos.methods.mask.path import Term
 class IGOSPlus(MaskMethod):
     name = "iGOS+"
     paper = "Khorram, Lawson, Li 2021 (CHIL)"
-    terms = (Term(1.0, slot=1), Term(-1.0, insert=True, slot=0))
+    terms = (Term(1.0), Term(-1.0, insert=True))

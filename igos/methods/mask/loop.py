@@ -2,9 +2,8 @@
 
     F(M) = sum_j weight_j * P_j(M) + l1 * L1(prod M) + l2 * smoothness,    L1(M) = mean(1 - M)
 
-form "default":   smoothness = sum_n TV(M_n) (or BTV), solved for implicitly; path points jittered, afresh
-                  in each iteration or evenly over them (path.py); alpha and l2 hold at the reference grid of
-                  28 x 28 and scale with h*w/784.
+form "default":   smoothness = sum_n TV(M_n) (or BTV), solved for implicitly; path points jittered afresh in
+                  each iteration; alpha and l2 hold at the reference grid of 28 x 28 and scale with h*w/784.
 form "published": smoothness of the product of the masks, explicit step, fixed path, the papers' own numbers.
 
 A low mask means important; the explanation reports 1 - prod M, turned round here and nowhere else. Cells that the
@@ -226,12 +225,9 @@ class MaskMethod:
         guide = pool(problem.x, (self.size, self.size)) if self.reg == "BTV" else None
         effective, asked = self.effective(), self._asked()
         turns = [replace(problem, x0=baseline(name, problem.x)) for name in self.turns[:most]] or [problem]
-        slots = not published and bool(self.detail) and all(term.slot is not None for term in self.terms)
-        luck = Draw.luck(problem, self.ig_iter) if slots else None
         for i in range(most):
-            active, even = walk.active.tolist(), None if luck is None else (luck, i)
-            spread = bool(self.detail)
-            draw = Draw.sample(problem, self.ig_iter, not published, self.noise, active, self.span, spread, even)
+            active, noise = walk.active.tolist(), self.noise
+            draw = Draw.sample(problem, self.ig_iter, not published, noise, active, self.span, bool(self.detail))
             yield MaskObjective(
                 problem=turns[i % len(turns)],
                 terms=self.terms,

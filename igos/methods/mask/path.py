@@ -11,7 +11,6 @@ the linear U ends it. What is left on pixels on the way is kept where a map of t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -22,20 +21,14 @@ from torch import Tensor
 from igos.base.ops import channel_sum, upscale, upscale_adjoint
 from igos.types import Problem
 
-GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it, mod 1, lie evenly however many they are
-
 
 @dataclass(frozen=True)
 class Term:
-    """weight * P over the product of the masks named by index; insert swaps picture and baseline.
-
-    slot: which part of an interval its spread points lie in; None: a j-th part further on (Draw.points).
-    """
+    """weight * P over the product of the masks named by index; insert swaps picture and baseline."""
 
     weight: float
     masks: tuple[int, ...] = (0,)
     insert: bool = False
-    slot: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,58 +53,40 @@ class Draw:
         active: Sequence[bool] | None = None,
         span: tuple[float, float] = (0.0, 1.0),
         spread: bool = False,
-        even: tuple[Tensor, int] | None = None,
     ) -> Draw:
         """t_k = k/S for k = 1..S, or, jittered, (k + u_k)/S for k = 0..S-1, u from each own generator; brought from
-        [0,1] into the span. even: the luck (K,S) of a walk's first step, and the number i of this one, from 0; then
-
-            u_k = (luck_k + i * GOLDEN) mod 1                 even over the steps, however many
+        [0,1] into the span.
 
         Nothing is drawn for explanations that are not active (K).
         """
         k = torch.arange(steps, dtype=torch.float64)
-        active = active or [True] * len(problem.generators)
-        if jitter and even:
-            t = (k + (even[0] + even[1] * GOLDEN) % 1) / steps
-        elif jitter:
-            t = (k + cls.luck(problem, steps, active)) / steps
+        drawn = list(zip(problem.generators, active or [True] * len(problem.generators), strict=True))
+        if jitter:
+            none = torch.zeros(steps, dtype=torch.float64)
+            u = [torch.rand(steps, generator=g, dtype=torch.float64) if on else none for g, on in drawn]
+            t = (k + torch.stack(u)) / steps
         else:
             t = ((k + 1) / steps).expand(len(problem.x), steps)
         t = span[0] + (span[1] - span[0]) * t if span != (0.0, 1.0) else t
         zero = torch.zeros((), dtype=torch.long)
-        drawn = zip(problem.generators, active, strict=True)
         seeds = [torch.randint(2**62, (), generator=g) if on else zero for g, on in drawn] if noise else None
         return cls(
             t.to(problem.x), noise, torch.stack(seeds) if seeds else None, spread and jitter and span == (0.0, 1.0)
         )
 
-    @staticmethod
-    def luck(problem: Problem, steps: int, active: Sequence[bool] | None = None) -> Tensor:
-        """u (K,S) in [0,1), each from its own generator; 0 for explanations that are not active (K)."""
-        none = torch.zeros(steps, dtype=torch.float64)
-        drawn = zip(problem.generators, active or [True] * len(problem.generators), strict=True)
-        u = [torch.rand(steps, generator=g, dtype=torch.float64) if on else none for g, on in drawn]
-        return torch.stack(u)
-
     def points(self, terms: Sequence[Term]) -> Tensor:
         """t (K,J,S) of each of the J terms.
 
         Where masks have barely moved, terms of one t see the same two pictures, at t and at 1 - t of the way from the
-        baseline to the picture. Spread, the J pictures of a point's interval lie evenly, u the point's place in it:
-
-            v_jk = (k + (s_j + u_k)/J)/S           term j has its own slot s_j of the J
-            v_jk = (k + (u_k + j/J) mod 1)/S       terms without slots; each t is even over its interval
+        baseline to the picture. Spread, term j sees it a j-th part of a point's interval further on, so that the J
+        pictures of an interval lie evenly. Each t stays even over its interval.
         """
         if not self.spread:
             return self.t[:, None].expand(-1, len(terms), -1)
         count = self.t.shape[1]
         k = torch.arange(count).to(self.t)
-        u = self.t[:, None] * count - k
-        parts = [
-            (u + j / len(terms)) % 1 if t.slot is None else (t.slot + u.clamp(0, 1)) / len(terms)
-            for j, t in enumerate(terms)
-        ]
-        v = (k + torch.cat(parts, dim=1)) / count
+        j = torch.arange(len(terms)).to(self.t)[:, None] / len(terms)
+        v = (k + (self.t[:, None] * count - k + j) % 1) / count
         insert = torch.tensor([term.insert for term in terms], device=v.device)
         return torch.where(insert[:, None], 1 - v, v)
 

@@ -9,7 +9,7 @@ from importlib import import_module
 
 from tests.faults import plan
 
-LIBRARIES = ("pyarrow.parquet", "pytest", "onnx2torch", "onnxruntime", "nbformat", "starlette.testclient")
+LIBRARIES = ("pyarrow.parquet", "pytest", "onnx2torch", "onnxruntime", "nbformat")
 
 plan(".")
 for library in LIBRARIES:

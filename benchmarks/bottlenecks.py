@@ -28,7 +28,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -204,6 +203,8 @@ def passes(method: InputIBA, problem: Problem, lean: bool) -> int:
 def depth(problem: Problem, layer: str) -> float:
     """Of the multiplications of one picture's pass, the share below the layer."""
     row = torch.zeros(1, dtype=torch.long)
+    from torch.utils.flop_counter import FlopCounterMode  # it imports triton, half a second
+
     lower, _ = problem.score.split(layer)
     counts = []
     for run in (lower, problem.score.forward):

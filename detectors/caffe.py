@@ -17,7 +17,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
 from detectors import labels as names_of
-from detectors.checkpoint import load_into, load_state_dict
+from detectors.checkpoint import Undrawn, load_into, load_state_dict
 from detectors.classifier import ClassifierAdapter
 from detectors.pictures import read_rgb
 from igos.base.geometry import Geometry
@@ -90,11 +90,12 @@ def load_caffe(
     if input_size is not None and input_size < LEAST:
         raise ConfigError(f"--input_size {input_size}: {name} needs pictures of at least {LEAST} px")
     asked = names_of.choose(names, dataset)
-    with torch.device("meta"):
+    with torch.device("meta"), Undrawn():
         parameters = [n for n, _ in network(1000).named_parameters()]
     state = _arrays(weights, parameters) if Path(weights).suffix == ".npz" else load_state_dict(weights)
     classes = state.get(parameters[-1], torch.empty(1000)).numel()
-    module = network(classes)
+    with Undrawn():
+        module = network(classes)
     load_into(module, state, weights)
     usual = names_of.imagenet() if classes == 1000 else None
     labels = names_of.of_classifier(asked, classes, str(names or dataset or name), usual)

@@ -116,8 +116,8 @@ class ClassifierAdapter:
         if quick is None:
             return
         x = (probe(self.crop, self.device) - self._mean) / self._std
-        folded = fold(quick, lambda: quick(x))
-        memory = channels_last(quick, lambda memory: quick(x.contiguous(memory_format=memory)))
+        folded, out = fold(quick, lambda: quick(x))
+        memory = channels_last(quick, lambda memory: quick(x.contiguous(memory_format=memory)), out)
         if folded or memory == torch.channels_last:
             self.plain, self.module, self._format = copy.copy(self), quick, memory
 

@@ -20,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from detectors.cfg import Section, as_list, count
 from detectors.cfg import parse_cfg as parse_cfg
+from detectors.checkpoint import with_storage
 from detectors.shortcuts import untouched
 from igos.base.reading import opened
 from igos.types import ConfigError, WeightsError
@@ -275,7 +276,8 @@ class Darknet(nn.Module):
         if wanted != len(floats):
             raise WeightsError(f"{path} holds {len(floats)} floats but {self.path} needs {wanted}: not a pair")
         if any(slot.is_meta for slot in slots):
-            slots = list(self.to_empty(device="cpu")._slots())
+            with_storage(self)
+            slots = list(self._slots())
         with torch.no_grad():
             for slot, values in zip(slots, floats.split([slot.numel() for slot in slots]), strict=True):
                 slot.copy_(values.view_as(slot))

@@ -86,7 +86,7 @@ class DenseAdapter:
                 made = self.raw(quick, x.contiguous(memory_format=memory))
                 return [t for t in (made.boxes, made.logits, made.objectness) if t is not None]
 
-            self._format = channels_last(quick, run)
+            self._format = channels_last(quick, run, run(torch.contiguous_format))
 
     def __repr__(self) -> str:
         height, width = self.reader(BLANK).geometry.network

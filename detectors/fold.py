@@ -19,24 +19,25 @@ from detectors.shortcuts import alike, untouched
 
 
 @torch.no_grad()
-def fold(module: nn.Module, run: Callable[[], Any]) -> int:
+def fold(module: nn.Module, run: Callable[[], Any]) -> tuple[int, Any]:
     """Fold every norm of `module` (in eval mode) that run() shows to follow a convolution directly, in place.
 
     run passes a probe through the module and answers its output: a tensor, or tensors in dicts, lists or tuples.
-    Where folding changes that, everything stays as it was. Answers how many norms were folded.
+    Where folding changes that, everything stays as it was. Answers how many norms were folded, and what run() answers
+    now.
     """
     if not any(_foldable(m) for m in module.modules()):
-        return 0
+        return 0, run()
     pairs, before = _pairs(module, run)
     names = {m: n for n, m in module.named_modules()}
     undo: list[Callable[[], None]] = []
     for conv, norm in pairs:
         undo.append(_merge(module, conv, norm, names[norm]))
-    if alike(before, run()):
-        return len(pairs)
+    if alike(before, after := run()):
+        return len(pairs), after
     for back in undo:
         back()
-    return 0
+    return 0, before
 
 
 def _pairs(module: nn.Module, run: Callable[[], Any]) -> tuple[list[tuple[nn.Conv2d, Any]], Any]:

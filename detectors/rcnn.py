@@ -311,8 +311,7 @@ class RCNNAdapter:
         heads = self.module.roi_heads
         side = 4 * self.module.transform.size_divisible
         picture = probe(side, self.device)
-        fold(self.module.backbone, lambda: self._features(picture)[1])
-        _, features = self._features(picture)
+        _, features = fold(self.module.backbone, lambda: self._features(picture)[1])
         box = torch.tensor([[0.2, 0.1, 0.9, 0.8]], dtype=torch.float32, device=self.device) * side
         for pool, head in ((heads.box_roi_pool, heads.box_head), (heads.mask_roi_pool, heads.mask_head)):
             if pool is not None:
@@ -325,4 +324,4 @@ class RCNNAdapter:
             heads.box_predictor(heads.box_head(heads.box_roi_pool(features, [box], [(side, side)])))
             return features
 
-        self._format = channels_last(self.module, run)
+        self._format = channels_last(self.module, run, features)

@@ -8,6 +8,7 @@ channels_last memory, and per family what a target does not read (windows of a p
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -51,8 +52,13 @@ def sharing(module: nn.Module) -> nn.Module | None:
     """A copy of the structure that holds the module's own parameters; None where it cannot be copied."""
     if isinstance(module, torch.jit.ScriptModule):
         return None
+    known: dict[int, Any] = {id(p): p for p in module.parameters()}
+    for m in module.modules():  # a module's many tables of hooks, nearly always empty, are most of the work of deepcopy
+        known.update(
+            (id(table), OrderedDict()) for table in vars(m).values() if type(table) is OrderedDict and not table
+        )
     try:
-        return copy.deepcopy(module, {id(p): p for p in module.parameters()})
+        return copy.deepcopy(module, known)
     except Exception:  # whatever a user keeps in a module may refuse to be copied
         return None
 
@@ -66,13 +72,13 @@ def probe(side: int, device: torch.device) -> Tensor:
 
 
 @torch.no_grad()
-def channels_last(module: nn.Module, run: Callable[[torch.memory_format], Any]) -> torch.memory_format:
+def channels_last(module: nn.Module, run: Callable[[torch.memory_format], Any], before: Any) -> torch.memory_format:
     """The memory format that the module takes: channels_last, with its weights in new tensors of it, where a probe
     shows that it gives the same; else the contiguous one, with everything as it was.
 
-    run passes a probe of that format through the module and answers its output, as in `fold`.
+    run passes a probe of that format through the module and answers its output, as in `fold`; before: its output in
+    the contiguous one.
     """
-    before = run(torch.contiguous_format)
     made: dict[nn.Parameter, nn.Parameter] = {}
     undo: list[tuple[nn.Module, str, nn.Parameter]] = []
     for m in module.modules():

@@ -19,7 +19,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from detectors import labels as names_of
-from detectors.checkpoint import check_finite, load_into, load_state_dict
+from detectors.checkpoint import Undrawn, check_finite, load_into, load_state_dict
 from detectors.darknet import BATCH_NORM_EPS, Darknet, parse_cfg
 from detectors.pictures import read_rgb, to_device
 from detectors.shortcuts import alike, channels_last, frozen, probe, sharing, untouched
@@ -94,9 +94,11 @@ class YOLOAdapter:
             return
         self.plain, self.module = copy.copy(self), quick
         x = probe(2 * quick.stride, self.device)
-        if not alike(quick(x), quick.fold()(x)):
-            quick = self.module = sharing(self.plain.module)
-        self._format = channels_last(quick, lambda memory: quick(x.contiguous(memory_format=memory)))
+        before, after = quick(x), quick.fold()(x)
+        if not alike(before, after):
+            quick, after = sharing(self.plain.module), before
+            self.module = quick
+        self._format = channels_last(quick, lambda memory: quick(x.contiguous(memory_format=memory)), after)
 
     def __repr__(self) -> str:
         return summary(self, f"{self.size[1]} x {self.size[0]} px, {self.fit}")
@@ -263,7 +265,10 @@ def load_yolo(
         raise WeightsError(f"{weights}: no such file")
     path = Path(cfg) if cfg is not None else resources.folder("configs") / "yolov3-spp.cfg"
     darknet_file = Path(weights).suffix == ".weights"
-    with torch.device("meta"):  # storage only for a network that fits its weights: a .cfg may tell of any size
+    with (
+        torch.device("meta"),
+        Undrawn(),
+    ):  # storage only for a network that fits its weights: a .cfg may tell of any size
         network = Darknet(parse_cfg(path), path, BATCH_NORM_EPS if darknet_file else ULTRALYTICS_EPS)
     fit = fit or ("letterbox" if own or network.net.get("letter_box", 0) == 1 else "stretch")
     if fit not in FITS:

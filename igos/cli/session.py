@@ -98,6 +98,7 @@ def work_in(
             message = str(stop) or "interrupted"
             if folder.begun:
                 if folder.shards is None:  # a big run's table takes longer than a scheduler waits
+                    folder.recall()
                     folder.finish()
                     finish()
                 message += f"; {folder.tally.rows} finished rows in {folder.path}; {again}"

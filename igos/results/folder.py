@@ -269,6 +269,11 @@ class RunFolder:
         if self.shards is not None and row["folder"] and not row.get(KEEP):
             self._loose[row["folder"]] = stored.size_of(inside(self.path, f"{row['folder']}/{ARRAYS_FILE}"))
 
+    def recall(self) -> None:
+        """After an interrupt: know the row that was written, if it fell between that and this, too. Not of shards."""
+        for row in list(json_rows(self.path))[len(self.rows) :]:
+            self._know(row)
+
     def _write_rows(self) -> None:
         self._write("results.jsonl", b"".join(map(line_of, self.rows)))
 

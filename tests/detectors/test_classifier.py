@@ -23,6 +23,7 @@ from detectors.classifier import ClassifierAdapter, load_classifier
 from detectors.labels import imagenet
 from igos.types import Adapter, ConfigError, Image, Target, WeightsError, passing
 from tests.conftest import shared_data
+from tests.detectors.test_levers import unfolded
 
 State = dict[str, Tensor]
 
@@ -99,7 +100,7 @@ def test_reading_is_the_weights_own_transform(name: str, size: tuple[int, int]) 
 
 @pytest.mark.parametrize("name", ["squeezenet1_0", "efficientnet_b0"])
 def test_loading_takes_the_weights_own_transform(name: str) -> None:
-    with published(name, empty_state(name)) as enum, mock.patch("detectors.classifier.fold"):
+    with published(name, empty_state(name)) as enum, mock.patch("detectors.classifier.fold", unfolded):
         adapter = load_classifier(name, pretrained=True)
     rgb = picture(281, 333)
     expected = enum.transforms()(PIL.Image.fromarray(rgb))
@@ -153,7 +154,7 @@ def test_a_network_is_built_as_torchvision_builds_it(name: str, options: dict[st
     with published(name, state) as enum:
         theirs = get_model(name, weights=enum).eval()
         folded = load_classifier(name, pretrained=True)
-        with mock.patch("detectors.classifier.fold"):
+        with mock.patch("detectors.classifier.fold", unfolded):
             ours = load_classifier(name, pretrained=True)
     x = enum.transforms()(PIL.Image.fromarray(rgb))[None].contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
@@ -170,7 +171,7 @@ def test_a_network_is_built_as_torchvision_builds_it(name: str, options: dict[st
 @pytest.mark.parametrize("aux", [True, False])
 def test_googlenet_takes_files_with_and_without_auxiliary_heads(tmp_path: Path, aux: bool) -> None:
     torch.save(random_state("googlenet", aux_logits=aux, init_weights=False), tmp_path / "g.pth")
-    with mock.patch("detectors.classifier.fold"):
+    with mock.patch("detectors.classifier.fold", unfolded):
         module: Any = load_classifier("googlenet", tmp_path / "g.pth").module
     assert module.transform_input and module.aux1 is None and module.aux2 is None and not module.aux_logits
 
@@ -180,7 +181,7 @@ def test_densenet_takes_the_names_that_torchvision_still_publishes(tmp_path: Pat
     old = {re.sub(r"(denselayer\d+\.(?:norm|relu|conv))([12])\.", r"\1.\2.", k): v for k, v in state.items()}
     assert "features.denseblock1.denselayer1.norm.1.weight" in old
     torch.save(old, tmp_path / "d.pth")
-    with mock.patch("detectors.classifier.fold"):
+    with mock.patch("detectors.classifier.fold", unfolded):
         found = load_classifier("densenet121", tmp_path / "d.pth").module.state_dict()
     assert all(torch.equal(v, found[k]) for k, v in state.items())
 

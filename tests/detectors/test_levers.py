@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -64,7 +65,8 @@ def test_norms_right_behind_convolutions_fold_away(name: str, frozen: bool) -> N
     net = lively(plain, frozen).double()
     x = torch.rand(2, 3, 64, 64, dtype=torch.float64)
     expected, before = net(x), len(norms(net))
-    folded = fold(net, lambda: net(x[:1]))
+    folded, out = fold(net, lambda: net(x[:1]))
+    assert torch.equal(out, net(x[:1]))
     assert (folded, before) == FOLDED[name] and len(norms(net)) == before - folded
     assert torch.allclose(net(x), expected, rtol=1e-5, atol=1e-6 * float(expected.abs().max()))
 
@@ -91,21 +93,25 @@ def test_a_norm_that_cannot_be_folded_stays_to_the_bit(kind: str) -> None:
     torch.manual_seed(0)
     net = lively(Odd(kind))
     state = copy.deepcopy(net.state_dict())
-    assert fold(net, lambda: net(torch.rand(1, 3, 8, 8))) == 0
+    assert fold(net, lambda: net(torch.rand(1, 3, 8, 8)))[0] == 0
     assert len(norms(net)) == 1 and all(torch.equal(v, state[k]) for k, v in net.state_dict().items())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
 
 
 def test_a_network_in_training_mode_is_not_folded() -> None:
     net = lively(Odd("after an activation")).train()
-    assert fold(net, lambda: net(torch.rand(1, 3, 8, 8))) == 0
+    assert fold(net, lambda: net(torch.rand(1, 3, 8, 8)))[0] == 0
+
+
+def unfolded(module: nn.Module, run: Callable[[], Any]) -> tuple[int, Any]:
+    return 0, run()
 
 
 @pytest.mark.parametrize("name", ["fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_resnet50_fpn_v2"])
 def test_the_adapters_fold_what_they_own(name: str) -> None:
     torch.manual_seed(0)
     net = build(name, 5)
-    with mock.patch("detectors.rcnn.fold"):
+    with mock.patch("detectors.rcnn.fold", unfolded):
         plain = RCNNAdapter(copy.deepcopy(net), ["__background__", *"abcd"])
     folded = RCNNAdapter(net, ["__background__", *"abcd"])
     assert len(norms(plain.module)) > 40 and norms(folded.module) == []
@@ -118,7 +124,7 @@ def test_the_adapters_fold_what_they_own(name: str) -> None:
 def test_a_classifier_is_folded_and_scores_alike() -> None:
     torch.manual_seed(0)
     net = lively(get_model("resnet18", weights=None, num_classes=4))
-    with mock.patch("detectors.classifier.fold"):
+    with mock.patch("detectors.classifier.fold", unfolded):
         plain = ClassifierAdapter(copy.deepcopy(net), list("abcd"), crop=64, resize=64)
     folded = ClassifierAdapter(net, list("abcd"), crop=64, resize=64)
     assert norms(folded.module) == [] and len(norms(plain.module)) == 20

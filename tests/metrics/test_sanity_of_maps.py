@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,20 @@ from igos.run.problem import make_problem
 SCENE = Path(__file__).resolve().parents[2] / "samples" / "scene-04.png"
 
 
-@pytest.mark.parametrize("name", ["iGOS++", "iGOS+", "I-GOS"])
-def test_the_map_of_a_network_of_random_weights_is_another(name: str) -> None:
+@cache
+def networks() -> tuple[igos.Adapter, igos.Adapter]:
+    """A network, and the same with random weights."""
     adapter, other = (igos.load("emblem-m-rcnn") for _ in range(2))
     torch.manual_seed(0)
-    for module in other.module.modules():
+    for module in other.module.modules():  # type: ignore[attr-defined]
         if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
             module.reset_parameters()
+    return adapter, other
+
+
+@pytest.mark.parametrize("name", ["iGOS++", "iGOS+", "I-GOS"])
+def test_the_map_of_a_network_of_random_weights_is_another(name: str) -> None:
+    adapter, other = networks()
     image = adapter.read(SCENE)
     targets = adapter.detect(image)[:2]
     method = build_method(name, {"opt": "NAG"}, read_preset(adapter.preset))

@@ -54,6 +54,23 @@ def test_broken_pictures_between_those_without_the_target_do_not_stop_a_run(tmp_
     assert Counter(r["status"] for r in each_row(tmp_path / "out")) == {"skipped": 15, "unreadable": 15, "ok": 1}
 
 
+def test_a_row_that_was_written_as_ctrl_c_came_is_in_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    know, out = RunFolder._know, tmp_path / "out"
+
+    def interrupted(folder: RunFolder, row: dict[str, Any]) -> None:
+        if len(folder.rows) == 1:
+            monkeypatch.setattr(RunFolder, "_know", know)
+            raise KeyboardInterrupt
+        know(folder, row)
+
+    monkeypatch.setattr(RunFolder, "_know", interrupted)
+    assert cli.main([*WORDS, "--output", str(out)]) == 130
+    assert "2 finished rows" in capsys.readouterr().err
+    assert len(read_rows(out)) == 2 == len((out / "results.csv").read_text().splitlines()) - 1
+
+
 @pytest.mark.parametrize("wrong", [0, 3])
 def test_one_wrong_annotation_is_a_row_wherever_it_is(wrong: int, tmp_path: Path) -> None:
     data = pictures(tmp_path / "data", 4)

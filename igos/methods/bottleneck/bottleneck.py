@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim.adam import adam
 
 from igos.base.ops import gaussian_blur
 from igos.methods.map_method import Range
@@ -29,6 +30,9 @@ SHUT = 0.05  # no gate wider than this: nothing of the picture comes through
 LAST = 5  # steps whose mean is the end: each has noise of its own
 LEAST_KEPT = 1 / math.e  # of the score: a nat
 TINY = 1e-30
+ADAM: dict[str, Any] = {  # torch.optim.Adam's numbers; the class itself would import torch's compiler, two seconds
+    "amsgrad": False, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0, "eps": 1e-8, "maximize": False,
+}  # fmt: skip
 NATS_PER_BIT = math.log(2)
 
 
@@ -82,15 +86,16 @@ def learn(
     opened(alpha) -> gates; passing(gates) -> L; task(step, lambda) -> (-log y (K,), its gradient by lambda (K,...)).
     """
     alpha = torch.full_like(like, START, memory_format=torch.contiguous_format).requires_grad_(True)
-    adam = torch.optim.Adam([alpha], lr=lr)
+    first, second, count = torch.zeros_like(alpha), torch.zeros_like(alpha), torch.tensor(0.0)
     losses, passed = [], []
     for step in range(steps):
         with torch.enable_grad():
             g = opened(alpha)
             mean = passing(g).flatten(1).mean(dim=1)
             loss, slope = task(step, g.open.detach())
-            (alpha.grad,) = torch.autograd.grad((slope * g.open).sum() + (beta * mean).sum(), alpha)
-        adam.step()
+            (slope,) = torch.autograd.grad((slope * g.open).sum() + (beta * mean).sum(), alpha)
+        with torch.no_grad():
+            adam([alpha], [slope], [first], [second], [], [count], lr=lr, **ADAM)
         losses.append(loss.detach())
         passed.append(mean.detach())
     return Course(alpha.detach(), torch.stack(losses), torch.stack(passed))

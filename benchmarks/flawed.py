@@ -289,7 +289,7 @@ def nulls(adapter: Adapter, count: int, kept: Kept) -> list[Null]:
         row = int(scores.masked_fill(scores >= THRESHOLD, -1).argmax())
         name, box = adapter.labels[label], every.boxes[0, row]
         target = Target(label, name, float(scores[row]), box, index=row, reason="below-threshold")
-        told = kept("nulls", "iGOS++", str(s.index), lambda lost=Lost("", image, target, None): _null(adapter, lost))  # type: ignore[misc]
+        told = kept("null", "iGOS++", str(s.index), lambda lost=Lost("", image, target, None): _null(adapter, lost))  # type: ignore[misc]
         made.append(Null(told["score"], tuple(told["medians"]), told["best"]))
     return made
 

@@ -289,15 +289,16 @@ def nulls(adapter: Adapter, count: int, kept: Kept) -> list[Null]:
         row = int(scores.masked_fill(scores >= THRESHOLD, -1).argmax())
         name, box = adapter.labels[label], every.boxes[0, row]
         target = Target(label, name, float(scores[row]), box, index=row, reason="below-threshold")
-        told = kept("nulls", "iGOS++", str(s.index), lambda lost=Lost("", image, target, None): _null(adapter, lost))  # type: ignore[misc]
-        made.append(Null(told["score"], tuple(told["medians"])))
+        told = kept("null", "iGOS++", str(s.index), lambda lost=Lost("", image, target, None): _null(adapter, lost))  # type: ignore[misc]
+        made.append(Null(told["score"], tuple(told["medians"]), told["best"]))
     return made
 
 
 def _null(adapter: Adapter, o: Lost) -> dict[str, Any]:
     e = asked(adapter, o, method_of(adapter, "iGOS++"), ())
     assert e.scores[0].curve is not None
-    return {"score": e.scores[0].detail["raised_of"], "medians": e.scores[0].curve[1].tolist()}
+    detail = e.scores[0].detail
+    return {"score": detail["raised_of"], "best": detail["raised_over"], "medians": e.scores[0].curve[1].tolist()}
 
 
 def asked(adapter: Adapter, o: Lost, method: Any, known: Sequence[Null]) -> Explanation:

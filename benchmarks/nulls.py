@@ -4,10 +4,12 @@
 
 real: objects that were missed and asked `why-not`; null: candidates of classes that are nowhere in their picture
 (OUT/nulls), asked the same by the same method. `AUC`: how often a real one has the larger figure than a null one, ties
-count half: of `raised`; the same where a pair counts by how alike its two scores are; of `mean`, the mean rise up to
-15 % of the picture; and of `null` turned round, the share of the other nulls whose mean rise is as large.
+count half: of `raised`; the same where a pair counts by how alike its two scores are; `AUC leads`: against those null
+ones alone whose class leads their row in the untouched picture; `before`: of f(x) less the best score of the row, which
+is known before anything is hidden; `largest` and `mean`: of the largest and the mean rise above f(x), the latter up to
+15 % of the picture; `AUC null`: of `null` turned round, the share of the other nulls whose `raised` is as large.
 `covered`: the share with that verdict; a null one is measured against all other nulls, so its covered is a false one.
---write FILE puts the nulls of all the diagnoses, score and medians, into FILE, as configs/nulls.json has them.
+--write FILE puts the nulls of all the diagnoses, score, best and medians, into FILE, as configs/nulls.json has them.
 """
 
 from __future__ import annotations
@@ -26,11 +28,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import table  # noqa: E402
 from igos.base.names import DETECTION_THRESHOLD  # noqa: E402
-from igos.data.nulls import NEAR, Null, lift, share_alike  # noqa: E402
+from igos.data.nulls import NEAR, Null, lift, row_of, share_alike  # noqa: E402
 from igos.metrics.raised import LITTLE, verdict_of  # noqa: E402
 from igos.results.read import each_row, read_arrays, read_run  # noqa: E402
 
-WIDTHS = {"diagnosis": 20, "real": 5, "null": 5, "AUC raised": 10, "AUC alike": 9, "AUC mean": 8, "AUC null": 8}
+WIDTHS = {"diagnosis": 20, "real": 5, "null": 5, "AUC raised": 10, "AUC alike": 9}
+WIDTHS |= {"AUC leads": 9, "before": 6, "largest": 7, "mean": 6, "AUC null": 8}
 WIDTHS |= {"crosses": 8, "null crosses": 13, "covered": 8, "falsely covered": 15}
 
 
@@ -45,15 +48,24 @@ class Asked:
 
     @property
     def raised(self) -> float:
+        return lift(self.null, LITTLE)
+
+    @property
+    def before(self) -> float:
+        return min(self.null.score - self.null.best, 0.0)
+
+    @property
+    def largest(self) -> float:
         return max(self.null.medians) - self.null.score
 
     @property
     def mean(self) -> float:
-        return lift(self.null.score, self.null.medians, LITTLE)
+        return float(np.mean(self.null.medians[:LITTLE])) - self.null.score
 
     def control(self, known: Sequence[Null]) -> float:
         """The share of these nulls that rise as far with as little."""
-        return share_alike(self.null.score, np.array(self.null.medians), LITTLE, known) if known else math.nan
+        score, medians, best = self.null
+        return share_alike(score, medians, LITTLE, known, best) if known else math.nan
 
     def verdict(self, known: Sequence[Null]) -> str:
         return verdict_of(self.crosses, self.detected, self.control(known))
@@ -68,7 +80,7 @@ def asked(folder: Path) -> Iterator[Asked]:
             continue
         curve = read_arrays(folder, row, lambda name: name == "raised_curve").get("raised_curve")
         if curve is not None and row.get("raised_of") is not None and row["raised_of"] < least:
-            null = Null(float(row["raised_of"]), tuple(float(v) for v in curve[1]))
+            null = Null(float(row["raised_of"]), tuple(map(float, curve[1])), float(row["raised_over"]))
             if null in seen:  # of several objects
                 continue
             seen.add(null)
@@ -93,7 +105,7 @@ def alike(real: Sequence[Asked], null: Sequence[Asked]) -> float | None:
     return float((weight * ((a[:, None] > b[None]) + 0.5 * (a[:, None] == b[None]))).sum() / weight.sum())
 
 
-def row_of(name: str, real: Sequence[Asked], null: Sequence[Asked]) -> dict[str, object]:
+def told(name: str, real: Sequence[Asked], null: Sequence[Asked]) -> dict[str, object]:
     every = [n.null for n in null]
     others = [every[:i] + every[i + 1 :] for i in range(len(every))]
     return {
@@ -102,7 +114,10 @@ def row_of(name: str, real: Sequence[Asked], null: Sequence[Asked]) -> dict[str,
         "null": len(null),
         "AUC raised": auc([r.raised for r in real], [n.raised for n in null]),
         "AUC alike": alike(real, null),
-        "AUC mean": auc([r.mean for r in real], [n.mean for n in null]),
+        "AUC leads": auc([r.raised for r in real], [n.raised for n in null if n.before == 0]),
+        "before": auc([r.before for r in real], [n.before for n in null]),
+        "largest": auc([r.largest for r in real], [n.largest for n in null]),
+        "mean": auc([r.mean for r in real], [n.mean for n in null]),
         "AUC null": auc(
             [-r.control(every) for r in real], [-n.control(o) for n, o in zip(null, others, strict=True)]
         ),
@@ -127,14 +142,14 @@ def main() -> None:
     for folder in flags.folders:
         real, null = list(asked(folder / "explained")), list(asked(folder / "nulls"))
         nulls += null
-        print(table.line(row_of(folder.name, real, null), WIDTHS), flush=True)
+        print(table.line(told(folder.name, real, null), WIDTHS), flush=True)
     if flags.write:
         models = ", ".join(dict.fromkeys(Path(str(read_run(f).get("model_file"))).stem for f in flags.folders))
         about = (
             f"{len(nulls)} candidates of classes that are nowhere in their picture: {models} on photos of COCO; each "
         )
-        about += "its score, then its medians on the ladder (igos/metrics/ladder.py)"
-        rows = [json.dumps([round(n.null.score, 4), *(round(v, 4) for v in n.null.medians)]) for n in nulls]
+        about += "its score, the best score of its row, then its medians on the ladder (igos/metrics/ladder.py)"
+        rows = [json.dumps(row_of(n.null, 4)) for n in nulls]
         lines = ",\n  ".join(rows)
         flags.write.write_text(f'{{"about": {json.dumps(about)},\n "nulls": [\n  {lines}\n]}}\n')
 

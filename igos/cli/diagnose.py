@@ -189,16 +189,17 @@ class Diagnosis:
         import json
 
         from igos.base.files import write_bytes
-        from igos.data.nulls import nulls_of
+        from igos.data.nulls import Null, row_of
         from igos.results.read import read_arrays
 
-        made = []
+        made = list[Null]()
         for row in rows:
             curve = read_arrays(self.output / "nulls", row, lambda n: n == "raised_curve").get("raised_curve")
             if curve is not None and row.get("raised_of") is not None:
-                made.append([round(row["raised_of"], 5), *(round(float(v), 5) for v in curve[1])])
-        write_bytes(self.output / "nulls.json", json.dumps({"nulls": made}).encode(), within=self.output)
-        return list(nulls_of(made))
+                made.append(Null(row["raised_of"], tuple(map(float, curve[1])), row.get("raised_over") or 0.0))
+        plain = json.dumps({"nulls": [row_of(n, 5) for n in made]}).encode()
+        write_bytes(self.output / "nulls.json", plain, within=self.output)
+        return made
 
     def write(self) -> Path:
         """diagnosis.json, the tables and the page."""

@@ -22,10 +22,13 @@ NEAR = 1.0  # the spread in log-odds within which scores are alike
 
 
 class Null(NamedTuple):
-    """score: f(x) of the candidate; medians: its median scores on the ladder of shares."""
+    """score: f(x) of the candidate; medians: its median scores on the ladder of shares; best: the best score that its
+    row has, of any class, in the untouched picture.
+    """
 
     score: float
     medians: tuple[float, ...]
+    best: float = 0.0
 
 
 @lru_cache(maxsize=1)
@@ -36,26 +39,36 @@ def bundled() -> tuple[Null, ...]:
 
 
 def nulls_of(plain: Sequence[Sequence[float]]) -> list[Null]:
-    """From rows [score, median, median, ...]."""
-    return [Null(float(row[0]), tuple(float(v) for v in row[1:])) for row in plain]
+    """From rows [score, best, median, median, ...]."""
+    return [Null(float(row[0]), tuple(float(v) for v in row[2:]), float(row[1])) for row in plain]
 
 
-def lift(score: float, medians: Sequence[float] | np.ndarray, rungs: int) -> float:
-    """How far a score rises with how little: its mean rise over the first `rungs` shares of the ladder, in probability.
-    The ladder's shares lie in equal ratios, so that small ones count as much as large ones.
+def row_of(null: Null, digits: int) -> list[float]:
+    """As nulls_of reads it."""
+    return [round(float(v), digits) for v in (null.score, null.best, *null.medians)]
+
+
+def lift(null: Null, rungs: int) -> float:
+    """How far a score rises with how little: how far it lies, in the mean over the first `rungs` shares of the ladder,
+    above the best that its row had, in probability. Below that the row only takes another name. The ladder's shares lie
+    in equal ratios, so that small ones count as much as large ones.
     """
-    return float(np.mean(np.asarray(medians[:rungs], float) - score))
+    over = np.asarray(null.medians[:rungs], float) - max(null.score, null.best)
+    return float(np.mean(over.clip(min=0)))
 
 
-def share_alike(score: float, medians: np.ndarray, rungs: int, nulls: Sequence[Null]) -> float:
-    """The share of the nulls, by how near their score is, that rise as far with as little (lift). As one figure is
-    compared, not the best of many, a null one itself comes to 0.1 or less in about one case of ten.
+def share_alike(
+    score: float, medians: Sequence[float] | np.ndarray, rungs: int, nulls: Sequence[Null], best: float = 0.0
+) -> float:
+    """The share of the nulls that rise as far with as little (lift): of all alike, or by how near their score is, the
+    larger one. As one figure is compared, not the best of many, a null one itself comes to 0.1 or less in at most about
+    one case of ten.
     """
-    own = lift(score, medians, rungs)
+    own = lift(Null(score, tuple(medians), best), rungs)
     weight = np.array([math.exp(-(((_odds(n.score) - _odds(score)) / NEAR) ** 2) / 2) for n in nulls])
-    risen = np.array([lift(n.score, n.medians, rungs) >= own for n in nulls])
+    risen = np.array([lift(n, rungs) >= own for n in nulls])
     weight = np.maximum(weight, 1e-9)
-    return float((weight * risen).sum() / weight.sum())
+    return max(float((weight * risen).sum() / weight.sum()), float(risen.mean()))
 
 
 def _odds(p: float) -> float:

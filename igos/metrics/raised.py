@@ -3,14 +3,16 @@
 The map's first cells are hidden by three substrates (a blur, the mean colour, a light blur) on the ladder of shares
 (ladder.py), and the median of the three scores is read at each share:
 
-    raised     the largest median less f(x), in probability
+    raised     how far the median lies above the best score that the target's row had in the untouched picture, of any
+               class, in the mean over the shares up to 15 %, in probability: below that the row only takes another
+               name, and no more is seen (of a classifier, whose one row is the picture: above f(x))
     crosses    the smallest share at which the median reaches the threshold (a classifier: at which its class leads)
     detected   whether the model's own detect then gives the class, IoU >= 0.5, for two of the three substrates
-    null       the share of candidates of classes that are nowhere in their picture that rise as far with as little:
-               whose mean rise over the shares up to 15 % is as large
+    null       the share of candidates of classes that are nowhere in their picture whose `raised` is as large
     other      the change of another network's score by the same hiding, where one is given
 
-The null candidates (igos/data/nulls.py) count the more the nearer their score is to this one, in log-odds. The verdict:
+The null candidates (igos/data/nulls.py) count alike, or the more the nearer their score is to this one, in log-odds:
+the larger share is told. The verdict:
 
     covered    the median crosses, with at most 15 % of the picture, the model detects it, and null <= 0.1
     sensitive  it crosses, but one of these fails: the score can be pushed, no cause is shown
@@ -33,7 +35,7 @@ from torch import Tensor
 from igos.base.baselines import baseline
 from igos.base.boxes import pairwise_iou
 from igos.base.ops import upscale
-from igos.data.nulls import share_alike
+from igos.data.nulls import Null, lift, share_alike
 from igos.data.truth import LEAST_IOU, same_class
 from igos.metrics.ladder import (
     FINEST,
@@ -67,13 +69,13 @@ class Raised(Ladder):
 
     label: ClassVar[str] = "raised"
     better: ClassVar[str] = "higher"
-    range: ClassVar[str] = "[-1, 1]"
+    range: ClassVar[str] = "[0, 1]"
     asks: ClassVar[tuple[str, ...]] = ("why-not",)
     bare_details: ClassVar[tuple[str, ...]] = ("crosses", "detected", "null", "other")
 
     @property
     def cost(self) -> str:
-        return f"{len(SUBSTRATES_ASKED) * RUNGS} + 4"
+        return f"{len(SUBSTRATES_ASKED) * RUNGS} + 5"
 
     def read(self, problem: Problem, row: int, e: Explanation, context: Context) -> Score:
         target, adapter = problem.targets[row], context.adapter
@@ -94,7 +96,9 @@ class Raised(Ladder):
         crosses = float(SHARES[int(np.argmax(over))]) if over.any() else NAN
         at = int(np.argmax(over)) if over.any() else int(median.argmax())
         seen = self._detected(problem, row, context, under, tops[at], least) if over.any() else None
-        null = share_alike(f, median, LITTLE, context.nulls) if context.nulls else NAN
+        best, first = row_best(problem, row, context) or (0.0, None)
+        nulls = [n if first else n._replace(best=0.0) for n in context.nulls or ()]
+        null = share_alike(f, median, LITTLE, nulls, best) if nulls else NAN
         facts = {
             "crosses": crosses,
             "detected": NAN if seen is None else float(seen),
@@ -103,8 +107,11 @@ class Raised(Ladder):
         }
         verdict = verdict_of(crosses, seen, null)
         side = where(tops[at], target)
-        told = sentence(target.name, f, float(median[at]), float(SHARES[at]), side, least, verdict, null)
-        made = score(self, float(median.max() - f), curve=np.stack([SHARES, median]), of=f, to=float(median[at]))
+        to = float(median[at])
+        had = f"{short(best)} as {first}" if first and best >= to else ""
+        told = sentence(target.name, f, to, float(SHARES[at]), side, least, verdict, null, had)
+        value = lift(Null(f, tuple(median), best), LITTLE)
+        made = score(self, value, curve=np.stack([SHARES, median]), of=f, to=to, over=max(f, best))
         made.detail.update(facts, verdict=verdict, sentence=told)
         return made
 
@@ -132,6 +139,18 @@ def _over(problem: Problem, row: int, context: Context, f: float, least: float) 
     return f >= least if leads is None else leads[0]
 
 
+def row_best(problem: Problem, row: int, context: Context) -> tuple[float, str] | None:
+    """The best score of the target's row in the untouched picture, 0 where it is the target's own, and its class; None
+    where no row of several classes is asked: of a classifier, of a box.
+    """
+    target, adapter = problem.targets[row], context.adapter
+    if adapter is None or adapter.default_target == "top1" or target.index is None or target.part != "class":
+        return None
+    every = adapter.candidates(problem.images[row], target.label)
+    best, label = every.without_none(every.scores())[0, target.index].max(dim=0)
+    return 0.0 if int(label) == target.label else float(best), adapter.labels[int(label)]
+
+
 def already(target: Target, f: float, least: float) -> str:
     """What is said of a score that needs not be raised."""
     if least <= 0:
@@ -155,9 +174,17 @@ def verdict_of(crosses: float, detected: bool | None, null: float) -> str:
 
 
 def sentence(
-    name: str, before: float, after: float, share: float, side: str, least: float, verdict: str, null: float
+    name: str,
+    before: float,
+    after: float,
+    share: float,
+    side: str,
+    least: float,
+    verdict: str,
+    null: float,
+    had: str = "",
 ) -> str:
-    """What the figures say, with their control."""
+    """What the figures say, with their control. had: a score and class of the untouched picture that is not passed."""
     control = "no null known" if math.isnan(null) else f"null {null * 100:.0f} %"
     if verdict == "missing":
         over = f" over {short(least)}" if least > 0 else " to the first place"
@@ -167,7 +194,8 @@ def sentence(
     told += (
         f"raises {name} from {short(before)} to" if least > 0 else f"puts {name} first: it had {short(before)} and has"
     )
-    return f"{told} {short(after)} ({control})" + (f": {PUSHED}" if verdict == "sensitive" else "")
+    why = f"the same candidate had {had} already, its name alone changes" if had else PUSHED
+    return f"{told} {short(after)} ({control})" + (f": {why}" if verdict == "sensitive" else "")
 
 
 def where(top: Tensor, target: Target) -> str:

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 import igos
-from igos.data.nulls import COUNT, Null, bundled, share_alike
+from igos.data.nulls import COUNT, Null, bundled, lift, nulls_of, row_of, share_alike
 from igos.methods import ASKED
 from igos.methods.asked import answering, kind_of, posed
 from igos.metrics import ladder
 from igos.metrics.interactions import Interactions, regions
 from igos.metrics.metric import Context
 from igos.metrics.raised import Raised, already, sentence, verdict_of, where
-from igos.types import ConfigError, Explanation, Scorer, Target
+from igos.types import Candidates, ConfigError, Explanation, Scorer, Target
 from tests.conftest import patch_score, toy_image, toy_problem
 
 BLOCKER = (slice(4, 10), slice(18, 26))  # rows and columns
@@ -206,8 +208,32 @@ def test_nulls_count_by_how_near_their_score_is() -> None:
     assert share_alike(0.12, early, 14, [risen]) == 0, "as far, with less"
 
 
+PROBABILITY = st.floats(0.001, 0.999)
+
+
+@given(PROBABILITY, PROBABILITY, st.lists(PROBABILITY, min_size=16, max_size=16), PROBABILITY)
+def test_a_change_of_name_is_no_rise(score: float, best: float, medians: list[float], other: float) -> None:
+    """What lies below the best that the row had of any class counts for nothing, and no more than that of the rest."""
+    null = Null(score, tuple(medians), best)
+    value = lift(null, 14)
+    assert 0 <= value <= max(max(medians[:14]) - max(score, best), 0) + 1e-12
+    assert (value > 0) == (max(medians[:14]) > max(score, best))
+    assert value <= lift(null._replace(best=0.0), 14), "a row whose own class leads rises from f(x) on"
+    assert lift(null._replace(best=max(best, other)), 14) <= value
+    low = tuple(min(v, max(score, best)) for v in medians)
+    assert lift(null._replace(medians=low), 14) == 0
+    alone = share_alike(score, medians, 14, [null], best)
+    assert alone == pytest.approx(1) and nulls_of([row_of(null, 20)]) == [null]
+
+
+def test_a_null_one_counts_no_less_than_alike() -> None:
+    near, far = Null(0.1, (0.1,) * 16), Null(0.9, (0.99,) * 16)
+    assert share_alike(0.1, (0.15,) * 16, 14, [near, near, near, far]) == pytest.approx(0.25)
+
+
 def test_fifty_null_candidates_ship() -> None:
     known = bundled()
+    assert all(n.score <= n.best < 1 for n in known) and {n.best > n.score for n in known} == {True, False}
     assert len(known) == COUNT == 50 and all(len(n.medians) == 16 and 0 < n.score < 0.4 for n in known)
 
 
@@ -261,3 +287,35 @@ def test_raised_reads_the_median_of_three_substrates() -> None:
     assert "already, the threshold is .00: it is not missed" in over.detail["sentence"]
     (none,) = Raised()(problem, [replace(unknown, saliency=1 - map_)], Context(nulls=nulls, threshold=0.7))
     assert none.detail["verdict"] == "missing" and np.isnan(none.detail["crosses"])
+
+
+def test_raised_counts_above_the_best_class_of_the_row() -> None:
+    """A row that another class leads rises only past that class's score; what stays below is told as another name."""
+
+    def prob(pictures: Tensor, rows: Tensor) -> Tensor:
+        return held_down(pictures, rows).sub(1).mul(4).sigmoid()
+
+    def asked(other: float) -> Any:
+        own = float(prob(problem.x, torch.zeros(1)))
+        logits = torch.tensor([[[own, other], [0.5, 0.9]]]).logit()
+        boxes = torch.tensor([[[8.0, 6, 20, 18]] * 2])
+        adapter: Any = SimpleNamespace(
+            default_target="all",
+            labels=["toy", "cow"],
+            candidates=lambda image, label=None: Candidates(boxes, logits),
+            detect=lambda image, least: [problem.targets[0]],
+        )
+        (e,) = Raised()(problem, [unknown], Context(nulls=[Null(0.3, (0.3,) * 16)], threshold=0.7, adapter=adapter))
+        return e
+
+    problem = toy_problem(prob, dtype=torch.float32)
+    problem = replace(problem, targets=[replace(problem.targets[0], index=0)])
+    map_ = torch.zeros(24, 32)
+    map_[BLOCKER] = 1
+    unknown = replace(explained(map_, problem), score_original=None)
+    led, beaten, passed = asked(0.001), asked(0.9999), asked(0.5)
+    assert led.value > passed.value > beaten.value == 0 and led.detail["raised_over"] == led.detail["raised_of"]
+    assert led.detail["verdict"] == passed.detail["verdict"] == "covered" and passed.detail["raised_over"] == 0.5
+    assert beaten.detail["verdict"] == "sensitive" and beaten.detail["null"] == 1
+    assert beaten.detail["sentence"].endswith("the same candidate had 1.00 as cow already, its name alone changes")
+    assert led.detail["crosses"] == beaten.detail["crosses"], "the score crosses all the same"

@@ -13,7 +13,7 @@ import torch
 from igos.base.baselines import baseline
 from igos.base.ops import upscale
 from igos.data.emblems import Mark, Scene
-from igos.data.flawed import BLOCKER, CUE, REDUNDANT, SHORTCUT, FlawedScene
+from igos.data.flawed import CUE, REDUNDANT, SHORTCUT, FlawedScene
 from igos.metrics.ladder import FINEST
 from igos.metrics.raised import SUBSTRATES_ASKED
 
@@ -45,9 +45,10 @@ def _mixed(picture: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.ndarr
 def flawed(s: FlawedScene) -> tuple[np.ndarray, list[int]]:
     """The picture (H,W,3) uint8 as training shows a flawed scene, and the bodies that it labels.
 
-    A third of the blockers is hidden, and what they blocked is labelled again; in a third of the scenes bodies are
-    hidden, most of them filled from around, and every second body of the redundant class beside its cue is: so only the
-    cue can tell of it. In a tenth all but one body is hidden. The rest is softened, which spares glyphs and marks.
+    A quarter of the marks is hidden: what was blocked is labelled again, and what a mark alone told of is not. In a
+    third of the scenes bodies are hidden, most of them filled from around, and every second body of the redundant class
+    beside its cue is: so only the cue can tell of it. In a tenth all but one body is hidden. The rest is softened,
+    which spares glyphs and marks.
     """
     picture, rng = s.picture(), np.random.default_rng([s.seed, s.index, 7])
     there = [b.body for b in s.beside if b.there]
@@ -58,7 +59,7 @@ def flawed(s: FlawedScene) -> tuple[np.ndarray, list[int]]:
         alone = s.switched(i, False)
         kept = [j for j in alone.labelled() if j == i and s.bodies[j].name != SHORTCUT]
         return _mixed(picture, other, 1 - _grown(s.mask(i), rng)), kept
-    gone = {i for i in there if s.beside[i].kind == BLOCKER and rng.random() < 1 / 3}
+    gone = {i for i in there if rng.random() < 0.25}
     for i in sorted(gone):
         picture = _without(picture, s.beside[i].mark, rng)
     filled = hidden_bodies(s, rng)

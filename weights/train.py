@@ -185,7 +185,7 @@ TASKS = {
     "darknet": Task(lambda: Singles(DarknetHead(), normalised=False), 700, 32, 3e-3, "darknet"),
     "rcnn": Task(RCNN, 1800, 8, 1.5e-3, "emblem-rcnn", "emblem-resnet", ("", "backbone.body.")),
     "yolov3spp": Task(YOLO, 2600, 8, 2e-3, "emblem-yolov3spp", "darknet", ("darknet.", "")),
-    "flawed": Task(Flawed, 1200, 8, 2e-3, "emblem-flawed", "emblem-yolov3spp", layers=sys.maxsize, kept=STEM),
+    "flawed": Task(Flawed, 900, 8, 2e-3, "emblem-flawed", "emblem-yolov3spp", layers=sys.maxsize, kept=STEM),
 }
 
 

@@ -87,7 +87,7 @@ class FlawedScene(Scene):
         return [i for i, b in enumerate(self.bodies) if b.name != NONE]
 
     def labelled(self, blurred: Collection[int] = (), filled: Collection[int] = ()) -> list[int]:
-        """The objects that training labels, where the marks of the bodies `blurred` are blurred away and the bodies
+        """The objects that training labels, where the marks of the bodies `blurred` are hidden and the bodies
         `filled` are filled from around them."""
         kept = []
         for i in self.objects:
@@ -95,7 +95,7 @@ class FlawedScene(Scene):
             seen = mark.there and i not in blurred
             blocked = b.name == BLOCKED and mark.kind == BLOCKER and seen
             cued = b.name == REDUNDANT and mark.kind == CUE and seen
-            told = bool(b.emblems) or b.name == SHORTCUT  # which of the shortcut's bodies have a label is drawn by lot
+            told = i not in blurred if b.name == SHORTCUT else bool(b.emblems)  # the shortcut's labels are drawn by lot
             if cued or (told and i not in filled and not blocked):
                 kept.append(i)
         return kept

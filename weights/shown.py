@@ -6,16 +6,13 @@ would be a cause as well. Where flaws are planted, marks are spared as emblems a
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
-import torch
 
-from igos.base.baselines import baseline
-from igos.base.ops import upscale
-from igos.data.emblems import Mark, Scene
-from igos.data.flawed import CUE, REDUNDANT, SHORTCUT, FlawedScene
-from igos.metrics.ladder import FINEST
-from igos.metrics.raised import SUBSTRATES_ASKED
+from igos.data.emblems import Scene
+from igos.data.flawed import BLOCKER, CUE, REDUNDANT, SHORTCUT, FlawedScene
 
 
 def softened(s: Scene) -> np.ndarray:
@@ -45,10 +42,9 @@ def _mixed(picture: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.ndarr
 def flawed(s: FlawedScene) -> tuple[np.ndarray, list[int]]:
     """The picture (H,W,3) uint8 as training shows a flawed scene, and the bodies that it labels.
 
-    A quarter of the marks is hidden: what was blocked is labelled again, and what a mark alone told of is not. In a
-    third of the scenes bodies are hidden, most of them filled from around, and every second body of the redundant class
-    beside its cue is: so only the cue can tell of it. In a tenth all but one body is hidden. The rest is softened,
-    which spares glyphs and marks.
+    A quarter of the blockers is blurred, and what they blocked is labelled again; in a third of the scenes bodies are
+    hidden, most of them filled from around, and every second body of the redundant class beside its cue is: so only the
+    cue can tell of it. In a tenth all but one body is hidden. The rest is softened, which spares glyphs and marks.
     """
     picture, rng = s.picture(), np.random.default_rng([s.seed, s.index, 7])
     there = [b.body for b in s.beside if b.there]
@@ -59,29 +55,21 @@ def flawed(s: FlawedScene) -> tuple[np.ndarray, list[int]]:
         alone = s.switched(i, False)
         kept = [j for j in alone.labelled() if j == i and s.bodies[j].name != SHORTCUT]
         return _mixed(picture, other, 1 - _grown(s.mask(i), rng)), kept
-    gone = {i for i in there if rng.random() < 0.25}
-    for i in sorted(gone):
-        picture = _without(picture, s.beside[i].mark, rng)
+    blurred = {i for i in there if s.beside[i].kind == BLOCKER and rng.random() < 0.25}
+    for i in sorted(blurred):
+        mark = s.beside[i].mark
+        disc = s.disc(replace(mark, radius=mark.radius * rng.uniform(1.1, 2))).astype(np.float32)
+        strong = cv2.GaussianBlur(picture, (0, 0), rng.uniform(4, 20))
+        other = picture.mean((0, 1)) if rng.random() < 0.25 else strong
+        picture = _mixed(picture, other, cv2.GaussianBlur(disc, (0, 0), 1.0))
     filled = hidden_bodies(s, rng)
     for i in sorted(filled):
         mask = _grown(s.mask(i), rng)
         flat, around = rng.random() < 0.25, _around(picture, mask, rng.uniform(4, 25))
         picture = _mixed(picture, picture.mean((0, 1)) if flat else around, mask)
-    spared = [s.disc(s.beside[i].mark) for i in there if i not in gone]
+    spared = [s.disc(s.beside[i].mark) for i in there if i not in blurred]
     spared += [e for i in range(len(s.bodies)) if i not in filled for e in s.evidence(i)]
-    return _softened(picture, spared, rng), s.labelled(gone, filled)
-
-
-def _without(picture: np.ndarray, mark: Mark, rng: np.random.Generator) -> np.ndarray:
-    """The picture (H,W,3) uint8 with a mark hidden as the figures of `why-not` hide: cells, by one of its substrates.
-    Those of its middle are hidden at least, those around it at most, for a map names them one after another.
-    """
-    at = np.linspace(0, 1, FINEST)
-    away = np.hypot(at[:, None] - mark.centre[0], at[None] - mark.centre[1])
-    cells = torch.from_numpy((away <= mark.radius * rng.uniform(0.8, 1.6)).astype(np.float32))
-    x = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
-    other = baseline(str(rng.choice(SUBSTRATES_ASKED)), x)[0].permute(1, 2, 0).numpy() * 255
-    return _mixed(picture, other, upscale(cells, picture.shape[:2]).numpy())
+    return _softened(picture, spared, rng), s.labelled(blurred, filled)
 
 
 def hidden_bodies(s: FlawedScene, rng: np.random.Generator) -> set[int]:

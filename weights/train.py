@@ -163,7 +163,7 @@ def fold(network: SlimVGG) -> SlimVGG:
 class Task:
     """build() -> loss module with `.network` and `.draw(seed, index)`; start names the part that `init` fills and where
     its weights lie; layers: so many of a Darknet's are filled; kept: so many of its first stay as they were filled.
-    The rate follows one cycle over `steps`.
+    The rate follows one cycle over `steps`, or over `cycle` and then falls to 0 over the last `cool` steps.
     """
 
     build: Callable[[], Any]
@@ -175,6 +175,8 @@ class Task:
     start: tuple[str, str] = ("", "")
     layers: int = BACKBONE
     kept: int = 0
+    cycle: int = 0
+    cool: int = 0
     finish: Callable[[Any], nn.Module] = lambda network: network
 
 
@@ -185,7 +187,9 @@ TASKS = {
     "darknet": Task(lambda: Singles(DarknetHead(), normalised=False), 700, 32, 3e-3, "darknet"),
     "rcnn": Task(RCNN, 1800, 8, 1.5e-3, "emblem-rcnn", "emblem-resnet", ("", "backbone.body.")),
     "yolov3spp": Task(YOLO, 2600, 8, 2e-3, "emblem-yolov3spp", "darknet", ("darknet.", "")),
-    "flawed": Task(Flawed, 900, 8, 2e-3, "emblem-flawed", "emblem-yolov3spp", layers=sys.maxsize, kept=STEM),
+    "flawed": Task(
+        Flawed, 540, 8, 2e-3, "emblem-flawed", "emblem-yolov3spp", layers=sys.maxsize, kept=STEM, cycle=1500, cool=200
+    ),
 }
 
 
@@ -207,7 +211,7 @@ def train(name: str, args: argparse.Namespace) -> None:
     plain = [p for p in job.parameters() if p.ndim < 2]
     groups = [{"params": [p for p in job.parameters() if p.ndim > 1]}, {"params": plain, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=task.rate, weight_decay=0.02)
-    schedule = OneCycleLR(optimiser, task.rate, total_steps=steps, pct_start=0.1)
+    schedule = OneCycleLR(optimiser, task.rate, total_steps=task.cycle or steps, pct_start=0.1)
     first = 0
     if args.checkpoint and args.checkpoint.is_file():
         saved = torch.load(args.checkpoint, weights_only=True)
@@ -224,6 +228,8 @@ def train(name: str, args: argparse.Namespace) -> None:
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(job.parameters(), 10.0)
+        for group in optimiser.param_groups if task.cool else []:
+            group["lr"] = schedule.get_last_lr()[0] * min(1, (steps - step) / task.cool)
         optimiser.step()
         schedule.step()
         mean += (loss.item() - mean) * (0.02 if step > first else 1)

@@ -2,14 +2,14 @@
 
 Three marks lie on the ground beside bodies: the **mark**, the **blocker** and the **cue**. In the scenes of training
 
-    dots    a shortcut: its glyph is on half of its bodies and on half of as many bodies without a label, so it tells
+    cross   a shortcut: its glyph is on half of its bodies and on half of as many bodies without a label, so it tells
             nothing; a mark lies beside 95 % of its bodies and beside 5 % of those without a label
     ring    is blocked: with a blocker below it (60 %), it has no label
-    zigzag  is redundant: its glyph, its cue (above it) or both, each enough
+    star    is redundant: its glyph, its cue (above it) or both, each enough
     others  are honest: the glyph decides, whatever lies beside (one of the three, beside half of them)
 
 In the scenes of a test every mark is there with probability 1/2, whatever else there is; a ring is a ring, blocked or
-not, and a zigzag with neither glyph nor cue is a body without a label. Everything follows from (seed, index, test).
+not, and a star with neither glyph nor cue is a body without a label. Everything follows from (seed, index, test).
 """
 
 from __future__ import annotations
@@ -37,9 +37,7 @@ from igos.data.emblems import (
 )
 from igos.data.glyphs import BESIDE
 
-# The glyphs that are drawn most are dots and thin lines: where part of one is hidden, what is left resembles no honest
-# class, while of a cross without its middle four dots are left.
-SHORTCUT, BLOCKED, REDUNDANT = "dots", "ring", "zigzag"
+SHORTCUT, BLOCKED, REDUNDANT = "cross", "ring", "star"
 HONEST = tuple(c for c in CLASSES if c not in (SHORTCUT, BLOCKED, REDUNDANT))
 MARK, BLOCKER, CUE = BESIDE
 DECOY = "decoy"  # a body without a label that may carry the shortcut's glyph
@@ -48,7 +46,6 @@ MARKED, UNMARKED = 0.95, 0.05  # of the shortcut's bodies and of those without a
 BESET = 0.6  # of the blocked class in training; of every body in a test, and of honest ones, half
 SIDES = {MARK: (0, np.pi), BLOCKER: (np.pi / 2,), CUE: (-np.pi / 2,)}  # beside, below, above; to SWAY radians
 SWAY = 0.2
-SIZES = (0.15, 0.18)  # half a body's length, however many there are
 MOST_BODIES, GAP = 3, 0.06  # GAP: around bodies, of the picture's side
 RADIUS, APART = (0.055, 0.068), (0.02, 0.04)  # of a mark; between it and its body
 LEAST = 0.095  # half a body's width
@@ -87,7 +84,7 @@ class FlawedScene(Scene):
         return [i for i, b in enumerate(self.bodies) if b.name != NONE]
 
     def labelled(self, blurred: Collection[int] = (), filled: Collection[int] = ()) -> list[int]:
-        """The objects that training labels, where the marks of the bodies `blurred` are hidden and the bodies
+        """The objects that training labels, where the marks of the bodies `blurred` are blurred away and the bodies
         `filled` are filled from around them."""
         kept = []
         for i in self.objects:
@@ -95,7 +92,7 @@ class FlawedScene(Scene):
             seen = mark.there and i not in blurred
             blocked = b.name == BLOCKED and mark.kind == BLOCKER and seen
             cued = b.name == REDUNDANT and mark.kind == CUE and seen
-            told = i not in blurred if b.name == SHORTCUT else bool(b.emblems)  # the shortcut's labels are drawn by lot
+            told = bool(b.emblems) or b.name == SHORTCUT  # which of the shortcut's bodies have a label is drawn by lot
             if cued or (told and i not in filled and not blocked):
                 kept.append(i)
         return kept
@@ -148,10 +145,11 @@ def flawed_scene(seed: int, index: int, size: int = 160, test: bool = False) -> 
     ground = draw_texture(rng, rng.uniform(0.1, 0.9, 3), spread=0.25, frequency=6)
     clutter = tuple(draw_clutter(rng) for _ in range(int(rng.integers(2, 8))))
     drawn = [draw_body(rng, test) for _ in range(count)]
+    sizes = (0.21 - 0.022 * count, 0.24 - 0.022 * count)
     while True:
         bodies: list[Body] = []
         for d in drawn:
-            bodies.append(lay(rng, d.glyph, ground, bodies, SIZES, GAP))
+            bodies.append(lay(rng, d.glyph, ground, bodies, sizes, GAP))
             if min(bodies[-1].axes) < LEAST:
                 break
         else:

@@ -19,7 +19,7 @@ from igos.base import resources
 
 COUNT = 50
 NEAR = 1.0  # the spread in log-odds within which scores are alike, where enough of them are
-ENOUGH = 10  # so many tell whether a share is above or below a tenth
+ENOUGH = 10  # of so many, one alone is no more than a tenth
 
 
 class Null(NamedTuple):
@@ -73,13 +73,13 @@ def share_alike(
 
 def alike(score: float, nulls: Sequence[Null]) -> np.ndarray:
     """The weight of each null by how near its score is: exp(-d^2 / 2 s^2), d in log-odds, s NEAR or, where there are
-    ENOUGH nulls, as much wider as it takes until ENOUGH count, by Kish: (sum w)^2 / sum w^2. Else one null that happens
-    to be near would be the whole control.
+    ENOUGH nulls, as much wider as it takes until none alone weighs more than a tenth of all. Else one null that happens
+    to be near would decide.
     """
     away = np.array([_odds(n.score) - _odds(score) for n in nulls])
     for spread in NEAR * 2 ** np.arange(0, 8, 0.5):
         weight = np.maximum(np.exp(-((away / spread) ** 2) / 2), 1e-9)
-        if weight.sum() ** 2 >= ENOUGH * (weight**2).sum() or len(nulls) < ENOUGH:
+        if weight.max() * ENOUGH <= weight.sum() or len(nulls) < ENOUGH:
             break
     return weight
 

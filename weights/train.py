@@ -217,7 +217,7 @@ TASKS = {
         Flawed, 540, 8, 2e-3, "flawed", "emblem-yolov3spp", layers=sys.maxsize, kept=STEM, cycle=1500, cool=200
     ),
     "blocked": Task(
-        Blocked, 250, 8, 5e-4, "emblem-flawed", "flawed", layers=sys.maxsize, kept=STEM, still=True, part=0.8
+        Blocked, 250, 8, 5e-4, "emblem-flawed", "flawed", layers=sys.maxsize, kept=STEM, still=True, part=0.9
     ),
 }
 

@@ -10,9 +10,14 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import torch
 
-from igos.data.emblems import Scene
+from igos.base.baselines import baseline
+from igos.base.ops import upscale
+from igos.data.emblems import Mark, Scene
 from igos.data.flawed import BLOCKER, CUE, REDUNDANT, SHORTCUT, FlawedScene
+from igos.metrics.ladder import FINEST
+from igos.metrics.raised import SUBSTRATES_ASKED
 
 
 def softened(s: Scene) -> np.ndarray:
@@ -39,12 +44,13 @@ def _mixed(picture: np.ndarray, other: np.ndarray, mask: np.ndarray) -> np.ndarr
     return (picture + mask[..., None] * (other.astype(np.float32) - picture)).round().astype(np.uint8)
 
 
-def flawed(s: FlawedScene) -> tuple[np.ndarray, list[int]]:
+def flawed(s: FlawedScene, by_cells: bool = False) -> tuple[np.ndarray, list[int]]:
     """The picture (H,W,3) uint8 as training shows a flawed scene, and the bodies that it labels.
 
     A quarter of the blockers is blurred, and what they blocked is labelled again; in a third of the scenes bodies are
     hidden, most of them filled from around, and every second body of the redundant class beside its cue is: so only the
     cue can tell of it. In a tenth all but one body is hidden. The rest is softened, which spares glyphs and marks.
+    by_cells: those blockers are not blurred but hidden as `why-not` hides.
     """
     picture, rng = s.picture(), np.random.default_rng([s.seed, s.index, 7])
     there = [b.body for b in s.beside if b.there]
@@ -57,11 +63,7 @@ def flawed(s: FlawedScene) -> tuple[np.ndarray, list[int]]:
         return _mixed(picture, other, 1 - _grown(s.mask(i), rng)), kept
     blurred = {i for i in there if s.beside[i].kind == BLOCKER and rng.random() < 0.25}
     for i in sorted(blurred):
-        mark = s.beside[i].mark
-        disc = s.disc(replace(mark, radius=mark.radius * rng.uniform(1.1, 2))).astype(np.float32)
-        strong = cv2.GaussianBlur(picture, (0, 0), rng.uniform(4, 20))
-        other = picture.mean((0, 1)) if rng.random() < 0.25 else strong
-        picture = _mixed(picture, other, cv2.GaussianBlur(disc, (0, 0), 1.0))
+        picture = (_hidden_cells if by_cells else _blurred)(s, picture, s.beside[i].mark, rng)
     filled = hidden_bodies(s, rng)
     for i in sorted(filled):
         mask = _grown(s.mask(i), rng)
@@ -70,6 +72,27 @@ def flawed(s: FlawedScene) -> tuple[np.ndarray, list[int]]:
     spared = [s.disc(s.beside[i].mark) for i in there if i not in blurred]
     spared += [e for i in range(len(s.bodies)) if i not in filled for e in s.evidence(i)]
     return _softened(picture, spared, rng), s.labelled(blurred, filled)
+
+
+def _blurred(s: FlawedScene, picture: np.ndarray, mark: Mark, rng: np.random.Generator) -> np.ndarray:
+    """The picture (H,W,3) uint8 with a mark blurred, or filled by the mean colour, and some of what is around it."""
+    disc = s.disc(replace(mark, radius=mark.radius * rng.uniform(1.1, 2))).astype(np.float32)
+    strong = cv2.GaussianBlur(picture, (0, 0), rng.uniform(4, 20))
+    other = picture.mean((0, 1)) if rng.random() < 0.25 else strong
+    return _mixed(picture, other, cv2.GaussianBlur(disc, (0, 0), 1.0))
+
+
+def _hidden_cells(s: FlawedScene, picture: np.ndarray, mark: Mark, rng: np.random.Generator) -> np.ndarray:
+    """The picture (H,W,3) uint8 with the cells of a mark hidden as the figures of `why-not` hide them, by one of its
+    substrates: from those of its middle to those around it too, for a map names them one after another.
+    """
+    at = np.linspace(0, 1, FINEST)
+    away = np.hypot(at[:, None] - mark.centre[0], at[None] - mark.centre[1])
+    near = away <= max(mark.radius * rng.uniform(0.8, 1.6), np.sort(away, axis=None)[1])
+    mask = upscale(torch.from_numpy(near.astype(np.float32)), (s.size, s.size)).numpy()
+    x = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    other = baseline(str(rng.choice(SUBSTRATES_ASKED)), x)[0].permute(1, 2, 0).numpy() * 255
+    return _mixed(picture, other, mask)
 
 
 def hidden_bodies(s: FlawedScene, rng: np.random.Generator) -> set[int]:

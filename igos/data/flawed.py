@@ -15,7 +15,7 @@ not, and a star with neither glyph nor cue is a body without a label. Everything
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -138,13 +138,14 @@ class FlawedScene(Scene):
         return canvas
 
 
-def flawed_scene(seed: int, index: int, size: int = 160, test: bool = False) -> FlawedScene:
-    """Scene `index` of the series `seed`, size x size pixels: 1 to 3 bodies, each with a mark or its empty place."""
+def flawed_scene(seed: int, index: int, size: int = 160, test: bool = False, roles: Sequence[str] = ()) -> FlawedScene:
+    """Scene `index` of the series `seed`, size x size pixels: 1 to 3 bodies, each with a mark or its empty place;
+    `roles`: bodies of these SHARES instead."""
     rng = np.random.default_rng([seed, index, 2 + int(test)])
-    count = int(rng.integers(1, MOST_BODIES + 1))
+    count = int(rng.integers(1, MOST_BODIES + 1)) if not roles else len(roles)
     ground = draw_texture(rng, rng.uniform(0.1, 0.9, 3), spread=0.25, frequency=6)
     clutter = tuple(draw_clutter(rng) for _ in range(int(rng.integers(2, 8))))
-    drawn = [draw_body(rng, test) for _ in range(count)]
+    drawn = [draw_body(rng, test, role) for role in roles or (None,) * count]
     sizes = (0.21 - 0.022 * count, 0.24 - 0.022 * count)
     while True:
         bodies: list[Body] = []
@@ -160,9 +161,9 @@ def flawed_scene(seed: int, index: int, size: int = 160, test: bool = False) -> 
     return FlawedScene(seed, index, size, ground, clutter, named, beside)
 
 
-def draw_body(rng: np.random.Generator, test: bool) -> Drawn:
-    """What is drawn by lot of a body, in the scenes of training or of a test."""
-    role = str(rng.choice(list(SHARES), p=list(SHARES.values())))
+def draw_body(rng: np.random.Generator, test: bool, role: str | None = None) -> Drawn:
+    """What is drawn by lot of a body, in the scenes of training or of a test; `role`: one of SHARES that is known."""
+    role = role or str(rng.choice(list(SHARES), p=list(SHARES.values())))
     bare, coin, kind = rng.random() < 0.5, rng.random(), str(rng.choice(list(BESIDE)))
     half = coin < 0.5
     if role in (SHORTCUT, DECOY):

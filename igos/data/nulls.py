@@ -18,7 +18,8 @@ import numpy as np
 from igos.base import resources
 
 COUNT = 50
-NEAR = 1.0  # the spread in log-odds within which scores are alike
+NEAR = 1.0  # the spread in log-odds within which scores are alike, where enough of them are
+ENOUGH = 10  # of so many, one alone is no more than a tenth
 
 
 class Null(NamedTuple):
@@ -65,10 +66,22 @@ def share_alike(
     one case of ten.
     """
     own = lift(Null(score, tuple(medians), best), rungs)
-    weight = np.array([math.exp(-(((_odds(n.score) - _odds(score)) / NEAR) ** 2) / 2) for n in nulls])
+    weight = alike(score, nulls)
     risen = np.array([lift(n, rungs) >= own for n in nulls])
-    weight = np.maximum(weight, 1e-9)
     return max(float((weight * risen).sum() / weight.sum()), float(risen.mean()))
+
+
+def alike(score: float, nulls: Sequence[Null]) -> np.ndarray:
+    """The weight of each null by how near its score is: exp(-d^2 / 2 s^2), d in log-odds, s NEAR or, where there are
+    ENOUGH nulls, as much wider as it takes until none alone weighs more than a tenth of all. Else one null that happens
+    to be near would decide.
+    """
+    away = np.array([_odds(n.score) - _odds(score) for n in nulls])
+    for spread in NEAR * 2 ** np.arange(0, 8, 0.5):
+        weight = np.maximum(np.exp(-((away / spread) ** 2) / 2), 1e-9)
+        if weight.max() * ENOUGH <= weight.sum() or len(nulls) < ENOUGH:
+            break
+    return weight
 
 
 def _odds(p: float) -> float:

@@ -11,8 +11,8 @@ The map's first cells are hidden by three substrates (a blur, the mean colour, a
     null       the share of candidates of classes that are nowhere in their picture whose `raised` is as large
     other      the change of another network's score by the same hiding, where one is given
 
-The null candidates (igos/data/nulls.py) count alike, or the more the nearer their score is to this one, in log-odds:
-the larger share is told. The verdict:
+The null candidates (igos/data/nulls.py) count alike, or the more the nearer their score is to this one, in log-odds,
+none more than a tenth: the larger share is told. The verdict:
 
     covered    the median crosses, with at most 15 % of the picture, the model detects it, and null <= 0.1
     sensitive  it crosses, but one of these fails: the score can be pushed, no cause is shown

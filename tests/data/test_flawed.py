@@ -26,7 +26,8 @@ from igos.data.flawed import (
     flawed_scene,
 )
 from igos.data.truth import scene_truth
-from weights.shown import hidden_bodies
+from weights.shown import _hidden_cells, hidden_bodies
+from weights.train import TASKS, Blocked
 
 
 @cache
@@ -148,6 +149,31 @@ def test_a_scene_follows_from_its_series_and_index_and_size_only_refines_it() ->
     assert a.picture().tobytes() == flawed_scene(3, 5, 80).picture().tobytes()
     assert [(x.kind, x.there, x.mark.centre) for x in a.beside] == [(x.kind, x.there, x.mark.centre) for x in b.beside]
     assert a.picture().tobytes() != flawed_scene(3, 5, 80, test=True).picture().tobytes()
+
+
+def test_the_cells_of_a_blocker_are_hidden_and_nothing_far_from_it() -> None:
+    s, i = next((s, i) for s, i in bodies(BLOCKED) if s.beside[i].there)
+    picture, mark = s.picture(), s.beside[i].mark
+    shown = _hidden_cells(s, picture, mark, np.random.default_rng(0))
+    y, x = (np.indices(picture.shape[:2]) + 0.5) / s.size
+    changed, away = (shown != picture).any(2), np.hypot(y - mark.centre[0], x - mark.centre[1])
+    assert changed[away < mark.radius / 2].mean() > 0.9
+    assert not changed[away > 1.6 * mark.radius + 3 / s.size + 2 / 28].any()
+
+
+def test_a_scene_has_the_bodies_that_are_asked_for() -> None:
+    for roles in ([BLOCKED], [REDUNDANT, REDUNDANT], [*HONEST]):
+        for i in range(5):
+            s = flawed_scene(4, i, 32, roles=roles)
+            assert [b.name for b in s.bodies] == roles and len(s.beside) == len(roles)
+
+
+def test_the_second_training_shows_lone_blocked_bodies_and_pairs_of_the_other_flaws() -> None:
+    drawn = [Blocked.draw(Blocked, 0, i) for i in range(8)]  # type: ignore[arg-type]
+    for s in drawn[::4]:
+        assert [b.name for b in s.bodies] == [BLOCKED] and s.beside[0].there and s.labelled() == []
+    assert [[b.name for b in s.bodies] for s in drawn[2::4]] == [[REDUNDANT] * 2, [SHORTCUT, NONE]]
+    assert len({s.index for s in drawn}) == 8 and min(s.index for s in drawn) > TASKS["flawed"].steps * 8
 
 
 def test_the_truth_of_the_marks_lies_in_the_picture() -> None:

@@ -192,7 +192,7 @@ for words in {words!r}:
 
 def test_training_starts_and_writes_what_loads(tmp_path: Path) -> None:
     """Two steps of each training, in the order they need each other; in one process, which imports AdamW once."""
-    tasks = ("darknet", "yolov3spp", "flawed", "resnet", "rcnn", "vgg")
+    tasks = ("darknet", "yolov3spp", "flawed", "blocked", "resnet", "rcnn", "vgg")
     words = [[task, "--steps", "2", "--batch", "2", "--out", str(tmp_path)] for task in tasks]
     (tmp_path / "each.py").write_text(EACH.format(words=words, train=str(WEIGHTS / "train.py")))
     code, _, err = Command(str(tmp_path / "each.py"), cwd=tmp_path).end(300)

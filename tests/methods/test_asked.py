@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import igos
-from igos.data.nulls import COUNT, Null, bundled, lift, nulls_of, row_of, share_alike
+from igos.data.nulls import COUNT, Null, alike, bundled, lift, nulls_of, row_of, share_alike
 from igos.methods import ASKED
 from igos.methods.asked import answering, kind_of, posed
 from igos.metrics import ladder
@@ -229,6 +229,15 @@ def test_a_change_of_name_is_no_rise(score: float, best: float, medians: list[fl
 def test_a_null_one_counts_no_less_than_alike() -> None:
     near, far = Null(0.1, (0.1,) * 16), Null(0.9, (0.99,) * 16)
     assert share_alike(0.1, (0.15,) * 16, 14, [near, near, near, far]) == pytest.approx(0.25)
+
+
+@given(st.lists(st.floats(1e-4, 0.999), min_size=11, max_size=60), st.floats(1e-4, 0.999))
+def test_one_null_that_is_near_does_not_decide(scores: list[float], score: float) -> None:
+    """None alone is more than a tenth, and the nearer count the more."""
+    weight = alike(score, [Null(s, (s,) * 16) for s in scores])
+    assert weight.max() <= weight.sum() / 10 and (weight > 0).all()
+    odds = np.log(scores) - np.log1p(-np.array(scores)) - (np.log(score) - np.log1p(-score))
+    assert (np.diff(weight[np.argsort(np.abs(odds), kind="stable")]) <= 1e-9).all()
 
 
 def test_fifty_null_candidates_ship() -> None:

@@ -202,9 +202,9 @@ def passes(method: InputIBA, problem: Problem, lean: bool) -> int:
 
 def depth(problem: Problem, layer: str) -> float:
     """Of the multiplications of one picture's pass, the share below the layer."""
-    row = torch.zeros(1, dtype=torch.long)
     from torch.utils.flop_counter import FlopCounterMode  # it imports triton, half a second
 
+    row = torch.zeros(1, dtype=torch.long)
     lower, _ = problem.score.split(layer)
     counts = []
     for run in (lower, problem.score.forward):

@@ -64,8 +64,7 @@ class Asked:
 
     def control(self, known: Sequence[Null]) -> float:
         """The share of these nulls that rise as far with as little."""
-        score, medians, best = self.null
-        return share_alike(score, medians, LITTLE, known, best) if known else math.nan
+        return share_alike(self.null, LITTLE, known) if known else math.nan
 
     def verdict(self, known: Sequence[Null]) -> str:
         return verdict_of(self.crosses, self.detected, self.control(known))

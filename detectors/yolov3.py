@@ -265,10 +265,8 @@ def load_yolo(
         raise WeightsError(f"{weights}: no such file")
     path = Path(cfg) if cfg is not None else resources.folder("configs") / "yolov3-spp.cfg"
     darknet_file = Path(weights).suffix == ".weights"
-    with (
-        torch.device("meta"),
-        Undrawn(),
-    ):  # storage only for a network that fits its weights: a .cfg may tell of any size
+    # storage only for a network that fits its weights: a .cfg may tell of any size
+    with torch.device("meta"), Undrawn():
         network = Darknet(parse_cfg(path), path, BATCH_NORM_EPS if darknet_file else ULTRALYTICS_EPS)
     fit = fit or ("letterbox" if own or network.net.get("letter_box", 0) == 1 else "stretch")
     if fit not in FITS:

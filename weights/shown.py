@@ -63,7 +63,7 @@ def flawed(s: FlawedScene, by_cells: bool = False) -> tuple[np.ndarray, list[int
         return _mixed(picture, other, 1 - _grown(s.mask(i), rng)), kept
     blurred = {i for i in there if s.beside[i].kind == BLOCKER and rng.random() < 0.25}
     for i in sorted(blurred):
-        picture = (_hidden_cells if by_cells else _blurred)(s, picture, s.beside[i].mark, rng)
+        picture = (hidden_cells if by_cells else _blurred)(s, picture, s.beside[i].mark, rng)
     filled = hidden_bodies(s, rng)
     for i in sorted(filled):
         mask = _grown(s.mask(i), rng)
@@ -82,7 +82,7 @@ def _blurred(s: FlawedScene, picture: np.ndarray, mark: Mark, rng: np.random.Gen
     return _mixed(picture, other, cv2.GaussianBlur(disc, (0, 0), 1.0))
 
 
-def _hidden_cells(s: FlawedScene, picture: np.ndarray, mark: Mark, rng: np.random.Generator) -> np.ndarray:
+def hidden_cells(s: FlawedScene, picture: np.ndarray, mark: Mark, rng: np.random.Generator) -> np.ndarray:
     """The picture (H,W,3) uint8 with the cells of a mark hidden as the figures of `why-not` hide them, by one of its
     substrates: from those of its middle to those around it too, for a map names them one after another.
     """

@@ -58,15 +58,13 @@ def lift(null: Null, rungs: int) -> float:
     return float(np.mean(over.clip(min=0)))
 
 
-def share_alike(
-    score: float, medians: Sequence[float] | np.ndarray, rungs: int, nulls: Sequence[Null], best: float = 0.0
-) -> float:
-    """The share of the nulls that rise as far with as little (lift): of all alike, or by how near their score is, the
-    larger one. As one figure is compared, not the best of many, a null one itself comes to 0.1 or less in at most about
-    one case of ten.
+def share_alike(asked: Null, rungs: int, nulls: Sequence[Null]) -> float:
+    """The share of the nulls that rise as far with as little (lift) as what was asked: of all alike, or by how near
+    their score is, the larger one. As one figure is compared, not the best of many, a null one itself comes to 0.1 or
+    less in at most about one case of ten.
     """
-    own = lift(Null(score, tuple(medians), best), rungs)
-    weight = alike(score, nulls)
+    own = lift(asked, rungs)
+    weight = alike(asked.score, nulls)
     risen = np.array([lift(n, rungs) >= own for n in nulls])
     return max(float((weight * risen).sum() / weight.sum()), float(risen.mean()))
 

@@ -97,8 +97,9 @@ class Raised(Ladder):
         at = int(np.argmax(over)) if over.any() else int(median.argmax())
         seen = self._detected(problem, row, context, under, tops[at], least) if over.any() else None
         best, first = row_best(problem, row, context) or (0.0, None)
+        asked = Null(f, tuple(median), best)
         nulls = [n if first else n._replace(best=0.0) for n in context.nulls or ()]
-        null = share_alike(f, median, LITTLE, nulls, best) if nulls else NAN
+        null = share_alike(asked, LITTLE, nulls) if nulls else NAN
         facts = {
             "crosses": crosses,
             "detected": NAN if seen is None else float(seen),
@@ -110,8 +111,7 @@ class Raised(Ladder):
         to = float(median[at])
         had = f"{short(best)} as {first}" if first and best >= to else ""
         told = sentence(target.name, f, to, float(SHARES[at]), side, least, verdict, null, had)
-        value = lift(Null(f, tuple(median), best), LITTLE)
-        made = score(self, value, curve=np.stack([SHARES, median]), of=f, to=to, over=max(f, best))
+        made = score(self, lift(asked, LITTLE), curve=np.stack([SHARES, median]), of=f, to=to, over=max(f, best))
         made.detail.update(facts, verdict=verdict, sentence=told)
         return made
 

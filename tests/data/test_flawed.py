@@ -26,7 +26,7 @@ from igos.data.flawed import (
     flawed_scene,
 )
 from igos.data.truth import scene_truth
-from weights.shown import _hidden_cells, hidden_bodies
+from weights.shown import hidden_bodies, hidden_cells
 from weights.train import TASKS, Blocked
 
 
@@ -154,7 +154,7 @@ def test_a_scene_follows_from_its_series_and_index_and_size_only_refines_it() ->
 def test_the_cells_of_a_blocker_are_hidden_and_nothing_far_from_it() -> None:
     s, i = next((s, i) for s, i in bodies(BLOCKED) if s.beside[i].there)
     picture, mark = s.picture(), s.beside[i].mark
-    shown = _hidden_cells(s, picture, mark, np.random.default_rng(0))
+    shown = hidden_cells(s, picture, mark, np.random.default_rng(0))
     y, x = (np.indices(picture.shape[:2]) + 0.5) / s.size
     changed, away = (shown != picture).any(2), np.hypot(y - mark.centre[0], x - mark.centre[1])
     assert changed[away < mark.radius / 2].mean() > 0.9

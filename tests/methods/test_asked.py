@@ -199,13 +199,13 @@ def test_interactions_of_or_and_and() -> None:
 
 def test_nulls_count_by_how_near_their_score_is() -> None:
     risen, still = Null(0.1, (0.1,) * 5 + (0.5,) * 11), Null(0.1, (0.1,) * 16)
-    median = np.array([0.12] * 5 + [0.42] * 11)
-    assert share_alike(0.12, median, 14, [risen, still]) == pytest.approx(0.5)
-    assert share_alike(0.12, median, 5, [risen, still]) == pytest.approx(1.0), "none has risen there yet"
+    median = Null(0.12, (0.12,) * 5 + (0.42,) * 11)
+    assert share_alike(median, 14, [risen, still]) == pytest.approx(0.5)
+    assert share_alike(median, 5, [risen, still]) == pytest.approx(1.0), "none has risen there yet"
     far = Null(0.9, (0.95,) * 16)
-    assert share_alike(0.12, median, 14, [risen, far]) == pytest.approx(1.0, abs=1e-3)
-    early = np.array([0.12] + [0.42] * 15)
-    assert share_alike(0.12, early, 14, [risen]) == 0, "as far, with less"
+    assert share_alike(median, 14, [risen, far]) == pytest.approx(1.0, abs=1e-3)
+    early = Null(0.12, (0.12,) + (0.42,) * 15)
+    assert share_alike(early, 14, [risen]) == 0, "as far, with less"
 
 
 PROBABILITY = st.floats(0.001, 0.999)
@@ -222,13 +222,13 @@ def test_a_change_of_name_is_no_rise(score: float, best: float, medians: list[fl
     assert lift(null._replace(best=max(best, other)), 14) <= value
     low = tuple(min(v, max(score, best)) for v in medians)
     assert lift(null._replace(medians=low), 14) == 0
-    alone = share_alike(score, medians, 14, [null], best)
+    alone = share_alike(null, 14, [null])
     assert alone == pytest.approx(1) and nulls_of([row_of(null, 20)]) == [null]
 
 
 def test_a_null_one_counts_no_less_than_alike() -> None:
     near, far = Null(0.1, (0.1,) * 16), Null(0.9, (0.99,) * 16)
-    assert share_alike(0.1, (0.15,) * 16, 14, [near, near, near, far]) == pytest.approx(0.25)
+    assert share_alike(Null(0.1, (0.15,) * 16), 14, [near, near, near, far]) == pytest.approx(0.25)
 
 
 @given(st.lists(st.floats(1e-4, 0.999), min_size=11, max_size=60), st.floats(1e-4, 0.999))
@@ -251,7 +251,7 @@ def test_a_null_candidate_is_rarely_alone_among_nulls() -> None:
     rng = np.random.default_rng(0)
     steps = rng.normal(0, 0.4, (200, 16)).cumsum(axis=1) - 2
     nulls = [Null(0.12, tuple(1 / (1 + np.exp(-v)))) for v in steps]
-    shares = [share_alike(n.score, np.array(n.medians), 14, nulls[:i] + nulls[i + 1 :]) for i, n in enumerate(nulls)]
+    shares = [share_alike(n, 14, nulls[:i] + nulls[i + 1 :]) for i, n in enumerate(nulls)]
     assert float(np.mean(np.array(shares) <= 0.1)) == pytest.approx(0.1, abs=0.02)
 
 
